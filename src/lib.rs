@@ -1,0 +1,3 @@
+//! Encrypted crash dumps of Linux machines: the rooms behind `vmcore-encrypt` and `vmcore-decrypt`.
+
+pub mod units;

@@ -63,6 +63,7 @@ pub struct PageSize {
     shift: u32,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a page is never empty")]
 impl PageSize {
     /// 4 KiB, what every architecture without a choice uses.
     pub const K4: PageSize = PageSize { shift: 12 };

@@ -1,0 +1,193 @@
+//! The head and the tail of a stream: what is known before the first page and after the last, as JSON
+//! in skippable frames. Readers ignore members they do not know.
+
+use super::Error;
+use serde::{Deserialize, Serialize};
+
+/// The format's version; a reader refuses a larger one.
+const VERSION: u32 = 1;
+
+/// A range of the crashed kernel's memory as its vmcore listed it: one `PT_LOAD`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentFacts {
+    /// First physical address, bytes.
+    pub paddr: u64,
+    /// First virtual address, bytes; 0 where the vmcore gives none.
+    pub vaddr: u64,
+    /// Length in memory, bytes.
+    pub size: u64,
+}
+
+/// What is known when the dump starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Version of this format.
+    pub version: u32,
+    /// Program and version that wrote the dump.
+    pub creator: String,
+    /// `e_machine` of the vmcore.
+    pub machine: u16,
+    /// Whether numbers inside the dump are big-endian.
+    pub big_endian: bool,
+    /// Page size of the crashed kernel, bytes.
+    pub page_size: u64,
+    /// Which pages were left out: makedumpfile's bit mask.
+    pub dump_level: u8,
+    /// Number of pfns, holes included: both bitmaps have this many bits.
+    pub max_mapnr: u64,
+    /// Kernel release (`OSRELEASE` of VMCOREINFO), empty when unknown.
+    pub release: String,
+    /// Seconds since 1970 when the kernel crashed; 0 when unknown.
+    pub crash_time: i64,
+    /// Where the shared zero page lies in the KDUMP file, bytes; page data follows it.
+    pub data_offset: u64,
+    /// The memory ranges.
+    pub segments: Vec<SegmentFacts>,
+}
+
+/// Pages per class, in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCounts {
+    /// Pages that exist, each counted once.
+    pub present: u64,
+    /// All pfns up to the last, holes included.
+    pub total: u64,
+    /// Filled with zero (by content, of those not excluded for another reason).
+    pub zero: u64,
+    /// Page cache without private data.
+    pub cache: u64,
+    /// Page cache with private data.
+    pub cache_private: u64,
+    /// User process data.
+    pub user: u64,
+    /// Free.
+    pub free: u64,
+    /// Poisoned by a hardware error.
+    pub hwpoison: u64,
+    /// Logically offline.
+    pub offline: u64,
+    /// Could not be read from the vmcore.
+    pub unreadable: u64,
+    /// Saved with their data.
+    pub saved: u64,
+}
+
+/// What is known when the dump ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Page counts.
+    pub pages: ClassCounts,
+    /// Where the last index piece starts in the decrypted stream; none when there is no block.
+    pub last_index: Option<u64>,
+    /// Whether the dump holds everything the level asks for; false when a size limit ended it.
+    pub complete: bool,
+}
+
+impl Head {
+    /// Tag of the head's frame.
+    pub const TAG: [u8; 4] = *b"VCEh";
+    /// Version written.
+    pub const VERSION: u32 = VERSION;
+
+    /// The content of the head's frame.
+    ///
+    /// # Errors
+    /// None in practice: the members are plain numbers and strings.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(self).map_err(|cause| Error::malformed("head", cause.to_string()))
+    }
+
+    /// Reads a head back.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no such JSON or of a version we do not know.
+    pub fn parse(bytes: &[u8]) -> Result<Head, Error> {
+        let head: Head =
+            serde_json::from_slice(bytes).map_err(|cause| Error::malformed("head", cause.to_string()))?;
+        if head.version > VERSION {
+            let why = format!("version {} of the format is newer than this program", head.version);
+            return Err(Error::malformed("head", why));
+        }
+        Ok(head)
+    }
+}
+
+impl Tail {
+    /// Tag of the tail's frame.
+    pub const TAG: [u8; 4] = *b"VCEt";
+    /// Bytes at the very end of the stream that lead to the tail: position and magic.
+    pub const TRAILER_LEN: usize = 16;
+    const MAGIC: [u8; 8] = *b"VCEtail\n";
+
+    /// The content of the tail's frame when that starts at `offset` of the stream: JSON, then the
+    /// trailer: `offset` (u64 little endian) and a magic of eight bytes.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn encode(&self, offset: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|cause| Error::malformed("tail", cause.to_string()))?;
+        bytes.extend_from_slice(&offset.to_le_bytes());
+        bytes.extend_from_slice(&Tail::MAGIC);
+        Ok(bytes)
+    }
+
+    /// Where the tail's frame starts, from the last [`Tail::TRAILER_LEN`] bytes of a stream; `None`
+    /// when the stream has no tail.
+    #[must_use]
+    pub fn locate(trailer: [u8; Tail::TRAILER_LEN]) -> Option<u64> {
+        let (offset, magic) = trailer.split_first_chunk::<8>()?;
+        (magic == Tail::MAGIC).then(|| u64::from_le_bytes(*offset))
+    }
+
+    /// Reads a tail back from its frame's content.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse(content: &[u8]) -> Result<Tail, Error> {
+        let len = content.len().saturating_sub(Tail::TRAILER_LEN);
+        serde_json::from_slice(&content[..len]).map_err(|cause| Error::malformed("tail", cause.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            version: 1,
+            creator: "test".into(),
+            machine: 62,
+            big_endian: false,
+            page_size: 4096,
+            dump_level: 31,
+            max_mapnr: 9,
+            release: "6.1".into(),
+            crash_time: 1,
+            data_offset: 4096,
+            segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: 9 << 12 }],
+        }
+    }
+
+    #[test]
+    fn the_head_comes_back_and_a_newer_one_is_refused() {
+        assert_eq!(Head::parse(&head().encode().unwrap()).unwrap(), head());
+        let newer = Head { version: 2, ..head() }.encode().unwrap();
+        assert!(Head::parse(&newer).unwrap_err().to_string().contains("newer"));
+    }
+
+    #[test]
+    fn the_tail_comes_back_by_its_trailer() {
+        let tail = Tail {
+            pages: ClassCounts { zero: 3, ..ClassCounts::default() },
+            last_index: Some(5),
+            complete: true,
+        };
+        let bytes = tail.encode(77).unwrap();
+        assert_eq!(Tail::locate(*bytes.last_chunk().unwrap()), Some(77));
+        assert_eq!(Tail::parse(&bytes).unwrap(), tail);
+        assert_eq!(Tail::locate([0; 16]), None);
+        assert!(Tail::parse(&[]).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! zstd frames: making them, splitting a stream into them, reading them within bounds. The frame
+//! format is RFC 8878.
+
+use super::Error;
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter};
+
+/// The most bytes a frame may hold once decompressed. Collectors write up to 1 MiB.
+pub const MAX_FRAME_CONTENT: usize = 8 << 20;
+
+/// The most bytes a frame may take compressed: incompressible content plus zstd's block headers.
+const MAX_FRAME_LEN: usize = MAX_FRAME_CONTENT + (1 << 16);
+
+const FRAME_MAGIC: u32 = 0xfd2f_b528;
+/// The skippable magic number all our frames use (RFC 8878 section 3.1.2 leaves sixteen to users).
+const SKIPPABLE_MAGIC: u32 = 0x184d_2a5d;
+
+/// Appends a skippable frame whose content is `tag` and `content`.
+pub fn skippable_frame(out: &mut Vec<u8>, tag: [u8; 4], content: &[u8]) {
+    let len = u32::try_from(tag.len() + content.len()).unwrap_or(u32::MAX);
+    debug_assert!(content.len() < MAX_FRAME_LEN);
+    out.extend_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&tag);
+    out.extend_from_slice(content);
+}
+
+/// Appends a frame that stores 16 bytes as they are: the head of a flattened record, written when its
+/// offset is known, which is later than the compression of the pages it announces.
+///
+/// Descriptor byte 0x20: single segment, one byte of content size. Block header: last, raw, 16 bytes.
+pub fn raw_frame(out: &mut Vec<u8>, content: [u8; 16]) {
+    out.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+    out.extend_from_slice(&[0x20, 16, 16 << 3 | 1, 0, 0]);
+    out.extend_from_slice(&content);
+}
+
+/// Compresses blocks, one frame each, with the content size in the frame header.
+pub struct BlockCompressor {
+    context: CCtx<'static>,
+}
+
+impl BlockCompressor {
+    /// A compressor for blocks of at most [`MAX_FRAME_CONTENT`] bytes.
+    ///
+    /// # Errors
+    /// [`Error::Zstd`] when zstd refuses the level or has no memory.
+    pub fn new(level: i32) -> Result<BlockCompressor, Error> {
+        let mut context = CCtx::try_create().ok_or_else(|| Error::Zstd("out of memory".into()))?;
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::ContentSizeFlag(true),
+            CParameter::ChecksumFlag(false),
+        ] {
+            context.set_parameter(parameter).map_err(zstd_error)?;
+        }
+        Ok(BlockCompressor { context })
+    }
+
+    /// Appends `content` as one frame to `out`.
+    ///
+    /// # Errors
+    /// [`Error::Zstd`]; only want of memory is expected.
+    pub fn compress(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        out.resize(start + zstd_safe::compress_bound(content.len()), 0);
+        let written = self.context.compress2(&mut out[start..], content).map_err(zstd_error)?;
+        out.truncate(start + written);
+        Ok(())
+    }
+}
+
+/// Decompresses frames within [`MAX_FRAME_CONTENT`].
+pub struct BlockDecompressor {
+    context: DCtx<'static>,
+}
+
+impl BlockDecompressor {
+    /// A decompressor.
+    ///
+    /// # Errors
+    /// [`Error::Zstd`] when there is no memory.
+    pub fn new() -> Result<BlockDecompressor, Error> {
+        let mut context = DCtx::try_create().ok_or_else(|| Error::Zstd("out of memory".into()))?;
+        context.set_parameter(DParameter::WindowLogMax(MAX_FRAME_CONTENT.ilog2())).map_err(zstd_error)?;
+        Ok(BlockDecompressor { context })
+    }
+
+    /// Replaces `out` with the content of `frame`, a whole zstd frame.
+    ///
+    /// # Errors
+    /// [`Error::FrameTooLarge`] when the frame does not say its size or says too much;
+    /// [`Error::Zstd`] when it does not decompress to what it says.
+    pub fn decompress(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let size = match zstd_safe::get_frame_content_size(frame) {
+            Ok(Some(size)) => size,
+            _ => return Err(Error::Zstd("a frame does not say how much it holds".into())),
+        };
+        let limit = MAX_FRAME_CONTENT as u64;
+        if size > limit {
+            return Err(Error::FrameTooLarge { offset: 0, size, limit });
+        }
+        out.clear();
+        out.reserve(usize::try_from(size).unwrap_or(MAX_FRAME_CONTENT));
+        let written = self.context.decompress(out, frame).map_err(zstd_error)?;
+        if written as u64 == size {
+            Ok(())
+        } else {
+            Err(Error::Zstd("a frame holds less than it says".into()))
+        }
+    }
+}
+
+fn zstd_error(code: usize) -> Error {
+    Error::Zstd(zstd_safe::get_error_name(code).to_owned())
+}
+
+/// One frame of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A zstd frame, whole and still compressed.
+    Data(Vec<u8>),
+    /// A skippable frame of ours.
+    Tagged {
+        /// What it is.
+        tag: [u8; 4],
+        /// What follows the tag.
+        content: Vec<u8>,
+    },
+    /// Somebody else's skippable frame.
+    Foreign,
+}
+
+/// Cuts a stream that arrives in pieces into frames.
+#[derive(Default)]
+pub struct Splitter {
+    pending: Vec<u8>,
+    taken: usize,
+    offset: u64,
+}
+
+impl Splitter {
+    /// A splitter at byte `offset` of the stream.
+    #[must_use]
+    pub fn at(offset: u64) -> Splitter {
+        Splitter { pending: Vec::new(), taken: 0, offset }
+    }
+
+    /// Adds the next bytes of the stream.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.pending.drain(..self.taken);
+        self.taken = 0;
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame with its position in the stream and its length; `None` when more bytes
+    /// are needed.
+    ///
+    /// # Errors
+    /// [`Error::NotAFrame`], [`Error::FrameTooLarge`].
+    pub fn next_frame(&mut self) -> Result<Option<(u64, usize, Frame)>, Error> {
+        let rest = &self.pending[self.taken..];
+        let Some(len) = frame_len(rest, self.offset)? else { return Ok(None) };
+        let frame = decode(&rest[..len]);
+        let at = self.offset;
+        self.taken += len;
+        self.offset += len as u64;
+        Ok(Some((at, len, frame)))
+    }
+
+    /// Where the next frame starts in the stream.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether bytes of an unfinished frame are waiting.
+    #[must_use]
+    pub fn is_inside_frame(&self) -> bool {
+        self.taken < self.pending.len()
+    }
+}
+
+fn decode(bytes: &[u8]) -> Frame {
+    if bytes.starts_with(&FRAME_MAGIC.to_le_bytes()) {
+        return Frame::Data(bytes.to_vec());
+    }
+    match bytes.get(8..).and_then(<[u8]>::split_first_chunk::<4>) {
+        Some((&tag, content)) if bytes.starts_with(&SKIPPABLE_MAGIC.to_le_bytes()) => {
+            Frame::Tagged { tag, content: content.to_vec() }
+        }
+        _ => Frame::Foreign,
+    }
+}
+
+/// The length of the frame that `bytes` starts with; `None` when it is not all there yet.
+fn frame_len(bytes: &[u8], offset: u64) -> Result<Option<usize>, Error> {
+    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let too_large =
+        |size: usize| Error::FrameTooLarge { offset, size: size as u64, limit: MAX_FRAME_LEN as u64 };
+    match u32::from_le_bytes(*magic) {
+        FRAME_MAGIC => match zstd_safe::find_frame_compressed_size(bytes) {
+            Ok(len) => Ok(Some(len)),
+            Err(_) if bytes.len() <= MAX_FRAME_LEN => Ok(None),
+            Err(_) => Err(too_large(bytes.len())),
+        },
+        magic if magic & !0xf == SKIPPABLE_MAGIC & !0xf => {
+            let Some(size) = rest.first_chunk::<4>() else { return Ok(None) };
+            let len = (u32::from_le_bytes(*size) as usize).saturating_add(8);
+            if len > MAX_FRAME_LEN {
+                return Err(too_large(len));
+            }
+            Ok((bytes.len() >= len).then_some(len))
+        }
+        _ => Err(Error::NotAFrame { offset }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        skippable_frame(&mut bytes, *b"abcd", b"hello");
+        raw_frame(&mut bytes, *b"0123456789abcdef");
+        BlockCompressor::new(1).unwrap().compress(&[7; 200_000], &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_stream_splits_the_same_whatever_the_pieces() {
+        let bytes = stream();
+        for piece in [1, 7, 64, bytes.len()] {
+            let (mut splitter, mut frames) = (Splitter::default(), Vec::new());
+            for part in bytes.chunks(piece) {
+                splitter.feed(part);
+                while let Some((_, _, frame)) = splitter.next_frame().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            assert!(!splitter.is_inside_frame());
+            assert_eq!(frames.len(), 3);
+            assert_eq!(frames[0], Frame::Tagged { tag: *b"abcd", content: b"hello".to_vec() });
+        }
+    }
+
+    #[test]
+    fn zstd_reads_what_we_write() {
+        let plain = zstd::decode_all(&stream()[..]).unwrap();
+        assert_eq!(&plain[..16], b"0123456789abcdef");
+        assert_eq!(plain[16..], [7; 200_000]);
+    }
+
+    #[test]
+    fn a_block_comes_back() {
+        for len in [0, 1, 4096, 131_072] {
+            let content: Vec<u8> = (0..len).map(|i: u32| i.to_le_bytes()[1]).collect();
+            let (mut frame, mut back) = (Vec::new(), vec![9]);
+            BlockCompressor::new(1).unwrap().compress(&content, &mut frame).unwrap();
+            BlockDecompressor::new().unwrap().decompress(&frame, &mut back).unwrap();
+            assert_eq!(back, content);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_claims_terabytes_costs_nothing() {
+        let mut frame = FRAME_MAGIC.to_le_bytes().to_vec();
+        frame.push(0xe0); // single segment, 8 bytes of content size
+        frame.extend_from_slice(&(1u64 << 42).to_le_bytes());
+        frame.extend_from_slice(&[1, 0, 0]);
+        let result = BlockDecompressor::new().unwrap().decompress(&frame, &mut Vec::new());
+        assert!(matches!(result, Err(Error::FrameTooLarge { size, .. }) if size == 1 << 42));
+    }
+
+    #[test]
+    fn other_bytes_are_no_frame() {
+        let mut splitter = Splitter::at(40);
+        splitter.feed(b"plain text");
+        assert!(matches!(splitter.next_frame(), Err(Error::NotAFrame { offset: 40 })));
+    }
+
+    #[test]
+    fn a_huge_skippable_frame_is_refused_before_it_is_read() {
+        let mut splitter = Splitter::default();
+        splitter.feed(&SKIPPABLE_MAGIC.to_le_bytes());
+        splitter.feed(&u32::MAX.to_le_bytes());
+        assert!(matches!(splitter.next_frame(), Err(Error::FrameTooLarge { .. })));
+    }
+}

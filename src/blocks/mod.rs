@@ -1,0 +1,60 @@
+//! The middle layer of a dump: a stream of zstd frames. Pages travel in independent frames of about
+//! 128 KiB (*blocks*), so every core can work and any block can be read alone. Facts that stock tools
+//! need not see ride in skippable frames: the head, a map before every block, index pieces, the tail.
+//! Which bytes a frame carries inside (flattened KDUMP records) is [`crate::kdump`]'s business;
+//! `docs/format.md` section 3 describes all of it.
+
+mod facts;
+mod frame;
+mod index;
+mod map;
+mod varint;
+
+pub use facts::{ClassCounts, Head, SegmentFacts, Tail};
+pub use frame::{
+    BlockCompressor, BlockDecompressor, Frame, MAX_FRAME_CONTENT, Splitter, raw_frame, skippable_frame,
+};
+pub use index::{IndexEntry, IndexPiece, IndexWriter};
+pub use map::{BlockMap, PageRun, RunKind};
+
+/// What is wrong with a stream of frames. Everything here is about bytes that were authentic, so it
+/// means another program, or a forger who knew a recipient, made the dump.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a zstd frame nor a skippable frame starts here.
+    #[error("no zstd frame at byte {offset:#x} of the decrypted stream")]
+    NotAFrame {
+        /// Position in the decrypted stream.
+        offset: u64,
+    },
+    /// A frame is larger than any this format has.
+    #[error("the frame at byte {offset:#x} of the decrypted stream claims {size} bytes, more than {limit}")]
+    FrameTooLarge {
+        /// Position in the decrypted stream.
+        offset: u64,
+        /// What it claims, in bytes.
+        size: u64,
+        /// The most we take.
+        limit: u64,
+    },
+    /// zstd refuses a frame.
+    #[error("decompressing a frame: {0}")]
+    Zstd(String),
+    /// A skippable frame of ours does not hold what it should.
+    #[error("reading the {what}: {why}")]
+    Malformed {
+        /// Which kind of frame.
+        what: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// The stream ends inside a frame.
+    #[error("the decrypted stream ends inside a frame")]
+    EndsInFrame,
+}
+
+impl Error {
+    fn malformed(what: &'static str, why: impl Into<String>) -> Error {
+        Error::Malformed { what, why: why.into() }
+    }
+}

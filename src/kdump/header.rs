@@ -1,0 +1,283 @@
+//! The head of a KDUMP file: main header, sub header, notes, and the layout that follows from them.
+//! Header version 6, 64 bit. Source: makedumpfile `diskdump_mod.h`, structs `disk_dump_header` and
+//! `kdump_sub_header`.
+
+use super::{DESC_LEN, Error};
+use crate::units::{ByteOrder, PageSize};
+use std::ops::Range;
+
+/// Where the main header keeps its status, bytes.
+pub const STATUS_OFFSET: u64 = 424;
+/// Status bit of a dump that was cut.
+pub const STATUS_INCOMPLETE: u32 = 0x08;
+
+const SIGNATURE: &[u8; 8] = b"KDUMP   ";
+const HEADER_VERSION: u32 = 6;
+const UTS_OFFSET: usize = 12;
+const UTS_FIELD: usize = 65;
+const MAIN_LEN: usize = 464;
+const SUB_LEN: usize = 104;
+
+/// The six names of `uname`, as the crashed kernel kept them: sysname, nodename, release, version,
+/// machine, domainname; 65 bytes each, NUL padded.
+#[derive(Clone)]
+pub struct Uts(pub [u8; 6 * UTS_FIELD]);
+
+impl Uts {
+    /// Names from text; what exceeds 64 bytes is cut.
+    #[must_use]
+    pub fn from_names(names: [&str; 6]) -> Uts {
+        let mut bytes = [0; 6 * UTS_FIELD];
+        for (field, name) in bytes.chunks_exact_mut(UTS_FIELD).zip(names) {
+            for (to, from) in field[..UTS_FIELD - 1].iter_mut().zip(name.bytes()) {
+                *to = from;
+            }
+        }
+        Uts(bytes)
+    }
+}
+
+/// Everything the head of a KDUMP file says.
+#[derive(Clone)]
+pub struct Head {
+    /// Byte order of the dump.
+    pub order: ByteOrder,
+    /// Page size, which is also the file's block size.
+    pub page_size: PageSize,
+    /// Names of the crashed kernel.
+    pub uts: Uts,
+    /// When it crashed, seconds since 1970; 0 when unknown.
+    pub crash_time: i64,
+    /// Codec and incomplete bits.
+    pub status: u32,
+    /// Number of `NT_PRSTATUS` notes.
+    pub nr_cpus: u32,
+    /// `phys_base` of x86-64, start of RAM of arm64, else 0.
+    pub phys_base: u64,
+    /// Which pages were left out.
+    pub dump_level: u8,
+    /// Number of pfns.
+    pub max_mapnr: u64,
+    /// Contents of the note segments.
+    pub notes: Vec<u8>,
+    /// Where in `notes` the VMCOREINFO text lies; empty when there is none.
+    pub vmcoreinfo: Range<usize>,
+}
+
+/// Where the parts of a KDUMP file lie, in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Page size and block size.
+    pub page_size: PageSize,
+    /// First bitmap: memory present.
+    pub bitmap1: u64,
+    /// Second bitmap: page dumped.
+    pub bitmap2: u64,
+    /// Page descriptors.
+    pub descriptors: u64,
+}
+
+impl Layout {
+    fn new(page_size: PageSize, sub_hdr_blocks: u64, max_mapnr: u64) -> Option<Layout> {
+        let block = page_size.bytes();
+        let bitmap_len = max_mapnr.div_ceil(8).checked_next_multiple_of(block)?;
+        let bitmap1 = sub_hdr_blocks.checked_add(1)?.checked_mul(block)?;
+        let bitmap2 = bitmap1.checked_add(bitmap_len)?;
+        Some(Layout { page_size, bitmap1, bitmap2, descriptors: bitmap2.checked_add(bitmap_len)? })
+    }
+
+    /// The first block behind a descriptor table of `pages` entries; `None` past 64 bits.
+    #[must_use]
+    pub fn data_behind(&self, pages: u64) -> Option<u64> {
+        let table = pages.checked_mul(DESC_LEN as u64)?;
+        self.descriptors.checked_add(table)?.checked_next_multiple_of(self.page_size.bytes())
+    }
+
+    /// Bytes of one bitmap.
+    #[must_use]
+    pub fn bitmap_len(&self) -> u64 {
+        self.bitmap2 - self.bitmap1
+    }
+}
+
+impl Head {
+    fn sub_hdr_blocks(&self) -> u64 {
+        (SUB_LEN as u64 + self.notes.len() as u64).div_ceil(self.page_size.bytes())
+    }
+
+    /// Where the parts of the file lie.
+    ///
+    /// # Errors
+    /// When `max_mapnr` leads past what the header's 32-bit block count holds.
+    pub fn layout(&self) -> Result<Layout, Error> {
+        let layout = Layout::new(self.page_size, self.sub_hdr_blocks(), self.max_mapnr);
+        let blocks = |layout: &Layout| 2 * layout.bitmap_len() / self.page_size.bytes();
+        layout
+            .filter(|layout| blocks(layout) <= u64::from(u32::MAX))
+            .ok_or_else(|| Error(format!("{:#x} pages are more than the format holds", self.max_mapnr)))
+    }
+
+    /// Encodes main header, sub header and notes, padded to whole blocks: the file up to its bitmaps.
+    ///
+    /// # Errors
+    /// As [`Head::layout`].
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        let layout = self.layout()?;
+        let block = self.page_size.len();
+        let mut bytes = vec![0; usize::try_from(layout.bitmap1).map_err(|_| Error("notes too long".into()))?];
+        self.encode_main(&layout, &mut bytes[..MAIN_LEN]);
+        self.encode_sub(&mut bytes[block..block + SUB_LEN]);
+        bytes[block + SUB_LEN..][..self.notes.len()].copy_from_slice(&self.notes);
+        Ok(bytes)
+    }
+
+    fn encode_main(&self, layout: &Layout, main: &mut [u8]) {
+        let order = self.order;
+        let mut u32_at = |at: usize, value: u32| main[at..at + 4].copy_from_slice(&order.u32_bytes(value));
+        u32_at(8, HEADER_VERSION);
+        u32_at(424, self.status);
+        u32_at(428, 1 << self.page_size.shift());
+        u32_at(432, u32::try_from(self.sub_hdr_blocks()).unwrap_or(u32::MAX));
+        u32_at(436, u32::try_from((2 * layout.bitmap_len()) >> self.page_size.shift()).unwrap_or(u32::MAX));
+        u32_at(440, u32::try_from(self.max_mapnr).unwrap_or(u32::MAX));
+        u32_at(460, self.nr_cpus);
+        main[..8].copy_from_slice(SIGNATURE);
+        main[UTS_OFFSET..][..self.uts.0.len()].copy_from_slice(&self.uts.0);
+        main[408..416].copy_from_slice(&order.u64_bytes(self.crash_time.cast_unsigned()));
+    }
+
+    fn encode_sub(&self, sub: &mut [u8]) {
+        let note = self.page_size.bytes() + SUB_LEN as u64;
+        let info = if self.vmcoreinfo.is_empty() { 0 } else { note + self.vmcoreinfo.start as u64 };
+        let order = self.order;
+        let mut u64_at = |at: usize, value: u64| sub[at..at + 8].copy_from_slice(&order.u64_bytes(value));
+        u64_at(0, self.phys_base);
+        u64_at(32, info);
+        u64_at(40, self.vmcoreinfo.len() as u64);
+        u64_at(48, note);
+        u64_at(56, self.notes.len() as u64);
+        u64_at(96, self.max_mapnr);
+        sub[8..12].copy_from_slice(&order.u32_bytes(u32::from(self.dump_level)));
+    }
+
+    /// Reads the head back from the start of a file; `bytes` must reach to the bitmaps.
+    ///
+    /// # Errors
+    /// When it is no version 6 head, or sizes and positions in it do not fit `bytes`.
+    pub fn parse(bytes: &[u8]) -> Result<Head, Error> {
+        let fail = |why: &str| Error(why.to_owned());
+        let main = bytes.get(..MAIN_LEN).ok_or_else(|| fail("it is cut"))?;
+        if !main.starts_with(SIGNATURE) {
+            return Err(fail("the signature is missing"));
+        }
+        let order = byte_order(main).ok_or_else(|| fail("its version is not 6"))?;
+        let page_size = PageSize::from_bytes(u64::from(order.u32(array(main, 428))))
+            .ok_or_else(|| fail("its block size is no page size"))?;
+        let sub = bytes.get(page_size.len()..).and_then(|rest| rest.get(..SUB_LEN));
+        let sub = sub.ok_or_else(|| fail("its sub header is cut"))?;
+        let range = |at: usize| byte_range(order.u64(array(sub, at)), order.u64(array(sub, at + 8)));
+        let note_range = range(48).ok_or_else(|| fail("its notes have no end"))?;
+        let notes = bytes.get(note_range.clone()).ok_or_else(|| fail("its notes lie outside"))?.to_vec();
+        let vmcoreinfo = range(32)
+            .and_then(|info| Some(info.start.checked_sub(note_range.start)?..info.end - note_range.start))
+            .filter(|info| info.end <= notes.len())
+            .unwrap_or(0..0);
+        let mut uts = Uts([0; 6 * UTS_FIELD]);
+        uts.0.copy_from_slice(&main[UTS_OFFSET..][..6 * UTS_FIELD]);
+        Ok(Head {
+            order,
+            page_size,
+            uts,
+            crash_time: order.u64(array(main, 408)).cast_signed(),
+            status: order.u32(array(main, 424)),
+            nr_cpus: order.u32(array(main, 460)),
+            phys_base: order.u64(array(sub, 0)),
+            dump_level: u8::try_from(order.u32(array(sub, 8)))
+                .map_err(|_| fail("its dump level is above 31"))?,
+            max_mapnr: order.u64(array(sub, 96)),
+            notes,
+            vmcoreinfo,
+        })
+    }
+}
+
+fn byte_order(main: &[u8]) -> Option<ByteOrder> {
+    [ByteOrder::Little, ByteOrder::Big].into_iter().find(|order| order.u32(array(main, 8)) == HEADER_VERSION)
+}
+
+fn byte_range(start: u64, len: u64) -> Option<Range<usize>> {
+    let end = start.checked_add(len)?;
+    Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(order: ByteOrder) -> Head {
+        Head {
+            order,
+            page_size: PageSize::K4,
+            uts: Uts::from_names(["Linux", "host", "6.1.0", "#1 SMP", "x86_64", "(none)"]),
+            crash_time: 0x1234_5678,
+            status: 0x20,
+            nr_cpus: 2,
+            phys_base: (-239_075_328i64).cast_unsigned(),
+            dump_level: 31,
+            max_mapnr: 63_450,
+            notes: b"note head..OSRELEASE=6.1\n".to_vec(),
+            vmcoreinfo: 11..25,
+        }
+    }
+
+    #[test]
+    fn the_layout_follows_the_block_counts() {
+        let layout = head(ByteOrder::Little).layout().unwrap();
+        assert_eq!(layout.bitmap1, 2 * 4096);
+        assert_eq!(layout.bitmap2, 4 * 4096);
+        assert_eq!(layout.descriptors, 6 * 4096);
+        assert_eq!(layout.data_behind(171), Some(8 * 4096));
+    }
+
+    #[test]
+    fn fields_lie_where_the_format_says() {
+        let bytes = head(ByteOrder::Little).encode().unwrap();
+        let u32_at = |at: usize| u32::from_le_bytes(array(&bytes, at));
+        let u64_at = |at: usize| u64::from_le_bytes(array(&bytes, at));
+        assert_eq!(&bytes[..12], b"KDUMP   \x06\0\0\0");
+        assert_eq!(&bytes[12..18], b"Linux\0");
+        assert_eq!(&bytes[12 + 4 * 65..][..7], b"x86_64\0");
+        assert_eq!([u32_at(424), u32_at(428), u32_at(432), u32_at(436)], [0x20, 4096, 1, 4]);
+        assert_eq!([u32_at(440), u32_at(460)], [63_450, 2]);
+        assert_eq!(u64_at(4096), (-239_075_328i64).cast_unsigned());
+        assert_eq!(u64_at(4096 + 96), 63_450);
+        let info = u64_at(4096 + 32) as usize;
+        assert_eq!(&bytes[info..][..u64_at(4096 + 40) as usize], b"OSRELEASE=6.1\n");
+    }
+
+    #[test]
+    fn a_head_comes_back_in_both_byte_orders() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let bytes = head(order).encode().unwrap();
+            let back = Head::parse(&bytes).unwrap();
+            assert_eq!(back.encode().unwrap(), bytes);
+            assert_eq!((back.order, back.vmcoreinfo), (order, 11..25));
+        }
+    }
+
+    #[test]
+    fn cut_or_foreign_heads_are_errors() {
+        let bytes = head(ByteOrder::Little).encode().unwrap();
+        for cut in [0, 8, 463, 4096, 4096 + 103, 4096 + 110] {
+            assert!(Head::parse(&bytes[..cut]).is_err(), "{cut}");
+        }
+        assert!(Head::parse(&vec![0; 9000]).is_err());
+        let mut huge = head(ByteOrder::Little);
+        huge.max_mapnr = u64::MAX;
+        assert!(huge.layout().is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! The inner layer of a dump: the kdump-compressed (KDUMP) file format and its flattened stream form,
+//! both directions, as bytes. Which page goes where is decided in collect and restore; compression and
+//! encryption lie outside. Formats: makedumpfile `diskdump_mod.h` and `makedumpfile.h`;
+//! `docs/format.md` section 4.
+
+mod flat;
+mod header;
+mod page_desc;
+
+pub use flat::{END_RECORD, FLAT_HEADER_LEN, flat_header, record_head};
+pub use header::{Head, Layout, STATUS_INCOMPLETE, STATUS_OFFSET, Uts};
+pub use page_desc::{DESC_LEN, DescFlags, PageDesc};
+
+/// What is wrong with the head of a KDUMP file.
+#[derive(Debug, thiserror::Error)]
+#[error("reading the KDUMP header: {0}")]
+pub struct Error(pub(crate) String);

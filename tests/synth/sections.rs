@@ -1,0 +1,156 @@
+//! Struct pages and the way to them: the memory sections' roots and entries (Linux include/linux/mmzone.h), and
+//! the virtual memory map, whose frames are shared wherever their bytes are equal.
+
+use super::arch::Arch;
+use super::kernel::Kernel;
+use super::memory::Memory;
+use super::page::{Page, STRUCT_PAGE, struct_page};
+use super::table::Tables;
+use std::collections::BTreeMap;
+
+/// Where the kernel keeps its struct pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Roots of sections, struct pages in the virtual memory map: every distribution kernel.
+    Extreme,
+    /// One array of sections.
+    Static,
+    /// One array of struct pages, `mem_map` points to it.
+    Flat,
+}
+
+/// Which pages each section describes: those named, or else the pattern for all others.
+pub struct Pages<'a> {
+    pub named: &'a BTreeMap<u64, Page>,
+    pub everywhere: &'a [(u64, Page)],
+}
+
+impl Pages<'_> {
+    /// Descriptions by section, a description that reaches into later sections in each of them.
+    pub fn by_section(&self, per_section: u64) -> BTreeMap<u64, Vec<(u64, &Page)>> {
+        let mut sections: BTreeMap<u64, Vec<(u64, &Page)>> = BTreeMap::new();
+        for (&pfn, page) in self.named {
+            let last = pfn + page.described() - 1;
+            for section in pfn / per_section..=last / per_section {
+                sections.entry(section).or_default().push((pfn, page));
+            }
+        }
+        sections
+    }
+}
+
+/// Everything the placing of struct pages needs.
+pub struct Sections<'a> {
+    pub arch: &'a Arch,
+    pub kernel: &'a Kernel,
+    pub memory: &'a mut Memory,
+    pub tables: &'a mut Tables,
+    /// One leaf per section's struct pages instead of one per frame.
+    pub large_leaves: bool,
+}
+
+impl Sections<'_> {
+    /// Maps the struct pages of `sections` and gives the virtual address of what `SYMBOL(mem_section)` names.
+    pub fn place(&mut self, sections: &[u64], pages: &Pages<'_>, model: Model) -> u64 {
+        let per_section = self.arch.pages_per_section();
+        let described = pages.by_section(per_section);
+        let everywhere: Vec<_> = pages.everywhere.iter().map(|(at, page)| (*at, page)).collect();
+        let mut shared = None;
+        for &section in sections {
+            match described.get(&section) {
+                Some(list) => self.map_section(section, section * per_section, list),
+                None => self.map_shared(section, &everywhere, &mut shared),
+            }
+        }
+        self.directory(sections, model)
+    }
+
+    /// Virtual address of a section's first struct page.
+    fn map_va(&self, section: u64) -> u64 {
+        let pfn = section * self.arch.pages_per_section();
+        self.arch.vmemmap.wrapping_add(pfn * STRUCT_PAGE as u64)
+    }
+
+    fn map_section(&mut self, section: u64, first: u64, list: &[(u64, &Page)]) {
+        let bytes = self.section_bytes(first, list);
+        let va = self.map_va(section);
+        let large = self.tables.leaves().into_iter().find(|leaf| 1u64 << leaf.1 == bytes.len() as u64);
+        if let (true, Some((depth, _))) = (self.large_leaves, large) {
+            let at = self.memory.alloc(bytes.len() as u64, bytes.len() as u64);
+            self.memory.write(at, &bytes);
+            self.tables.map(self.memory, va, at, depth);
+            return;
+        }
+        for (frame, bytes) in (0u64..).zip(bytes.chunks(self.arch.page() as usize)) {
+            let at = self.memory.intern(bytes);
+            let depth = self.tables.leaves().len() - 1;
+            let depth = self.tables.leaves()[depth].0;
+            self.tables.map(self.memory, va.wrapping_add(frame * self.arch.page()), at, depth);
+        }
+    }
+
+    /// Sections without descriptions of their own share one last-level table where its reach is a section.
+    fn map_shared(&mut self, section: u64, list: &[(u64, &Page)], shared: &mut Option<u64>) {
+        let levels = &self.arch.levels;
+        let parent = levels.len() - 2;
+        let reach = 1u64 << levels[parent].shift;
+        if reach != self.arch.pages_per_section() * STRUCT_PAGE as u64 {
+            return self.map_section(section, 0, list);
+        }
+        let table = match *shared {
+            Some(table) => table,
+            None => {
+                let bytes = self.section_bytes(0, list);
+                let page = self.arch.page() as usize;
+                let frames: Vec<u64> = bytes.chunks(page).map(|frame| self.memory.intern(frame)).collect();
+                *shared.insert(self.tables.finished(self.memory, &frames))
+            }
+        };
+        self.tables.link(self.memory, self.map_va(section), table, parent);
+    }
+
+    /// Struct pages of the section that starts at pfn `first`.
+    fn section_bytes(&self, first: u64, list: &[(u64, &Page)]) -> Vec<u8> {
+        let order = self.memory.order;
+        let count = self.arch.pages_per_section();
+        let default = struct_page(&Page::kernel(), 0, self.kernel, order);
+        let mut bytes = default.repeat(count as usize);
+        for &(pfn, page) in list {
+            let end = (pfn + page.described()).min(first + count);
+            for at in pfn.max(first)..end {
+                let offset = (at - first) as usize * STRUCT_PAGE;
+                let one = struct_page(page, at - pfn, self.kernel, order);
+                bytes[offset..offset + STRUCT_PAGE].copy_from_slice(&one);
+            }
+        }
+        bytes
+    }
+
+    fn directory(&mut self, sections: &[u64], model: Model) -> u64 {
+        let entry = self.arch.section_entry;
+        if model == Model::Static {
+            let total = 1u64 << (self.arch.physmem_bits - self.arch.section_bits);
+            let array = self.memory.alloc(total * entry, 4096);
+            for &section in sections {
+                self.memory.put_u64(array + section * entry, self.encoded(section));
+            }
+            return self.arch.linear_va(array);
+        }
+        let per_root = self.arch.page() / entry;
+        let roots = self.memory.alloc(self.arch.roots() * 8, 4096);
+        let mut placed = BTreeMap::new();
+        for &section in sections {
+            let at = *placed
+                .entry(section / per_root)
+                .or_insert_with(|| self.memory.alloc(self.arch.page(), self.arch.page()));
+            self.memory.put_u64(at + section % per_root * entry, self.encoded(section));
+            self.memory.put_u64(roots + section / per_root * 8, self.arch.linear_va(at));
+        }
+        self.arch.linear_va(roots)
+    }
+
+    /// The stored base is that of pfn 0, so the section's own pfns index it directly; flags in the low bits.
+    fn encoded(&self, _section: u64) -> u64 {
+        self.arch.vmemmap | 0b11 | self.kernel.section_flags
+    }
+}

@@ -1,0 +1,90 @@
+//! Ready-made descriptions: a small machine with every kind of page, and a large one for measurements.
+
+use super::{Arch, Class, Content, Flag, Kernel, Page, Synth, Word};
+
+/// Pages from the start of RAM to the first described page of [`zoo`].
+pub const FIRST: u64 = 0x1000;
+
+/// Pages that [`zoo`] has from the start of RAM to the end of its first section's memory.
+const END: u64 = 0x3000;
+
+/// 49 MiB of RAM (with 4 KiB pages) in three ranges over two sections, the kernel image's own overlapping segment
+/// first, and every kind of page from [`FIRST`] on, with zero pages among them. With larger pages RAM grows
+/// likewise, and is zero where nothing is described.
+pub fn zoo(arch: Arch, kernel: Kernel) -> Synth {
+    let (ram, page) = (arch.ram, arch.page());
+    let second = ram + (END * page).next_multiple_of(1 << arch.section_bits);
+    let roots = arch.roots() * 8;
+    let synth = Synth::new(arch, kernel)
+        .fill(if page == 4096 { Content::Pattern } else { Content::Zero })
+        .segment(ram + 0x20_0000, 0x20_0000, 0x20_0000)
+        .ram(ram + page..ram + 9 * page)
+        .ram(ram + 0x10_0000..ram + END * page);
+    let (synth, tail) =
+        if roots > 0x40_0000 { (synth.arena(second + 0x80_0000), 2 * roots) } else { (synth, 0) };
+    kinds(synth, ram / page + FIRST)
+        .ram(second..second + 0x80_0000 + tail)
+        .pages(second / page, 20, &Page::cache())
+        .pages(second / page + 32, 2, &Page::free(5))
+}
+
+/// Every kind of page in turn from `first`, which is a multiple of 512.
+fn kinds(synth: Synth, first: u64) -> Synth {
+    let mut at = first;
+    let mut synth = synth;
+    for page in every_kind() {
+        let span = page.span.max(page.described());
+        at = at.next_multiple_of(span.next_power_of_two());
+        synth = synth.page(at, page);
+        at += span;
+    }
+    assert!(at <= first - FIRST + END, "the zoo has outgrown its RAM: {at:#x}");
+    synth
+}
+
+/// One page of each kind, of every rule and of every order of rules that differs.
+pub fn every_kind() -> Vec<Page> {
+    let anon_in_cache = Page::anon().flag(Flag::Swapcache);
+    vec![
+        Page::kernel(),
+        Page::kernel().with(Content::Zero),
+        Page::kernel().with(Content::Noise),
+        Page::kernel().with(Content::Byte(0x5a)),
+        Page::free(0),
+        Page::free(1).with(Content::Zero),
+        Page::free(3),
+        Page::free(6),
+        Page::free(10),
+        Page::free(11).owed(&[], 1),
+        Page::cache(),
+        Page::cache().with(Content::Zero),
+        Page::cache().compound(4, false),
+        Page::private_cache(),
+        Page::private_cache().compound(2, false),
+        Page::swapcache(),
+        Page { flags: vec![Flag::Swapcache], ..Page::cache() }.owed(&[], 1),
+        Page::anon(),
+        Page::anon().with(Content::Zero),
+        anon_in_cache,
+        Page::thp(9),
+        Page::thp(4),
+        Page::hugetlb(9),
+        Page::hugetlb(9).with(Content::Zero),
+        Page::slab(),
+        Page::slab().compound(3, false).owed(&[], 1),
+        Page::poisoned(),
+        Page::anon().poison(),
+        Page::cache().poison(),
+        Page::slab().poison(),
+        Page::hugetlb(9).poison(),
+        Page::free(0).poison(),
+        Page::offline(),
+        Page::offline().with(Content::Noise),
+        Page::unaccepted(),
+        Page::stray_tail().owed(&[], 1),
+        Page { mapping: 0xffff_8880_0000_1002, ..Page::kernel() },
+        Page { mapping: 0xffff_8880_0000_1003, ..Page::kernel() }.owed(&[(8, Class::User)], 1),
+        Page { word: Word::Raw(7), ..Page::cache() },
+        Page::kernel().compound(5, false),
+    ]
+}

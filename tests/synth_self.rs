@@ -1,0 +1,69 @@
+//! The builder of synthetic vmcores against its own description: bytes land where the segments say.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
+
+mod synth;
+
+use synth::{Class, Presence, arch, kernel, zoo};
+
+#[test]
+fn every_page_of_the_zoo_lies_where_its_segment_says() {
+    let core = zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build();
+    let bytes = core.to_bytes();
+    let mut page = vec![0; 4096];
+    for pfn in (0..core.max_mapnr()).filter(|&pfn| core.presence(pfn) == Presence::Data) {
+        core.read_page(pfn, &mut page);
+        assert_eq!(find(&bytes, pfn * 4096), page, "pfn {pfn:#x}");
+    }
+}
+
+/// The page at a physical address, by the program headers of a little-endian file.
+fn find(file: &[u8], paddr: u64) -> &[u8] {
+    let u64_at = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    for header in (0..).map(|n| 64 + n * 56).take(usize::from(file[56])) {
+        let (start, len) = (u64_at(header + 24), u64_at(header + 32));
+        if file[header] == 1 && start <= paddr && paddr < start + len {
+            let at = usize::try_from(u64_at(header + 8) + paddr - start).unwrap();
+            return &file[at..at + 4096];
+        }
+    }
+    panic!("no segment for {paddr:#x}");
+}
+
+#[test]
+fn classes_follow_the_description() {
+    let core = zoo::zoo(arch::x86_64::five_level(), kernel::v6_1()).build();
+    let count = |level: u32, class| core.classes(level).iter().filter(|at| **at == class).count();
+    assert_eq!(count(0, Class::Free), 0);
+    assert_eq!(count(16, Class::Free), 1 + 2 + 8 + 64 + 1024 + 1 + 64);
+    assert_eq!(count(1, Class::Offline), 2);
+    assert_eq!(count(31, Class::Hwpoison), 0);
+}
+
+/// Leaves the zoo of a kernel under `SYNTH_OUT`, for other tools to judge.
+#[test]
+#[ignore = "writes files for a look by hand"]
+fn write_zoos() {
+    let dir = std::path::PathBuf::from(std::env::var("SYNTH_OUT").unwrap());
+    for kernel in kernel::all() {
+        for (name, arch) in [("4", arch::x86_64::four_level()), ("5", arch::x86_64::five_level())] {
+            let core = zoo::zoo(arch, kernel.clone()).build();
+            let stem = dir.join(format!("{}-{name}", kernel.release));
+            core.write_to(&stem.with_added_extension("elf"));
+            std::fs::write(stem.with_added_extension("log"), &core.log).unwrap();
+            for level in [0, 1, 2, 4, 8, 16, 31] {
+                let classes = core.classes(level);
+                let count = |class| classes.iter().filter(|at| **at == class).count();
+                println!(
+                    "{} {level} cache {:x} private {:x} user {:x} free {:x} poison {:x} offline {:x}",
+                    stem.display(),
+                    count(Class::Cache),
+                    count(Class::PrivateCache),
+                    count(Class::User),
+                    count(Class::Free),
+                    count(Class::Hwpoison),
+                    count(Class::Offline)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+# What people and CI call. Every target installs what it needs by apt and says so (tests/vm/install-tools.sh);
+# everything downloaded or generated goes under target/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint bench vmcores install tools
+
+# The scripts that shellcheck reads: everything tracked that starts as a shell script or a library of one.
+SCRIPTS = $$(git ls-files | grep -vE '\.(rs|md)$$' | xargs grep -lE '^(\#!/bin/(ba|busybox )?sh|\# shellcheck shell=)')
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: tools ## the two commands, target/release
+	cargo build --release --bins
+
+demo: tools ## crash a guest, encrypt its memory, restore it, read its log
+	tests/demo.sh
+
+test: tools lint ## every lint and every test, the ones in virtual machines too
+	cargo test
+
+lint: tools ## format, clippy, shellcheck
+	cargo fmt --all -- --check
+	cargo clippy --all-targets -- -D warnings
+	shellcheck $(SCRIPTS)
+
+bench: tools ## the benches; results go to standard output
+	cargo bench
+
+vmcores: tools ## plain vmcores of crashed guests, target/vmcores
+	tests/vm/capture.sh bookworm-5level-kdump
+	tests/vm/capture.sh bookworm-4level-kdump
+	tests/vm/capture.sh bookworm-5level-qemu
+	tests/vm/capture.sh trixie-5level-kdump
+	tests/vm/capture.sh trixie-4level-qemu
+	tests/vm/capture.sh sid-5level-kdump
+
+install: build ## the commands and kdump-module/ below $$DESTDIR$$PREFIX
+	$(MAKE) -C kdump-module install
+
+tools:
+	@tests/vm/install-tools.sh

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Captures a plain vmcore of a crashed guest, once, and prints its path: target/vmcores/NAME.elf.
+# Beside it lie NAME.secrets (what was planted), NAME.console and NAME.release.
+#
+#   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
+#     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
+#     PAGING  4level, 5level
+#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory)
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+name=${1:?usage: capture.sh KERNEL-PAGING-HOW, as in bookworm-5level-kdump}
+IFS=- read -r suite paging how <<< "$name"
+out=$TARGET/vmcores
+work=$LAB/runs/capture-$name
+
+case "$paging" in
+    4level) cpu=max,la57=off ;;
+    5level) cpu=max ;;
+    *) fail "capture.sh knows 4level and 5level, not $paging" ;;
+esac
+
+by_kdump() {
+    rm -f "$work/disk.img"
+    truncate -s 320M "$work/disk.img"
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" \
+        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img"
+    truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
+}
+
+by_qemu() {
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --dump "$work/disk.img"
+}
+
+mkdir -p "$out" "$work"
+locked "$out/$name.lock"
+# Another kernel than last time makes the old capture useless: its vmlinux is gone.
+if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
+    say "capturing $name"
+    case "$how" in
+        kdump) by_kdump ;;
+        qemu) by_qemu ;;
+        *) fail "capture.sh knows kdump and qemu, not $how" ;;
+    esac
+    rm -rf "$out/$name".{release,secrets}
+    mv "$work/secrets" "$out/$name.secrets"
+    mv "$work/console.log" "$out/$name.console"
+    mv "$work/disk.img" "$out/$name.elf"
+    cp "$LAB/kernels/$suite/release" "$out/$name.release"
+    rm -rf "$work"
+fi
+echo "$out/$name.elf"

@@ -1,0 +1,155 @@
+#!/bin/bash
+# Boots a Debian cloud kernel in QEMU, plants secrets, makes it panic, and runs a job in the capture kernel.
+#
+#   crash.sh --work DIR [options]
+#     --suite SUITE         whose kernel (bookworm)
+#     --job FILE            the shell script that runs in the capture kernel
+#     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE
+#     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
+#     --file SRC:DST        a file for the capture kernel's image; repeatable
+#     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
+#     --net                 a network card; the host is 10.0.2.2
+#     --memory MB (256, sid 320)  --crashkernel SIZE (80M, sid 112M)
+#     --cpus N (1)  --cpu MODEL (max)  --timeout S (300)
+#
+# In DIR afterwards: console.log, and secrets/ with what was planted: files of random bytes
+# (anon, clean, dirty, tmpfs, free) and lines (slab, klog). The exit status is the job's.
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+work='' suite=bookworm job='' dump='' net='' memory='' crashkernel='' cpus=1 cpu=max timeout=300
+disks=() files=() programs=()
+
+parse() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --net) net=1; shift; continue ;;
+            --disk) disks+=("$2") ;;
+            --file) files+=("$2") ;;
+            --program) programs+=("$2") ;;
+            --work | --suite | --job | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
+                printf -v "${1#--}" '%s' "$2" ;;
+            *) fail "crash.sh does not know $1" ;;
+        esac
+        shift 2
+    done
+    [ -n "$work" ] || fail "crash.sh needs --work DIR"
+    [ -n "$job$dump" ] || fail "crash.sh needs --job or --dump"
+}
+
+make_secrets() { # DIR: random pages survive any compressor as they are, lines look like secrets do
+    local name
+    mkdir -p "$1"
+    for name in anon clean dirty tmpfs free; do head -c 1048576 /dev/urandom > "$1/$name"; done
+    for name in slab klog; do
+        echo "$name-$(head -c 20 /dev/urandom | od -An -tx1 | tr -d ' \n')" > "$1/$name"
+    done
+}
+
+# The capture kernel's image: the base, then the job and its files.
+capture_image() { # BASE OUT
+    local root entry
+    root=$(mktemp -d)
+    mkdir -p "$root/lab"
+    [ -z "$job" ] || cp "$job" "$root/lab/job"
+    for entry in "${files[@]}"; do install -D "${entry%%:*}" "$root/${entry#*:}"; done
+    for entry in "${programs[@]}"; do install_program "$entry" "$root"; done
+    { cat "$1"; archive "$root"; } > "$2"
+    rm -rf "$root"
+}
+
+# The first kernel's own disk: what to plant, and what to load with kexec.
+boot_disk() { # KERNEL BASE
+    local root=$work/boot
+    mkdir -p "$root"
+    make_secrets "$work/secrets"
+    cp -r "$work/secrets" "$1/vmlinuz" "$root/"
+    capture_image "$2" "$root/capture.cpio.gz"
+    echo "console=ttyS0 rdinit=/init quiet panic=-1 irqpoll nr_cpus=1 reset_devices" > "$root/append"
+    quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M
+    rm -rf "$root"
+}
+
+guest() { # KERNEL BASE QEMU-OPTION...
+    local disk args kernel=$1 base=$2
+    shift 2
+    # shellcheck disable=SC2054 # QEMU's own commas
+    args=(-accel tcg,thread=multi -cpu "$cpu" -smp "$cpus" -m "$memory" -nodefaults -no-reboot
+        -display none -serial "file:$work/console.log" -device vmcoreinfo
+        -kernel "$kernel/vmlinuz" -initrd "$base"
+        -append "console=ttyS0 rdinit=/init quiet printk.devkmsg=on lab.how=$how $reserve")
+    # The first kernel's writes go nowhere: its dirty pages are secrets.
+    args+=(-drive "file=$work/boot.img,if=virtio,format=raw,snapshot=on")
+    for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
+    # shellcheck disable=SC2054
+    [ -z "$net" ] || args+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
+    timeout "$timeout" qemu-system-x86_64 "${args[@]}" "$@"
+}
+
+# Asks QEMU for the memory of the guest once it has panicked; no capture kernel takes part.
+guest_dump() { # KERNEL BASE
+    local pid
+    rm -f "$work"/monitor.*
+    mkfifo "$work/monitor.in" "$work/monitor.out"
+    guest "$1" "$2" -monitor "pipe:$work/monitor" &
+    pid=$!
+    cat "$work/monitor.out" > "$work/monitor.log" &
+    until grep -qs "end Kernel panic" "$work/console.log"; do
+        kill -0 $pid 2> /dev/null || break
+        sleep 0.2
+    done
+    printf 'dump-guest-memory %s\nquit\n' "$(readlink -m "$dump")" > "$work/monitor.in"
+    wait $pid
+    rm -f "$work"/monitor.in "$work"/monitor.out "$work/boot.img"
+}
+
+# Emulated kernels now and then die in their own start; that says nothing about the job, so try again.
+crash_guest() { # KERNEL BASE
+    local attempt
+    for attempt in 1 2 3; do
+        rm -f "$work/console.log"
+        if [ -n "$dump" ]; then
+            guest_dump "$1" "$2"
+        else
+            guest "$1" "$2" -monitor none
+        fi || fail "QEMU ended with status $? (124: after $timeout s); see $work/console.log"
+        ! grep -qs "^LAB: planted" "$work/console.log" || return 0
+        say "attempt $attempt: the guest died before the crash was due"
+    done
+    tail -n 20 "$work/console.log" >&2
+    fail "the guest does not start; see $work/console.log"
+}
+
+status_of_job() {
+    local status
+    status=$(sed -n 's/^LAB: job status \([0-9]*\).*/\1/p' "$work/console.log")
+    [ -n "$status" ] || {
+        tail -n 20 "$work/console.log" >&2
+        fail "the job did not end; see $work/console.log"
+    }
+    return "$status"
+}
+
+# The smallest round figures with which a capture kernel starts and has some 30 MB to spare.
+sizes() {
+    case "$suite" in
+        sid) : "${memory:=320}" "${crashkernel:=112M}" ;;
+        *) : "${memory:=256}" "${crashkernel:=80M}" ;;
+    esac
+}
+
+parse "$@"
+sizes
+mkdir -p "$work"
+rm -rf "${work:?}"/{boot,secrets}
+kernel=$("$HERE/kernel.sh" "$suite")
+base=$("$HERE/initramfs.sh" "$kernel")
+boot_disk "$kernel" "$base"
+if [ -n "$dump" ]; then
+    how=none reserve=''
+else
+    how=kdump reserve="panic=-1 crashkernel=$crashkernel"
+fi
+crash_guest "$kernel" "$base"
+rm -f "$work/boot.img"
+[ -n "$dump" ] || status_of_job

@@ -1,0 +1,47 @@
+#!/bin/bash
+# Builds the base initramfs of a kernel (busybox, kexec, the modules of a small guest, guest/*) and prints
+# its path. The archive is cached beside the kernel and rebuilt when one of its sources is newer.
+#
+#   initramfs.sh KERNEL-DIR
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+# Loaded at boot, in this order; what they depend on comes first by itself.
+BOOT_MODULES=(virtio_pci virtio_blk virtio_net qemu_fw_cfg)
+# Loaded when a mount asks for them.
+MOUNT_MODULES=(ext4 crc32c_generic vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8)
+
+kernel=${1:?usage: initramfs.sh KERNEL-DIR}
+release=$(cat "$kernel/release")
+image=$kernel/base.cpio.gz
+
+module_files() { # NAME...: the files to load for these, in order; names built into this kernel give none
+    local name
+    for name in "$@"; do
+        modprobe -d "$kernel" -S "$release" --show-depends "$name" 2> /dev/null || true
+    done | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }'
+}
+
+install_modules() { # ROOT
+    local file
+    for file in $(module_files "${BOOT_MODULES[@]}" "${MOUNT_MODULES[@]}"); do
+        install -D -m 644 "$file" "$1/lib/modules/$release/${file#*"/lib/modules/$release/"}"
+    done
+    quietly depmod -b "$1" "$release"
+    printf '%s\n' "${BOOT_MODULES[@]}" > "$1/lab/modules"
+}
+
+locked "$kernel.lock"
+if [ ! -e "$image" ] || [ -n "$(find "$HERE/guest" "$HERE/initramfs.sh" "$kernel/release" -newer "$image")" ]; then
+    root=$(mktemp -d)
+    mkdir -p "$root"/{bin,dev,lab,lib,mnt,proc,sys}
+    install -m 755 /bin/busybox "$root/bin/busybox"
+    install -m 755 "$HERE/guest/init" "$root/init"
+    install -m 755 "$HERE/guest/plant" "$HERE/guest/crasher" "$root/lab/"
+    install_program /sbin/kexec "$root"
+    install_modules "$root"
+    archive "$root" > "$image.new"
+    mv "$image.new" "$image"
+    rm -rf "$root"
+fi
+echo "$image"

@@ -1,0 +1,31 @@
+#!/bin/bash
+# Installs what the build, the lints, the lab and the judges need, by apt, and says so.
+# Quick and silent when everything is there. Needs root or sudo only when something is missing.
+set -euo pipefail
+
+PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
+    qemu-system-x86 e2fsprogs dosfstools python3-venv procps util-linux"
+
+missing() {
+    local package
+    for package in $PACKAGES; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || echo "$package"
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+wanted=$(missing | tr '\n' ' ')
+[ -n "$wanted" ] || exit 0
+command -v apt-get > /dev/null || {
+    echo "install-tools: not a Debian system; please install: $wanted" >&2
+    exit 1
+}
+echo "install-tools: installing $wanted" >&2
+as_root apt-get -qq update
+# --allow-downgrades: a security update of a sibling package may be ahead of the archive.
+# shellcheck disable=SC2086 # a list of names
+as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --allow-downgrades install $wanted > /dev/null
+echo "install-tools: done" >&2

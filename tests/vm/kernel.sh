@@ -1,0 +1,62 @@
+#!/bin/bash
+# Fetches the Debian cloud kernel of a suite and prints the directory that holds it:
+# `release`, `vmlinuz`, and `lib/modules/RELEASE` with uncompressed modules and their dependency lists.
+#
+#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), sid (the newest)
+#   kernel.sh --debug SUITE   prints the path of its vmlinux with debug information (a 300 MB download)
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+image_package() {
+    "$HERE/packages.sh" depends "$1" linux-image-cloud-amd64 | grep -m 1 '^linux-image-[0-9]'
+}
+
+# Newer kernels come in three packages: image (meta), binary and modules.
+parts() { # SUITE IMAGE-PACKAGE
+    echo "$2"
+    "$HERE/packages.sh" depends "$1" "$2" | grep -E '^linux-(binary|modules)-' || true
+}
+
+# busybox insmod takes uncompressed modules only; each is expanded here once instead of in every guest.
+expand_modules() { # DIR RELEASE
+    find "$1/lib/modules/$2" -name '*.ko.xz' -exec xz -d {} +
+    find "$1/lib/modules/$2" -name '*.ko.zst' -exec zstd -q -d --rm {} +
+    quietly depmod -b "$1" "$2"
+}
+
+fetch_kernel() { # SUITE DIR
+    local image release tree=$2.tree
+    image=$(image_package "$1")
+    release=${image#linux-image-}
+    say "fetching the kernel $release of $1"
+    # shellcheck disable=SC2046 # package names hold no blanks
+    "$HERE/packages.sh" fetch "$1" "$tree" $(parts "$1" "$image")
+    rm -rf "$2.new"
+    mkdir -p "$2.new/lib/modules"
+    mv "$(find "$tree" -path "*lib/modules/$release" -type d | head -n 1)" "$2.new/lib/modules/$release"
+    cp "$(find "$tree" "$2.new" -name 'vmlinuz*' -type f | head -n 1)" "$2.new/vmlinuz"
+    expand_modules "$2.new" "$release"
+    echo "$release" > "$2.new/release"
+    rm -rf "$tree"
+    mv "$2.new" "$2"
+}
+
+fetch_debug() { # SUITE DIR
+    local release scratch=$2.debug
+    release=$(cat "$2/release")
+    say "fetching vmlinux of $release with debug information"
+    "$HERE/packages.sh" pick "$1" "$scratch" '*/vmlinux*' "linux-image-$release-dbg"
+    mv "$(find "$scratch" -name 'vmlinux*' -type f | head -n 1)" "$2/vmlinux"
+    rm -rf "$scratch"
+}
+
+debug=
+[ "${1:-}" != --debug ] || { debug=1; shift; }
+suite=${1:?usage: kernel.sh [--debug] SUITE}
+dir=$LAB/kernels/$suite
+mkdir -p "$LAB/kernels"
+locked "$LAB/kernels/$suite.lock"
+[ -e "$dir/release" ] || fetch_kernel "$suite" "$dir"
+[ -n "$debug" ] || { echo "$dir"; exit 0; }
+[ -e "$dir/vmlinux" ] || fetch_debug "$suite" "$dir"
+echo "$dir/vmlinux"

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# What the lab's scripts share: where things lie, and how they speak.
+
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+TOP=$(readlink -f "$HERE/../..")
+TARGET=${CARGO_TARGET_DIR:-$TOP/target}
+LAB=$TARGET/vm
+export LC_ALL=C
+mkdir -p "$LAB/apt"
+
+say() { echo "lab: $*" >&2; }
+
+fail() {
+    echo "lab: error: $*" >&2
+    exit 1
+}
+
+# Runs a talkative command; its words are shown only if it fails.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" > "$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        fail "this failed: $*"
+    fi
+    rm -f "$log"
+}
+
+# Holds an exclusive lock on file $1 until the script ends: tests run the lab in parallel.
+locked() {
+    exec {lock}> "$1"
+    flock "$lock"
+}
+
+# Copies program $1 into the tree $2 as /bin/NAME, with the libraries it is linked to.
+install_program() {
+    local library
+    install -D -m 755 "$1" "$2/bin/${3:-$(basename "$1")}"
+    { ldd "$1" 2> /dev/null || true; } | grep -oE '/[^ ]+\.so[^ ]*' | while read -r library; do
+        [ -e "$2$library" ] || install -D -m 755 "$(readlink -f "$library")" "$2$library"
+    done
+}
+
+# The tree $1 as a compressed cpio archive; the kernel unpacks several of them one after the other.
+archive() {
+    (cd "$1" && find . | cpio --quiet -o -H newc -R 0:0) | gzip -1
+}

@@ -1,0 +1,101 @@
+#!/bin/bash
+# Fetches Debian packages of any suite without touching the system: a private apt state under
+# target/vm/apt, the machine's own mirror and proxy settings, packages unpacked aside.
+#
+#   packages.sh fetch SUITE DIR PACKAGE...   unpack just these packages into DIR
+#   packages.sh pick SUITE DIR GLOB PACKAGE  unpack only the files that match GLOB
+#   packages.sh tree SUITE DIR PACKAGE...    unpack them with every dependency, down to libc
+#   packages.sh depends SUITE PACKAGE        print what a package depends on
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+# The Debian mirror the machine itself uses; DEBIAN_MIRROR=URL where it has none.
+mirror() {
+    [ -z "${DEBIAN_MIRROR:-}" ] || { echo "$DEBIAN_MIRROR"; return; }
+    # shellcheck disable=SC2016 # apt's own variables
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
+        grep -m 1 -E '/debian/?$' || fail "no Debian mirror in the apt sources; set DEBIAN_MIRROR=URL"
+}
+
+# Writes the private configuration of suite $1 and fetches its index unless it is a day old at most.
+suite() {
+    locked "$LAB/apt/$1.lock"
+    state=$LAB/apt/$1
+    conf=$state/apt.conf
+    [ -z "$(find "$state/fresh" -mtime -1 2>/dev/null)" ] || return 0
+    mkdir -p "$state"/{lists/partial,archives/partial,etc}
+    : > "$state/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $1 main" > "$state/sources.list"
+    cat > "$conf" <<CONF
+Dir::State "$state";
+Dir::State::Lists "$state/lists";
+Dir::State::status "$state/status";
+Dir::Cache "$state";
+Dir::Cache::archives "$state/archives";
+Dir::Etc::SourceList "$state/sources.list";
+Dir::Etc::SourceParts "$state/etc";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "$state/etc";
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+APT::Get::AllowUnauthenticated "false";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
+Dir::Cache::pkgcache "pkgcache.bin";
+Dir::Cache::srcpkgcache "srcpkgcache.bin";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+CONF
+    quietly apt-get -c "$conf" update
+    touch "$state/fresh"
+}
+
+unpack() { # DIR GLOB ARCHIVE...: all or nothing, so that an interrupted run leaves no half tree
+    local dir=$1 glob=$2 archive
+    shift 2
+    rm -rf "$dir" "$dir.partial"
+    mkdir -p "$dir.partial"
+    for archive in "$@"; do
+        dpkg-deb --fsys-tarfile "$archive" |
+            tar -x -C "$dir.partial" --no-same-owner --wildcards "$glob"
+    done
+    mv "$dir.partial" "$dir"
+}
+
+fetch() { # SUITE DIR PACKAGE...
+    local suite=$1 dir=$2
+    shift 2
+    pick "$suite" "$dir" '*' "$@"
+}
+
+pick() { # SUITE DIR GLOB PACKAGE...
+    local scratch dir=$2 glob=$3
+    suite "$1"
+    scratch=$(mktemp -d "$LAB/apt/fetch.XXXXXX")
+    shift 3
+    (cd "$scratch" && quietly apt-get -c "$conf" download "$@")
+    unpack "$dir" "$glob" "$scratch"/*.deb
+    rm -rf "$scratch"
+}
+
+tree() { # SUITE DIR PACKAGE...
+    local dir=$2
+    suite "$1"
+    shift 2
+    rm -f "$state"/archives/*.deb
+    quietly apt-get -c "$conf" --yes --download-only install "$@"
+    unpack "$dir" '*' "$state"/archives/*.deb
+    rm -f "$state"/archives/*.deb
+}
+
+depends() { # SUITE PACKAGE
+    suite "$1"
+    apt-cache -c "$conf" depends --no-recommends "$2" | sed -n 's/^ *Depends: //p'
+}
+
+case "${1:-}" in
+    fetch | pick | tree | depends) "$@" ;;
+    *) fail "usage: packages.sh fetch|pick|tree|depends SUITE ..." ;;
+esac

@@ -74,6 +74,9 @@ impl IndexWriter {
 }
 
 impl IndexPiece {
+    /// Tag of the frame that holds a piece.
+    pub const TAG: [u8; 4] = *b"VCEi";
+
     /// Reads a piece back.
     ///
     /// # Errors

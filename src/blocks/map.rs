@@ -36,6 +36,9 @@ pub struct BlockMap {
 }
 
 impl BlockMap {
+    /// Tag of the frame that holds a map.
+    pub const TAG: [u8; 4] = *b"VCEb";
+
     /// Adds one page behind the last; joins the last run where it fits.
     pub fn push(&mut self, pfn: Pfn, kind: RunKind) {
         match self.runs.last_mut() {

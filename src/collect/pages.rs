@@ -1,0 +1,213 @@
+//! The order in which pages are sent: the kernel image first, since a dump that is cut without it is
+//! worth nothing, then everything by ascending pfn. Gathers kept pages into blocks.
+
+use crate::blocks::ClassCounts;
+use super::Error;
+use crate::filter::{Classifier, DumpLevel, PageClass, Window};
+use crate::units::PfnRange;
+use crate::vmcore::{Segment, Vmcore};
+use std::collections::VecDeque;
+
+/// Bytes of pages in a block. 128 KiB compresses 3 % worse than 1 MiB and makes random reads eight
+/// times cheaper; `docs/benchmarks.md`.
+const BLOCK_BYTES: u64 = 128 << 10;
+
+/// The most pages that are sent early: 256 MiB of 4 KiB pages, several kernel images. Their places are
+/// remembered until their turn comes.
+const MAX_EARLY: u64 = 1 << 16;
+
+/// Work for one block.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Pages sent ahead of their turn.
+    Early(Vec<PfnRange>),
+    /// Pages whose turn it is.
+    Pages(Vec<PfnRange>),
+    /// Pages whose turn it is and that were sent early: nothing to read.
+    Sent(Vec<PfnRange>),
+}
+
+/// Hands out the blocks of a dump.
+pub struct PageSource<'a> {
+    early: Option<Classifier<'a>>,
+    all: Classifier<'a>,
+    block_pages: u64,
+    queue: VecDeque<Job>,
+    gather: Gather,
+    sent: Vec<PfnRange>,
+    next_sent: usize,
+    counts: ClassCounts,
+    position: u64,
+}
+
+/// Kept pages that do not fill a block yet.
+#[derive(Default)]
+struct Gather {
+    ranges: Vec<PfnRange>,
+    pages: u64,
+    sent: bool,
+}
+
+impl<'a> PageSource<'a> {
+    /// A source over all pages of `vmcore` that a dump at `level` keeps.
+    pub fn open(vmcore: &'a Vmcore, level: DumpLevel) -> Result<PageSource<'a>, Error> {
+        let image = kernel_image(vmcore);
+        Ok(PageSource {
+            early: image.map(|range| Classifier::within(vmcore, level, range)).transpose()?,
+            all: Classifier::new(vmcore, level)?.0,
+            block_pages: (BLOCK_BYTES >> vmcore.page_size().shift()).max(1),
+            queue: VecDeque::new(),
+            gather: Gather::default(),
+            sent: Vec::new(),
+            next_sent: 0,
+            counts: ClassCounts::default(),
+            position: 0,
+        })
+    }
+
+    /// The next block; `None` when every page was handed out.
+    pub fn next_job(&mut self) -> Option<Job> {
+        while self.queue.is_empty() {
+            if self.early.is_some() {
+                self.advance_early();
+            } else if !self.advance() {
+                break;
+            }
+        }
+        self.queue.pop_front()
+    }
+
+    /// The counts of excluded pages per class; whole once [`PageSource::next_job`] gave `None`.
+    pub fn counts(&self) -> ClassCounts {
+        self.counts
+    }
+
+    /// The first pfn that is not classified yet.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Classifies the next window of the early pages.
+    fn advance_early(&mut self) {
+        let Some(window) = self.early.as_mut().and_then(Classifier::next_window) else {
+            self.early = None;
+            let left = self.gather.take();
+            self.queue.extend((!left.is_empty()).then_some(Job::Early(left)));
+            return;
+        };
+        for (class, range) in runs(&window) {
+            if class == PageClass::Kept {
+                self.sent.push(range);
+                self.gather.add(range, self.block_pages, |block| self.queue.push_back(Job::Early(block)));
+            }
+        }
+    }
+
+    /// Classifies the next window; false when there is none.
+    fn advance(&mut self) -> bool {
+        let Some(window) = self.all.next_window() else {
+            let left = !self.gather.ranges.is_empty();
+            self.flush();
+            return left;
+        };
+        self.position = window.range.end.0;
+        for (class, range) in runs(&window) {
+            match class {
+                PageClass::Hole => {}
+                PageClass::Kept => self.keep(range),
+                PageClass::Cache => self.counts.cache += range.count(),
+                PageClass::PrivateCache => self.counts.cache_private += range.count(),
+                PageClass::User => self.counts.user += range.count(),
+                PageClass::Free => self.counts.free += range.count(),
+                PageClass::Hwpoison => self.counts.hwpoison += range.count(),
+                PageClass::Offline => self.counts.offline += range.count(),
+            }
+        }
+        true
+    }
+
+    /// Adds kept pages, split into those that were sent early and those that were not.
+    fn keep(&mut self, mut range: PfnRange) {
+        while !range.is_empty() {
+            while self.sent.get(self.next_sent).is_some_and(|sent| sent.end <= range.start) {
+                self.next_sent += 1;
+            }
+            let sent = self.sent.get(self.next_sent).copied().unwrap_or(PfnRange { start: range.end, end: range.end });
+            let before = PfnRange::new(range.start.0, sent.start.0.min(range.end.0));
+            self.gather(before, false);
+            let inside = range.intersect(sent);
+            self.gather(inside, true);
+            range.start = before.end.max(inside.end);
+        }
+    }
+
+    fn gather(&mut self, range: PfnRange, sent: bool) {
+        if range.is_empty() {
+            return;
+        }
+        if self.gather.sent != sent {
+            self.flush();
+            self.gather.sent = sent;
+        }
+        let job = if sent { Job::Sent } else { Job::Pages };
+        self.gather.add(range, self.block_pages, |block| self.queue.push_back(job(block)));
+    }
+
+    fn flush(&mut self) {
+        let (ranges, sent) = (self.gather.take(), self.gather.sent);
+        if !ranges.is_empty() {
+            self.queue.push_back(if sent { Job::Sent(ranges) } else { Job::Pages(ranges) });
+        }
+    }
+}
+
+impl Gather {
+    fn take(&mut self) -> Vec<PfnRange> {
+        self.pages = 0;
+        std::mem::take(&mut self.ranges)
+    }
+
+    /// Adds pages and hands out every block they fill.
+    fn add(&mut self, mut range: PfnRange, block_pages: u64, mut full: impl FnMut(Vec<PfnRange>)) {
+        while !range.is_empty() {
+            let count = range.count().min(block_pages - self.pages);
+            let now = PfnRange::new(range.start.0, range.start.0 + count);
+            match self.ranges.last_mut() {
+                Some(last) if last.end == now.start => last.end = now.end,
+                _ => self.ranges.push(now),
+            }
+            self.pages += count;
+            range.start = now.end;
+            if self.pages == block_pages {
+                full(self.take());
+            }
+        }
+    }
+}
+
+/// Where the kernel image lies: x86-64 and arm64 list its mapping as a segment of its own, which
+/// overlaps the RAM segment that holds it. `None` elsewhere; then nothing is sent early.
+fn kernel_image(vmcore: &Vmcore) -> Option<PfnRange> {
+    let page = vmcore.page_size();
+    let range = |segment: &Segment| {
+        let end = segment.paddr.0.checked_add(segment.mem_size)?;
+        Some(PfnRange::new(page.pfn_of(segment.paddr).0, end.div_ceil(page.bytes())))
+    };
+    let segments = vmcore.segments();
+    let inside = |inner: PfnRange, outer: PfnRange| inner != outer && inner.intersect(outer) == inner;
+    segments.iter().filter_map(range).find(|&image| {
+        !image.is_empty()
+            && image.count() <= MAX_EARLY
+            && segments.iter().filter_map(range).any(|outer| inside(image, outer))
+    })
+}
+
+/// Neighbouring pages of the same class.
+fn runs(window: &Window) -> impl Iterator<Item = (PageClass, PfnRange)> + '_ {
+    let mut start = window.range.start.0;
+    window.classes.chunk_by(|a, b| a == b).map(move |run| {
+        let range = PfnRange::new(start, start + run.len() as u64);
+        start = range.end.0;
+        (run[0], range)
+    })
+}

@@ -1,0 +1,129 @@
+//! Reads the pages of a block from the vmcore, drops those that are zero or unreadable, compresses the
+//! rest. Runs on every thread at once.
+
+use super::Error;
+use super::pages::Job;
+use crate::blocks::{BlockCompressor, BlockMap, RunKind};
+use crate::units::{PageSize, Pfn, PfnRange};
+use crate::vmcore::{ReadError, Vmcore};
+
+/// What became of a job.
+pub struct Part {
+    /// The job it came from.
+    pub job: Job,
+    /// The pages, their place in the file not yet set.
+    pub map: BlockMap,
+    /// The data pages, compressed as one frame; empty when there are none.
+    pub frame: Vec<u8>,
+    /// Pages that could not be read.
+    pub unreadable: u64,
+}
+
+/// A thread's buffers for reading blocks.
+pub struct BlockReader {
+    pages: Vec<u8>,
+    compressor: BlockCompressor,
+    /// The first page that could not be read, for the report.
+    pub first_failure: Option<ReadError>,
+}
+
+impl BlockReader {
+    /// Buffers for blocks, compressed at a zstd level.
+    pub fn new(level: i32) -> Result<BlockReader, Error> {
+        Ok(BlockReader { pages: Vec::new(), compressor: BlockCompressor::new(level)?, first_failure: None })
+    }
+
+    /// Does a job.
+    pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<Part, Error> {
+        let mut part = Part { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
+        if let Job::Early(ranges) | Job::Pages(ranges) = &part.job {
+            self.pages.clear();
+            for &range in ranges {
+                part.unreadable += self.read_range(vmcore, range, &mut part.map);
+            }
+            if !self.pages.is_empty() {
+                self.compressor.compress(&self.pages, &mut part.frame)?;
+                part.frame.shrink_to_fit();
+            }
+        }
+        Ok(part)
+    }
+
+    /// Appends the pages of a range that have data; returns how many could not be read.
+    fn read_range(&mut self, vmcore: &Vmcore, range: PfnRange, map: &mut BlockMap) -> u64 {
+        let page = vmcore.page_size();
+        let start = self.pages.len();
+        let len = usize::try_from(range.count()).unwrap_or(0) << page.shift();
+        self.pages.resize(start + len, 0);
+        if read_at(vmcore, page, range.start, &mut self.pages[start..]).is_ok() {
+            self.keep_data(page, range, start, map);
+            return 0;
+        }
+        self.pages.truncate(start);
+        (range.start.0..range.end.0).map(|pfn| self.read_page(vmcore, page, Pfn(pfn), map)).sum()
+    }
+
+    fn read_page(&mut self, vmcore: &Vmcore, page: PageSize, pfn: Pfn, map: &mut BlockMap) -> u64 {
+        let start = self.pages.len();
+        self.pages.resize(start + page.len(), 0);
+        match read_at(vmcore, page, pfn, &mut self.pages[start..]) {
+            Ok(()) => {
+                self.keep_data(page, PfnRange::new(pfn.0, pfn.0 + 1), start, map);
+                0
+            }
+            Err(failure) => {
+                self.first_failure.get_or_insert(failure);
+                self.pages.truncate(start);
+                1
+            }
+        }
+    }
+
+    /// Enters the pages from `start` of the buffer into the map and closes the gaps zero pages leave.
+    fn keep_data(&mut self, page: PageSize, range: PfnRange, start: usize, map: &mut BlockMap) {
+        let mut kept = start;
+        for (at, pfn) in (start..).step_by(page.len()).zip(range.start.0..range.end.0) {
+            if is_zero(&self.pages[at..at + page.len()]) {
+                map.push(Pfn(pfn), RunKind::Zero);
+                continue;
+            }
+            map.push(Pfn(pfn), RunKind::Data);
+            if kept != at {
+                self.pages.copy_within(at..at + page.len(), kept);
+            }
+            kept += page.len();
+        }
+        self.pages.truncate(kept);
+    }
+}
+
+fn read_at(vmcore: &Vmcore, page: PageSize, pfn: Pfn, buffer: &mut [u8]) -> Result<(), ReadError> {
+    // A pfn of a present range has an address: ranges are made from addresses.
+    let address = page.address_of(pfn).unwrap_or_default();
+    vmcore.read_phys(address, buffer)
+}
+
+/// Whether all bytes are zero. Looks at 128 bytes at a time, which compiles to vector code; most pages
+/// that hold data show it in the first step.
+#[must_use]
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (wide, rest) = bytes.as_chunks::<128>();
+    wide.iter().all(|chunk| chunk.iter().fold(0, |or, byte| or | byte) == 0) && rest.iter().all(|&byte| byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_zero;
+
+    #[test]
+    fn one_byte_anywhere_makes_a_page_data() {
+        let mut page = vec![0; 4096];
+        assert!(is_zero(&page));
+        for at in [0, 1, 127, 128, 2047, 4095] {
+            page[at] = 1;
+            assert!(!is_zero(&page), "{at}");
+            page[at] = 0;
+        }
+        assert!(is_zero(&[]) && is_zero(&[0; 7]) && !is_zero(&[0, 0, 4]));
+    }
+}

@@ -1,0 +1,111 @@
+//! Puts decompressed pieces, in order, where the output wants them.
+
+use super::elf_file::ElfFile;
+use super::head::DumpHead;
+use super::kdump_file::KdumpFile;
+use super::{Arranged, Error, Output, Report};
+use crate::blocks::{Head, Tail};
+use std::io::Write;
+
+/// The output and what was learned on the way.
+pub struct Arranger<'a> {
+    state: State<'a>,
+    head: Option<Head>,
+    tail: Option<Tail>,
+}
+
+enum State<'a> {
+    /// The first records, which hold the KDUMP head, have not come yet.
+    Waiting(Output<'a>),
+    Kdump(Box<KdumpFile<'a>>),
+    Elf(Box<ElfFile<'a>>),
+    Flattened(&'a mut (dyn Write + Send)),
+    Nothing,
+}
+
+impl<'a> Arranger<'a> {
+    /// Nothing has arrived yet.
+    pub fn new(output: Output<'a>) -> Arranger<'a> {
+        Arranger { state: State::Waiting(output), head: None, tail: None }
+    }
+
+    /// Takes the next piece.
+    pub fn take(&mut self, piece: Arranged) -> Result<(), Error> {
+        match piece {
+            Arranged::Head(head) if self.head.is_none() => self.head = Some(*head),
+            Arranged::Tail(tail) if self.tail.is_none() => self.tail = Some(*tail),
+            Arranged::Head(_) | Arranged::Tail(_) => return Err(Error::malformed("its head or tail comes twice")),
+            Arranged::Records(bytes) => return self.records(&bytes),
+            Arranged::Stored(block) => {
+                self.check_page_len(block.page_len)?;
+                if let State::Kdump(file) = &mut self.state {
+                    file.block(&block)?;
+                }
+            }
+            Arranged::Pages { map, record_head, pages, page_len } => {
+                self.check_page_len(page_len)?;
+                match &mut self.state {
+                    State::Elf(file) => file.block(&map, &pages)?,
+                    State::Flattened(out) => {
+                        out.write_all(&record_head)?;
+                        out.write_all(&pages)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn records(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if let State::Waiting(_) = self.state {
+            self.start(bytes)?;
+        }
+        match &mut self.state {
+            State::Kdump(file) => file.records(bytes),
+            State::Flattened(out) => Ok(out.write_all(bytes)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the output: from here on the head of the dump is known.
+    fn start(&mut self, records: &[u8]) -> Result<(), Error> {
+        let facts = self.head.clone().ok_or_else(|| Error::malformed("its head is missing"))?;
+        let head = DumpHead::new(facts, records)?;
+        self.state = match std::mem::replace(&mut self.state, State::Nothing) {
+            State::Waiting(Output::Kdump(output, codec)) => {
+                State::Kdump(Box::new(KdumpFile::start(output, head, codec)?))
+            }
+            State::Waiting(Output::Elf(output)) => State::Elf(Box::new(ElfFile::start(output, head))),
+            State::Waiting(Output::Flattened(out)) => State::Flattened(out),
+            _ => State::Nothing,
+        };
+        Ok(())
+    }
+
+    /// A block's pages must have the dump's page size; a block without data has none.
+    fn check_page_len(&self, len: Option<usize>) -> Result<(), Error> {
+        let expected = self.head.as_ref().map(|head| head.page_size);
+        match (len, &self.state) {
+            (_, State::Waiting(_)) => Err(Error::malformed("pages come before the headers")),
+            (Some(len), _) if Some(len as u64) != expected => {
+                Err(Error::malformed(&format!("a block has pages of {len} bytes")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the output.
+    pub fn finish(self) -> Result<Report, Error> {
+        let (Some(head), Some(tail)) = (self.head, self.tail) else {
+            return Err(Error::malformed("its head or tail is missing"));
+        };
+        match self.state {
+            State::Kdump(file) => file.finish(tail.complete)?,
+            State::Elf(file) => file.finish(tail.complete)?,
+            State::Flattened(out) => out.flush()?,
+            State::Waiting(_) | State::Nothing => {}
+        }
+        Ok(Report { head, pages: tail.pages, complete: tail.complete })
+    }
+}

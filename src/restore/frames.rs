@@ -1,0 +1,85 @@
+//! Makes sense of the frames of a stream, in order: which are records, which are blocks of pages, what
+//! the head and the tail say. Decompression is left to the threads.
+
+use super::Error;
+use crate::blocks::{BlockMap, Frame, Head, RunKind, Splitter, Tail};
+
+/// What a frame, or a block of frames, asks for.
+pub enum Piece {
+    /// Facts of the dump; comes first.
+    Head(Box<Head>),
+    /// Flattened records but page data: headers, notes, bitmaps, descriptors, the end.
+    Records(Vec<u8>),
+    /// A block: its map, the record head as a frame, and its pages as a frame.
+    Block {
+        /// Which pages.
+        map: BlockMap,
+        /// The frame with the head of the data record and the one with the pages; none for a block of
+        /// zero pages only.
+        frames: Option<(Vec<u8>, Vec<u8>)>,
+    },
+    /// Facts known at the end.
+    Tail(Box<Tail>),
+}
+
+/// Reads frames one after the other.
+#[derive(Default)]
+pub struct FrameReader {
+    splitter: Splitter,
+    map: Option<BlockMap>,
+    record_head: Option<Vec<u8>>,
+}
+
+impl FrameReader {
+    /// Takes the next bytes of the stream and hands out what is whole.
+    pub fn read(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) -> Result<(), Error> {
+        self.splitter.feed(bytes);
+        while let Some((_, _, frame)) = self.splitter.next_frame()? {
+            pieces.extend(self.take(frame)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the stream.
+    pub fn finish(&self) -> Result<(), Error> {
+        if self.splitter.is_inside_frame() || self.map.is_some() {
+            return Err(crate::blocks::Error::EndsInFrame.into());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<Option<Piece>, Error> {
+        Ok(match frame {
+            Frame::Data(bytes) => self.take_data(bytes),
+            Frame::Tagged { tag: Head::TAG, content } => Some(Piece::Head(Box::new(Head::parse(&content)?))),
+            Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
+            Frame::Tagged { tag: BlockMap::TAG, content } => self.take_map(BlockMap::parse(&content)?)?,
+            // Index pieces repeat the maps; frames with other tags are a later version's additions.
+            Frame::Tagged { .. } | Frame::Foreign => None,
+        })
+    }
+
+    fn take_map(&mut self, map: BlockMap) -> Result<Option<Piece>, Error> {
+        if self.map.is_some() {
+            return Err(Error::malformed("a block's map is followed by another, not by its pages"));
+        }
+        if map.count(RunKind::Data) == 0 {
+            return Ok(Some(Piece::Block { map, frames: None }));
+        }
+        self.map = Some(map);
+        Ok(None)
+    }
+
+    fn take_data(&mut self, bytes: Vec<u8>) -> Option<Piece> {
+        if self.map.is_none() {
+            return Some(Piece::Records(bytes));
+        }
+        match self.record_head.take() {
+            None => {
+                self.record_head = Some(bytes);
+                None
+            }
+            Some(head) => self.map.take().map(|map| Piece::Block { map, frames: Some((head, bytes)) }),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A KDUMP file as output: heads and first bitmap come from the dump, pages follow as they arrive, the
+//! second bitmap and the descriptors are written at the end, when it is known which pages came.
+
+use super::head::{DumpHead, Records};
+use super::pages::PageTable;
+use super::{Error, StoredBlock};
+use crate::compress::{Codec, PageCompressor};
+use crate::kdump::{DescFlags, PageDesc, STATUS_INCOMPLETE};
+use crate::sink::OutputFile;
+
+/// Tables are written in pieces of this size.
+const PIECE: usize = 1 << 20;
+
+/// A KDUMP file being written.
+pub struct KdumpFile<'a> {
+    output: &'a OutputFile,
+    head: DumpHead,
+    codec: Codec,
+    zero: PageDesc,
+    end: u64,
+    table: PageTable,
+}
+
+impl<'a> KdumpFile<'a> {
+    /// Starts a file whose pages are stored with `codec`.
+    pub fn start(output: &'a OutputFile, head: DumpHead, codec: Codec) -> Result<KdumpFile<'a>, Error> {
+        let mut zero_page = Vec::new();
+        let mut compressor = PageCompressor::new(codec).ok_or(Error::OutOfMemory)?;
+        let flags = compressor.append(&vec![0; head.page.len()], &mut zero_page);
+        let offset = head.facts.data_offset;
+        output.write_at(&zero_page, offset)?;
+        let size = u32::try_from(zero_page.len()).unwrap_or(u32::MAX);
+        let end = offset + u64::from(size);
+        Ok(KdumpFile { output, head, codec, zero: PageDesc { offset, size, flags }, end, table: PageTable::default() })
+    }
+
+    /// Takes records: of those only the first bitmap is kept, the others are made anew.
+    pub fn records(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        for record in Records::new(bytes) {
+            let (offset, data) = record?;
+            let end = offset.saturating_add(data.len() as u64);
+            if offset >= self.head.layout.bitmap1 && end <= self.head.layout.bitmap2 {
+                self.output.write_at(data, offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a block's pages.
+    pub fn block(&mut self, block: &StoredBlock) -> Result<(), Error> {
+        self.output.write_at(&block.bytes, self.end)?;
+        self.table.push(&block.map, self.end, &block.stored);
+        self.end += block.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes what was not known before: head, second bitmap, descriptors.
+    pub fn finish(mut self, complete: bool) -> Result<(), Error> {
+        self.table.sort()?;
+        self.write_bitmap2()?;
+        self.write_descriptors()?;
+        self.head.kdump.status = self.codec.flags().0 | if complete { 0 } else { STATUS_INCOMPLETE };
+        self.output.write_at(&self.head.kdump.encode()?, 0)?;
+        // The tables end in a hole when the last bits are clear; the file must still reach its end.
+        let len = self.output.file().metadata()?.len();
+        Ok(self.output.file().set_len(len.max(self.end))?)
+    }
+
+    fn write_bitmap2(&self) -> Result<(), Error> {
+        let bitmap = self.head.layout.bitmap2;
+        let mut piece = TablePiece::default();
+        for run in self.table.runs() {
+            for pfn in run.pages.start.0..run.pages.end.0 {
+                let byte = pfn / 8;
+                if piece.must_end_before(byte) {
+                    self.output.write_at(&piece.bytes, bitmap + piece.start)?;
+                    piece.bytes.clear();
+                }
+                *piece.byte(byte) |= 1 << (pfn % 8);
+            }
+        }
+        Ok(self.output.write_at(&piece.bytes, bitmap + piece.start)?)
+    }
+
+    fn write_descriptors(&self) -> Result<(), Error> {
+        let mut at = self.head.layout.descriptors;
+        let mut bytes = Vec::with_capacity(PIECE);
+        for (_, desc) in self.table.descriptors(self.zero) {
+            bytes.extend_from_slice(&desc.encode(self.head.kdump.order));
+            if bytes.len() + 24 > PIECE {
+                self.output.write_at(&bytes, at)?;
+                at += bytes.len() as u64;
+                bytes.clear();
+            }
+        }
+        Ok(self.output.write_at(&bytes, at)?)
+    }
+}
+
+/// Bytes of a table that lie close together.
+#[derive(Default)]
+struct TablePiece {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl TablePiece {
+    fn must_end_before(&self, byte: u64) -> bool {
+        !self.bytes.is_empty() && byte - self.start >= PIECE as u64
+    }
+
+    fn byte(&mut self, byte: u64) -> &mut u8 {
+        if self.bytes.is_empty() {
+            self.start = byte;
+        }
+        let at = usize::try_from(byte - self.start).unwrap_or(0);
+        if at >= self.bytes.len() {
+            self.bytes.resize(at + 1, 0);
+        }
+        &mut self.bytes[at]
+    }
+}
+
+/// A block's pages, each compressed for a KDUMP file.
+pub fn pack(compressor: &mut PageCompressor, page: usize, pages: &[u8]) -> (Vec<u8>, Vec<(u32, DescFlags)>) {
+    let mut bytes = Vec::with_capacity(pages.len() / 2);
+    let mut stored = Vec::with_capacity(pages.len() / page);
+    for page in pages.chunks_exact(page) {
+        let before = bytes.len();
+        let flags = compressor.append(page, &mut bytes);
+        stored.push((u32::try_from(bytes.len() - before).unwrap_or(u32::MAX), flags));
+    }
+    (bytes, stored)
+}

@@ -1,0 +1,187 @@
+//! What can go wrong in this room, as values with a sentence and, where one helps, a hint.
+//! No message holds secret bytes or the text of a rejected line.
+
+use std::io;
+use std::time::Duration;
+
+use super::header::MAX_HEADER;
+use super::recipients::RecipientError;
+
+/// Everything but payload errors, which are [`super::stream::StreamError`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing failed underneath.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+
+    /// The first line is not age's.
+    #[error("not an age file")]
+    NotAge,
+    /// An age file of a version this program does not know.
+    #[error("an age file of an unsupported version")]
+    UnsupportedVersion,
+    /// The header breaks age's grammar.
+    #[error("corrupt age header, line {line}: {what}")]
+    Header {
+        /// Line of the header, from 1.
+        line: usize,
+        /// The rule it breaks.
+        what: &'static str,
+    },
+    /// The header does not end within [`MAX_HEADER`] bytes.
+    #[error("age header is longer than {MAX_HEADER} bytes")]
+    HeaderTooLong,
+    /// The input ended inside the header or the nonce behind it.
+    #[error("truncated inside the age header")]
+    HeaderTruncated,
+    /// A file key was unwrapped, but the header's MAC does not match it.
+    #[error("corrupt age header: its MAC does not match")]
+    BadMac,
+
+    /// One line of a recipients file.
+    #[error("line {line} {cause}")]
+    RecipientLine {
+        /// Line of the file, from 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: RecipientError,
+    },
+    /// Not one recipient.
+    #[error("no recipient")]
+    NoRecipients,
+    /// age's mixing rule: recipients that resist quantum computers and those that do not.
+    #[error("post-quantum recipient {postquantum} and classic recipient {classic} cannot share a file")]
+    MixedRecipients {
+        /// Kind of one post-quantum recipient.
+        postquantum: String,
+        /// Kind of one classic recipient.
+        classic: String,
+    },
+    /// A recipient (or an identity) needs a plugin program that is not in `$PATH`.
+    #[error("plugin program \"{program}\" is not found")]
+    PluginMissing {
+        /// Name of the program.
+        program: String,
+    },
+    /// A plugin program failed or said no.
+    #[error("plugin: {message}")]
+    Plugin {
+        /// Its own words, made printable.
+        message: String,
+    },
+    /// Wrapping the file key to a recipient failed.
+    #[error("wrapping the file key to recipient {kind}: {message}")]
+    Wrap {
+        /// Kind of the recipient.
+        kind: String,
+        /// The cause.
+        message: String,
+    },
+    /// The kernel's random number generator was not ready in time.
+    #[error("the kernel's random number generator is not ready after {} s", .0.as_secs())]
+    NoEntropy(Duration),
+
+    /// A line of an identity file is no identity.
+    #[error("line {line} is not an identity")]
+    NotAnIdentity {
+        /// Line of the file, from 1.
+        line: usize,
+    },
+    /// An identity file without identities.
+    #[error("no identity in it")]
+    NoIdentities,
+    /// An ssh private key that cannot be used, with the reason.
+    #[error("unusable ssh private key: {0}")]
+    UnusableSshKey(String),
+    /// The identity file is an age file for something other than a passphrase.
+    #[error("an encrypted identity file must be encrypted with a passphrase alone")]
+    IdentityNotPassphrase,
+    /// A passphrase was needed and none was given.
+    #[error("a passphrase is needed")]
+    NoPassphrase,
+    /// The passphrase given does not open the identity or the file.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+    /// A passphrase stanza asks for more work than accepted.
+    #[error("scrypt work factor 2^{required} is above the accepted 2^{accepted}")]
+    ExcessiveWork {
+        /// log2 of the work asked for.
+        required: u8,
+        /// log2 of the most work accepted.
+        accepted: u8,
+    },
+    /// No identity opens the file.
+    #[error("no identity matches, the file is for {}", list(.stanzas))]
+    NoMatch {
+        /// Types of the header's stanzas, in order.
+        stanzas: Vec<String>,
+    },
+    /// A stanza for one of the identities is there, but opening it fails.
+    #[error("a stanza for one of the identities is corrupt: {0}")]
+    BadStanza(String),
+}
+
+impl Error {
+    /// What the user can do about it, where that is known: one line, lower case.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::RecipientLine { cause, .. } => return cause.hint(),
+            Error::NoRecipients => "one recipient per line: age1..., ssh-ed25519 ..., ssh-rsa ...",
+            Error::MixedRecipients { .. } => {
+                "use only age1pq1... and age1tagpq1... recipients, or none of them"
+            }
+            Error::PluginMissing { .. } => {
+                "install the plugin, also into the kdump image, or use another recipient"
+            }
+            Error::NoEntropy(_) => {
+                "give the machine an entropy source: virtio-rng, a hardware generator, RDRAND"
+            }
+            Error::NoMatch { .. } => "use the identity that belongs to one of the file's recipients",
+            Error::HeaderTruncated => "the collector or its link died early; nothing can be restored",
+            Error::BadMac => "the header was changed after encryption, or belongs to another file",
+            Error::NotAge => "a dump of vmcore-encrypt begins with age-encryption.org/v1",
+            _ => return None,
+        })
+    }
+}
+
+fn list(stanzas: &[String]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for name in stanzas.iter().map(|name| printable(name)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+/// Text from outside (plugins, stanza names) as one short line of printable ASCII.
+pub(super) fn printable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_becomes_one_printable_line() {
+        assert_eq!(printable("a\n\tb\u{1b}[2J c\u{e9}"), "a b?[2J c?");
+        assert_eq!(printable(&"x".repeat(1000)).len(), 200);
+    }
+
+    #[test]
+    fn stanza_types_are_named_once() {
+        let stanzas = ["X25519", "ssh-rsa", "X25519"].map(String::from).to_vec();
+        let error = Error::NoMatch { stanzas };
+        assert_eq!(error.to_string(), "no identity matches, the file is for X25519, ssh-rsa");
+    }
+}

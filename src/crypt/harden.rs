@@ -1,0 +1,40 @@
+//! Memory hygiene of the process: what the kernel can be told so that keys leave memory neither in a core
+//! file nor in swap. Keys themselves are wiped by their types on drop.
+
+use std::io;
+
+use rustix::mm::MlockAllFlags;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// Forbids core files and tracing by other processes of the same user: `PR_SET_DUMPABLE` 0 and
+/// `RLIMIT_CORE` 0. Call first thing in `main`, in both programs.
+///
+/// # Errors
+/// What the kernel says; the program can run on, less protected.
+pub fn harden_process() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}
+
+/// Keeps every page the process touches from now on out of swap. For the collector, whose memory is small
+/// and bounded; not for the analyst's side, where pages of mapped dumps would be pinned too.
+///
+/// # Errors
+/// `PermissionDenied` or `OutOfMemory` where `RLIMIT_MEMLOCK` does not allow it; the program can run on.
+pub fn lock_memory() -> io::Result<()> {
+    rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_core_file_is_possible_afterwards() {
+        harden_process().unwrap();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+    }
+}

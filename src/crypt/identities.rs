@@ -1,0 +1,290 @@
+//! Identities: the secret side, on the analyst's machine. Reads identity files (age's own, with or without a
+//! passphrase, and ssh private keys), and unwraps a header's file key with whichever fits. Passphrases are
+//! asked for through [`Prompt`]; no secret and no line of a file ever reaches a message.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use age::plugin::IdentityPluginV1;
+use age::{Callbacks, DecryptError, Identity};
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::armor::dearmored;
+use super::error::printable;
+use super::header::Header;
+use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
+use super::{Error, pq, ssh};
+
+/// Most scrypt work accepted, as log2 N: 1 GiB of memory and a few seconds. age writes 18.
+const MAX_SCRYPT_LOG_N: u8 = 20;
+
+/// Longest identity file read, in bytes; age's own limit is 16 MiB.
+pub const MAX_IDENTITY_FILE: u64 = 1024 * 1024;
+
+/// The person at the terminal, for passphrases and for plugins.
+pub trait Prompt: Send + Sync {
+    /// Asks for the passphrase of `what`; `None` when nobody can be asked.
+    fn passphrase(&self, what: &str) -> Option<SecretString>;
+
+    /// Shows a plugin's message.
+    fn message(&self, text: &str) {
+        let _ = text;
+    }
+
+    /// Asks a plugin's question; `None` when nobody can be asked.
+    fn confirm(&self, question: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        let _ = (question, yes, no);
+        None
+    }
+
+    /// Asks for something not secret on a plugin's behalf; `None` when nobody can be asked.
+    fn public_text(&self, what: &str) -> Option<String> {
+        let _ = what;
+        None
+    }
+}
+
+/// Nobody is there: every passphrase stays unknown.
+pub struct NoPrompt;
+
+impl Prompt for NoPrompt {
+    fn passphrase(&self, _: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+/// [`Prompt`] as the age crate wants it; a plugin's words are made printable on the way.
+#[derive(Clone)]
+struct PluginPrompt(Arc<dyn Prompt>);
+
+impl Callbacks for PluginPrompt {
+    fn display_message(&self, message: &str) {
+        self.0.message(&printable(message));
+    }
+
+    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        self.0.confirm(&printable(message), &printable(yes), no.map(printable).as_deref())
+    }
+
+    fn request_public_string(&self, description: &str) -> Option<String> {
+        self.0.public_text(&printable(description))
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.passphrase(&printable(description))
+    }
+}
+
+/// A set of identities to try, in the order they were added.
+pub struct Identities {
+    list: Vec<Box<dyn Identity + Send + Sync>>,
+    prompt: Arc<dyn Prompt>,
+}
+
+impl Identities {
+    /// An empty set that asks `prompt` when it needs a passphrase.
+    #[must_use]
+    pub fn new(prompt: Arc<dyn Prompt>) -> Identities {
+        Identities { list: Vec::new(), prompt }
+    }
+
+    /// Number of identities.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds what an identity file holds. `name` is what a passphrase prompt calls it. Recognised by the first
+    /// bytes: an ssh private key, an age file (armored or not) with a passphrase, else lines of age identities.
+    ///
+    /// # Errors
+    /// [`Error::NotAnIdentity`] with the line number, [`Error::NoIdentities`], [`Error::UnusableSshKey`],
+    /// [`Error::IdentityNotPassphrase`], [`Error::NoPassphrase`], [`Error::WrongPassphrase`],
+    /// [`Error::ExcessiveWork`], [`Error::Io`] when it is longer than [`MAX_IDENTITY_FILE`] or cannot be read.
+    pub fn add_file(&mut self, name: &str, file: impl BufRead + Send) -> Result<(), Error> {
+        let bytes = read_limited(file)?;
+        let text = bytes.trim_ascii_start();
+        if text.starts_with(b"-----BEGIN ") && !text.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+            self.list.push(ssh::load_identity(text, name, &self.prompt)?);
+            return Ok(());
+        }
+        if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") {
+            let decrypted = decrypt_identity_file(name, text, &*self.prompt)?;
+            return self.add_lines(&decrypted);
+        }
+        self.add_lines(&bytes)
+    }
+
+    /// Adds the passphrase of a file that was encrypted with one (`age -p`).
+    pub fn add_passphrase(&mut self, passphrase: SecretString) {
+        self.list.push(Box::new(Passphrase(scrypt_identity(passphrase))));
+    }
+
+    fn add_lines(&mut self, text: &[u8]) -> Result<(), Error> {
+        let before = self.list.len();
+        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let identity = std::str::from_utf8(line).ok().and_then(|line| self.parse_line(line));
+            self.list.push(identity.ok_or(Error::NotAnIdentity { line: number + 1 })?);
+        }
+        if self.list.len() == before { Err(Error::NoIdentities) } else { Ok(()) }
+    }
+
+    fn parse_line(&self, line: &str) -> Option<Box<dyn Identity + Send + Sync>> {
+        if let Ok(identity) = line.parse::<age::x25519::Identity>() {
+            return Some(Box::new(identity));
+        }
+        if let Ok(identity) = line.parse::<pq::Identity>() {
+            return Some(Box::new(identity));
+        }
+        let identity = line.parse().ok()?;
+        Some(Box::new(Plugin { identity, prompt: PluginPrompt(Arc::clone(&self.prompt)) }))
+    }
+
+    /// Unwraps the file key of a header and checks the header's MAC with it.
+    ///
+    /// # Errors
+    /// [`Error::NoMatch`] with the types of stanzas there are, [`Error::BadStanza`], [`Error::BadMac`],
+    /// [`Error::WrongPassphrase`], [`Error::ExcessiveWork`], [`Error::PluginMissing`], [`Error::Plugin`].
+    pub fn unwrap(&self, header: &Header) -> Result<FileKey, Error> {
+        let mut missing = None;
+        for identity in &self.list {
+            match identity.unwrap_stanzas(header.stanzas()) {
+                None => {}
+                Some(Ok(file_key)) => return header.verify(&file_key).map(|()| file_key),
+                // Another identity may still open the file without the plugin.
+                Some(Err(DecryptError::PluginResolve(error))) => missing = Some(plugin_missing(error)),
+                Some(Err(error)) => return Err(decrypt_error(error)),
+            }
+        }
+        Err(missing.unwrap_or_else(|| Error::NoMatch { stanzas: header.stanza_types() }))
+    }
+
+    /// Reads header and nonce from `input`, which then stands at the first chunk, and gives the payload's key.
+    ///
+    /// # Errors
+    /// As [`Header::read`] and [`Identities::unwrap`]; [`Error::HeaderTruncated`] when the nonce is cut.
+    pub fn open(&self, input: &mut impl BufRead) -> Result<Opened, Error> {
+        let header = Header::read(input)?;
+        let file_key = self.unwrap(&header)?;
+        let nonce = read_nonce(input)?;
+        let payload_start = (header.encoded_len() + NONCE_SIZE) as u64;
+        Ok(Opened { key: PayloadKey::derive(&file_key, &nonce), header, payload_start })
+    }
+}
+
+/// A file whose header has been opened.
+pub struct Opened {
+    /// The header, MAC checked.
+    pub header: Header,
+    /// The key of the payload.
+    pub key: PayloadKey,
+    /// Where the first chunk starts, in bytes from the start of the (binary) age file.
+    pub payload_start: u64,
+}
+
+/// Reads the nonce that follows the header.
+pub(super) fn read_nonce(input: &mut impl Read) -> Result<[u8; NONCE_SIZE], Error> {
+    let mut nonce = [0; NONCE_SIZE];
+    input.read_exact(&mut nonce).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::HeaderTruncated,
+        _ => Error::Io(error),
+    })?;
+    Ok(nonce)
+}
+
+fn read_limited(file: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_IDENTITY_FILE + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_IDENTITY_FILE {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for an identity file").into()),
+        false => Ok(bytes),
+    }
+}
+
+fn scrypt_identity(passphrase: SecretString) -> age::scrypt::Identity {
+    let mut identity = age::scrypt::Identity::new(passphrase);
+    identity.set_max_work_factor(MAX_SCRYPT_LOG_N);
+    identity
+}
+
+/// A passphrase for files. One that does not open a file is a wrong one, not a corrupt stanza.
+struct Passphrase(age::scrypt::Identity);
+
+impl Identity for Passphrase {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.0.unwrap_stanza(stanza).map(|result| {
+            result.map_err(|error| match error {
+                DecryptError::DecryptionFailed => DecryptError::KeyDecryptionFailed,
+                other => other,
+            })
+        })
+    }
+}
+
+/// A plugin's identity. The program is looked for when a file is opened, not when the identity is loaded.
+struct Plugin {
+    identity: age::plugin::Identity,
+    prompt: PluginPrompt,
+}
+
+impl Identity for Plugin {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        let name = self.identity.plugin();
+        match IdentityPluginV1::new(name, std::slice::from_ref(&self.identity), self.prompt.clone()) {
+            Ok(plugin) => plugin.unwrap_stanzas(stanzas),
+            Err(error) => Some(Err(DecryptError::PluginResolve(error))),
+        }
+    }
+}
+
+/// Decrypts an age file that holds identities under a passphrase.
+fn decrypt_identity_file(name: &str, file: &[u8], prompt: &dyn Prompt) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut input = dearmored(file)?;
+    let header = Header::read(&mut input)?;
+    if header.stanza_types() != ["scrypt"] {
+        return Err(Error::IdentityNotPassphrase);
+    }
+    let mut identities = Identities::new(Arc::new(NoPrompt));
+    identities.add_passphrase(prompt.passphrase(name).ok_or(Error::NoPassphrase)?);
+    let file_key = identities.unwrap(&header)?;
+    let nonce = read_nonce(&mut input)?;
+    read_limited(DecryptReader::new(input, PayloadKey::derive(&file_key, &nonce)))
+}
+
+fn plugin_missing(error: age::plugin::ResolveError) -> Error {
+    match error {
+        age::plugin::ResolveError::MissingPlugin { binary_name } => {
+            Error::PluginMissing { program: binary_name }
+        }
+        other => Error::Plugin { message: printable(&other.to_string()) },
+    }
+}
+
+fn decrypt_error(error: DecryptError) -> Error {
+    match error {
+        DecryptError::KeyDecryptionFailed => Error::WrongPassphrase,
+        DecryptError::ExcessiveWork { required, .. } => {
+            Error::ExcessiveWork { required, accepted: MAX_SCRYPT_LOG_N }
+        }
+        DecryptError::Io(error) => Error::Io(error),
+        DecryptError::InvalidHeader => Error::BadStanza("it breaks the format's rules".to_owned()),
+        DecryptError::DecryptionFailed => Error::BadStanza("it does not decrypt".to_owned()),
+        other => Error::Plugin { message: printable(&other.to_string()) },
+    }
+}

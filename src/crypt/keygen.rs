@@ -1,0 +1,186 @@
+//! New identities, as the text of an identity file in age-keygen's form, and passphrase protection for
+//! them as `age -p` gives. The text is secret and wiped on drop.
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use age::Recipient as _;
+use age::armor::{ArmoredWriter, Format};
+use age_core::format::FileKey;
+use age_core::secrecy::{ExposeSecret, SecretString};
+
+use super::entropy::{self, Entropy};
+use super::header::Header;
+use super::stream::{EncryptWriter, NONCE_SIZE, PayloadKey};
+use super::{Error, pq};
+
+/// log2 of the scrypt work for new protected identities: what age uses, about a second and 256 MiB.
+const SCRYPT_LOG_N: u8 = 18;
+
+/// Kinds of identity that can be generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// `AGE-SECRET-KEY-1...`, for every age since 1.0.
+    X25519,
+    /// `AGE-SECRET-KEY-PQ-1...`: also closed to quantum computers; age 1.3 or newer, or this program.
+    PostQuantum,
+}
+
+/// A new identity and its recipient.
+pub struct Generated {
+    /// Contents of the identity file: two comment lines (time, recipient), the secret, each with a line feed.
+    pub identity_file: SecretString,
+    /// The recipient, `age1...`.
+    pub recipient: String,
+}
+
+/// Generates an identity; `created` goes into its file as a comment.
+///
+/// # Errors
+/// [`Error::NoEntropy`], [`Error::Io`].
+pub fn generate(kind: KeyKind, created: SystemTime, entropy: &mut Entropy<'_>) -> Result<Generated, Error> {
+    entropy.wait()?;
+    let (secret, recipient) = match kind {
+        KeyKind::X25519 => {
+            let identity = age::x25519::Identity::generate();
+            (identity.to_string(), identity.to_public().to_string())
+        }
+        KeyKind::PostQuantum => {
+            let identity = pq::Identity::generate()?;
+            (identity.to_secret_string(), identity.to_recipient().to_string())
+        }
+    };
+    let time = rfc3339(created);
+    let file = format!("# created: {time}\n# public key: {recipient}\n{}\n", secret.expose_secret());
+    Ok(Generated { identity_file: SecretString::from(file), recipient })
+}
+
+/// Encrypts an identity file with a passphrase: an armored age file, as `age -p -a` writes it.
+///
+/// # Errors
+/// [`Error::NoEntropy`], [`Error::Wrap`], [`Error::Io`].
+pub fn protect(
+    identity_file: &SecretString,
+    passphrase: SecretString,
+    entropy: &mut Entropy<'_>,
+) -> Result<Vec<u8>, Error> {
+    entropy.wait()?;
+    let mut recipient = age::scrypt::Recipient::new(passphrase);
+    recipient.set_work_factor(SCRYPT_LOG_N);
+    let file_key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
+    let (stanzas, _) = recipient
+        .wrap_file_key(&file_key)
+        .map_err(|error| Error::Wrap { kind: "scrypt".to_owned(), message: error.to_string() })?;
+    let mut nonce = [0; NONCE_SIZE];
+    entropy::fill(&mut nonce)?;
+    let header = Header::new(stanzas, &file_key)?;
+    let key = PayloadKey::derive(&file_key, &nonce);
+    Ok(write_armored(&header, nonce, key, identity_file.expose_secret().as_bytes())?)
+}
+
+fn write_armored(
+    header: &Header,
+    nonce: [u8; NONCE_SIZE],
+    key: PayloadKey,
+    text: &[u8],
+) -> io::Result<Vec<u8>> {
+    let mut armor = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
+    armor.write_all(&header.encode())?;
+    armor.write_all(&nonce)?;
+    let mut payload = EncryptWriter::new(armor, key);
+    payload.write_all(text)?;
+    payload.finish()?.finish()
+}
+
+/// A time as RFC 3339 text in UTC, whole seconds; the epoch for times before it.
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Gregorian date of a day since 1970-01-01. Counts in years that start in March, so that the leap day comes last
+/// (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // since 0000-03-01
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Identities, Prompt, Recipients};
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    struct Typed(&'static str);
+    impl Prompt for Typed {
+        fn passphrase(&self, what: &str) -> Option<SecretString> {
+            assert_eq!(what, "key.txt");
+            Some(SecretString::from(self.0.to_owned()))
+        }
+    }
+
+    fn new(kind: KeyKind) -> Generated {
+        let created = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        generate(kind, created, &mut Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} }).unwrap()
+    }
+
+    fn opens(identities: &Identities, recipient: &str) -> bool {
+        let set = Recipients::from_file_contents(recipient.as_bytes()).unwrap();
+        let (start, _) =
+            set.wrap(&mut Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} }).unwrap();
+        identities.open(&mut &start[..]).is_ok()
+    }
+
+    #[test]
+    fn dates_are_right() {
+        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn identity_files_have_age_keygens_form_and_work() {
+        for (kind, prefix, public) in [
+            (KeyKind::X25519, "AGE-SECRET-KEY-1", "age1"),
+            (KeyKind::PostQuantum, "AGE-SECRET-KEY-PQ-1", "age1pq1"),
+        ] {
+            let generated = new(kind);
+            let text = generated.identity_file.expose_secret();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines[0], "# created: 2023-11-14T22:13:20Z");
+            assert_eq!(lines[1], format!("# public key: {}", generated.recipient));
+            assert!(lines[2].starts_with(prefix) && generated.recipient.starts_with(public));
+            assert!(text.ends_with('\n') && lines.len() == 3);
+            let mut identities = Identities::new(Arc::new(Typed("")));
+            identities.add_file("key.txt", text.as_bytes()).unwrap();
+            assert!(opens(&identities, &generated.recipient));
+            assert!(!opens(&identities, &new(kind).recipient));
+        }
+    }
+
+    #[test]
+    fn a_protected_identity_opens_with_its_passphrase_only() {
+        let generated = new(KeyKind::PostQuantum);
+        let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+        let file = protect(&generated.identity_file, SecretString::from("hunter2".to_owned()), &mut entropy)
+            .unwrap();
+        assert!(file.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
+        let mut identities = Identities::new(Arc::new(Typed("hunter2")));
+        identities.add_file("key.txt", &file[..]).unwrap();
+        assert!(opens(&identities, &generated.recipient));
+        let wrong = Identities::new(Arc::new(Typed("hunter3"))).add_file("key.txt", &file[..]);
+        assert!(matches!(wrong, Err(Error::WrongPassphrase)));
+    }
+}

@@ -1,0 +1,35 @@
+//! The encryption format: age v1 (C2SP age.md), byte for byte. The only room that knows it.
+//!
+//! ```text
+//! recipients --wrap--> header, nonce, payload key      (the collector; holds no secret that opens the file)
+//! identities + header --unwrap--> payload key          (the analyst)
+//! payload key: chunks of 64 KiB, each sealed or opened on its own   (stream)
+//! ```
+//!
+//! Recipient and identity types come from the age crate, the post-quantum one from `pq`; header and payload are
+//! written here, because the crate's stream runs on one core and its header parser is quadratic.
+//! Everything takes readers, writers and slices; nothing sees a path.
+
+mod armor;
+mod entropy;
+mod error;
+mod harden;
+pub mod header;
+mod hpke;
+pub mod identities;
+pub mod keygen;
+pub mod pq;
+pub mod recipients;
+pub mod rewrap;
+mod ssh;
+pub mod stream;
+
+pub use age_core::secrecy::SecretString;
+pub use armor::dearmored;
+pub use entropy::Entropy;
+pub use error::Error;
+pub use harden::{harden_process, lock_memory};
+pub use header::Header;
+pub use identities::{Identities, NoPrompt, Opened, Prompt};
+pub use recipients::{Recipient, RecipientError, RecipientKind, Recipients};
+pub use stream::{DecryptReader, EncryptWriter, PayloadKey, StreamError};

@@ -1,0 +1,92 @@
+//! Re-wrapping: giving a file to other recipients without touching its payload. The file key is unwrapped and
+//! wrapped anew; nonce and chunks stay as they are, so a terabyte costs a copy, not a decryption. Whoever
+//! kept the old header still opens the old file: this hands over, it does not revoke.
+
+use std::io::{self, BufRead, Write};
+
+use super::entropy::Entropy;
+use super::header::Header;
+use super::{Error, Identities, Recipients};
+
+/// The header for `recipients` in place of `header`, which one of `identities` must open.
+///
+/// # Errors
+/// As [`Identities::unwrap`] and [`Recipients::wrap`].
+pub fn rewrap_header(
+    header: &Header,
+    identities: &Identities,
+    recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
+) -> Result<Header, Error> {
+    entropy.wait()?;
+    recipients.header(&identities.unwrap(header)?)
+}
+
+/// Copies the (binary) age file `input` to `output` with a header for `recipients`. Returns the bytes written.
+/// The payload is copied unread: whether it is complete shows when it is decrypted.
+///
+/// # Errors
+/// As [`rewrap_header`]; [`Error::Io`].
+pub fn rewrap(
+    mut input: impl BufRead,
+    mut output: impl Write,
+    identities: &Identities,
+    recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
+) -> Result<u64, Error> {
+    let old = Header::read(&mut input)?;
+    let new = rewrap_header(&old, identities, recipients, entropy)?.encode();
+    output.write_all(&new)?;
+    let copied = io::copy(&mut input, &mut output)?;
+    output.flush()?;
+    Ok(new.len() as u64 + copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keygen::{Generated, KeyKind, generate};
+    use super::super::{DecryptReader, EncryptWriter, NoPrompt};
+    use super::*;
+    use age_core::secrecy::ExposeSecret;
+    use std::io::Read;
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    fn with_entropy<T>(run: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
+        run(&mut Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} })
+    }
+
+    fn key() -> (Identities, Recipients) {
+        let Generated { identity_file, recipient } =
+            with_entropy(|entropy| generate(KeyKind::X25519, SystemTime::now(), entropy)).unwrap();
+        let mut identities = Identities::new(Arc::new(NoPrompt));
+        identities.add_file("", identity_file.expose_secret().as_bytes()).unwrap();
+        (identities, Recipients::from_file_contents(recipient.as_bytes()).unwrap())
+    }
+
+    fn decrypt(mut file: &[u8], identities: &Identities) -> Result<Vec<u8>, Error> {
+        let opened = identities.open(&mut file)?;
+        let mut plain = Vec::new();
+        DecryptReader::new(file, opened.key).read_to_end(&mut plain)?;
+        Ok(plain)
+    }
+
+    #[test]
+    fn only_the_header_changes() {
+        let ((old_identity, old), (new_identity, new)) = (key(), key());
+        let (start, payload_key) = with_entropy(|entropy| old.wrap(entropy)).unwrap();
+        let mut writer = EncryptWriter::new(start, payload_key);
+        writer.write_all(&[9; 70_000]).unwrap();
+        let file = writer.finish().unwrap();
+        let mut moved = Vec::new();
+        let written =
+            with_entropy(|entropy| rewrap(&file[..], &mut moved, &old_identity, &new, entropy)).unwrap();
+        assert_eq!(written, moved.len() as u64);
+        assert_eq!(decrypt(&moved, &new_identity).unwrap(), [9; 70_000]);
+        assert!(matches!(decrypt(&moved, &old_identity), Err(Error::NoMatch { .. })));
+        let payload = |file: &[u8]| file[Header::read(&mut &file[..]).unwrap().encoded_len()..].to_vec();
+        assert_eq!(payload(&file), payload(&moved));
+        let refused = with_entropy(|entropy| rewrap(&file[..], Vec::new(), &new_identity, &old, entropy));
+        assert!(matches!(refused, Err(Error::NoMatch { .. })));
+    }
+}

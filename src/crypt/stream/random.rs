@@ -1,0 +1,186 @@
+//! Random access to a payload in a file: any chunk opens alone, once the last one has proved the length.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::{
+    CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, chunk_count, encrypted_offset, plaintext_len,
+};
+
+/// A source of bytes that is read at any offset, from several threads.
+pub trait ReadAt {
+    /// Reads some bytes at `offset` (bytes from the start); 0 only at or behind the end.
+    ///
+    /// # Errors
+    /// What the source says.
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, out, offset)
+    }
+}
+
+impl ReadAt for [u8] {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or(&[]);
+        let take = rest.len().min(out.len());
+        out[..take].copy_from_slice(&rest[..take]);
+        Ok(take)
+    }
+}
+
+impl<S: ReadAt + ?Sized> ReadAt for &S {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(out, offset)
+    }
+}
+
+/// A payload that is read anywhere. Takes `&self`: share it among threads.
+pub struct RandomAccess<S> {
+    source: S,
+    start: u64,
+    chunks: u64,
+    encrypted: u64,
+    key: PayloadKey,
+}
+
+impl<S: ReadAt> RandomAccess<S> {
+    /// Opens the payload whose first chunk starts at byte `start` of `source` and which is `encrypted` bytes
+    /// long. Authenticates the last chunk, so that [`RandomAccess::len`] is true.
+    ///
+    /// # Errors
+    /// A [`StreamError`] inside an [`io::Error`]: an impossible length or a last chunk that is not an
+    /// authentic final one (`Truncated`); or what the source says.
+    pub fn new(source: S, start: u64, encrypted: u64, key: PayloadKey) -> io::Result<Self> {
+        let chunks = chunk_count(encrypted)?;
+        let access = RandomAccess { source, start, chunks, encrypted, key };
+        let last = chunks - 1;
+        access.read_chunk(last, &mut Vec::new()).map_err(|error| match StreamError::find(&error) {
+            Some(StreamError::Corrupt { .. }) => {
+                let remainder = encrypted - encrypted_offset(last);
+                StreamError::Truncated { plaintext: last * CHUNK_SIZE as u64, remainder }.into()
+            }
+            _ => error,
+        })?;
+        Ok(access)
+    }
+
+    /// Plaintext bytes in the payload.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        plaintext_len(self.encrypted).unwrap_or(0)
+    }
+
+    /// Whether the payload is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of chunks, at least 1.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.chunks
+    }
+
+    /// Replaces `chunk` by the plaintext of chunk `index`, which starts at plaintext byte `index * 65536`;
+    /// by nothing when `index` is behind the last chunk.
+    ///
+    /// # Errors
+    /// [`StreamError::Corrupt`] inside; `UnexpectedEof` when the source ends early; what the source says.
+    pub fn read_chunk(&self, index: u64, chunk: &mut Vec<u8>) -> io::Result<()> {
+        chunk.clear();
+        if index >= self.chunks {
+            return Ok(());
+        }
+        let length = (self.encrypted - encrypted_offset(index)).min(ENCRYPTED_CHUNK_SIZE as u64);
+        chunk.resize(usize::try_from(length).unwrap_or(ENCRYPTED_CHUNK_SIZE), 0);
+        read_exact_at(&self.source, chunk, self.start + encrypted_offset(index))?;
+        let opened = self.key.open(index, index + 1 == self.chunks, chunk);
+        Ok(opened.inspect_err(|_| chunk.clear())?)
+    }
+
+    /// Reads plaintext at byte `offset`; fewer bytes than asked only at the end.
+    ///
+    /// # Errors
+    /// As [`RandomAccess::read_chunk`].
+    pub fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut chunk = zeroize::Zeroizing::new(Vec::new());
+        let mut done = 0;
+        while done < out.len() {
+            let at = offset.saturating_add(done as u64);
+            let within = usize::try_from(at % CHUNK_SIZE as u64).unwrap_or(0);
+            self.read_chunk(at / CHUNK_SIZE as u64, &mut chunk)?;
+            let piece = chunk.get(within..).unwrap_or(&[]);
+            let take = piece.len().min(out.len() - done);
+            if take == 0 {
+                break;
+            }
+            out[done..done + take].copy_from_slice(&piece[..take]);
+            done += take;
+        }
+        Ok(done)
+    }
+}
+
+fn read_exact_at(source: &impl ReadAt, mut out: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !out.is_empty() {
+        match source.read_at(out, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                out = &mut out[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EncryptWriter, test_key};
+    use super::*;
+    use std::io::Write;
+
+    fn file(len: usize) -> (Vec<u8>, Vec<u8>) {
+        let plain: Vec<u8> = (0..len).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
+        let mut writer = EncryptWriter::new(b"head".to_vec(), test_key());
+        writer.write_all(&plain).unwrap();
+        (plain, writer.finish().unwrap())
+    }
+
+    #[test]
+    fn reads_across_chunk_borders() {
+        for len in [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE] {
+            let (plain, sealed) = file(len);
+            let access = RandomAccess::new(&sealed[..], 4, sealed.len() as u64 - 4, test_key()).unwrap();
+            assert_eq!(access.len(), len as u64);
+            for (at, want) in
+                [(0, 10), (CHUNK_SIZE - 3, 7), (len.saturating_sub(1), 5), (len, 5), (len + 9, 1)]
+            {
+                let mut out = vec![0; want];
+                let got = access.read_at(&mut out, at as u64).unwrap();
+                let expected = plain.get(at..).unwrap_or(&[]);
+                assert_eq!(&out[..got], &expected[..expected.len().min(want)], "{len} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_file_is_not_opened() {
+        let (_, sealed) = file(2 * CHUNK_SIZE);
+        for cut in [4, 4 + ENCRYPTED_CHUNK_SIZE, sealed.len() - 1, sealed.len() - ENCRYPTED_CHUNK_SIZE + 3] {
+            let result = RandomAccess::new(&sealed[..cut], 4, cut as u64 - 4, test_key());
+            let error = StreamError::find(&result.err().expect("an error"));
+            assert!(
+                matches!(error, Some(StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. })),
+                "{cut}: {error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+#!/bin/bash
+# module-setup.sh - puts the collector and the recipients into a kdump image made by dracut.
+#
+# Sourced by dracut for every image it builds; takes part in kdump images only. Ends the build when a
+# crash could not be saved encrypted: dracut itself goes on when a file is missing, and that would be
+# noticed after the crash. Must never copy a private key, nor leave a program that saves the log in plain.
+# shellcheck disable=SC2154 # initdir and moddir are dracut's
+
+# called by dracut: kdump-utils exports IN_KDUMP, SUSE's mkdumprd adds the module "kdump"
+check() {
+    [[ ${IN_KDUMP-} ]] && return 0
+    [[ " ${dracutmodules-} ${add_dracutmodules-} ${force_add_dracutmodules-} " == *" kdump "* ]]
+}
+
+# called by dracut
+depends() {
+    return 0
+}
+
+# called by dracut: the kdump scripts bring the file system of their target, not that of ours
+installkernel() {
+    local FSTYPE='' DEVICE='' TARGET=''
+    vmcore_encrypt_config
+    [[ $TARGET == file ]] || return 0
+    [[ $FSTYPE ]] || FSTYPE=$(vmcore_encrypt_fs_type "$DEVICE")
+    # shellcheck disable=SC2086 # a list when the type is unknown
+    hostonly='' instmods ${FSTYPE:-ext4 xfs vfat}
+    [[ ${FSTYPE:-vfat} != vfat ]] || hostonly='' instmods nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
+}
+
+# called by dracut
+install() {
+    vmcore_encrypt_ready || exit 1
+    inst_binary /usr/bin/vmcore-encrypt || exit 1
+    inst_simple /etc/vmcore-encrypt/recipients || exit 1
+    [[ ! -e /etc/vmcore-encrypt/config ]] || inst_simple /etc/vmcore-encrypt/config || exit 1
+    inst_simple /usr/lib/vmcore-encrypt/functions.sh || exit 1
+    local script
+    for script in save suse-transfer; do
+        [[ ! -e /usr/lib/vmcore-encrypt/$script ]] || inst_script "/usr/lib/vmcore-encrypt/$script" || exit 1
+    done
+    inst_multiple cat date df mkdir modprobe mount mv rm sleep sync umount || exit 1
+    inst_multiple -o blkid hostname ssh reboot poweroff halt
+    vmcore_encrypt_replace_dmesg
+    vmcore_encrypt_who_saves || exit 1
+}
+
+# The recipients parse, none is a private key, and the binary runs: it is the one that is asked.
+vmcore_encrypt_ready() {
+    if [[ ! -x /usr/bin/vmcore-encrypt ]]; then
+        dfatal "vmcore-encrypt: /usr/bin/vmcore-encrypt is not there: every dump would fail"
+        return 1
+    fi
+    /usr/bin/vmcore-encrypt check --recipients-only && return 0
+    dfatal "vmcore-encrypt: no image without valid recipients in /etc/vmcore-encrypt/recipients"
+    return 1
+}
+
+# The program kdump-utils calls for the crashed kernel's log becomes ours, which encrypts it.
+vmcore_encrypt_replace_dmesg() {
+    rm -f "$initdir/sbin/vmcore-dmesg" "$initdir/usr/sbin/vmcore-dmesg" "$initdir/usr/bin/vmcore-dmesg"
+    ln -s /usr/bin/vmcore-encrypt "$initdir/sbin/vmcore-dmesg"
+}
+
+# Either the distribution's kdump scripts, which then must call us, or our own hook.
+vmcore_encrypt_who_saves() {
+    if [[ -e $initdir/bin/kdump.sh ]]; then
+        vmcore_encrypt_fedora_calls_us
+    elif [[ -e $initdir/kdump/kdump-save ]]; then
+        vmcore_encrypt_suse_calls_us
+    else
+        vmcore_encrypt_own_target || return 1
+        inst_hook cmdline 50 "$moddir/root.sh"
+        inst_hook pre-trigger 99 "$moddir/save-hook.sh"
+    fi
+}
+
+# kdump-utils: without a core_collector line it would run makedumpfile, and save in plain.
+vmcore_encrypt_fedora_calls_us() {
+    local key value
+    while read -r key value _; do
+        [[ $key == core_collector && ${value##*/} == vmcore-encrypt ]] && return 0
+        [[ $key == kdump_pre && $value == /usr/lib/vmcore-encrypt/save ]] && return 0
+    done < "$initdir/etc/kdump.conf"
+    dfatal "vmcore-encrypt: the core_collector of /etc/kdump.conf is another program: the dump would be in plain"
+    return 1
+}
+
+# SUSE: without KDUMP_TRANSFER it saves in plain; the other two give a root shell beside /proc/vmcore.
+vmcore_encrypt_suse_calls_us() (
+    KDUMP_TRANSFER='' KDUMP_CONTINUE_ON_ERROR='' KDUMP_IMMEDIATE_REBOOT=''
+    # shellcheck disable=SC1091 # written into the image by SUSE's module
+    . "$initdir/etc/kdump.conf"
+    [[ $KDUMP_TRANSFER == */usr/lib/vmcore-encrypt/suse-transfer* && $KDUMP_CONTINUE_ON_ERROR == true &&
+        $KDUMP_IMMEDIATE_REBOOT == true ]] && return 0
+    dfatal "vmcore-encrypt: /etc/sysconfig/kdump needs KDUMP_TRANSFER=/usr/lib/vmcore-encrypt/suse-transfer," \
+        "KDUMP_CONTINUE_ON_ERROR=true and KDUMP_IMMEDIATE_REBOOT=true"
+    return 1
+)
+
+# Nobody else chooses a target in this image.
+vmcore_encrypt_own_target() {
+    local FSTYPE='' DEVICE='' TARGET=''
+    vmcore_encrypt_config
+    [[ ${TARGET:-kdump} != kdump && $DEVICE ]] && return 0
+    dfatal "vmcore-encrypt: no kdump scripts in this image: /etc/vmcore-encrypt/config needs TARGET=file or raw, and DEVICE"
+    return 1
+}
+
+# Sets TARGET, DEVICE and FSTYPE from the configuration, read as data.
+vmcore_encrypt_config() {
+    local line
+    [[ -e /etc/vmcore-encrypt/config ]] || return 0
+    while IFS= read -r line || [[ $line ]]; do
+        case $line in
+            TARGET=* | DEVICE=* | FSTYPE=*) printf -v "${line%%=*}" %s "${line#*=}" ;;
+        esac
+    done < /etc/vmcore-encrypt/config
+}
+
+# Prints the file system type of DEVICE; nothing when it is not there on the building machine.
+vmcore_encrypt_fs_type() {
+    if [[ $1 == *=* ]]; then
+        blkid -t "$1" -o value -s TYPE
+    else
+        blkid -o value -s TYPE "$1"
+    fi
+}

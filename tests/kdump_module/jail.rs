@@ -1,0 +1,269 @@
+//! A capture kernel's root directory in small: one shell as `/bin/sh`, busybox for the tools an initramfs
+//! has, stubs that write down how they were called, and a `/proc/vmcore` full of a marker.
+
+use crate::{as_root, module_dir};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// What stands in `/proc/vmcore`; no file written by a script may hold it.
+pub const MARKER: &str = "plain-memory-of-the-crashed-kernel";
+
+/// What the stub collector writes.
+pub const ENCRYPTED: &str = "age-encryption.org/v1";
+
+/// The shells found as `/bin/sh` in an initramfs, besides bash.
+#[derive(Clone, Copy, Debug)]
+pub enum Shell {
+    Dash,
+    Busybox,
+}
+
+/// Tools busybox stands in for. Not among them: cp, dd, scp, which have no business near a vmcore.
+const APPLETS: &[&str] = &[
+    "[", "cat", "chmod", "date", "echo", "find", "hostname", "kill", "ls", "mkdir", "mv", "rm", "sh", "sort",
+    "sync",
+];
+
+/// Stubs that succeed.
+const QUIET: &[&str] = &["cp", "dd", "ftpput", "modprobe", "mount", "scp", "sleep", "udevadm", "umount"];
+
+/// Stubs that end the script.
+const LEAVING: &[&str] = &["halt", "poweroff", "reboot"];
+
+/// Writes its name and arguments to `/log`, one call per line.
+const LOG_CALL: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /log\n";
+
+/// The collector: dump to the last argument or to stdout, log likewise. `/stub/collector` is sourced first and
+/// can fail or die instead.
+const COLLECTOR: &str = r#"#!/bin/sh
+echo "vmcore-encrypt $*" >> /log
+if [ -e /stub/collector ]; then . /stub/collector; fi
+for last; do :; done
+case "$*" in
+    *--output-device*) exit 0 ;;
+    *' /proc/vmcore') echo age-encryption.org/v1 ;;
+    'dmesg /proc/vmcore') echo age-encryption.org/v1 ;;
+    *) echo age-encryption.org/v1 > "$last" ;;
+esac
+"#;
+
+/// Runs the remote command in `/remote`, as the other host would; `/stub/ssh` can break the link.
+const SSH: &str = r#"#!/bin/sh
+echo "ssh $*" >> /log
+if [ -e /stub/ssh ]; then . /stub/ssh; fi
+for last; do :; done
+cd /remote && exec sh -c "$last"
+"#;
+
+const DF: &str = "#!/bin/sh
+echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'
+cat /stub/df
+";
+
+/// Leaving: written down, then the script is over, as the machine would be.
+const LEAVE: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /log\nkill -9 $PPID\n";
+
+pub struct Jail {
+    root: TempDir,
+    pub shell: Shell,
+}
+
+impl Jail {
+    /// Calls `test` once per shell this machine has.
+    pub fn each(test: impl Fn(&Jail)) {
+        for shell in [Shell::Dash, Shell::Busybox] {
+            if let Some(jail) = Jail::new(shell) {
+                test(&jail);
+            }
+        }
+    }
+
+    /// `None`, with the reason on stderr, where a part is not installed or root cannot be changed.
+    fn new(shell: Shell) -> Option<Jail> {
+        let jail = Jail { root: TempDir::new().ok()?, shell };
+        jail.install_tools()?;
+        jail.install_stubs();
+        jail.install_scripts();
+        jail.write("/proc/vmcore", MARKER);
+        jail.write("/dev/null", "");
+        jail.write("/proc/mounts", "");
+        jail.write("/stub/df", "/dev/sda1 2000000 500000 1500000 25% /run/vmcore-encrypt/target\n");
+        jail.write("/etc/hostname.kdump", "host1\n");
+        jail.write("/log", "");
+        fs::create_dir_all(jail.path("/remote")).unwrap();
+        if !jail.run("sync").status.success() {
+            eprintln!("skipped: cannot change root here");
+            return None;
+        }
+        Some(jail)
+    }
+
+    fn install_tools(&self) -> Option<()> {
+        let Some(busybox) = find("busybox") else {
+            eprintln!("skipped: busybox is not installed");
+            return None;
+        };
+        self.install_with_libraries(&busybox, "/bin/busybox");
+        for applet in APPLETS {
+            symlink("busybox", self.path(&format!("/bin/{applet}"))).unwrap();
+        }
+        if let Shell::Dash = self.shell {
+            let Some(dash) = find("dash") else {
+                eprintln!("skipped: dash is not installed");
+                return None;
+            };
+            self.install_with_libraries(&dash, "/bin/sh");
+        }
+        Some(())
+    }
+
+    fn install_with_libraries(&self, program: &Path, target: &str) {
+        self.copy(program, target);
+        let listed = Command::new("ldd").arg(program).output().unwrap();
+        for word in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            if word.starts_with('/') {
+                self.copy(Path::new(word), word);
+            }
+        }
+    }
+
+    fn install_stubs(&self) {
+        for quiet in QUIET {
+            self.script(&format!("/bin/{quiet}"), LOG_CALL);
+        }
+        for leave in LEAVING {
+            self.script(&format!("/bin/{leave}"), LEAVE);
+        }
+        self.script("/bin/blkid", "#!/bin/sh\ncat /stub/blkid\n");
+        self.script("/bin/ip", "#!/bin/sh\necho '2: eth0 inet 192.0.2.7/24 brd 192.0.2.255 scope global eth0'\n");
+        self.script("/bin/df", DF);
+        self.script("/bin/ssh", SSH);
+        self.script("/usr/bin/vmcore-encrypt", COLLECTOR);
+    }
+
+    fn install_scripts(&self) {
+        let parts = ["lib/functions.sh", "lib/save", "debian/debian-dump", "suse/suse-transfer"];
+        for part in parts {
+            let name = part.rsplit('/').next().unwrap();
+            self.copy(&module_dir().join(part), &format!("/usr/lib/vmcore-encrypt/{name}"));
+        }
+        if let Shell::Busybox = self.shell {
+            self.put_stubs_before_applets();
+        }
+    }
+
+    /// busybox sh takes its own mount before one in PATH; a function comes first, and calls what is in PATH.
+    fn put_stubs_before_applets(&self) {
+        let functions = "/usr/lib/vmcore-encrypt/functions.sh";
+        let stubs = QUIET.iter().chain(LEAVING).chain(&["blkid", "df", "hostname", "ip"]);
+        let calls: String = stubs.map(|name| format!("{name}() {{ /bin/{name} \"$@\"; }}\n")).collect();
+        self.write(functions, &(self.read(functions) + &calls));
+    }
+
+    fn copy(&self, from: &Path, to: &str) {
+        self.write(to, "");
+        fs::copy(from, self.path(to)).unwrap();
+    }
+
+    pub fn script(&self, path: &str, content: &str) {
+        self.write(path, content);
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Replaces the file, and never writes through a link: outside the jail it would mean another file.
+    pub fn write(&self, path: &str, content: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.is_symlink() {
+            fs::remove_file(&path).unwrap();
+        }
+        fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path.trim_start_matches('/'))
+    }
+
+    /// Runs a program of the jail without environment, stdin or working directory, as an initramfs does.
+    pub fn run(&self, program: &str) -> Output {
+        as_root("chroot")
+            .arg(self.root.path())
+            .args(["/bin/busybox", "env", "-i", "PATH=/bin:/usr/bin", program])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The calls of the stubs, in order.
+    pub fn log(&self) -> Vec<String> {
+        self.read("/log").lines().map(str::to_owned).collect()
+    }
+
+    /// How often a stub was called with these first words.
+    pub fn calls(&self, words: &str) -> usize {
+        self.log().iter().filter(|line| line.starts_with(words)).count()
+    }
+
+    /// Files below a directory whose path ends so, relative to that directory, sorted.
+    pub fn files(&self, directory: &str) -> Vec<String> {
+        let top = self.path(directory);
+        let mut found = Vec::new();
+        let mut open = vec![top.clone()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    found.push(path.strip_prefix(&top).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The files of the jail, but for `/proc/vmcore`, that hold the marker. Must be none, whatever happened.
+    pub fn leaks(&self) -> Vec<String> {
+        let mut files = self.files("/");
+        files.retain(|file| {
+            file != "proc/vmcore"
+                && fs::read(self.path(file))
+                    .unwrap()
+                    .windows(MARKER.len())
+                    .any(|bytes| bytes == MARKER.as_bytes())
+        });
+        files
+    }
+
+    /// No plaintext anywhere, and no program that could have written it was called.
+    pub fn assert_no_plaintext(&self) {
+        assert_eq!(self.leaks(), Vec::<String>::new(), "{:?}", self.shell);
+        for copier in ["cp ", "dd ", "scp ", "ftpput "] {
+            assert_eq!(self.calls(copier), 0, "{:?}: {:?}", self.shell, self.log());
+        }
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    ["/bin", "/usr/bin", "/sbin", "/usr/sbin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(program))
+        .find(|path| path.exists())
+}
+
+#[test]
+fn a_plain_copy_is_noticed() {
+    Jail::each(|jail| {
+        jail.run("sync");
+        jail.write("/remote/vmcore", MARKER);
+        assert_eq!(jail.leaks(), ["remote/vmcore"]);
+    });
+}

@@ -1,0 +1,214 @@
+//! `save`: the target of `/etc/vmcore-encrypt/config`, saved from the initramfs.
+
+use crate::jail::{ENCRYPTED, Jail};
+use std::os::unix::fs::PermissionsExt;
+
+const SAVE: &str = "/usr/lib/vmcore-encrypt/save";
+const TARGET: &str = "/run/vmcore-encrypt/target";
+const TO_FILE: &str = "TARGET=file\nDEVICE=/dev/sda1\nFSTYPE=ext4\n";
+
+fn prepare(jail: &Jail, config: &str) {
+    jail.write("/log", "");
+    jail.write("/etc/vmcore-encrypt/config", config);
+    jail.write("/dev/sda1", "");
+}
+
+/// The names under /crash with the changing date taken out.
+fn dumps(jail: &Jail) -> Vec<String> {
+    let files = jail.files(&format!("{TARGET}/crash"));
+    files.iter().map(|file| file.rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_whole_dump_gets_its_name_and_the_machine_reboots() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.run(SAVE);
+        assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age"]);
+        let log = jail.log();
+        let limit = 1_500_000 * 1024 - 64 * 1_048_576;
+        assert!(log.contains(&format!("mount -t ext4 -o rw /dev/sda1 {TARGET}")), "{log:?}");
+        assert!(log.iter().any(|call| {
+            call.starts_with(&format!("vmcore-encrypt -d 31 -L {limit} /proc/vmcore {TARGET}/crash/"))
+                && call.ends_with("/vmcore.age-incomplete")
+        }));
+        assert_eq!(log[log.len() - 2..], [format!("umount {TARGET}"), "reboot -f".into()]);
+        jail.assert_no_plaintext();
+    });
+}
+
+#[test]
+fn dumps_are_for_root_only() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.run(SAVE);
+        for file in jail.files(TARGET) {
+            let mode = jail.path(TARGET).join(file).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    });
+}
+
+#[test]
+fn a_failed_or_killed_collector_leaves_an_incomplete_name() {
+    for end in ["exit 3", "kill -9 $$"] {
+        Jail::each(|jail| {
+            prepare(jail, &format!("{TO_FILE}ON_FAILURE=poweroff\nDMESG=no\n"));
+            let half = format!("for last; do :; done; echo {ENCRYPTED} > $last; {end}\n");
+            jail.write("/stub/collector", &half);
+            jail.run(SAVE);
+            assert_eq!(dumps(jail), ["vmcore.age-incomplete"]);
+            assert_eq!(jail.log().last().unwrap(), "poweroff -f");
+            assert_eq!(jail.calls("vmcore-encrypt dmesg"), 0);
+            jail.assert_no_plaintext();
+        });
+    }
+}
+
+#[test]
+fn a_missing_collector_saves_nothing() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        std::fs::remove_file(jail.path("/usr/bin/vmcore-encrypt")).unwrap();
+        jail.run(SAVE);
+        assert_eq!(dumps(jail), Vec::<String>::new());
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
+        jail.assert_no_plaintext();
+    });
+}
+
+#[test]
+fn a_lost_log_does_not_cost_the_dump() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.write("/stub/collector", "[ \"$1\" != dmesg ] || exit 1\n");
+        jail.run(SAVE);
+        assert_eq!(dumps(jail), ["vmcore.age"]);
+    });
+}
+
+#[test]
+fn the_reserve_is_never_written_into() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.write("/stub/df", "/dev/sda1 2000000 1950000 50000 98% /run/vmcore-encrypt/target\n");
+        jail.run(SAVE);
+        assert_eq!(jail.calls("vmcore-encrypt"), 0);
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
+    });
+}
+
+#[test]
+fn fat_files_end_below_4_gib() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=file\nDEVICE=UUID=12AB-34CD\n");
+        jail.write("/dev/disk/by-uuid/12AB-34CD", "");
+        jail.write("/stub/blkid", "vfat\n");
+        jail.write("/stub/df", "/dev/sda1 9000000 0 9000000 0% /run/vmcore-encrypt/target\n");
+        jail.write("/proc/mounts", &format!("/dev/sda1 {TARGET} vfat rw 0 0\n"));
+        jail.run(SAVE);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31 -L 4294967295 /proc/vmcore"), 1);
+        assert!(jail.files(TARGET).iter().all(|name| !name.contains([':', '*', '?'])));
+    });
+}
+
+#[test]
+fn a_luks_device_is_refused() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=file\nDEVICE=/dev/sda1\n");
+        jail.write("/stub/blkid", "crypto_LUKS\n");
+        let said = jail.run(SAVE);
+        assert!(crate::text(&said).contains("it is encrypted"));
+        assert_eq!(jail.calls("mount"), 0);
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
+    });
+}
+
+#[test]
+fn old_dumps_make_room() {
+    Jail::each(|jail| {
+        prepare(jail, &format!("{TO_FILE}KEEP=2\n"));
+        for day in ["01", "02", "03"] {
+            jail.write(&format!("{TARGET}/crash/2020-01-{day}-10-00-00/vmcore.age"), "");
+        }
+        jail.write(&format!("{TARGET}/crash/lost+found/keep"), "");
+        jail.run(SAVE);
+        let files = jail.files(&format!("{TARGET}/crash"));
+        assert_eq!(files.iter().filter(|file| file.ends_with("/vmcore.age")).count(), 2, "{files:?}");
+        assert_eq!(files[0], "2020-01-03-10-00-00/vmcore.age");
+        assert!(files.contains(&"lost+found/keep".to_owned()));
+    });
+}
+
+#[test]
+fn a_raw_device_is_written_by_the_collector() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=raw\nDEVICE=PARTLABEL=crash\nDUMP_LEVEL=17\nCOLLECTOR_ARGS=--num-threads 2\n");
+        jail.write("/dev/disk/by-partlabel/crash", "");
+        jail.run(SAVE);
+        assert_eq!(
+            jail.log(),
+            [
+                "vmcore-encrypt -d 17 --num-threads 2 --output-device /dev/disk/by-partlabel/crash /proc/vmcore",
+                "reboot -f"
+            ]
+        );
+    });
+}
+
+#[test]
+fn an_absent_device_is_waited_for_and_given_up() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=raw\nDEVICE=/dev/nvme0n1p9\nDEVICE_TIMEOUT=4\nON_FAILURE=halt\n");
+        jail.run(SAVE);
+        assert_eq!(jail.calls("sleep 1"), 4);
+        assert_eq!(jail.calls("vmcore-encrypt"), 0);
+        assert_eq!(jail.log().last().unwrap(), "halt -f");
+    });
+}
+
+#[test]
+fn a_bad_configuration_reboots_without_a_dump() {
+    for bad in ["TARGET=usb\n", "KEEP=many\n", "TARGTE=file\n", "just words\n", "ON_FAILURE=shell\n", "TARGET=file\n"] {
+        Jail::each(|jail| {
+            prepare(jail, bad);
+            jail.run(SAVE);
+            assert_eq!(jail.log(), ["reboot -f"], "{bad:?} under {:?}", jail.shell);
+        });
+    }
+}
+
+#[test]
+fn values_are_data() {
+    Jail::each(|jail| {
+        prepare(jail, &format!("{TO_FILE}DIRECTORY=/crash$(reboot)\nCOLLECTOR_ARGS=$(poweroff) `halt` *\n"));
+        jail.run(SAVE);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31 $(poweroff) `halt` * -L"), 1);
+        assert_eq!(jail.calls("poweroff") + jail.calls("halt"), 0);
+        assert_eq!(jail.calls("reboot"), 1);
+    });
+}
+
+#[test]
+fn nothing_happens_without_a_vmcore_or_when_kdump_chooses() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=kdump\n");
+        assert!(jail.run(SAVE).status.success());
+        prepare(jail, TO_FILE);
+        jail.write("/proc/vmcore", "");
+        assert!(jail.run(SAVE).status.success());
+        assert_eq!(jail.log(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_machine_that_cannot_reboot_never_gets_a_shell() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.script("/bin/reboot", "#!/bin/sh\necho no reboot >> /log\n");
+        jail.script("/bin/sleep", "#!/bin/sh\necho sleep >> /log\nkill -9 $PPID\n");
+        jail.run(SAVE);
+        assert_eq!(jail.log()[jail.log().len() - 2..], ["no reboot", "sleep"]);
+        assert_eq!(jail.read("/proc/sysrq-trigger"), "b\n");
+    });
+}

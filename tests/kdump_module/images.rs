@@ -1,0 +1,244 @@
+//! Images built by the real dracut and mkinitramfs: a kdump image has all it needs or is not built, an
+//! ordinary one has nothing of ours or only what is inert.
+
+use crate::machine::Machine;
+use crate::{has, module_dir, text};
+use std::fs;
+use std::process::Command;
+
+const OWN_TARGET: &str = "TARGET=file\nDEVICE=/dev/vda1\nFSTYPE=ext4\n";
+const DRACUT: &str = "dracut --force --quiet --no-kernel --no-compress --modules 'base vmcore-encrypt' ";
+
+/// mkinitramfs wants to know what the kernel can unpack, and its modules.
+const MKINITRAMFS: &str =
+    "echo CONFIG_RD_GZIP=y > /boot/config-0.0.0; mkdir -p /lib/modules/0.0.0 /var/lib/kdump
+cp -r /etc/initramfs-tools /var/lib/kdump/
+mkinitramfs -d $CONF -o /out/image 0.0.0; lsinitramfs /out/image > /out/list";
+
+fn machine(tool: &str) -> Option<Machine> {
+    let machine = if has(tool) { Machine::new()? } else { return None };
+    machine.write("/etc/vmcore-encrypt/config", OWN_TARGET);
+    Some(machine)
+}
+
+#[test]
+fn a_dracut_kdump_image_holds_what_it_needs_and_no_private_key() {
+    let Some(machine) = machine("dracut") else { return };
+    machine.write("/etc/vmcore-encrypt/identity", "AGE-SECRET-KEY-1QQ\n");
+    let built = machine
+        .run(&format!("export IN_KDUMP=1; {DRACUT} /out/image 0.0.0; lsinitrd /out/image > /out/list"));
+    assert!(built.status.success(), "{}", text(&built));
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    for file in [
+        "usr/bin/vmcore-encrypt",
+        "etc/vmcore-encrypt/recipients",
+        "etc/vmcore-encrypt/config",
+        "usr/lib/vmcore-encrypt/save",
+        "usr/lib/vmcore-encrypt/functions.sh",
+        "hooks/pre-trigger/99-vmcore-encrypt-save.sh",
+        "hooks/cmdline/50-vmcore-encrypt-root.sh",
+        "bin/df",
+        "vmcore-dmesg -> /usr/bin/vmcore-encrypt",
+    ] {
+        assert!(list.contains(file), "{file} is missing:\n{list}");
+    }
+    assert!(!holds(&machine, "AGE-SECRET-KEY"));
+    assert!(holds(&machine, "age1qqqq"), "the scan finds what is there");
+}
+
+fn holds(machine: &Machine, needle: &str) -> bool {
+    let image = fs::read(machine.path("/out/image")).unwrap();
+    image.windows(needle.len()).any(|bytes| bytes == needle.as_bytes())
+}
+
+#[test]
+fn an_ordinary_dracut_image_holds_nothing_of_ours() {
+    let Some(machine) = machine("dracut") else { return };
+    let built = machine.run(
+        "dracut --force --quiet --no-kernel --no-compress --omit systemd /out/image 0.0.0; lsinitrd /out/image > /out/list",
+    );
+    assert!(built.status.success(), "{}", text(&built));
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    assert!(list.contains("usr/bin/udevadm") && !list.contains("vmcore-encrypt"), "{list}");
+}
+
+#[test]
+fn dracut_stops_when_a_crash_could_not_be_saved() {
+    let Some(machine) = machine("dracut") else { return };
+    let recipients = "/etc/vmcore-encrypt/recipients";
+    for break_it in [
+        format!("rm {recipients}"),
+        format!(": > {recipients}"),
+        format!("echo '# none' > {recipients}"),
+        format!("echo AGE-SECRET-KEY-1QQ >> {recipients}"),
+        "rm /usr/bin/vmcore-encrypt".to_owned(),
+        "rm /usr/lib/vmcore-encrypt/functions.sh".to_owned(),
+        "echo TARGET=kdump > /etc/vmcore-encrypt/config".to_owned(),
+    ] {
+        let built = machine.run(&format!("export IN_KDUMP=1; {break_it}; {DRACUT} /out/image 0.0.0"));
+        assert!(!built.status.success(), "{break_it}: {}", text(&built));
+        assert!(!machine.path("/out/image").exists(), "{break_it}");
+    }
+}
+
+/// Stands in for kdumpbase: a kdump.sh, a kdump.conf, and the plain vmcore-dmesg.
+const KDUMPBASE: &str = r#"
+check() { return 0; }
+install() {
+    echo : > "$initdir/bin/kdump.sh"
+    echo plain > "$initdir/sbin/vmcore-dmesg"
+    cp /etc/kdump.conf "$initdir/etc/kdump.conf"
+}
+"#;
+
+#[test]
+fn in_an_image_of_kdump_utils_the_log_program_is_ours_and_so_must_be_the_collector() {
+    let Some(machine) = machine("dracut") else { return };
+    machine.script("/usr/lib/dracut/modules.d/99kdumpbase/module-setup.sh", KDUMPBASE);
+    machine.write("/etc/vmcore-encrypt/config", "TARGET=kdump\n");
+    let build = "export IN_KDUMP=1
+        dracut --force --quiet --no-kernel --no-compress --modules 'base kdumpbase vmcore-encrypt' /out/image 0.0.0
+        lsinitrd /out/image > /out/list";
+    let cases = [
+        ("core_collector vmcore-encrypt -d 31\n", true),
+        ("core_collector /usr/bin/vmcore-encrypt -d 31\n", true),
+        ("kdump_pre /usr/lib/vmcore-encrypt/save\n", true),
+        ("path /crash\n", false),
+        ("core_collector makedumpfile -l -d 31\n", false),
+        ("#core_collector vmcore-encrypt\n", false),
+    ];
+    for (conf, accepted) in cases {
+        machine.write("/etc/kdump.conf", conf);
+        let built = machine.run(build);
+        assert_eq!(built.status.success(), accepted, "{conf}: {}", text(&built));
+    }
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    assert!(list.contains("vmcore-dmesg -> /usr/bin/vmcore-encrypt"), "{list}");
+    assert!(!list.contains("vmcore-encrypt-save.sh"), "kdump.sh saves, not our hook:\n{list}");
+}
+
+/// Stands in for SUSE's module "kdump".
+const SUSE_KDUMP: &str = r#"
+check() { [[ " $add_dracutmodules " == *" kdump "* ]]; }
+install() {
+    mkdir -p "$initdir/kdump"
+    echo : > "$initdir/kdump/kdump-save"
+    cp /etc/kdump.conf "$initdir/etc/kdump.conf"
+}
+"#;
+
+#[test]
+fn in_an_image_of_suse_the_transfer_must_be_ours_and_no_shell_allowed() {
+    let Some(machine) = machine("dracut") else { return };
+    machine.script("/usr/lib/dracut/modules.d/99kdump/module-setup.sh", SUSE_KDUMP);
+    let build = "dracut --force --quiet --no-kernel --no-compress --omit systemd --add kdump /out/image 0.0.0
+        lsinitrd /out/image > /out/list";
+    let ours = "KDUMP_TRANSFER='/usr/lib/vmcore-encrypt/suse-transfer'\n";
+    let no_shell = "KDUMP_CONTINUE_ON_ERROR='true'\nKDUMP_IMMEDIATE_REBOOT='true'\n";
+    let cases = [
+        (format!("{ours}{no_shell}"), true),
+        (format!("KDUMP_TRANSFER=''\n{no_shell}"), false),
+        (format!("{ours}KDUMP_CONTINUE_ON_ERROR='false'\nKDUMP_IMMEDIATE_REBOOT='true'\n"), false),
+    ];
+    for (conf, accepted) in cases {
+        machine.write("/etc/kdump.conf", &conf);
+        let built = machine.run(build);
+        assert_eq!(built.status.success(), accepted, "{conf}: {}", text(&built));
+    }
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    assert!(list.contains("usr/lib/vmcore-encrypt/suse-transfer"), "{list}");
+}
+
+#[test]
+fn the_dracut_module_takes_part_in_kdump_images_only() {
+    let cases = [
+        (":", 1),
+        ("IN_KDUMP=1", 0),
+        ("add_dracutmodules=' kdump '", 0),
+        ("force_add_dracutmodules='drm kdump'", 0),
+        ("add_dracutmodules=' kdumpbase earlykdump '", 1),
+        ("dracutmodules=all", 1),
+    ];
+    for (state, expected) in cases {
+        let status = Command::new("bash")
+            .env_remove("IN_KDUMP")
+            .arg("-c")
+            .arg(format!("{state}; . dracut/99vmcore-encrypt/module-setup.sh; check"))
+            .current_dir(module_dir())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(expected), "{state}");
+    }
+}
+
+#[test]
+fn an_initramfs_tools_kdump_image_saves_before_cryptroot() {
+    let Some(machine) = machine("mkinitramfs") else { return };
+    machine.script("/usr/share/initramfs-tools/scripts/local-top/cryptroot", CRYPTROOT);
+    let conf = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
+    let built = machine.run(&format!("{conf}; unmkinitramfs /out/image /out/tree"));
+    assert!(built.status.success(), "{}", text(&built));
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    for file in [
+        "usr/bin/vmcore-encrypt",
+        "etc/vmcore-encrypt/recipients",
+        "etc/vmcore-encrypt/config",
+        "usr/lib/vmcore-encrypt/save",
+        "usr/lib/vmcore-encrypt/functions.sh",
+        "bin/blkid",
+    ] {
+        assert!(list.contains(file), "{file} is missing:\n{list}");
+    }
+    let order = fs::read_to_string(machine.path("/out/tree/scripts/local-top/ORDER")).unwrap();
+    let place = |script: &str| order.find(&format!("/scripts/local-top/{script}"));
+    assert!(place("vmcore-encrypt").unwrap() < place("cryptroot").unwrap(), "{order}");
+}
+
+/// Stands in for cryptsetup-initramfs: its prerequisites are all other scripts of local-top.
+const CRYPTROOT: &str = r#"#!/bin/sh
+if [ "$1" = prereqs ]; then
+    for script in /usr/share/initramfs-tools/scripts/local-top/*; do
+        [ "${script##*/}" = cryptroot ] || printf '%s ' "${script##*/}"
+    done
+fi
+"#;
+
+#[test]
+fn initramfs_tools_images_are_inert_when_not_for_us() {
+    let Some(machine) = machine("mkinitramfs") else { return };
+    let kdump = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
+    for (config, build) in
+        [(OWN_TARGET, MKINITRAMFS.replace("$CONF", "/etc/initramfs-tools")), ("TARGET=kdump\n", kdump)]
+    {
+        machine.write("/etc/vmcore-encrypt/config", config);
+        let built = machine.run(&build);
+        assert!(built.status.success(), "{}", text(&built));
+        let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+        let ours: Vec<&str> = list.lines().filter(|file| file.contains("vmcore-encrypt")).collect();
+        assert_eq!(ours, ["scripts/local-top/vmcore-encrypt"], "inert without save and /proc/vmcore");
+    }
+}
+
+#[test]
+fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
+    let Some(machine) = machine("mkinitramfs") else { return };
+    let build = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
+    for break_it in [
+        "rm /etc/vmcore-encrypt/recipients",
+        "echo AGE-SECRET-KEY-1QQ >> /etc/vmcore-encrypt/recipients",
+        "rm /usr/bin/vmcore-encrypt",
+        "echo TARGET=usb > /etc/vmcore-encrypt/config",
+    ] {
+        let built = machine.run(&format!("{break_it}; {build}"));
+        assert!(!built.status.success(), "{break_it}: {}", text(&built));
+    }
+}
+
+#[test]
+fn the_local_top_script_is_inert_in_an_ordinary_boot() {
+    let script = module_dir().join("debian/initramfs-tools/local-top/vmcore-encrypt");
+    let ran = Command::new("sh").arg(&script).output().unwrap();
+    assert!(ran.status.success() && text(&ran).is_empty());
+    let prereqs = Command::new("sh").arg(&script).arg("prereqs").output().unwrap();
+    assert_eq!(text(&prereqs), "\n");
+}

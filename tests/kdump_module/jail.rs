@@ -138,7 +138,10 @@ impl Jail {
             self.script(&format!("/bin/{leave}"), LEAVE);
         }
         self.script("/bin/blkid", "#!/bin/sh\ncat /stub/blkid\n");
-        self.script("/bin/ip", "#!/bin/sh\necho '2: eth0 inet 192.0.2.7/24 brd 192.0.2.255 scope global eth0'\n");
+        self.script(
+            "/bin/ip",
+            "#!/bin/sh\necho '2: eth0 inet 192.0.2.7/24 brd 192.0.2.255 scope global eth0'\n",
+        );
         self.script("/bin/df", DF);
         self.script("/bin/ssh", SSH);
         self.script("/usr/bin/vmcore-encrypt", COLLECTOR);

@@ -1,0 +1,93 @@
+//! The sample configurations under the parsing rules of their readers.
+
+use crate::module_dir;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// What kdump-utils accepts in `/etc/kdump.conf`, at most once each; any other word stops kdump.
+/// Source: kdump-utils `kdumpctl`, parse_config.
+const KDUMP_CONF_KEYS: &str = "dracut_args raw ext2 ext3 ext4 minix btrfs xfs nfs ssh virtiofs sshkey default path \
+    core_collector kdump_post kdump_pre kdump_emergency extra_bins extra_modules failure_action final_action \
+    force_rebuild force_no_rebuild fence_kdump_args fence_kdump_nodes auto_reset_crashkernel";
+
+fn kdump_confs() -> Vec<(String, Vec<(String, String)>)> {
+    let mut samples: Vec<_> = fs::read_dir(module_dir().join("fedora"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.to_string_lossy().into_owned(), settings(&fs::read_to_string(path).unwrap())))
+        .collect();
+    samples.sort();
+    samples
+}
+
+fn settings(conf: &str) -> Vec<(String, String)> {
+    conf.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn kdump_utils_accepts_every_line() {
+    assert_eq!(kdump_confs().len(), 7);
+    for (name, settings) in kdump_confs() {
+        let mut seen = BTreeSet::new();
+        for (key, _) in settings {
+            assert!(KDUMP_CONF_KEYS.split_whitespace().any(|known| known == key), "{name}: {key}");
+            assert!(seen.insert(key.clone()), "{name}: {key} twice");
+        }
+    }
+}
+
+#[test]
+fn the_collector_line_survives_the_shell() {
+    for (name, settings) in kdump_confs() {
+        let (_, line) = settings.iter().find(|(key, _)| key == "core_collector").unwrap();
+        assert!(line.starts_with("vmcore-encrypt "), "{name}");
+        // kdump.sh rewrites a line with that word, cuts at "#", and expands the rest unquoted
+        assert!(
+            !line.contains("makedumpfile") && !line.contains(['#', '"', '*', '?', '\'']),
+            "{name}: {line}"
+        );
+    }
+}
+
+#[test]
+fn no_sample_gives_a_shell() {
+    for (name, settings) in kdump_confs() {
+        let (_, action) = settings.iter().find(|(key, _)| key == "failure_action").unwrap();
+        assert_eq!(action, "reboot", "{name}");
+    }
+    let suse = fs::read_to_string(module_dir().join("suse/sysconfig.kdump")).unwrap();
+    assert!(
+        suse.contains("\nKDUMP_CONTINUE_ON_ERROR=\"true\"\n")
+            && suse.contains("\nKDUMP_IMMEDIATE_REBOOT=\"true\"\n")
+    );
+    let debian = fs::read_to_string(module_dir().join("debian/kdump-tools")).unwrap();
+    assert!(debian.contains(" panic=10\"") && debian.contains("\nKDUMP_DUMP_DMESG=0\n"));
+}
+
+#[test]
+fn the_capture_kernel_starts_our_unit() {
+    let debian = fs::read_to_string(module_dir().join("debian/kdump-tools")).unwrap();
+    let unit = debian.split("systemd.unit=").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(module_dir().join("debian").join(unit).exists(), "{unit}");
+}
+
+#[test]
+fn the_configuration_names_every_key_the_scripts_know() {
+    let config = fs::read_to_string(module_dir().join("config")).unwrap();
+    let functions = fs::read_to_string(module_dir().join("lib/functions.sh")).unwrap();
+    let defaults = functions.split("load_config() {").nth(1).unwrap().split("[ -e").next().unwrap();
+    let known: Vec<&str> =
+        defaults.split_whitespace().filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
+    assert_eq!(known.len(), 13);
+    for key in known {
+        assert!(
+            config.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key}="))),
+            "{key}"
+        );
+    }
+}

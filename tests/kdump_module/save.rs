@@ -169,7 +169,14 @@ fn an_absent_device_is_waited_for_and_given_up() {
 
 #[test]
 fn a_bad_configuration_reboots_without_a_dump() {
-    for bad in ["TARGET=usb\n", "KEEP=many\n", "TARGTE=file\n", "just words\n", "ON_FAILURE=shell\n", "TARGET=file\n"] {
+    for bad in [
+        "TARGET=usb\n",
+        "KEEP=many\n",
+        "TARGTE=file\n",
+        "just words\n",
+        "ON_FAILURE=shell\n",
+        "TARGET=file\n",
+    ] {
         Jail::each(|jail| {
             prepare(jail, bad);
             jail.run(SAVE);

@@ -1,0 +1,145 @@
+//! Every script and unit as text: shellcheck, a head comment, unit files that systemd accepts. And
+//! `vmcore-encrypt-rearm`, which runs on the armed machine.
+
+use crate::jail::Jail;
+use crate::{has, module_dir, text};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn scripts() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![module_dir()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if is_script(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_script(path: &PathBuf) -> bool {
+    let content = fs::read_to_string(path).unwrap();
+    content.starts_with("#!/bin/") || content.starts_with("# shellcheck shell=")
+}
+
+#[test]
+fn shellcheck_finds_nothing() {
+    assert!(scripts().len() >= 13, "{:?}", scripts());
+    if !has("shellcheck") {
+        return;
+    }
+    let checked = Command::new("shellcheck")
+        .arg("--external-sources")
+        .args(scripts())
+        .current_dir(module_dir())
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", text(&checked));
+}
+
+#[test]
+fn every_script_says_who_runs_it() {
+    for script in scripts() {
+        let content = fs::read_to_string(&script).unwrap();
+        let name = script.file_name().unwrap().to_string_lossy().into_owned();
+        let head = content.lines().nth(1).unwrap();
+        assert!(
+            head.starts_with("# ") && head.contains(&format!("{name} - ")),
+            "{}: {head}",
+            script.display()
+        );
+    }
+}
+
+/// Only dracut's own module file may count on bash.
+#[test]
+fn scripts_of_the_capture_kernel_are_posix() {
+    for script in scripts() {
+        if !script.ends_with("module-setup.sh") {
+            for shell in [&["dash"] as &[&str], &["busybox", "sh"]] {
+                if has(shell[0]) {
+                    let parsed =
+                        Command::new(shell[0]).args(&shell[1..]).arg("-n").arg(&script).output().unwrap();
+                    assert!(parsed.status.success(), "{}", text(&parsed));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    if !has("systemd-analyze") {
+        return;
+    }
+    let units = tempfile::TempDir::new().unwrap();
+    for directory in ["systemd", "debian"] {
+        for entry in fs::read_dir(module_dir().join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().replace("@.", "@dev-sda1.");
+            if path.extension().is_some_and(|end| end == "service" || end == "timer" || end == "path") {
+                // no program of these units is installed here
+                let unit =
+                    fs::read_to_string(&path).unwrap().replace("=/usr/bin/vmcore-encrypt", "=/bin/true");
+                let unit = unit.replace("=/usr/sbin/vmcore-encrypt-rearm", "=/bin/true");
+                let unit = unit.replace("=/usr/lib/vmcore-encrypt/debian-dump", "=/bin/true");
+                fs::write(units.path().join(name), unit).unwrap();
+            }
+        }
+    }
+    let files: Vec<_> = fs::read_dir(units.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 7);
+    let verified =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&files).output().unwrap();
+    let said: Vec<String> =
+        text(&verified).lines().filter(|line| line.contains("vmcore-encrypt")).map(str::to_owned).collect();
+    assert_eq!(said, Vec::<String>::new());
+}
+
+const REARM: &str = "/usr/sbin/vmcore-encrypt-rearm";
+const CHECK_ONLY: &str = "vmcore-encrypt check --recipients-only";
+
+fn rearm(jail: &Jail, tools: &[&str]) -> Vec<String> {
+    jail.script(REARM, &fs::read_to_string(module_dir().join("sbin/vmcore-encrypt-rearm")).unwrap());
+    for tool in tools.iter().chain(&["touch", "uname", "systemctl"]) {
+        jail.script(&format!("/bin/{tool}"), "#!/bin/sh\necho \"${0##*/} $*\" >> /log\n");
+    }
+    jail.write("/etc/kdump/pre.d/vmcore-encrypt", "");
+    jail.run(REARM);
+    jail.log()
+}
+
+#[test]
+fn rearming_rebuilds_each_distributions_image() {
+    Jail::each(|jail| {
+        let log = rearm(jail, &["kdumpctl"]);
+        assert_eq!(log[0], CHECK_ONLY);
+        assert_eq!(log.last().unwrap(), "kdumpctl restart");
+    });
+    Jail::each(|jail| {
+        let log = rearm(jail, &["kdump-config"]);
+        assert_eq!(
+            log.iter().filter(|call| call.starts_with("kdump-config")).collect::<Vec<_>>(),
+            ["kdump-config unload", "kdump-config load"]
+        );
+    });
+    Jail::each(|jail| {
+        let log = rearm(jail, &["mkdumprd"]);
+        assert_eq!(log[1..], ["mkdumprd -f", "systemctl restart kdump.service"]);
+    });
+}
+
+#[test]
+fn bad_recipients_leave_the_loaded_image() {
+    Jail::each(|jail| {
+        jail.write("/stub/collector", "exit 1\n");
+        assert_eq!(rearm(jail, &["kdumpctl", "kdump-config", "mkdumprd"]), [CHECK_ONLY]);
+    });
+}

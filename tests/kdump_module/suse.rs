@@ -25,11 +25,18 @@ fn a_local_dump_has_the_directory_kdump_notify_looks_for() {
         assert!(jail.run(TRANSFER).status.success());
         let files = jail.files("/kdump/mnt/boot/efi/crash");
         assert_eq!(names(&files), ["README.txt", "dmesg.age", "vmcore.age"]);
-        let date: String = files[0].chars().take(16).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        let date: String =
+            files[0].chars().take(16).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
         assert_eq!(date, "9999-99-99-99-99");
-        assert_eq!(jail.calls("vmcore-encrypt -d 31 -L 4294967295 /proc/vmcore /kdump/mnt/boot/efi/crash/"), 1);
+        assert_eq!(
+            jail.calls("vmcore-encrypt -d 31 -L 4294967295 /proc/vmcore /kdump/mnt/boot/efi/crash/"),
+            1
+        );
         let readme = jail.read(&format!("/kdump/mnt/boot/efi/crash/{}", files[0]));
-        assert!(readme.contains("vmcore status: saved successfully") && readme.contains("Host: host1"), "{readme}");
+        assert!(
+            readme.contains("vmcore status: saved successfully") && readme.contains("Host: host1"),
+            "{readme}"
+        );
         jail.assert_no_plaintext();
     });
 }

@@ -70,8 +70,8 @@ vmcore_encrypt_who_saves() {
         vmcore_encrypt_suse_calls_us
     else
         vmcore_encrypt_own_target || return 1
-        inst_hook cmdline 50 "$moddir/root.sh"
-        inst_hook pre-trigger 99 "$moddir/save-hook.sh"
+        inst_hook cmdline 50 "$moddir/vmcore-encrypt-root.sh"
+        inst_hook pre-trigger 99 "$moddir/vmcore-encrypt-save.sh"
     fi
 }
 

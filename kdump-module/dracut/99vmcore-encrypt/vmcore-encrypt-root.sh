@@ -1,5 +1,5 @@
 #!/bin/sh
-# root.sh - dracut hook cmdline: tells dracut to do without a root file system in the capture kernel.
+# vmcore-encrypt-root.sh - dracut hook cmdline: tells dracut to do without a root file system in the capture kernel.
 #
 # Sourced by dracut's init. Without it dracut gives up on a command line without root=, before the dump
 # is saved. Must not touch an ordinary boot.

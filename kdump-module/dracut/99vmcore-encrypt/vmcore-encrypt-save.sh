@@ -1,5 +1,5 @@
 #!/bin/sh
-# save-hook.sh - dracut hook pre-trigger: saves the dump before any device is unlocked or mounted.
+# vmcore-encrypt-save.sh - dracut hook pre-trigger: saves the dump before any device is unlocked or mounted.
 #
 # Sourced by dracut's init in images that no distribution's kdump scripts drive. save does not return
 # once there is a vmcore; should it, the machine reboots: never on to an emergency shell.

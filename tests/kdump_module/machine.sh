@@ -1,0 +1,21 @@
+#!/bin/sh
+# machine.sh STAGE SCRIPT - runs SCRIPT in a copy-on-write view of this machine on which STAGE is installed.
+#
+# Run by machine.rs in a mount namespace of its own, as root of it: nothing written by SCRIPT outlives it
+# but what it writes to /out, which is STAGE/out.
+
+set -eu
+
+stage=$1
+script=$2
+view=$(mktemp -d)
+mount -t tmpfs tmpfs "$view"
+mkdir "$view/upper" "$view/work" "$view/root"
+cp -a "$stage" "$view/stage" # a layer must not lie inside another one
+mount -t overlay overlay -o "lowerdir=$view/stage:/,upperdir=$view/upper,workdir=$view/work" "$view/root"
+for system in proc sys dev; do
+    mount --rbind "/$system" "$view/root/$system"
+done
+mount -t tmpfs tmpfs "$view/root/tmp"
+mount --bind "$stage/out" "$view/root/out"
+exec chroot "$view/root" /bin/sh -eu -c "$script"

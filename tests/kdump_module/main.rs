@@ -5,6 +5,8 @@
 //! busybox and stubs (`jail`), the image builders on a copy-on-write view of this machine (`machine`).
 //! A missing tool skips the test with its name; nothing here needs a kernel or a network.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its premise fails")]
+
 mod debian;
 mod images;
 mod jail;

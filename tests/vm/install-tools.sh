@@ -4,7 +4,8 @@
 set -euo pipefail
 
 PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
-    qemu-system-x86 e2fsprogs dosfstools python3-venv procps util-linux"
+    qemu-system-x86 e2fsprogs dosfstools python3-venv procps util-linux
+    dracut-core initramfs-tools-core rpm"
 
 missing() {
     local package

@@ -9,8 +9,9 @@ mod pages;
 mod read;
 
 use crate::blocks::{self, ClassCounts};
-use crate::crypt::{self, ENCRYPTED_CHUNK_SIZE, PayloadKey, Recipients, TAG_SIZE};
-use crate::filter::{self, DumpLevel};
+use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
+use crate::crypt::{self, Entropy, PayloadKey, Recipients};
+use crate::filter::DumpLevel;
 use crate::kdump;
 use crate::pipeline::{self, Ordered, Work};
 use crate::vmcore::{ReadError, Vmcore};
@@ -51,9 +52,6 @@ pub struct Report {
 /// What stops a collection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The classifier could not start.
-    #[error(transparent)]
-    Filter(#[from] filter::Error),
     /// The file key could not be made or wrapped.
     #[error(transparent)]
     Crypt(#[from] crypt::Error),
@@ -70,15 +68,16 @@ pub enum Error {
     #[error(transparent)]
     Blocks(#[from] blocks::Error),
     /// Every page that was tried could not be read.
-    #[error("reading pages: none of {tried} could be read, the first because {first}")]
+    #[error("reading pages: none of {tried} could be read")]
     NothingReadable {
         /// How many pages.
         tried: u64,
         /// What the first one said.
+        #[source]
         first: ReadError,
     },
     /// The output took no more.
-    #[error("writing the dump: {0}")]
+    #[error("writing the dump")]
     Write(#[from] io::Error),
 }
 
@@ -90,13 +89,14 @@ pub enum Error {
 pub fn collect(
     vmcore: &Vmcore,
     recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
     options: &Options,
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
     let facts = DumpFacts::gather(vmcore, options.level)?;
-    let mut source = PageSource::open(vmcore, options.level)?;
-    let (header, key) = recipients.wrap()?;
+    let mut source = PageSource::new(vmcore, options.level);
+    let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;
     let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(written)));

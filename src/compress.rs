@@ -73,7 +73,8 @@ impl PageCompressor {
         match self.codec {
             Codec::None => None,
             Codec::Zlib => {
-                let mut encoder = flate2::write::ZlibEncoder::new(&mut self.packed, flate2::Compression::fast());
+                let mut encoder =
+                    flate2::write::ZlibEncoder::new(&mut self.packed, flate2::Compression::fast());
                 encoder.write_all(page).ok()?;
                 encoder.finish().ok()?;
                 Some(())

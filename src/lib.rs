@@ -1,7 +1,47 @@
 //! Encrypted crash dumps of Linux machines: the rooms behind `vmcore-encrypt` and `vmcore-decrypt`.
+//!
+//! ```text
+//! vmcore-encrypt = collect
+//!   /proc/vmcore -> vmcore ---> mm -----> filter --> collect --> blocks --> crypt ----> sink -> file | stdout
+//!                   segments,   struct    page       reads,      zstd       age header,
+//!                   notes,      page of   class vs   arranges    frames,    64 KiB
+//!                   VMCOREINFO  a pfn     dump level kdump       index      chunks
+//!                                                    records
+//! vmcore-decrypt = restore
+//!   file | stdin -> crypt ----> blocks -> kdump, compress -> sink -> kdump-compressed | ELF | flattened
+//! ```
+//!
+//! Both ways run on one [`pipeline`]: two parallel stages with an ordered step behind each. Rooms take
+//! readers, writers and slices; only `cli`, `sink` and [`vmcore::Vmcore::open`] see a path. Imports go
+//! down this list only:
+//!
+//! | room | one line |
+//! |---|---|
+//! | `cli` | what was typed, what is said back, exit statuses |
+//! | `collect`, `restore` | the way out and the way back, top to bottom |
+//! | `pipeline` | ordered work on several threads |
+//! | `sink` | the output: a file that appears whole or not at all, stdout |
+//! | `crypt` | the only room that knows the encryption format |
+//! | `blocks` | the stream of zstd frames, its maps and index |
+//! | `kdump`, `compress` | the KDUMP file and its flattened form; one page's compression |
+//! | `klog` | the crashed kernel's log |
+//! | `filter` | the class of a page, and whether the level excludes it |
+//! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
+//! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
+//! | `units` | pfn, addresses, page size, byte order |
 
 pub mod blocks;
+pub mod cli;
+pub mod collect;
+#[cfg(feature = "analyst")]
+pub mod compress;
 pub mod crypt;
+pub mod filter;
 pub mod kdump;
+pub mod mm;
 pub mod pipeline;
+#[cfg(feature = "analyst")]
+pub mod restore;
+pub mod sink;
 pub mod units;
+pub mod vmcore;

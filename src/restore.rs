@@ -11,7 +11,8 @@ mod pages;
 
 use crate::blocks::{self, BlockDecompressor, BlockMap, ClassCounts, Head, RunKind, Tail};
 use crate::compress::{Codec, PageCompressor};
-use crate::crypt::{self, ENCRYPTED_CHUNK_SIZE, Header, Identities, PayloadKey, StreamError};
+use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
+use crate::crypt::{self, Identities, PayloadKey, StreamError};
 use crate::kdump::{self, DescFlags};
 use crate::pipeline::{self, Ordered, Work};
 use crate::sink::OutputFile;
@@ -42,10 +43,10 @@ pub enum Error {
     #[error("out of memory")]
     OutOfMemory,
     /// The dump could not be read.
-    #[error("reading the dump: {0}")]
-    Read(io::Error),
+    #[error("reading the dump")]
+    Read(#[source] io::Error),
     /// The output could not be written.
-    #[error("writing the restored dump: {0}")]
+    #[error("writing the restored dump")]
     Write(#[from] io::Error),
 }
 
@@ -88,8 +89,7 @@ pub fn restore(
     threads: NonZero<usize>,
 ) -> Result<Report, Error> {
     let mut input = dump;
-    let header = Header::read(&mut input)?;
-    let key = identities.unwrap(&header, &mut input)?;
+    let key = identities.open(&mut input)?.key;
     let form = output.form();
     let mut chunks = ChunkSource::new(input);
     let mut frames = FrameReader::default();
@@ -208,7 +208,7 @@ impl Work for Restoring {
     }
 
     fn first(&self, _: &mut Scratch, mut chunk: SealedChunk) -> Result<Vec<u8>, Error> {
-        self.key.open(chunk.index, chunk.last, &mut chunk.bytes)?;
+        self.open(&mut chunk)?;
         Ok(chunk.bytes)
     }
 
@@ -223,7 +223,29 @@ impl Work for Restoring {
 }
 
 impl Restoring {
-    fn block(&self, scratch: &mut Scratch, map: BlockMap, frames: Option<(Vec<u8>, Vec<u8>)>) -> Result<Arranged, Error> {
+    /// Opens a chunk. Where the input ends without its final chunk the error says so, not "corrupt".
+    fn open(&self, chunk: &mut SealedChunk) -> Result<(), StreamError> {
+        let sealed_len = chunk.bytes.len();
+        let opened = self.key.open(chunk.index, chunk.last, &mut chunk.bytes);
+        if opened.is_ok() || !chunk.last {
+            return opened;
+        }
+        let before = chunk.index * CHUNK_SIZE as u64;
+        if self.key.open(chunk.index, false, &mut chunk.bytes).is_ok() {
+            return Err(StreamError::Truncated { plaintext: before + CHUNK_SIZE as u64, remainder: 0 });
+        }
+        if sealed_len < ENCRYPTED_CHUNK_SIZE {
+            return Err(StreamError::Truncated { plaintext: before, remainder: sealed_len as u64 });
+        }
+        opened
+    }
+
+    fn block(
+        &self,
+        scratch: &mut Scratch,
+        map: BlockMap,
+        frames: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Arranged, Error> {
         let (record_head, pages) = match frames {
             Some((head, pages)) => (scratch.decompress(&head)?, scratch.decompress(&pages)?),
             None => (Vec::new(), Vec::new()),
@@ -231,7 +253,8 @@ impl Restoring {
         let page_len = page_len(&map, pages.len())?;
         Ok(match self.form {
             Form::Stored(_) => {
-                let (bytes, stored) = kdump_file::pack(&mut scratch.compressor, page_len.unwrap_or(1), &pages);
+                let (bytes, stored) =
+                    kdump_file::pack(&mut scratch.compressor, page_len.unwrap_or(1), &pages);
                 Arranged::Stored(StoredBlock { map, page_len, bytes, stored })
             }
             Form::Pages => Arranged::Pages { map, page_len, record_head, pages },

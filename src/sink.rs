@@ -39,8 +39,7 @@ impl OutputFile {
         options.read(true).write(true).mode(0o600);
         let options = if overwrite { options.create(true).truncate(true) } else { options.create_new(true) };
         let file = options.open(path)?;
-        let output =
-            OutputFile { file, path: path.to_owned(), rename_to: None, on_failure, finished: false };
+        let output = OutputFile { file, path: path.to_owned(), rename_to: None, on_failure, finished: false };
         if output.is_regular()? {
             output.file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
@@ -230,7 +229,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dump");
         fs::write(&path, "precious").unwrap();
-        for result in [OutputFile::create(&path, false, OnFailure::Remove), OutputFile::create_hidden(&path, false)]
+        for result in
+            [OutputFile::create(&path, false, OnFailure::Remove), OutputFile::create_hidden(&path, false)]
         {
             assert_eq!(result.err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
         }

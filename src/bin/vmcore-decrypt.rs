@@ -1,2 +1,9 @@
-//! stub
-fn main() {}
+//! vmcore-decrypt: restores an encrypted crash dump.
+
+use clap::Parser;
+use std::process::ExitCode;
+use vmcore_encrypt::cli::{self, decrypt};
+
+fn main() -> ExitCode {
+    cli::exit("vmcore-decrypt", decrypt::run(&decrypt::Cli::parse()))
+}

@@ -1,2 +1,9 @@
-//! stub
-fn main() {}
+//! vmcore-encrypt: filters, compresses and encrypts a vmcore.
+
+use clap::Parser;
+use std::process::ExitCode;
+use vmcore_encrypt::cli::{self, encrypt};
+
+fn main() -> ExitCode {
+    cli::exit("vmcore-encrypt", encrypt::run(&encrypt::Cli::parse()))
+}

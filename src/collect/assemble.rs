@@ -193,7 +193,10 @@ impl Assembler {
     fn offsets(&self, map: &BlockMap) -> impl Iterator<Item = (Pfn, u64)> + use<> {
         let (zero_page, page) = (self.zero_page, self.layout.page_size.bytes());
         let mut next = map.data_offset;
-        map.runs.clone().into_iter().flat_map(|run| (run.pages.start.0..run.pages.end.0).map(move |pfn| (pfn, run.kind)))
+        map.runs
+            .clone()
+            .into_iter()
+            .flat_map(|run| (run.pages.start.0..run.pages.end.0).map(move |pfn| (pfn, run.kind)))
             .map(move |(pfn, kind)| match kind {
                 RunKind::Zero => (Pfn(pfn), zero_page),
                 RunKind::Data => {

@@ -1,7 +1,7 @@
 //! Cuts the stream into the chunks that are sealed, 64 KiB each. The last chunk must carry its own
 //! mark and must not be empty, so a full chunk is held until more bytes come.
 
-use crate::crypt::CHUNK_SIZE;
+use crate::crypt::stream::{CHUNK_SIZE, TAG_SIZE};
 
 /// Plaintext of one chunk of the payload.
 pub struct Chunk {
@@ -36,7 +36,7 @@ impl Chunker {
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             if self.current.capacity() == 0 {
                 // Sealing appends a tag: with its room there is no second allocation.
-                self.current.reserve_exact(CHUNK_SIZE + crate::crypt::TAG_SIZE);
+                self.current.reserve_exact(CHUNK_SIZE + TAG_SIZE);
             }
             self.current.extend_from_slice(now);
             bytes = later;

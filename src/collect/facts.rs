@@ -8,6 +8,7 @@ use crate::kdump::{self, Layout, Uts};
 use crate::mm::KernelMemory;
 use crate::units::{ByteOrder, PfnRange};
 use crate::vmcore::{Machine, Vmcore};
+use goblin::elf::header::{EM_AARCH64, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 
 /// The facts, gathered once.
 pub struct DumpFacts {
@@ -26,7 +27,7 @@ pub struct DumpFacts {
 impl DumpFacts {
     /// Reads them from a vmcore.
     pub fn gather(vmcore: &Vmcore, level: DumpLevel) -> Result<DumpFacts, Error> {
-        let max_mapnr = Classifier::new(vmcore, level)?.0.max_mapnr();
+        let max_mapnr = Classifier::new(vmcore, level).0.max_mapnr().0;
         let all = PfnRange::new(0, max_mapnr);
         let present: Vec<_> = vmcore.present().iter().map(|range| range.intersect(all)).collect();
         let kdump = kdump_head(vmcore, level, max_mapnr);
@@ -54,7 +55,7 @@ fn kdump_head(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> kdump::Head 
         status: 0,
         nr_cpus: u32::try_from(vmcore.notes().prstatus_count()).unwrap_or(u32::MAX),
         phys_base: phys_base(vmcore),
-        dump_level: level.bits(),
+        dump_level: level.get(),
         max_mapnr,
         notes: vmcore.notes().bytes().to_vec(),
         vmcoreinfo: vmcore.notes().vmcoreinfo_range().unwrap_or(0..0),
@@ -71,7 +72,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
     Head {
         version: Head::VERSION,
         creator: concat!("vmcore-encrypt ", env!("CARGO_PKG_VERSION")).into(),
-        machine: vmcore.machine().e_machine(),
+        machine: names(vmcore.machine()).0,
         big_endian: kdump.order == ByteOrder::Big,
         page_size: kdump.page_size.bytes(),
         dump_level: kdump.dump_level,
@@ -98,12 +99,25 @@ fn phys_base(vmcore: &Vmcore) -> u64 {
     }
 }
 
+/// What ELF and `uname -m` call a machine.
+fn names(machine: Machine) -> (u16, &'static str) {
+    match machine {
+        Machine::X86_64 => (EM_X86_64, "x86_64"),
+        Machine::Aarch64 => (EM_AARCH64, "aarch64"),
+        Machine::Ppc64 => (EM_PPC64, "ppc64le"),
+        Machine::S390x => (EM_S390, "s390x"),
+        Machine::Riscv64 => (EM_RISCV, "riscv64"),
+        Machine::Loongarch64 => (EM_LOONGARCH, "loongarch64"),
+        Machine::Other(number) => (number, "(unknown)"),
+    }
+}
+
 /// The names of the crashed kernel, from its `init_uts_ns`; where that cannot be read, what is known
 /// otherwise, because crash refuses a dump without the machine's name.
 fn uts(vmcore: &Vmcore) -> Uts {
     read_uts(vmcore).unwrap_or_else(|| {
         let release = vmcore.vmcoreinfo().and_then(|info| info.string("OSRELEASE")).unwrap_or_default();
-        Uts::from_names(["Linux", "(unknown)", release, "", vmcore.machine().uts_name(), "(none)"])
+        Uts::from_names(["Linux", "(unknown)", release, "", names(vmcore.machine()).1, "(none)"])
     })
 }
 

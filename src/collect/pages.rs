@@ -2,9 +2,8 @@
 //! worth nothing, then everything by ascending pfn. Gathers kept pages into blocks.
 
 use crate::blocks::ClassCounts;
-use super::Error;
-use crate::filter::{Classifier, DumpLevel, PageClass, Window};
-use crate::units::PfnRange;
+use crate::filter::{Classifier, DumpLevel, PageClass};
+use crate::units::{Pfn, PfnRange};
 use crate::vmcore::{Segment, Vmcore};
 use std::collections::VecDeque;
 
@@ -29,14 +28,13 @@ pub enum Job {
 
 /// Hands out the blocks of a dump.
 pub struct PageSource<'a> {
-    early: Option<Classifier<'a>>,
-    all: Classifier<'a>,
+    early: VecDeque<PfnRange>,
+    classifier: Classifier<'a>,
     block_pages: u64,
     queue: VecDeque<Job>,
     gather: Gather,
     sent: Vec<PfnRange>,
     next_sent: usize,
-    counts: ClassCounts,
     position: u64,
 }
 
@@ -50,26 +48,24 @@ struct Gather {
 
 impl<'a> PageSource<'a> {
     /// A source over all pages of `vmcore` that a dump at `level` keeps.
-    pub fn open(vmcore: &'a Vmcore, level: DumpLevel) -> Result<PageSource<'a>, Error> {
-        let image = kernel_image(vmcore);
-        Ok(PageSource {
-            early: image.map(|range| Classifier::within(vmcore, level, range)).transpose()?,
-            all: Classifier::new(vmcore, level)?.0,
+    pub fn new(vmcore: &'a Vmcore, level: DumpLevel) -> PageSource<'a> {
+        PageSource {
+            early: kernel_image(vmcore).into_iter().collect(),
+            classifier: Classifier::new(vmcore, level).0,
             block_pages: (BLOCK_BYTES >> vmcore.page_size().shift()).max(1),
             queue: VecDeque::new(),
             gather: Gather::default(),
             sent: Vec::new(),
             next_sent: 0,
-            counts: ClassCounts::default(),
             position: 0,
-        })
+        }
     }
 
     /// The next block; `None` when every page was handed out.
     pub fn next_job(&mut self) -> Option<Job> {
         while self.queue.is_empty() {
-            if self.early.is_some() {
-                self.advance_early();
+            if let Some(range) = self.early.pop_front() {
+                self.take_early(range);
             } else if !self.advance() {
                 break;
             }
@@ -79,7 +75,16 @@ impl<'a> PageSource<'a> {
 
     /// The counts of excluded pages per class; whole once [`PageSource::next_job`] gave `None`.
     pub fn counts(&self) -> ClassCounts {
-        self.counts
+        let counts = self.classifier.counts();
+        ClassCounts {
+            cache: counts.of(PageClass::Cache),
+            cache_private: counts.of(PageClass::PrivateCache),
+            user: counts.of(PageClass::User),
+            free: counts.of(PageClass::Free),
+            hwpoison: counts.of(PageClass::Hwpoison),
+            offline: counts.of(PageClass::Offline),
+            ..ClassCounts::default()
+        }
     }
 
     /// The first pfn that is not classified yet.
@@ -87,41 +92,32 @@ impl<'a> PageSource<'a> {
         self.position
     }
 
-    /// Classifies the next window of the early pages.
-    fn advance_early(&mut self) {
-        let Some(window) = self.early.as_mut().and_then(Classifier::next_window) else {
-            self.early = None;
-            let left = self.gather.take();
-            self.queue.extend((!left.is_empty()).then_some(Job::Early(left)));
-            return;
-        };
-        for (class, range) in runs(&window) {
+    /// Classifies pages that are sent early.
+    fn take_early(&mut self, range: PfnRange) {
+        let classes = self.classifier.classify_range(range);
+        for (class, range) in runs(range.start, &classes) {
             if class == PageClass::Kept {
                 self.sent.push(range);
                 self.gather.add(range, self.block_pages, |block| self.queue.push_back(Job::Early(block)));
             }
         }
+        let left = self.gather.take();
+        self.queue.extend((!left.is_empty()).then_some(Job::Early(left)));
     }
 
     /// Classifies the next window; false when there is none.
     fn advance(&mut self) -> bool {
-        let Some(window) = self.all.next_window() else {
+        let Some(window) = self.classifier.next_window() else {
             let left = !self.gather.ranges.is_empty();
             self.flush();
             return left;
         };
         self.position = window.range.end.0;
-        for (class, range) in runs(&window) {
-            match class {
-                PageClass::Hole => {}
-                PageClass::Kept => self.keep(range),
-                PageClass::Cache => self.counts.cache += range.count(),
-                PageClass::PrivateCache => self.counts.cache_private += range.count(),
-                PageClass::User => self.counts.user += range.count(),
-                PageClass::Free => self.counts.free += range.count(),
-                PageClass::Hwpoison => self.counts.hwpoison += range.count(),
-                PageClass::Offline => self.counts.offline += range.count(),
-            }
+        let kept: Vec<_> = runs(window.range.start, window.classes)
+            .filter_map(|(class, range)| (class == PageClass::Kept).then_some(range))
+            .collect();
+        for range in kept {
+            self.keep(range);
         }
         true
     }
@@ -132,7 +128,11 @@ impl<'a> PageSource<'a> {
             while self.sent.get(self.next_sent).is_some_and(|sent| sent.end <= range.start) {
                 self.next_sent += 1;
             }
-            let sent = self.sent.get(self.next_sent).copied().unwrap_or(PfnRange { start: range.end, end: range.end });
+            let sent = self
+                .sent
+                .get(self.next_sent)
+                .copied()
+                .unwrap_or(PfnRange { start: range.end, end: range.end });
             let before = PfnRange::new(range.start.0, sent.start.0.min(range.end.0));
             self.gather(before, false);
             let inside = range.intersect(sent);
@@ -202,12 +202,12 @@ fn kernel_image(vmcore: &Vmcore) -> Option<PfnRange> {
     })
 }
 
-/// Neighbouring pages of the same class.
-fn runs(window: &Window) -> impl Iterator<Item = (PageClass, PfnRange)> + '_ {
-    let mut start = window.range.start.0;
-    window.classes.chunk_by(|a, b| a == b).map(move |run| {
-        let range = PfnRange::new(start, start + run.len() as u64);
-        start = range.end.0;
+/// Neighbouring pages of the same class, from `start` on.
+fn runs(start: Pfn, classes: &[PageClass]) -> impl Iterator<Item = (PageClass, PfnRange)> + '_ {
+    let mut next = start.0;
+    classes.chunk_by(|a, b| a == b).map(move |run| {
+        let range = PfnRange::new(next, next + run.len() as u64);
+        next = range.end.0;
         (run[0], range)
     })
 }

@@ -108,7 +108,8 @@ fn read_at(vmcore: &Vmcore, page: PageSize, pfn: Pfn, buffer: &mut [u8]) -> Resu
 #[must_use]
 pub fn is_zero(bytes: &[u8]) -> bool {
     let (wide, rest) = bytes.as_chunks::<128>();
-    wide.iter().all(|chunk| chunk.iter().fold(0, |or, byte| or | byte) == 0) && rest.iter().all(|&byte| byte == 0)
+    wide.iter().all(|chunk| chunk.iter().fold(0, |or, byte| or | byte) == 0)
+        && rest.iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!([u32_at(440), u32_at(460)], [63_450, 2]);
         assert_eq!(u64_at(4096), (-239_075_328i64).cast_unsigned());
         assert_eq!(u64_at(4096 + 96), 63_450);
-        let info = u64_at(4096 + 32) .try_into().unwrap();
+        let info = u64_at(4096 + 32).try_into().unwrap();
         assert_eq!(&bytes[info..][..14], b"OSRELEASE=6.1\n");
     }
 

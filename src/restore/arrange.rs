@@ -34,7 +34,9 @@ impl<'a> Arranger<'a> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => self.head = Some(*head),
             Arranged::Tail(tail) if self.tail.is_none() => self.tail = Some(*tail),
-            Arranged::Head(_) | Arranged::Tail(_) => return Err(Error::malformed("its head or tail comes twice")),
+            Arranged::Head(_) | Arranged::Tail(_) => {
+                return Err(Error::malformed("its head or tail comes twice"));
+            }
             Arranged::Records(bytes) => return self.records(&bytes),
             Arranged::Stored(block) => {
                 self.check_page_len(block.page_len)?;

@@ -9,7 +9,9 @@ use super::pages::PageTable;
 use crate::blocks::{BlockMap, RunKind, SegmentFacts};
 use crate::sink::OutputFile;
 use crate::units::{ByteOrder, PageSize, PfnRange};
-use goblin::elf::header::{EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, EV_CURRENT};
+use goblin::elf::header::{
+    EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, EV_CURRENT,
+};
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
 
 const EHDR_LEN: u64 = 64;
@@ -44,7 +46,8 @@ impl<'a> ElfFile<'a> {
                 continue;
             }
             let len = usize::try_from(run.pages.count()).unwrap_or(0) << self.head.page.shift();
-            let (now, later) = rest.split_at_checked(len).ok_or_else(|| Error::malformed("a block lacks pages"))?;
+            let (now, later) =
+                rest.split_at_checked(len).ok_or_else(|| Error::malformed("a block lacks pages"))?;
             let place = self.place(run.pages).ok_or_else(|| {
                 Error::malformed(&format!("{} lies in no memory range of the dump", run.pages.start))
             })?;
@@ -60,7 +63,9 @@ impl<'a> ElfFile<'a> {
         let mut before = 0;
         for range in &self.ram {
             if range.intersect(pages) == pages {
-                return Some(self.data + ((before + pages.start.0 - range.start.0) << self.head.page.shift()));
+                return Some(
+                    self.data + ((before + pages.start.0 - range.start.0) << self.head.page.shift()),
+                );
             }
             before += range.count();
         }
@@ -155,8 +160,11 @@ fn segment_range(segment: &SegmentFacts, page: PageSize) -> Option<PfnRange> {
 
 /// The pages of all segments, each once, ascending.
 fn merged_ranges(segments: &[SegmentFacts], page: PageSize, all: PfnRange) -> Vec<PfnRange> {
-    let mut ranges: Vec<_> =
-        segments.iter().filter_map(|segment| segment_range(segment, page)).map(|range| range.intersect(all)).collect();
+    let mut ranges: Vec<_> = segments
+        .iter()
+        .filter_map(|segment| segment_range(segment, page))
+        .map(|range| range.intersect(all))
+        .collect();
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<PfnRange> = Vec::new();
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {

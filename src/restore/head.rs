@@ -83,7 +83,9 @@ impl<'a> Iterator for Records<'a> {
         }
         let record = split_record(self.rest);
         self.rest = record.map_or(&[], |(_, _, rest)| rest);
-        Some(record.map(|(offset, data, _)| (offset, data)).ok_or_else(|| Error::malformed("a record is cut")))
+        Some(
+            record.map(|(offset, data, _)| (offset, data)).ok_or_else(|| Error::malformed("a record is cut")),
+        )
     }
 }
 

@@ -31,7 +31,14 @@ impl<'a> KdumpFile<'a> {
         output.write_at(&zero_page, offset)?;
         let size = u32::try_from(zero_page.len()).unwrap_or(u32::MAX);
         let end = offset + u64::from(size);
-        Ok(KdumpFile { output, head, codec, zero: PageDesc { offset, size, flags }, end, table: PageTable::default() })
+        Ok(KdumpFile {
+            output,
+            head,
+            codec,
+            zero: PageDesc { offset, size, flags },
+            end,
+            table: PageTable::default(),
+        })
     }
 
     /// Takes records: of those only the first bitmap is kept, the others are made anew.

@@ -123,7 +123,8 @@ mod tests {
         table.push(&map(&[(3, 4, RunKind::Data)]), 5000, &[(4096, DescFlags::RAW)]);
         table.sort().unwrap();
         let zero = PageDesc { offset: 7, size: 9, flags: zstd };
-        let found: Vec<_> = table.descriptors(zero).map(|(pfn, desc)| (pfn.0, desc.offset, desc.size)).collect();
+        let found: Vec<_> =
+            table.descriptors(zero).map(|(pfn, desc)| (pfn.0, desc.offset, desc.size)).collect();
         assert_eq!(found, [(3, 5000, 4096), (10, 1000, 50), (20, 7, 9), (21, 1050, 60)]);
     }
 

@@ -1,0 +1,150 @@
+//! What was typed, and what is said back: arguments, error and hint lines, reports, exit statuses.
+//! The two `main`s only call [`exit`].
+
+#[cfg(feature = "analyst")]
+pub mod decrypt;
+pub mod encrypt;
+mod progress;
+#[cfg(feature = "analyst")]
+mod prompt;
+mod report;
+mod size;
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit statuses of both programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Anything not named below.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// No identity opens the dump.
+    WrongKey = 3,
+    /// The dump is damaged: a part of it is not authentic, or contradicts itself.
+    Damaged = 4,
+    /// The dump is cut: it ends before its final chunk.
+    Truncated = 5,
+    /// A dump was saved, but nothing could be filtered though the level asks for it.
+    Unfiltered = 6,
+}
+
+/// Why a program gives up: one line, a hint where one helps, and an exit status.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    status: Status,
+}
+
+impl Failure {
+    /// A failure with a finished sentence: `DOING WHAT to WHICH THING: CAUSE`.
+    #[must_use]
+    pub fn new(status: Status, message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, status }
+    }
+
+    /// A failure of `doing` something, caused by `error` and what caused that.
+    #[must_use]
+    pub fn caused(doing: impl Into<String>, error: &dyn StdError) -> Failure {
+        let mut message = doing.into();
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors already quote their cause.
+            if !message.ends_with(&text) {
+                let _ = write!(message, ": {text}");
+            }
+            cause = error.source();
+        }
+        Failure::new(Status::Failure, message)
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Adds advice.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds advice where there is some.
+    #[must_use]
+    pub fn maybe_hint(self, hint: Option<impl Into<String>>) -> Failure {
+        Failure { hint: hint.map(Into::into).or(self.hint), ..self }
+    }
+
+    /// Changes the exit status.
+    #[must_use]
+    pub fn status(self, status: Status) -> Failure {
+        Failure { status, ..self }
+    }
+}
+
+/// A path as messages show it: quoted, with control bytes escaped.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
+}
+
+/// Says one line on stderr as `PROGRAM: KIND: TEXT`. A console that is gone is no reason to fail.
+pub fn say(program: &str, kind: &str, text: &str) {
+    let _ = writeln!(std::io::stderr(), "{program}: {kind}: {}", printable(text));
+}
+
+/// Text from a dump or a file name may hold anything; a console gets printable ASCII and nothing else.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut line, char| {
+        match char {
+            ' '..='~' => line.push(char),
+            _ => line.extend(char.escape_default()),
+        }
+        line
+    })
+}
+
+/// Turns a result into an exit status, with its error and hint lines.
+#[must_use]
+pub fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, hint, status }) => {
+            say(program, "error", &message);
+            if let Some(hint) = hint {
+                say(program, "hint", &hint);
+            }
+            ExitCode::from(status as u8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading the disk")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_make_a_sentence_and_none_comes_twice() {
+        let failure = Failure::caused("saving \"a\"", &Outer(io::Error::other("it is gone")));
+        assert_eq!(failure.message, "saving \"a\": reading the disk: it is gone");
+        let failure = Failure::caused("saving \"a\": it is gone", &io::Error::other("it is gone"));
+        assert_eq!(failure.message, "saving \"a\": it is gone");
+    }
+
+    #[test]
+    fn nothing_a_dump_says_reaches_the_terminal_raw() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{e9}\n"), "a\\u{1b}[2Jb\\u{e9}\\n");
+    }
+}

@@ -55,7 +55,7 @@ impl BlockReader {
         let start = self.pages.len();
         let len = usize::try_from(range.count()).unwrap_or(0) << page.shift();
         self.pages.resize(start + len, 0);
-        if read_at(vmcore, page, range.start, &mut self.pages[start..]).is_ok() {
+        if vmcore.read_pages(range.start, &mut self.pages[start..]).is_ok() {
             self.keep_data(page, range, start, map);
             return 0;
         }
@@ -66,7 +66,7 @@ impl BlockReader {
     fn read_page(&mut self, vmcore: &Vmcore, page: PageSize, pfn: Pfn, map: &mut BlockMap) -> u64 {
         let start = self.pages.len();
         self.pages.resize(start + page.len(), 0);
-        match read_at(vmcore, page, pfn, &mut self.pages[start..]) {
+        match vmcore.read_pages(pfn, &mut self.pages[start..]) {
             Ok(()) => {
                 self.keep_data(page, PfnRange::new(pfn.0, pfn.0 + 1), start, map);
                 0
@@ -95,12 +95,6 @@ impl BlockReader {
         }
         self.pages.truncate(kept);
     }
-}
-
-fn read_at(vmcore: &Vmcore, page: PageSize, pfn: Pfn, buffer: &mut [u8]) -> Result<(), ReadError> {
-    // A pfn of a present range has an address: ranges are made from addresses.
-    let address = page.address_of(pfn).unwrap_or_default();
-    vmcore.read_phys(address, buffer)
 }
 
 /// Whether all bytes are zero. Looks at 128 bytes at a time, which compiles to vector code; most pages

@@ -1,0 +1,55 @@
+//! The classes of pages, and how many of each there were.
+
+/// What becomes of a page at the dump level in force, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PageClass {
+    /// A memory hole: no segment covers the page.
+    Hole,
+    /// In memory, but the file holds no byte of it. In the first bitmap, not in the second.
+    NoData,
+    /// To be dumped.
+    Kept,
+    /// Excluded: page cache without private data.
+    Cache,
+    /// Excluded: page cache with private data.
+    PrivateCache,
+    /// Excluded: anonymous or hugetlb.
+    User,
+    /// Excluded: free, or memory that a confidential guest never accepted.
+    Free,
+    /// Excluded at every level: broken memory. Reading it may kill the capture kernel.
+    Hwpoison,
+    /// Excluded at every level: given back to the hypervisor. Reading it may fail or hang.
+    Offline,
+}
+
+/// Number of classes.
+const CLASSES: usize = 9;
+
+/// What a classifier found so far. Numbers of distinct pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pages: [u64; CLASSES],
+    /// Pages kept because their `struct page` cannot be read.
+    pub unreadable_struct_pages: u64,
+    /// Pages kept because their section has no `struct page`s.
+    pub without_struct_page: u64,
+    /// Pages kept because they claim to be a free block of an order that no kernel has.
+    pub doubtful: u64,
+}
+
+impl Counts {
+    /// Pages of a class in the windows so far. Holes and memory without data count only inside windows;
+    /// for all of them subtract the vmcore's ranges from `max_mapnr`.
+    #[must_use]
+    pub fn of(&self, class: PageClass) -> u64 {
+        self.pages[class as usize]
+    }
+
+    pub(super) fn add(&mut self, classes: &[PageClass]) {
+        for &class in classes {
+            self.pages[class as usize] += 1;
+        }
+    }
+}

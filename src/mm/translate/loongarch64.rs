@@ -1,0 +1,82 @@
+//! loongarch64: direct-mapped windows for the linear map and the kernel image, tables for the rest.
+//!
+//! Source: LoongArch reference manual volume 1, 5.2 to 5.4; Linux `arch/loongarch/include/asm/pgtable-bits.h`,
+//! `arch/loongarch/kernel/cpu-probe.c` (`vm_map_base`).
+
+use super::{Mapping, Translate, symbol};
+use crate::mm::error::Error;
+use crate::mm::tables::{Entry, Level, Tables, even_levels, walk};
+use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
+use crate::vmcore::VmcoreInfo;
+
+/// The windows of the upper bit pattern 10: uncached, cached and write-combined views of all memory.
+const WINDOWS: std::ops::Range<u64> = 0x8000_0000_0000_0000..0xc000_0000_0000_0000;
+/// Physical address width of every LoongArch machine so far, for kernels that do not print it.
+const USUAL_PHYSMEM_BITS: u64 = 48;
+/// Width of the mapped space below the top of the address space on those machines.
+const USUAL_WIDTH: u32 = 47;
+const HUGE: u64 = 1 << 6;
+const PRESENT: u64 = 1 << 7;
+
+/// Translation by the windows and the page table at `swapper_pg_dir`.
+pub(super) struct Loongarch64 {
+    root: PhysAddr,
+    levels: Vec<Level>,
+    width: u32,
+    page_mask: u64,
+    physical: u64,
+}
+
+impl Loongarch64 {
+    pub(super) fn new(info: &VmcoreInfo, page_size: PageSize) -> Result<Loongarch64, Error> {
+        let root = symbol(info, "swapper_pg_dir", "SYMBOL(swapper_pg_dir)")?;
+        let bits = info.address("MAX_PHYSMEM_BITS").unwrap_or(USUAL_PHYSMEM_BITS);
+        if !(32..=60).contains(&bits) {
+            return Err(Error::AbsurdKey { key: "NUMBER(MAX_PHYSMEM_BITS)", value: bits });
+        }
+        let physical = (1 << bits) - 1;
+        let width = width(info);
+        Ok(Loongarch64 {
+            root: PhysAddr(root.0 & physical),
+            levels: even_levels(width, page_size.shift(), page_size.shift() - 3),
+            width,
+            page_mask: !(page_size.bytes() - 1),
+            physical,
+        })
+    }
+
+    /// Upper levels hold virtual addresses in a window.
+    fn decode(&self, entry: u64, level: Level, last: bool) -> Entry {
+        let leaf = PhysAddr(entry & ((1 << 48) - 1) & self.page_mask);
+        if last || entry & HUGE != 0 {
+            let present = entry & PRESENT != 0;
+            return if present { Entry::Leaf(leaf, level.shift) } else { Entry::Absent };
+        }
+        if entry == 0 {
+            Entry::Absent
+        } else {
+            Entry::Table(PhysAddr(entry & self.physical & self.page_mask))
+        }
+    }
+}
+
+/// The mapped space is the top 2^width bytes, and vmalloc starts close to its start.
+fn width(info: &VmcoreInfo) -> u32 {
+    let start = info.address("VMALLOC_START").unwrap_or(0);
+    let width = 64 - start.leading_ones();
+    if (32..=60).contains(&width) { width } else { USUAL_WIDTH }
+}
+
+impl Translate for Loongarch64 {
+    fn translate(&self, tables: &Tables<'_>, vaddr: VirtAddr) -> Result<Mapping, Error> {
+        if WINDOWS.contains(&vaddr.0) {
+            let start = vaddr.0 & !self.physical;
+            return Ok(Mapping { vaddr: VirtAddr(start), paddr: PhysAddr(0), size: self.physical + 1 });
+        }
+        if vaddr.0 >> self.width != u64::MAX >> self.width {
+            return Err(Error::Unmapped(vaddr));
+        }
+        let decode = |entry, level, last| self.decode(entry, level, last);
+        walk(tables, ByteOrder::Little, self.root, &self.levels, vaddr, decode)
+    }
+}

@@ -1,0 +1,303 @@
+//! The ELF headers of a vmcore: which part of the file holds which physical memory, and where the notes
+//! are. Everything a header claims is checked before it is believed; nothing else of ELF is read.
+//!
+//! Source: ELF-64 Object File Format; Linux `fs/proc/vmcore.c` for what a kernel writes.
+
+use std::io;
+
+use goblin::container::{Container, Ctx, Endian};
+use goblin::elf::header::{
+    EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_AARCH64, EM_LOONGARCH,
+    EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_CORE, SELFMAG,
+};
+use goblin::elf::program_header::{PT_LOAD, PT_NOTE};
+use goblin::elf64::header::{Header, SIZEOF_EHDR};
+use goblin::elf64::program_header::SIZEOF_PHDR;
+
+use super::error::Error;
+use super::source::{PhysSource, read_exact_at};
+use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
+
+/// `e_phnum` when there are too many program headers for 16 bits; the count is then in `sh_info` of
+/// section header 0. Source: Linux `include/uapi/linux/elf.h`.
+const PN_XNUM: u16 = 0xffff;
+/// Position of `sh_info` in a 64-bit section header.
+const SH_INFO: u64 = 44;
+/// More program headers than any machine has memory ranges (the kernel's own limit for hot-plug is
+/// 32768), so that a broken count cannot ask for gigabytes.
+const MAX_PROGRAM_HEADERS: u64 = 1 << 20;
+/// Program headers read at a time.
+const HEADERS_PER_READ: u64 = 1024;
+
+/// Architecture of the crashed machine, from `e_machine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit Arm.
+    Aarch64,
+    /// 64-bit Power.
+    Ppc64,
+    /// IBM Z.
+    S390x,
+    /// 64-bit RISC-V.
+    Riscv64,
+    /// 64-bit LoongArch.
+    Loongarch64,
+    /// Any other `e_machine`.
+    Other(u16),
+}
+
+impl Machine {
+    fn from_elf(e_machine: u16) -> Machine {
+        match e_machine {
+            EM_X86_64 => Machine::X86_64,
+            EM_AARCH64 => Machine::Aarch64,
+            EM_PPC64 => Machine::Ppc64,
+            EM_S390 => Machine::S390x,
+            EM_RISCV => Machine::Riscv64,
+            EM_LOONGARCH => Machine::Loongarch64,
+            other => Machine::Other(other),
+        }
+    }
+
+    /// The page size most kernels of this architecture are built with.
+    pub(super) fn usual_page_size(self) -> PageSize {
+        let bytes = match self {
+            Machine::Ppc64 => 65536,
+            Machine::Loongarch64 => 16384,
+            _ => 4096,
+        };
+        PageSize::from_bytes(bytes).unwrap_or(PageSize::K4)
+    }
+}
+
+/// One `PT_LOAD`: a piece of physical memory in the file. Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Physical address of the first byte.
+    pub paddr: PhysAddr,
+    /// Virtual address the crashed kernel had it at; 0 in dumps made by a hypervisor.
+    pub vaddr: VirtAddr,
+    /// Where its data starts in the file.
+    pub file_offset: u64,
+    /// Bytes in the file.
+    pub file_size: u64,
+    /// Bytes of memory, never less than `file_size` and never past the address space.
+    pub mem_size: u64,
+}
+
+impl Segment {
+    /// Position in the file behind the last byte of data.
+    pub(super) fn file_end(&self) -> u64 {
+        self.file_offset.saturating_add(self.file_size)
+    }
+}
+
+/// A piece of the file, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileRange {
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+/// What the headers say.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) byte_order: ByteOrder,
+    pub(super) machine: Machine,
+    pub(super) segments: Vec<Segment>,
+    pub(super) notes: Vec<FileRange>,
+}
+
+/// Reads the ELF header and every program header.
+pub(super) fn read_layout(source: &dyn PhysSource) -> Result<Layout, Error> {
+    let (header, byte_order) = read_header(source)?;
+    let mut layout = Layout {
+        byte_order,
+        machine: Machine::from_elf(header.e_machine),
+        segments: Vec::new(),
+        notes: Vec::new(),
+    };
+    let count = program_header_count(source, &header, byte_order)?;
+    let size = SIZEOF_PHDR as u64;
+    for first in (0..count).step_by(usize::try_from(HEADERS_PER_READ).unwrap_or(1)) {
+        let n = HEADERS_PER_READ.min(count - first);
+        let bytes =
+            read_part(source, "program headers", header.e_phoff.saturating_add(first * size), n * size)?;
+        add_program_headers(&mut layout, &bytes)?;
+    }
+    Ok(layout)
+}
+
+fn read_header(source: &dyn PhysSource) -> Result<(Header, ByteOrder), Error> {
+    let mut bytes = [0; SIZEOF_EHDR];
+    let have = usize::try_from(source.len()).unwrap_or(SIZEOF_EHDR).min(SIZEOF_EHDR);
+    read_exact_at(source, &mut bytes[..have], 0).map_err(|e| read_failed("the ELF header", 0, e))?;
+    if &bytes[..SELFMAG] != ELFMAG {
+        return Err(Error::NotElf);
+    }
+    match bytes[EI_CLASS] {
+        ELFCLASS64 => {}
+        ELFCLASS32 => return Err(Error::Not64Bit),
+        _ => return Err(Error::BadHeader("neither 32-bit nor 64-bit")),
+    }
+    if have < SIZEOF_EHDR {
+        return Err(Error::Truncated { what: "the ELF header", offset: 0 });
+    }
+    let byte_order = match bytes[EI_DATA] {
+        ELFDATA2LSB => ByteOrder::Little,
+        ELFDATA2MSB => ByteOrder::Big,
+        _ => return Err(Error::BadHeader("neither little nor big endian")),
+    };
+    let header = Header::parse(&bytes).map_err(|_| Error::BadHeader("fields cannot be decoded"))?;
+    if header.e_type != ET_CORE {
+        return Err(Error::NotCore(header.e_type));
+    }
+    Ok((header, byte_order))
+}
+
+fn program_header_count(source: &dyn PhysSource, header: &Header, order: ByteOrder) -> Result<u64, Error> {
+    if usize::from(header.e_phentsize) != SIZEOF_PHDR {
+        return Err(Error::BadHeader("program headers are not 56 bytes each"));
+    }
+    let count = if header.e_phnum == PN_XNUM {
+        let bytes = read_part(source, "section header 0", header.e_shoff.saturating_add(SH_INFO), 4)?;
+        u64::from(order.u32([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    } else {
+        u64::from(header.e_phnum)
+    };
+    match count {
+        0 => Err(Error::BadHeader("no program headers")),
+        1..=MAX_PROGRAM_HEADERS => Ok(count),
+        _ => Err(Error::BadHeader("more than 1048576 program headers")),
+    }
+}
+
+fn add_program_headers(layout: &mut Layout, bytes: &[u8]) -> Result<(), Error> {
+    let endian = match layout.byte_order {
+        ByteOrder::Little => Endian::Little,
+        ByteOrder::Big => Endian::Big,
+    };
+    let ctx = Ctx::new(Container::Big, endian);
+    let headers = goblin::elf::ProgramHeader::parse(bytes, 0, bytes.len() / SIZEOF_PHDR, ctx)
+        .map_err(|_| Error::BadHeader("program headers cannot be decoded"))?;
+    for header in headers {
+        match header.p_type {
+            PT_NOTE => layout.notes.push(FileRange { offset: header.p_offset, size: header.p_filesz }),
+            PT_LOAD => layout.segments.push(segment(&header)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Sizes are cut at the end of the address space, so that no later sum can overflow.
+fn segment(header: &goblin::elf::ProgramHeader) -> Segment {
+    let room = u64::MAX - header.p_paddr;
+    let file_size = header.p_filesz.min(room);
+    Segment {
+        paddr: PhysAddr(header.p_paddr),
+        vaddr: VirtAddr(header.p_vaddr),
+        file_offset: header.p_offset,
+        file_size,
+        mem_size: header.p_memsz.min(room).max(file_size),
+    }
+}
+
+/// Reads `size` bytes, after checking that the file has them: `size` may come from the file.
+pub(super) fn read_part(
+    source: &dyn PhysSource,
+    what: &'static str,
+    offset: u64,
+    size: u64,
+) -> Result<Vec<u8>, Error> {
+    let truncated = Error::Truncated { what, offset };
+    if offset.checked_add(size).is_none_or(|end| end > source.len()) {
+        return Err(truncated);
+    }
+    let Ok(len) = usize::try_from(size) else { return Err(truncated) };
+    let mut bytes = vec![0; len];
+    read_exact_at(source, &mut bytes, offset).map_err(|e| read_failed(what, offset, e))?;
+    Ok(bytes)
+}
+
+fn read_failed(what: &'static str, offset: u64, source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return Error::Truncated { what, offset };
+    }
+    Error::Read { what, offset, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::CoreBuilder;
+    use super::*;
+
+    fn refused(bytes: Vec<u8>) -> String {
+        read_layout(&bytes).unwrap_err().to_string()
+    }
+
+    fn small() -> Vec<u8> {
+        CoreBuilder::new().load(0x1000, vec![1; 64]).build()
+    }
+
+    fn patched(at: usize, value: &[u8]) -> Vec<u8> {
+        let mut bytes = small();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        bytes
+    }
+
+    #[test]
+    fn what_is_no_vmcore_is_refused_in_one_line() {
+        assert_eq!(refused(vec![]), "not an ELF file");
+        assert_eq!(refused(b"#!/bin/sh\n".to_vec()), "not an ELF file");
+        assert_eq!(refused(patched(4, &[1])), "a 32-bit ELF file, only 64-bit vmcores are supported");
+        assert_eq!(refused(patched(4, &[7])), "bad ELF header: neither 32-bit nor 64-bit");
+        assert_eq!(refused(patched(5, &[3])), "bad ELF header: neither little nor big endian");
+        assert_eq!(refused(patched(16, &[2, 0])), "an ELF file of type 2, not a core (4)");
+        assert_eq!(refused(patched(54, &[32, 0])), "bad ELF header: program headers are not 56 bytes each");
+        assert_eq!(refused(patched(56, &[0, 0])), "bad ELF header: no program headers");
+    }
+
+    #[test]
+    fn every_cut_in_the_headers_is_an_error() {
+        let whole = small();
+        for len in 0..64 + 2 * 56 {
+            assert!(read_layout(&whole[..len].to_vec()).is_err(), "cut at {len}");
+        }
+        assert!(refused(whole[..63].to_vec()).contains("truncated: the ELF header"));
+        assert!(refused(whole[..70].to_vec()).contains("truncated: program headers"));
+    }
+
+    #[test]
+    fn program_headers_are_found_by_e_phoff() {
+        let layout = read_layout(&CoreBuilder::new().phoff(0x200).load(0x1000, vec![1; 64]).build()).unwrap();
+        assert_eq!(layout.segments.len(), 1);
+        assert_eq!(layout.segments[0].paddr, PhysAddr(0x1000));
+        assert!(refused(patched(32, &u64::MAX.to_le_bytes())).contains("truncated: program headers"));
+    }
+
+    #[test]
+    fn both_byte_orders_decode_alike() {
+        let big = CoreBuilder::big_endian().machine(22).load(0x1000, vec![1; 64]).build();
+        let layout = read_layout(&big).unwrap();
+        assert_eq!((layout.byte_order, layout.machine), (ByteOrder::Big, Machine::S390x));
+        assert_eq!(layout.segments[0].mem_size, 64);
+    }
+
+    #[test]
+    fn an_extended_count_is_in_section_header_0() {
+        let mut bytes = small();
+        let headers = bytes[56];
+        let shoff = bytes.len() as u64;
+        bytes.resize(bytes.len() + 64, 0);
+        bytes[40..48].copy_from_slice(&shoff.to_le_bytes());
+        bytes[56..58].copy_from_slice(&PN_XNUM.to_le_bytes());
+        let info = usize::try_from(shoff + SH_INFO).unwrap();
+        bytes[info] = headers;
+        assert_eq!(read_layout(&bytes).unwrap().segments.len(), 1);
+        bytes[info..info + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(refused(bytes), "bad ELF header: more than 1048576 program headers");
+    }
+}

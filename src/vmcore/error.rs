@@ -1,0 +1,91 @@
+//! What can go wrong with a vmcore: with the file as a whole, and with one read of its memory.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::units::PhysAddr;
+
+/// Why a vmcore cannot be opened.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The file itself cannot be opened.
+    #[error("opening the vmcore")]
+    Open(#[source] io::Error),
+    /// A read of the headers or notes failed.
+    #[error("reading {what} at offset {offset:#x}")]
+    Read {
+        /// The part of the file.
+        what: &'static str,
+        /// Where it starts, in bytes from the file's start.
+        offset: u64,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file ends before its headers or notes do.
+    #[error("truncated: {what} at offset {offset:#x} reaches past the end of the file")]
+    Truncated {
+        /// The part of the file.
+        what: &'static str,
+        /// Where it starts, in bytes from the file's start.
+        offset: u64,
+    },
+    /// The first bytes are not ELF's.
+    #[error("not an ELF file")]
+    NotElf,
+    /// `EI_CLASS` is not `ELFCLASS64`.
+    #[error("a 32-bit ELF file, only 64-bit vmcores are supported")]
+    Not64Bit,
+    /// `e_type` is not `ET_CORE`.
+    #[error("an ELF file of type {0}, not a core (4)")]
+    NotCore(u16),
+    /// A header field makes no sense.
+    #[error("bad ELF header: {0}")]
+    BadHeader(&'static str),
+    /// The `PT_NOTE` segments are larger than any machine's.
+    #[error("notes of {0} bytes are larger than any machine's")]
+    NotesTooLarge(u64),
+}
+
+/// Why memory at a physical address cannot be read.
+#[derive(Debug, Error)]
+#[error("{} {paddr}", cause.text())]
+pub struct ReadError {
+    /// The first byte that failed.
+    pub paddr: PhysAddr,
+    /// What is wrong there.
+    #[source]
+    pub cause: Cause,
+}
+
+/// The reason in a [`ReadError`].
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// No segment covers the address: a memory hole.
+    #[error("memory hole")]
+    Hole,
+    /// A segment covers the address, but the file holds no data for it: memory size larger than file
+    /// size, or a truncated file.
+    #[error("no data in the file")]
+    NoData,
+    /// The read failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Cause {
+    fn text(&self) -> &'static str {
+        match self {
+            Cause::Hole => "no segment holds physical address",
+            Cause::NoData => "the vmcore holds no data for physical address",
+            Cause::Io(_) => "reading physical address",
+        }
+    }
+}
+
+impl ReadError {
+    pub(super) fn hole(paddr: PhysAddr) -> ReadError {
+        ReadError { paddr, cause: Cause::Hole }
+    }
+}

@@ -1,0 +1,183 @@
+//! The bytes at a physical address. Segments may overlap and come in any order, so they are first cut
+//! into extents: disjoint, ascending, and only what the file really holds.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::elf::Segment;
+use super::error::{Cause, ReadError};
+use super::source::{PhysSource, read_exact_at};
+use crate::units::{PageSize, PfnRange, PhysAddr};
+
+/// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    start: u64,
+    end: u64,
+    file_offset: u64,
+}
+
+/// Physical memory, read through the segments.
+pub(super) struct Memory {
+    source: Box<dyn PhysSource>,
+    extents: Vec<Extent>,
+    /// Memory of the segments, whether or not the file has its data: start, bytes.
+    claimed: Vec<(u64, u64)>,
+    /// The extent found last: reads run in sequences.
+    last_hit: AtomicUsize,
+}
+
+impl Memory {
+    pub(super) fn new(source: Box<dyn PhysSource>, segments: &[Segment]) -> Memory {
+        let extents = extents(segments, source.len());
+        let claimed = segments.iter().map(|s| (s.paddr.0, s.mem_size)).collect();
+        Memory { source, extents, claimed, last_hit: AtomicUsize::new(0) }
+    }
+
+    /// Start and size in bytes of the memory the file holds, ascending.
+    pub(super) fn extents(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.extents.iter().map(|e| (e.start, e.end - e.start))
+    }
+
+    /// Fills `buf` from `paddr` on, across as many extents as it takes.
+    pub(super) fn read(&self, paddr: PhysAddr, mut buf: &mut [u8]) -> Result<(), ReadError> {
+        let mut at = paddr.0;
+        while !buf.is_empty() {
+            let Some(extent) = self.find(at) else { return Err(self.missing(at)) };
+            let len = usize::try_from(extent.end - at).unwrap_or(usize::MAX).min(buf.len());
+            let (piece, rest) = buf.split_at_mut(len);
+            self.read_extent(extent, at, piece)?;
+            buf = rest;
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Fills `page`, zeros where the file has nothing; an error when it has nothing at all.
+    pub(super) fn read_partial(&self, paddr: PhysAddr, page: &mut [u8]) -> Result<(), ReadError> {
+        page.fill(0);
+        let end = paddr.0.saturating_add(page.len() as u64);
+        let mut next = self.extents.partition_point(|e| e.end <= paddr.0);
+        let first = next;
+        while let Some(extent) = self.extents.get(next).filter(|e| e.start < end) {
+            let (from, to) = (extent.start.max(paddr.0), extent.end.min(end));
+            // Both differences are within the page.
+            let piece = offset_in(paddr.0, from)..offset_in(paddr.0, to);
+            self.read_extent(*extent, from, &mut page[piece])?;
+            next += 1;
+        }
+        if next == first { Err(self.missing(paddr.0)) } else { Ok(()) }
+    }
+
+    fn read_extent(&self, extent: Extent, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let offset = extent.file_offset + (at - extent.start);
+        read_exact_at(self.source.as_ref(), buf, offset)
+            .map_err(|e| ReadError { paddr: PhysAddr(at), cause: Cause::Io(e) })
+    }
+
+    fn find(&self, at: u64) -> Option<Extent> {
+        let hit = self.last_hit.load(Ordering::Relaxed);
+        if let Some(extent) = self.extents.get(hit).filter(|e| e.start <= at && at < e.end) {
+            return Some(*extent);
+        }
+        let index = self.extents.partition_point(|e| e.end <= at);
+        let extent = self.extents.get(index).filter(|e| e.start <= at)?;
+        self.last_hit.store(index, Ordering::Relaxed);
+        Some(*extent)
+    }
+
+    fn missing(&self, at: u64) -> ReadError {
+        let claimed = self.claimed.iter().any(|&(start, size)| at >= start && at - start < size);
+        let cause = if claimed { Cause::NoData } else { Cause::Hole };
+        ReadError { paddr: PhysAddr(at), cause }
+    }
+}
+
+fn offset_in(start: u64, at: u64) -> usize {
+    usize::try_from(at - start).unwrap_or(usize::MAX)
+}
+
+/// Cuts the segments into disjoint extents. Where they overlap any of them is right: both describe the
+/// same memory. Behind `file_len` there is nothing to read.
+fn extents(segments: &[Segment], file_len: u64) -> Vec<Extent> {
+    let mut sorted: Vec<Extent> = segments.iter().filter_map(|s| in_file(s, file_len)).collect();
+    sorted.sort_by_key(|e| (e.start, e.end));
+    let mut extents: Vec<Extent> = Vec::with_capacity(sorted.len());
+    let mut covered = 0;
+    for extent in sorted {
+        // All earlier ones start at or before this one, so what is covered reaches up to `covered`.
+        let start = extent.start.max(covered);
+        if start < extent.end {
+            let file_offset = extent.file_offset + (start - extent.start);
+            extents.push(Extent { start, end: extent.end, file_offset });
+            covered = extent.end;
+        }
+    }
+    extents
+}
+
+fn in_file(segment: &Segment, file_len: u64) -> Option<Extent> {
+    let size = segment.file_size.min(file_len.checked_sub(segment.file_offset)?);
+    let start = segment.paddr.0;
+    (size > 0).then_some(Extent { start, end: start + size, file_offset: segment.file_offset })
+}
+
+/// The pages that (start, size) pieces of memory touch: merged, ascending.
+pub(super) fn pages(pieces: impl Iterator<Item = (u64, u64)>, page_size: PageSize) -> Vec<PfnRange> {
+    let shift = page_size.shift();
+    let mut ranges: Vec<PfnRange> = pieces
+        .filter(|&(_, size)| size > 0)
+        .map(|(start, size)| PfnRange::new(start >> shift, ((start + (size - 1)) >> shift) + 1))
+        .collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<PfnRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::VirtAddr;
+
+    fn segment(paddr: u64, file_offset: u64, size: u64) -> Segment {
+        Segment { paddr: PhysAddr(paddr), vaddr: VirtAddr(0), file_offset, file_size: size, mem_size: size }
+    }
+
+    #[test]
+    fn extents_are_disjoint_whatever_the_segments_are() {
+        let list = [
+            segment(0x30, 0, 0x10),
+            segment(0, 0x100, 0x20),
+            segment(0x10, 0x200, 0x28),
+            segment(0x12, 9, 2),
+        ];
+        assert_eq!(
+            extents(&list, u64::MAX),
+            [
+                Extent { start: 0, end: 0x20, file_offset: 0x100 },
+                Extent { start: 0x20, end: 0x38, file_offset: 0x210 },
+                Extent { start: 0x38, end: 0x40, file_offset: 8 },
+            ]
+        );
+    }
+
+    #[test]
+    fn extents_end_where_the_file_does() {
+        let list = [segment(0, 0x100, 0x20), segment(0x20, 0x200, 0x20), segment(0x10, u64::MAX, 0x20)];
+        assert_eq!(extents(&list, 0x110), [Extent { start: 0, end: 0x10, file_offset: 0x100 }]);
+    }
+
+    #[test]
+    fn pages_merge_neighbours_and_count_fractions() {
+        let ranges =
+            pages([(0x2fff, 2), (0x1000, 0x1000), (0x8000, 0), (0x9000, 1)].into_iter(), PageSize::K4);
+        assert_eq!(ranges, [PfnRange::new(1, 4), PfnRange::new(9, 10)]);
+        let top = pages([(u64::MAX - 1, 1)].into_iter(), PageSize::K4);
+        assert_eq!(top, [PfnRange::new(u64::MAX >> 12, (u64::MAX >> 12) + 1)]);
+    }
+}

@@ -1,0 +1,248 @@
+//! The ELF core of the crashed kernel's memory: ranges, notes, VMCOREINFO and the bytes at a physical
+//! address. Knows nothing of kernel data structures; virtual addresses are the `mm` room's matter.
+
+mod elf;
+mod error;
+mod memory;
+mod notes;
+mod source;
+#[cfg(test)]
+pub(crate) mod testing;
+mod vmcoreinfo;
+
+use std::path::Path;
+
+pub use elf::{Machine, Segment};
+pub use error::{Cause, Error, ReadError};
+pub use notes::{Note, Notes};
+pub use source::PhysSource;
+pub use vmcoreinfo::VmcoreInfo;
+
+use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PhysAddr};
+use memory::Memory;
+
+/// An open vmcore. Reads are positioned, so threads share one by reference.
+pub struct Vmcore {
+    byte_order: ByteOrder,
+    machine: Machine,
+    segments: Vec<Segment>,
+    notes: Notes,
+    vmcoreinfo: Option<VmcoreInfo>,
+    page_size: PageSize,
+    present: Vec<PfnRange>,
+    backed: Vec<PfnRange>,
+    truncated_at: Option<u64>,
+    memory: Memory,
+}
+
+impl Vmcore {
+    /// Opens the vmcore at `path`: `/proc/vmcore`, or a copy of one.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is no 64-bit ELF core, or its headers or notes are cut short.
+    pub fn open(path: &Path) -> Result<Vmcore, Error> {
+        let source = source::FileSource::open(path).map_err(Error::Open)?;
+        Vmcore::from_source(Box::new(source))
+    }
+
+    /// Opens a vmcore from anything that can be read by position.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vmcore::open`].
+    pub fn from_source(source: Box<dyn PhysSource>) -> Result<Vmcore, Error> {
+        let layout = elf::read_layout(source.as_ref())?;
+        let notes = notes::read_notes(source.as_ref(), &layout.notes, layout.byte_order)?;
+        let vmcoreinfo = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
+        let page_size =
+            vmcoreinfo.as_ref().and_then(VmcoreInfo::page_size).unwrap_or(layout.machine.usual_page_size());
+        let length = source.len();
+        let memory = Memory::new(source, &layout.segments);
+        Ok(Vmcore {
+            byte_order: layout.byte_order,
+            machine: layout.machine,
+            present: memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size),
+            backed: memory::pages(memory.extents(), page_size),
+            truncated_at: layout.segments.iter().any(|s| s.file_end() > length).then_some(length),
+            segments: layout.segments,
+            notes,
+            vmcoreinfo,
+            page_size,
+            memory,
+        })
+    }
+
+    /// Byte order of the crashed machine.
+    #[must_use]
+    pub fn byte_order(&self) -> ByteOrder {
+        self.byte_order
+    }
+
+    /// Architecture of the crashed machine.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// The `PT_LOAD` segments in the file's order. They may overlap: kdump often describes the kernel
+    /// image once more under its own mapping.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The pages a segment's memory size covers: merged, ascending, a fraction of a page at either end
+    /// counted as a page. What is not in here is a memory hole.
+    #[must_use]
+    pub fn present(&self) -> &[PfnRange] {
+        &self.present
+    }
+
+    /// The present pages of which the file holds at least one byte: merged, ascending. Less than
+    /// [`Vmcore::present`] when a segment has more memory than file data or the file is truncated.
+    #[must_use]
+    pub fn backed(&self) -> &[PfnRange] {
+        &self.backed
+    }
+
+    /// Length of the file in bytes, when a segment reaches past it: the vmcore was cut short.
+    #[must_use]
+    pub fn truncated_at(&self) -> Option<u64> {
+        self.truncated_at
+    }
+
+    /// The contents of the `PT_NOTE` segments.
+    #[must_use]
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// The parsed VMCOREINFO note, when there is one.
+    #[must_use]
+    pub fn vmcoreinfo(&self) -> Option<&VmcoreInfo> {
+        self.vmcoreinfo.as_ref()
+    }
+
+    /// Page size of the crashed kernel: VMCOREINFO's `PAGESIZE`, without it the architecture's usual one.
+    #[must_use]
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// Fills `buf` with the memory at a physical address.
+    ///
+    /// # Errors
+    ///
+    /// The first byte that the file does not hold or that cannot be read, and why. `buf` is then
+    /// undefined.
+    pub fn read_phys(&self, paddr: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.memory.read(paddr, buf)
+    }
+
+    /// Fills `buf` with whole pages from `first` on. Where only part of a page is in the file (a segment
+    /// that does not end on a page boundary) the rest reads as zeros.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vmcore::read_phys`], when a page has no byte in the file or a read fails.
+    pub fn read_pages(&self, first: Pfn, buf: &mut [u8]) -> Result<(), ReadError> {
+        let start = self.page_size.address_of(first).ok_or_else(|| ReadError::hole(PhysAddr(u64::MAX)))?;
+        if self.memory.read(start, buf).is_ok() {
+            return Ok(());
+        }
+        let mut at = start;
+        for page in buf.chunks_mut(self.page_size.len()) {
+            self.memory.read_partial(at, page)?;
+            at = PhysAddr(at.0.wrapping_add(self.page_size.bytes()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::CoreBuilder;
+    use super::*;
+
+    fn open(builder: &CoreBuilder) -> Vmcore {
+        Vmcore::from_source(Box::new(builder.build())).unwrap()
+    }
+
+    #[test]
+    fn overlapping_segments_are_one_range_of_pages() {
+        let core = open(
+            &CoreBuilder::new()
+                .load(0x10_0000, vec![1; 0x3000])
+                .load(0x10_1000, vec![1; 0x4000])
+                .load(0, vec![]),
+        );
+        assert_eq!(core.present(), [PfnRange::new(0x100, 0x105)]);
+        assert_eq!(core.backed(), core.present());
+        assert_eq!(core.truncated_at(), None);
+    }
+
+    #[test]
+    fn a_read_may_cross_from_one_segment_into_the_next() {
+        let core = open(&CoreBuilder::new().load(0x3000, vec![3; 0x1000]).load(0x2000, vec![2; 0x1000]));
+        let mut buf = [0; 4];
+        core.read_phys(PhysAddr(0x2ffe), &mut buf).unwrap();
+        assert_eq!(buf, [2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn reads_outside_say_where_and_why() {
+        let core =
+            open(&CoreBuilder::new().load(0x1000, vec![1; 0x1000]).load_sized(0x2000, vec![2; 16], 0x1000));
+        let at = |paddr, len| core.read_phys(PhysAddr(paddr), &mut vec![0; len]).unwrap_err().to_string();
+        assert_eq!(at(0x0, 8), "no segment holds physical address 0x0");
+        assert_eq!(at(0x2008, 16), "the vmcore holds no data for physical address 0x2010");
+        assert_eq!(at(u64::MAX - 3, 8), "no segment holds physical address 0xfffffffffffffffc");
+    }
+
+    #[test]
+    fn memory_without_file_data_is_present_but_not_backed() {
+        let core = open(&CoreBuilder::new().load_sized(0x1000, vec![1; 0x1800], 0x4000));
+        assert_eq!(core.present(), [PfnRange::new(1, 5)]);
+        assert_eq!(core.backed(), [PfnRange::new(1, 3)]);
+    }
+
+    #[test]
+    fn the_rest_of_a_fractional_page_reads_as_zeros() {
+        let core = open(&CoreBuilder::new().load(0x1000, vec![7; 0x1001]));
+        let mut pages = vec![9; 0x2000];
+        core.read_pages(Pfn(1), &mut pages).unwrap();
+        assert_eq!((pages[0x1000], pages[0x1001], pages[0x1fff]), (7, 0, 0));
+        assert!(core.read_pages(Pfn(3), &mut pages).is_err());
+        assert!(core.read_pages(Pfn(u64::MAX), &mut pages).is_err());
+    }
+
+    #[test]
+    fn a_truncated_vmcore_opens_and_its_tail_is_an_error() {
+        let mut file = CoreBuilder::new().load(0x1000, vec![1; 0x1000]).load(0x4000, vec![4; 0x3000]).build();
+        file.truncate(file.len() - 0x1800);
+        let core = Vmcore::from_source(Box::new(file.clone())).unwrap();
+        assert_eq!(core.truncated_at(), Some(file.len() as u64));
+        assert_eq!(core.backed(), [PfnRange::new(1, 2), PfnRange::new(4, 6)]);
+        let err = core.read_phys(PhysAddr(0x6000), &mut [0; 8]).unwrap_err();
+        assert!(matches!(err.cause, Cause::NoData), "{err}");
+    }
+
+    #[test]
+    fn page_size_comes_from_vmcoreinfo_when_it_is_one() {
+        let with = |text: &str| open(&CoreBuilder::new().vmcoreinfo(text).load(0, vec![0; 16])).page_size();
+        assert_eq!(with("PAGESIZE=16384\n").bytes(), 16384);
+        assert_eq!(with("PAGESIZE=3\n"), PageSize::K4);
+    }
+
+    #[test]
+    fn absurd_segments_neither_panic_nor_allocate() {
+        let core = open(
+            &CoreBuilder::new()
+                .load_header(u64::MAX - 5, u64::MAX - 5, u64::MAX, u64::MAX)
+                .load(0x1000, vec![1; 8]),
+        );
+        assert!(core.truncated_at().is_some());
+        assert_eq!(core.backed(), [PfnRange::new(1, 2)]);
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a vmcore's bytes come from: anything that reads by position, so that threads can share it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes that can be read at any position, by several threads at once.
+pub trait PhysSource: Send + Sync {
+    /// Reads up to `buf.len()` bytes at `offset` bytes from the start; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Bytes from the start to the end; `u64::MAX` when unknown.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to read.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl PhysSource for Vec<u8> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn len(&self) -> u64 {
+        Vec::len(self) as u64
+    }
+}
+
+/// A file read with `pread`.
+pub(super) struct FileSource {
+    file: File,
+    len: u64,
+}
+
+impl FileSource {
+    pub(super) fn open(path: &Path) -> io::Result<FileSource> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        // A size is known for regular files, /proc/vmcore among them; devices and such report 0.
+        let len = if metadata.is_file() { metadata.len() } else { u64::MAX };
+        Ok(FileSource { file, len })
+    }
+}
+
+impl PhysSource for FileSource {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// Reads exactly `buf.len()` bytes at `offset`, however many calls that takes.
+pub(super) fn read_exact_at(source: &dyn PhysSource, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match source.read_at(buf, offset) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            Ok(n) => {
+                buf = &mut buf[n..];
+                offset = offset.saturating_add(n as u64);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

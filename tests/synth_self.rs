@@ -29,6 +29,29 @@ fn find(file: &[u8], paddr: u64) -> &[u8] {
     panic!("no segment for {paddr:#x}");
 }
 
+/// Descriptions of the other architectures build: their RAM holds what the builder places.
+#[test]
+fn every_architecture_builds() {
+    for (name, arch) in arch::all() {
+        let core = zoo::zoo(arch, kernel::v6_12()).build();
+        let counts = |class| core.classes(31).iter().filter(|at| **at == class).count();
+        assert_eq!(counts(Class::Free), 0x48c, "{name}");
+        assert_eq!(counts(Class::Offline), 2, "{name}");
+    }
+}
+
+/// A terabyte is a matter of page tables shared, not of struct pages written.
+#[test]
+fn a_terabyte_is_a_small_file() {
+    use std::os::unix::fs::MetadataExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let core = zoo::large(arch::x86_64::four_level(), kernel::v6_12(), 1024).build();
+    core.write_to(file.path());
+    let written = file.path().metadata().unwrap();
+    assert!(written.len() > 1023 << 30);
+    assert!(written.blocks() * 512 < 16 << 20, "{} bytes on disk", written.blocks() * 512);
+}
+
 #[test]
 fn classes_follow_the_description() {
     let core = zoo::zoo(arch::x86_64::five_level(), kernel::v6_1()).build();

@@ -5,6 +5,11 @@ use super::memory::Order;
 use super::table::Level;
 pub use super::vmcoreinfo::Info;
 
+pub mod aarch64;
+pub mod loongarch64;
+pub mod ppc64le;
+pub mod riscv64;
+pub mod s390x;
 pub mod x86_64;
 
 /// An architecture, or a variant of one. Virtual bases are values for physical address (or pfn) 0, modulo 2^64.
@@ -60,4 +65,23 @@ impl Arch {
     pub fn pages_per_section(&self) -> u64 {
         1 << (self.section_bits - self.page_shift)
     }
+}
+
+/// Every architecture and variant, with a name for messages.
+pub fn all() -> Vec<(&'static str, Arch)> {
+    vec![
+        ("x86_64, 4 levels", x86_64::four_level()),
+        ("x86_64, 5 levels", x86_64::five_level()),
+        ("aarch64 4K", aarch64::k4()),
+        ("aarch64 4K LPA2", aarch64::k4_lpa2()),
+        ("aarch64 16K, 47 bits", aarch64::k16_47()),
+        ("aarch64 64K", aarch64::k64()),
+        ("riscv64 Sv57", riscv64::sv57()),
+        ("riscv64 Sv48", riscv64::sv48()),
+        ("riscv64 Sv39", riscv64::sv39()),
+        ("ppc64le radix 64K", ppc64le::radix_64k()),
+        ("ppc64le radix 4K", ppc64le::radix_4k()),
+        ("s390x", s390x::z()),
+        ("loongarch64 16K", loongarch64::k16()),
+    ]
 }

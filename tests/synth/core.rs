@@ -30,7 +30,13 @@ pub struct Core {
     pub vmcoreinfo: String,
     /// The whole log as a reader must print it.
     pub log: String,
+    /// The part of it since the last clear.
+    pub log_since_clear: String,
+    /// The log's variables and their physical addresses.
+    pub log_places: Vec<(&'static str, u64)>,
     pub cpus: usize,
+    /// Physical address of the frame with the struct pages from a pfn on, for sections with descriptions.
+    pub struct_frames: BTreeMap<u64, u64>,
     pub(super) head: Head,
     pub(super) memory: Memory,
     pub(super) named: BTreeMap<u64, Page>,
@@ -76,6 +82,16 @@ impl Core {
         }
     }
 
+    /// Overwrites memory that the builder placed: for damage.
+    pub fn damage(&mut self, paddr: u64, bytes: &[u8]) {
+        self.memory.write(paddr, bytes);
+    }
+
+    /// The builder's own memory as [start, end), physical.
+    pub fn arena(&self) -> (u64, u64) {
+        self.memory.used()
+    }
+
     /// The bytes of page `pfn`: as the vmcore has them, zero where it has none.
     pub fn read_page(&self, pfn: u64, bytes: &mut [u8]) {
         let start = pfn * self.page_size();
@@ -109,14 +125,18 @@ impl Core {
 
     fn content(&self, pfn: u64) -> Content {
         let before = self.named.range(..=pfn).next_back();
-        let inside = before.filter(|(head, page)| pfn < **head + page.span.max(page.described()));
+        let inside = before.filter(|(head, page)| pfn < **head + page.extent());
         inside.and_then(|(_, page)| page.content).unwrap_or(self.fill)
     }
 
     /// The class of every pfn below `max_mapnr` at `level`, zero pages aside.
     pub fn classes(&self, level: u32) -> Vec<Class> {
         let max = self.max_mapnr();
-        let presence = |pfn| if self.presence(pfn) == Presence::Data { Class::Kept } else { Class::Hole };
+        let presence = |pfn| match self.presence(pfn) {
+            Presence::Hole => Class::Hole,
+            Presence::NoData => Class::NoData,
+            Presence::Data => Class::Kept,
+        };
         let mut classes: Vec<Class> = (0..max).map(presence).collect();
         let per_section = self.arch.pages_per_section();
         for section in self.sections() {
@@ -133,8 +153,8 @@ impl Core {
             if pfn < cursor || self.presence(pfn) != Presence::Data {
                 continue;
             }
-            let Some(class) = page.class(&self.kernel, level) else { continue };
-            cursor = pfn + page.span;
+            let Some((class, span)) = page.verdict(&self.kernel, level) else { continue };
+            cursor = pfn + span;
             for at in pfn..cursor.min(classes.len() as u64) {
                 let slot = &mut classes[at as usize];
                 *slot = if *slot == Class::Kept { class } else { *slot };
@@ -149,6 +169,27 @@ impl Core {
             return self.everywhere.iter().map(|(at, page)| (first + at, page)).collect();
         }
         named
+    }
+
+    /// File offsets of a physical address, one for each segment that has it.
+    pub fn offsets_of(&self, paddr: u64) -> Vec<u64> {
+        let segments = self.segments.iter().zip(&self.head.offsets);
+        let inside = segments.filter(|(s, _)| s.paddr <= paddr && paddr < s.file_end());
+        inside.map(|(s, at)| at + paddr - s.paddr).collect()
+    }
+
+    /// The classes of one section's pages at `level`, zero pages aside.
+    pub fn classes_of_section(&self, section: u64, level: u32) -> Vec<Class> {
+        let per_section = self.arch.pages_per_section();
+        let first = section * per_section;
+        let mut classes = vec![Class::Kept; per_section as usize];
+        for (pfn, page) in self.described(first, per_section) {
+            if let Some((class, span)) = page.verdict(&self.kernel, level) {
+                let start = (pfn - first) as usize;
+                classes[start..start + span as usize].fill(class);
+            }
+        }
+        classes
     }
 
     /// Whether all bytes of a page are zero.
@@ -203,9 +244,7 @@ impl Core {
         let mut pfns = Vec::new();
         for (&head, page) in &self.named {
             if page.content.is_some_and(|content| content != Content::Zero) {
-                pfns.extend(
-                    (head..head + page.span.max(page.described())).filter(|p| (start..end).contains(p)),
-                );
+                pfns.extend((head..head + page.extent()).filter(|p| (start..end).contains(p)));
             }
         }
         pfns

@@ -44,7 +44,7 @@ pub use core::{Core, Presence};
 pub use elf::Segment;
 pub use kernel::Kernel;
 pub use page::{Class, Content, Flag, Page, Word};
-pub use printk::{Log, Message, State};
+pub use printk::{Log, Message, Place, State};
 pub use sections::Model;
 
 use memory::Memory;
@@ -123,7 +123,7 @@ impl Synth {
     /// The same description for `count` pages (or blocks) in turn.
     #[must_use]
     pub fn pages(mut self, pfn: u64, count: u64, page: &Page) -> Synth {
-        let step = page.described().max(page.span);
+        let step = page.extent();
         for n in 0..count {
             self = self.page(pfn + n * step, page.clone());
         }
@@ -220,7 +220,7 @@ impl Synth {
         let placed = self.log.place(self.kernel.log, &mut memory, &|pa| self.arch.image_va(pa));
         placed.symbols.iter().for_each(|(name, pa)| info.symbol(name, self.arch.image_va(*pa)));
         info.log(self.kernel.log);
-        self.struct_pages(&mut memory, &mut tables, &mut info);
+        let struct_frames = self.struct_pages(&mut memory, &mut tables, &mut info);
         self.map_kernel(&mut memory, &mut tables);
         self.edits.iter().for_each(|(key, value)| info.edit(key, value.as_deref()));
         self.check_arena(&memory);
@@ -230,11 +230,14 @@ impl Synth {
         let head = elf::head(arrangement, &self.notes(&text), &self.segments);
         Core {
             log: self.log.text(self.kernel.log, &placed.surviving),
+            log_since_clear: self.log.text(self.kernel.log, &placed.since_clear(self.log.clear_seq)),
+            log_places: placed.symbols,
             arch: self.arch,
             kernel: self.kernel,
             segments: self.segments,
             vmcoreinfo: text,
             cpus: self.cpus,
+            struct_frames,
             head,
             memory,
             named: self.named,
@@ -273,7 +276,7 @@ impl Synth {
         }
     }
 
-    fn struct_pages(&self, memory: &mut Memory, tables: &mut Tables, info: &mut Info) {
+    fn struct_pages(&self, memory: &mut Memory, tables: &mut Tables, info: &mut Info) -> BTreeMap<u64, u64> {
         let mut present = core::sections(&self.segments, &self.arch);
         present.retain(|section| !self.unmapped.contains(section));
         let pages = sections::Pages { named: &self.named, everywhere: &self.everywhere };
@@ -283,8 +286,10 @@ impl Synth {
             memory,
             tables,
             large_leaves: self.large_leaves,
+            frames: BTreeMap::new(),
         };
         let directory = placer.place(&present, &pages, self.model);
+        let frames = placer.frames;
         if self.model == Model::Flat {
             let pointer = memory.alloc(8, 8);
             let first = self.arch.ram >> self.arch.page_shift;
@@ -298,6 +303,7 @@ impl Synth {
         if self.kernel.vmemmap && self.model != Model::Flat {
             info.symbol("vmemmap", self.arch.vmemmap);
         }
+        frames
     }
 
     fn section_keys(&self, info: &mut Info, directory: u64) {
@@ -351,7 +357,7 @@ impl Synth {
         assert!(inside, "RAM must hold the builder's own {start:#x}..{end:#x}");
         let page = self.arch.page();
         for (&pfn, page_at) in &self.named {
-            let (from, to) = (pfn * page, (pfn + page_at.span.max(page_at.described())) * page);
+            let (from, to) = (pfn * page, (pfn + page_at.extent()) * page);
             assert!(
                 to <= start || from >= end,
                 "pfn {pfn:#x} lies in the builder's own {start:#x}..{end:#x}"

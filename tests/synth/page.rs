@@ -11,6 +11,7 @@ pub const STRUCT_PAGE: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     Hole,
+    NoData,
     Kept,
     Cache,
     PrivateCache,
@@ -50,6 +51,10 @@ pub enum Word {
 pub struct Huge {
     pub order: u8,
     pub hugetlb: bool,
+    /// Struct pages behind the first frame of them share one frame (hugetlb vmemmap optimisation).
+    pub optimised: bool,
+    /// Order written in place of the right one.
+    pub claims: Option<u8>,
 }
 
 /// What the release must know for a verdict to hold.
@@ -61,12 +66,13 @@ pub enum Needs {
     Unaccepted,
 }
 
-/// "When the level has this bit (0: at any level), the class is this"; the first one that holds wins.
+/// "When the level has this bit (0: at any level), so many pages are this class"; the first one that holds wins.
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict {
     pub bit: u32,
     pub class: Class,
     pub needs: Needs,
+    pub span: u64,
 }
 
 /// Bytes of the page itself.
@@ -91,16 +97,14 @@ pub struct Page {
     /// A tail that belongs to a head described elsewhere, or to none.
     pub tail: bool,
     pub verdicts: Vec<Verdict>,
-    /// Pages one verdict covers.
-    pub span: u64,
     /// `None`: what the description fills memory with.
     pub content: Option<Content>,
 }
 
 const MAPPING: u64 = 0xffff_8880_1234_5600;
 
-fn owes(bit: u32, class: Class) -> Verdict {
-    Verdict { bit, class, needs: Needs::Nothing }
+fn owes(bit: u32, class: Class, span: u64) -> Verdict {
+    Verdict { bit, class, needs: Needs::Nothing, span }
 }
 
 impl Page {
@@ -114,26 +118,25 @@ impl Page {
             huge: None,
             tail: false,
             verdicts: vec![],
-            span: 1,
             content: None,
         }
     }
 
     /// Head of a free block of 2^order pages on the buddy lists.
     pub fn free(order: u32) -> Page {
-        let verdicts = vec![owes(16, Class::Free)];
-        Page { word: Word::Buddy, private: order.into(), verdicts, span: 1 << order, ..Page::kernel() }
+        let verdicts = vec![owes(16, Class::Free, 1 << order)];
+        Page { word: Word::Buddy, private: order.into(), verdicts, ..Page::kernel() }
     }
 
     /// Clean page cache without private data.
     pub fn cache() -> Page {
-        let verdicts = vec![owes(2, Class::Cache), owes(4, Class::Cache)];
+        let verdicts = vec![owes(2, Class::Cache, 1), owes(4, Class::Cache, 1)];
         Page { flags: vec![Flag::Lru], mapping: MAPPING, verdicts, ..Page::kernel() }
     }
 
     /// Page cache with buffers or other private data.
     pub fn private_cache() -> Page {
-        let verdicts = vec![owes(4, Class::PrivateCache)];
+        let verdicts = vec![owes(4, Class::PrivateCache, 1)];
         Page { flags: vec![Flag::Lru, Flag::Private], mapping: MAPPING, verdicts, ..Page::kernel() }
     }
 
@@ -144,7 +147,7 @@ impl Page {
 
     /// Anonymous memory on the LRU.
     pub fn anon() -> Page {
-        let verdicts = vec![owes(8, Class::User)];
+        let verdicts = vec![owes(8, Class::User, 1)];
         Page { flags: vec![Flag::Lru, Flag::Swapbacked], mapping: MAPPING | 1, verdicts, ..Page::kernel() }
     }
 
@@ -155,7 +158,7 @@ impl Page {
 
     /// A hugetlb page of 2^order, in use or in the pool.
     pub fn hugetlb(order: u8) -> Page {
-        Page { verdicts: vec![owes(8, Class::User)], ..Page::kernel().compound(order, true) }
+        Page { verdicts: vec![owes(8, Class::User, 1)], ..Page::kernel() }.compound(order, true)
     }
 
     /// A slab page; its mapping word looks anonymous, as it may since 6.2.
@@ -170,14 +173,14 @@ impl Page {
 
     /// A page a balloon or memory device took away.
     pub fn offline() -> Page {
-        let verdicts = vec![Verdict { bit: 0, class: Class::Offline, needs: Needs::Offline }];
+        let verdicts = vec![Verdict { bit: 0, class: Class::Offline, needs: Needs::Offline, span: 1 }];
         Page { word: Word::Offline, verdicts, ..Page::kernel() }
     }
 
     /// Head of a block of memory that a confidential guest has not accepted yet (the largest buddy order).
     pub fn unaccepted() -> Page {
-        let verdicts = vec![Verdict { bit: 16, class: Class::Free, needs: Needs::Unaccepted }];
-        Page { word: Word::Unaccepted, verdicts, span: 1 << 10, ..Page::kernel() }
+        let verdicts = vec![Verdict { bit: 16, class: Class::Free, needs: Needs::Unaccepted, span: 1 << 10 }];
+        Page { word: Word::Unaccepted, verdicts, ..Page::kernel() }
     }
 
     /// A tail page without a head of its own.
@@ -188,14 +191,35 @@ impl Page {
     /// The same page as head of a compound of 2^order; verdicts then cover all of it.
     #[must_use]
     pub fn compound(self, order: u8, hugetlb: bool) -> Page {
-        Page { huge: Some(Huge { order, hugetlb }), span: 1 << order, ..self }
+        let verdicts = self.verdicts.into_iter().map(|verdict| Verdict { span: 1 << order, ..verdict });
+        Page {
+            huge: Some(Huge { order, hugetlb, optimised: false, claims: None }),
+            verdicts: verdicts.collect(),
+            ..self
+        }
+    }
+
+    /// The same compound page, its order overwritten.
+    #[must_use]
+    pub fn broken_order(self, claims: u8) -> Page {
+        let huge = self.huge.map(|huge| Huge { claims: Some(claims), ..huge });
+        Page { huge, ..self }
+    }
+
+    /// The same hugetlb page with its struct pages optimised away: from 5.18 to 7.0 the first frame of them repeats,
+    /// so that every 64th looks like a head; from 7.1 all behind the first frame are tails.
+    #[must_use]
+    pub fn optimised(self) -> Page {
+        let huge = self.huge.map(|huge| Huge { optimised: true, ..huge });
+        Page { huge, ..self }
     }
 
     /// The same page, hit by a memory error: whatever else it owes comes first.
     #[must_use]
     pub fn poison(mut self) -> Page {
         self.flags.push(Flag::Hwpoison);
-        self.verdicts.push(Verdict { bit: 0, class: Class::Hwpoison, needs: Needs::Hwpoison });
+        let span = self.described();
+        self.verdicts.push(Verdict { bit: 0, class: Class::Hwpoison, needs: Needs::Hwpoison, span });
         self
     }
 
@@ -206,10 +230,11 @@ impl Page {
         self
     }
 
-    /// The same bits, but owed the verdicts given: for the odd cases.
+    /// The same bits, but owed the verdicts given, on `span` pages each: for the odd cases. `Class::Kept` ends the
+    /// rules early.
     #[must_use]
     pub fn owed(self, verdicts: &[(u32, Class)], span: u64) -> Page {
-        Page { verdicts: verdicts.iter().map(|&(bit, class)| owes(bit, class)).collect(), span, ..self }
+        Page { verdicts: verdicts.iter().map(|&(bit, class)| owes(bit, class, span)).collect(), ..self }
     }
 
     #[must_use]
@@ -217,8 +242,8 @@ impl Page {
         Page { content: Some(content), ..self }
     }
 
-    /// The class this page's range owes at `level`, `None` when it is kept.
-    pub fn class(&self, kernel: &Kernel, level: u32) -> Option<Class> {
+    /// The class owed at `level`, and for how many pages; `None` when it is kept.
+    pub fn verdict(&self, kernel: &Kernel, level: u32) -> Option<(Class, u64)> {
         let known = |needs| match needs {
             Needs::Nothing => true,
             Needs::Hwpoison => kernel.hwpoison.is_some(),
@@ -226,7 +251,12 @@ impl Page {
             Needs::Unaccepted => kernel.unaccepted.is_some(),
         };
         let holds = |v: &&Verdict| (v.bit == 0 || level & v.bit != 0) && known(v.needs);
-        self.verdicts.iter().find(holds).map(|v| v.class)
+        self.verdicts.iter().find(holds).map(|v| (v.class, v.span))
+    }
+
+    /// Pages the description is about: what it writes or what its verdicts reach.
+    pub fn extent(&self) -> u64 {
+        self.verdicts.iter().map(|verdict| verdict.span).fold(self.described(), u64::max)
     }
 
     /// Pages whose struct pages this description writes: all of a compound, one otherwise.
@@ -237,7 +267,9 @@ impl Page {
 
 /// The struct page of the `index`-th page of a description.
 pub fn struct_page(page: &Page, index: u64, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
-    match (page.huge, index) {
+    const PER_FRAME: u64 = 4096 / STRUCT_PAGE as u64;
+    let repeats = page.huge.is_some_and(|huge| huge.optimised) && !kernel.compound_info;
+    match (page.huge, if repeats { index % PER_FRAME } else { index }) {
         (None, _) => head_bytes(page, kernel, order),
         (Some(_), 0) => head_bytes(page, kernel, order),
         (Some(huge), 1) => second_bytes(huge, kernel, order),
@@ -281,17 +313,18 @@ fn tail_bytes(order: Order, flags: u64) -> [u8; STRUCT_PAGE] {
 
 fn second_bytes(huge: Huge, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
     const HUGETLB_PAGE_DTOR: u8 = 2;
+    let claimed = huge.claims.unwrap_or(huge.order);
     match kernel.compound {
         Compound::PageDtor | Compound::FolioDtor => {
             let mut bytes = tail_bytes(order, 0);
             bytes[16] = if huge.hugetlb { HUGETLB_PAGE_DTOR } else { 1 };
-            bytes[17] = huge.order;
+            bytes[17] = claimed;
             bytes
         }
         Compound::FlagBit(bit) => {
-            tail_bytes(order, u64::from(huge.order) | u64::from(huge.hugetlb) << bit | 1 << 61)
+            tail_bytes(order, u64::from(claimed) | u64::from(huge.hugetlb) << bit | 1 << 61)
         }
-        Compound::Type => tail_bytes(order, u64::from(huge.order) | 1 << 61),
+        Compound::Type => tail_bytes(order, u64::from(claimed) | 1 << 61),
     }
 }
 

@@ -13,6 +13,16 @@ pub enum State {
     Reusable,
 }
 
+/// Where a message's text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Stored,
+    /// It has none: both positions say "empty line".
+    Empty,
+    /// The ring had no room for it.
+    Lost,
+}
+
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -21,13 +31,22 @@ pub struct Message {
     pub caller: u32,
     pub text: Vec<u8>,
     pub state: State,
-    /// The ring had no room: the descriptor has no data.
-    pub lost: bool,
+    pub place: Place,
 }
 
 impl Message {
+    /// An empty line, which the ring keeps without a block of text.
+    pub fn empty(nanos: u64) -> Message {
+        Message { place: Place::Empty, ..Message::new(nanos, 0, "") }
+    }
+
+    /// A message whose text found no room.
+    pub fn lost(nanos: u64) -> Message {
+        Message { place: Place::Lost, ..Message::new(nanos, 0, "") }
+    }
+
     pub fn new(nanos: u64, caller: u32, text: &str) -> Message {
-        Message { nanos, caller, text: text.into(), state: State::Finalized, lost: false }
+        Message { nanos, caller, text: text.into(), state: State::Finalized, place: Place::Stored }
     }
 
     /// The line a reader prints, newline included; `caller` when the kernel says where the caller's id is.
@@ -68,6 +87,13 @@ pub struct Placed {
     pub surviving: Vec<usize>,
 }
 
+impl Placed {
+    /// The surviving messages from number `clear_seq` on.
+    pub fn since_clear(&self, clear_seq: u64) -> Vec<usize> {
+        self.surviving.iter().copied().filter(|&n| n as u64 >= clear_seq).collect()
+    }
+}
+
 /// A block of text in the ring: logical positions begin and next, and where its bytes start.
 struct Block {
     begin: u64,
@@ -76,6 +102,11 @@ struct Block {
 }
 
 impl Log {
+    /// A log of these messages in a ring of 256 descriptors and 8 KiB of text.
+    pub fn of(messages: Vec<Message>) -> Log {
+        Log { messages, count_bits: 8, size_bits: 13, clear_seq: 0 }
+    }
+
     /// Some hundred messages, more than fit, so that the ring wrapped.
     pub fn sample() -> Log {
         let mut messages: Vec<Message> = (0..300u64)
@@ -103,7 +134,8 @@ impl Log {
         let caller = !matches!(kind, LogKind::Records { caller: false });
         let printed = |n: &&usize| {
             let message = &self.messages[**n];
-            !message.lost && matches!(message.state, State::Committed | State::Finalized)
+            let complete = matches!(message.state, State::Committed | State::Finalized);
+            matches!(kind, LogKind::Records { .. }) || (message.place != Place::Lost && complete)
         };
         surviving.iter().filter(printed).map(|&n| self.messages[n].line(caller)).collect()
     }
@@ -114,8 +146,9 @@ impl Log {
         let mut begin = size.wrapping_neg();
         let mut blocks = Vec::new();
         for message in &self.messages {
-            if message.lost {
-                blocks.push(Block { begin: 1, next: 1, index: 0 });
+            if message.place != Place::Stored {
+                let odd = if message.place == Place::Empty { 3 } else { 1 };
+                blocks.push(Block { begin: odd, next: odd, index: 0 });
                 continue;
             }
             let bytes = (8 + message.text.len() as u64).next_multiple_of(8);
@@ -158,7 +191,7 @@ impl Log {
             let len = memory.order.u16(message.text.len() as u16);
             memory.write(info + 16, &len);
             memory.put_u32(info + 20, message.caller);
-            if !message.lost {
+            if message.place == Place::Stored {
                 let begin = block.begin & ((1 << self.size_bits) - 1);
                 memory.put_u64(data + begin, id(n));
                 memory.put_u64(data + block.index, id(n));

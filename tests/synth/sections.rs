@@ -26,16 +26,16 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Descriptions by section, a description that reaches into later sections in each of them.
-    pub fn by_section(&self, per_section: u64) -> BTreeMap<u64, Vec<(u64, &Page)>> {
-        let mut sections: BTreeMap<u64, Vec<(u64, &Page)>> = BTreeMap::new();
+    /// Descriptions by unit of so many pages, one that reaches into later units in each of them.
+    pub fn by_unit(&self, unit: u64) -> BTreeMap<u64, Vec<(u64, &Page)>> {
+        let mut units: BTreeMap<u64, Vec<(u64, &Page)>> = BTreeMap::new();
         for (&pfn, page) in self.named {
             let last = pfn + page.described() - 1;
-            for section in pfn / per_section..=last / per_section {
-                sections.entry(section).or_default().push((pfn, page));
+            for at in pfn / unit..=last / unit {
+                units.entry(at).or_default().push((pfn, page));
             }
         }
-        sections
+        units
     }
 }
 
@@ -47,72 +47,82 @@ pub struct Sections<'a> {
     pub tables: &'a mut Tables,
     /// One leaf per section's struct pages instead of one per frame.
     pub large_leaves: bool,
+    /// Where the struct pages from a pfn on were put.
+    pub frames: BTreeMap<u64, u64>,
 }
 
 impl Sections<'_> {
     /// Maps the struct pages of `sections` and gives the virtual address of what `SYMBOL(mem_section)` names.
     pub fn place(&mut self, sections: &[u64], pages: &Pages<'_>, model: Model) -> u64 {
-        let per_section = self.arch.pages_per_section();
-        let described = pages.by_section(per_section);
+        let unit = self.unit();
+        let described = pages.by_unit(unit);
         let everywhere: Vec<_> = pages.everywhere.iter().map(|(at, page)| (*at, page)).collect();
         let mut shared = None;
-        for &section in sections {
-            match described.get(&section) {
-                Some(list) => self.map_section(section, section * per_section, list),
-                None => self.map_shared(section, &everywhere, &mut shared),
+        let mut units: Vec<u64> = sections.iter().map(|s| s * self.arch.pages_per_section() / unit).collect();
+        units.dedup();
+        for first in units.into_iter().map(|n| n * unit) {
+            match described.get(&(first / unit)) {
+                Some(list) => self.map_unit(first, first, list),
+                None => self.map_shared(first, &everywhere, &mut shared),
             }
         }
         self.directory(sections, model)
     }
 
-    /// Virtual address of a section's first struct page.
-    fn map_va(&self, section: u64) -> u64 {
-        let pfn = section * self.arch.pages_per_section();
+    /// Pages whose struct pages are mapped in one go: a section, or as many as fill a frame with struct pages.
+    fn unit(&self) -> u64 {
+        self.arch.pages_per_section().max(self.arch.page() / STRUCT_PAGE as u64)
+    }
+
+    /// Virtual address of a struct page.
+    fn map_va(&self, pfn: u64) -> u64 {
         self.arch.vmemmap.wrapping_add(pfn * STRUCT_PAGE as u64)
     }
 
-    fn map_section(&mut self, section: u64, first: u64, list: &[(u64, &Page)]) {
-        let bytes = self.section_bytes(first, list);
-        let va = self.map_va(section);
+    /// Maps the struct pages of the unit at pfn `at`; the descriptions' pfns count from `first`.
+    fn map_unit(&mut self, at: u64, first: u64, list: &[(u64, &Page)]) {
+        let bytes = self.unit_bytes(first, list);
+        let va = self.map_va(at);
         let large = self.tables.leaves().into_iter().find(|leaf| 1u64 << leaf.1 == bytes.len() as u64);
         if let (true, Some((depth, _))) = (self.large_leaves, large) {
-            let at = self.memory.alloc(bytes.len() as u64, bytes.len() as u64);
-            self.memory.write(at, &bytes);
-            self.tables.map(self.memory, va, at, depth);
+            let place = self.memory.alloc(bytes.len() as u64, bytes.len() as u64);
+            self.memory.write(place, &bytes);
+            self.tables.map(self.memory, va, place, depth);
             return;
         }
+        let per_frame = self.arch.page() / STRUCT_PAGE as u64;
         for (frame, bytes) in (0u64..).zip(bytes.chunks(self.arch.page() as usize)) {
-            let at = self.memory.intern(bytes);
-            let depth = self.tables.leaves().len() - 1;
-            let depth = self.tables.leaves()[depth].0;
-            self.tables.map(self.memory, va.wrapping_add(frame * self.arch.page()), at, depth);
+            let place = self.memory.intern(bytes);
+            let depth = self.arch.levels.len() - 1;
+            self.frames.insert(at + frame * per_frame, place);
+            self.tables.map(self.memory, va.wrapping_add(frame * self.arch.page()), place, depth);
         }
     }
 
     /// Sections without descriptions of their own share one last-level table where its reach is a section.
-    fn map_shared(&mut self, section: u64, list: &[(u64, &Page)], shared: &mut Option<u64>) {
+    fn map_shared(&mut self, at: u64, list: &[(u64, &Page)], shared: &mut Option<u64>) {
         let levels = &self.arch.levels;
         let parent = levels.len() - 2;
         let reach = 1u64 << levels[parent].shift;
         if reach != self.arch.pages_per_section() * STRUCT_PAGE as u64 {
-            return self.map_section(section, 0, list);
+            return self.map_unit(at, 0, list);
         }
         let table = match *shared {
             Some(table) => table,
             None => {
-                let bytes = self.section_bytes(0, list);
+                let bytes = self.unit_bytes(0, list);
                 let page = self.arch.page() as usize;
                 let frames: Vec<u64> = bytes.chunks(page).map(|frame| self.memory.intern(frame)).collect();
                 *shared.insert(self.tables.finished(self.memory, &frames))
             }
         };
-        self.tables.link(self.memory, self.map_va(section), table, parent);
+        self.tables.link(self.memory, self.map_va(at), table, parent);
     }
 
-    /// Struct pages of the section that starts at pfn `first`.
-    fn section_bytes(&self, first: u64, list: &[(u64, &Page)]) -> Vec<u8> {
+    /// Struct pages of the unit that starts at pfn `first`.
+    fn unit_bytes(&self, first: u64, list: &[(u64, &Page)]) -> Vec<u8> {
         let order = self.memory.order;
-        let count = self.arch.pages_per_section();
+        let count = self.unit();
         let default = struct_page(&Page::kernel(), 0, self.kernel, order);
         let mut bytes = default.repeat(count as usize);
         for &(pfn, page) in list {

@@ -6,9 +6,9 @@ use super::{Arch, Class, Content, Flag, Kernel, Page, Synth, Word};
 pub const FIRST: u64 = 0x1000;
 
 /// Pages that [`zoo`] has from the start of RAM to the end of its first section's memory.
-const END: u64 = 0x3000;
+const END: u64 = 0x3200;
 
-/// 49 MiB of RAM (with 4 KiB pages) in three ranges over two sections, the kernel image's own overlapping segment
+/// 51 MiB of RAM (with 4 KiB pages) in three ranges over two sections, the kernel image's own overlapping segment
 /// first, and every kind of page from [`FIRST`] on, with zero pages among them. With larger pages RAM grows
 /// likewise, and is zero where nothing is described.
 pub fn zoo(arch: Arch, kernel: Kernel) -> Synth {
@@ -33,7 +33,7 @@ fn kinds(synth: Synth, first: u64) -> Synth {
     let mut at = first;
     let mut synth = synth;
     for page in every_kind() {
-        let span = page.span.max(page.described());
+        let span = page.extent();
         at = at.next_multiple_of(span.next_power_of_two());
         synth = synth.page(at, page);
         at += span;
@@ -70,8 +70,10 @@ pub fn every_kind() -> Vec<Page> {
         Page::thp(4),
         Page::hugetlb(9),
         Page::hugetlb(9).with(Content::Zero),
+        Page::hugetlb(9).optimised(),
+        Page::anon().flag(Flag::Bit(7)),
         Page::slab(),
-        Page::slab().compound(3, false).owed(&[], 1),
+        Page::slab().compound(3, false),
         Page::poisoned(),
         Page::anon().poison(),
         Page::cache().poison(),
@@ -81,10 +83,27 @@ pub fn every_kind() -> Vec<Page> {
         Page::offline(),
         Page::offline().with(Content::Noise),
         Page::unaccepted(),
-        Page::stray_tail().owed(&[], 1),
+        Page::stray_tail(),
         Page { mapping: 0xffff_8880_0000_1002, ..Page::kernel() },
         Page { mapping: 0xffff_8880_0000_1003, ..Page::kernel() }.owed(&[(8, Class::User)], 1),
         Page { word: Word::Raw(7), ..Page::cache() },
         Page::kernel().compound(5, false),
     ]
+}
+
+/// A machine of `gib` GiB (at least 8) whose vmcore takes a few MiB of disk: every section looks alike (half free,
+/// a quarter cache, an eighth huge anonymous pages, the rest the kernel's), and what it holds is zero. Pages are
+/// 4 KiB.
+pub fn large(arch: Arch, kernel: Kernel, gib: u64) -> Synth {
+    const GIB: u64 = 1 << 30;
+    let ram = arch.ram;
+    let mut pattern: Vec<(u64, Page)> = (0..16).map(|n| (n * 1024, Page::free(10))).collect();
+    pattern.extend((0..8192).map(|n| (0x4000 + n, Page::cache())));
+    pattern.extend((0..8).map(|n| (0x6000 + n * 512, Page::thp(9))));
+    Synth::new(arch, kernel)
+        .fill(Content::Zero)
+        .everywhere(pattern)
+        .ram(ram + 0x10_0000..ram + 3 * GIB)
+        .ram(ram + 4 * GIB..ram + (gib + 1) * GIB)
+        .page(ram / 4096 + 0x100, Page::kernel())
 }

@@ -38,6 +38,7 @@ pub mod compress;
 pub mod crypt;
 pub mod filter;
 pub mod kdump;
+pub mod klog;
 pub mod mm;
 pub mod pipeline;
 #[cfg(feature = "analyst")]

@@ -35,11 +35,7 @@ fn shellcheck_finds_nothing() {
     if !has("shellcheck") {
         return;
     }
-    let checked = Command::new("shellcheck")
-        .args(scripts())
-        .current_dir(module_dir())
-        .output()
-        .unwrap();
+    let checked = Command::new("shellcheck").args(scripts()).current_dir(module_dir()).output().unwrap();
     assert!(checked.status.success(), "{}", text(&checked));
 }
 

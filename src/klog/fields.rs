@@ -1,0 +1,78 @@
+//! Numbers out of the kernel's structures: VMCOREINFO keys that must be there, integers at an address, and
+//! integers inside a structure that was read whole.
+
+use crate::units::{ByteOrder, VirtAddr};
+
+use super::{Error, KernelRead};
+
+/// The largest structure of the log: `struct printk_info` has 112 bytes in Linux 7.x.
+const MAX_STRUCT: u64 = 1024;
+
+/// The kernel's memory with the error of this room.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a>(pub &'a dyn KernelRead);
+
+impl Fields<'_> {
+    /// The address of a variable.
+    pub fn symbol(self, name: &str) -> Result<VirtAddr, Error> {
+        self.0.info().symbol(name).ok_or_else(|| Error::MissingKey(format!("SYMBOL({name})")))
+    }
+
+    /// Where a field lies in its structure, in bytes.
+    pub fn offset(self, name: &str) -> Result<usize, Error> {
+        let offset = self.0.info().offset(name).filter(|&offset| offset < MAX_STRUCT);
+        offset
+            .and_then(|offset| usize::try_from(offset).ok())
+            .ok_or_else(|| Error::MissingKey(format!("OFFSET({name})")))
+    }
+
+    /// Bytes of a structure.
+    pub fn size(self, name: &str) -> Result<usize, Error> {
+        let size = self.0.info().size(name).filter(|size| (1..=MAX_STRUCT).contains(size));
+        size.and_then(|size| usize::try_from(size).ok())
+            .ok_or_else(|| Error::MissingKey(format!("SIZE({name})")))
+    }
+
+    /// The u32 at an address; `what` says which, for the error.
+    pub fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
+        let mut bytes = [0; 4];
+        self.read(at, &mut bytes, what)?;
+        Ok(self.0.byte_order().u32(bytes))
+    }
+
+    /// The u64 (or pointer) at an address.
+    pub fn u64(self, at: VirtAddr, what: &'static str) -> Result<u64, Error> {
+        let mut bytes = [0; 8];
+        self.read(at, &mut bytes, what)?;
+        Ok(self.0.byte_order().u64(bytes))
+    }
+
+    fn read(self, at: VirtAddr, bytes: &mut [u8], what: &'static str) -> Result<(), Error> {
+        self.0.read(at, bytes).map_err(|source| Error::Read { what, at, source })
+    }
+}
+
+/// A structure's bytes, with fields taken out by offset; a field past its end reads as `None`.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    pub bytes: &'a [u8],
+    pub order: ByteOrder,
+}
+
+impl Bytes<'_> {
+    pub fn u16(self, offset: usize) -> Option<u16> {
+        self.array(offset).map(|bytes| self.order.u16(bytes))
+    }
+
+    pub fn u32(self, offset: usize) -> Option<u32> {
+        self.array(offset).map(|bytes| self.order.u32(bytes))
+    }
+
+    pub fn u64(self, offset: usize) -> Option<u64> {
+        self.array(offset).map(|bytes| self.order.u64(bytes))
+    }
+
+    fn array<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.get(offset..)?.first_chunk().copied()
+    }
+}

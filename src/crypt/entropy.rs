@@ -12,9 +12,13 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::Error;
 
+/// A wait that is long enough: a kernel that makes entropy from timer jitter needs about a second, a machine
+/// without a cycle counter may never be ready.
+pub const ENTROPY_LIMIT: Duration = Duration::from_secs(60);
+
 /// How to wait for the kernel's random number generator.
 pub struct Entropy<'a> {
-    /// Longest wait.
+    /// Longest wait; [`ENTROPY_LIMIT`] unless there is a reason.
     pub limit: Duration,
     /// Told once, with a sentence for the console, when there is a wait.
     pub notify: &'a mut dyn FnMut(&str),

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::header::MAX_HEADER;
-use super::recipients::RecipientError;
+use super::recipient::RecipientError;
 
 /// Everything but payload errors, which are [`super::stream::StreamError`].
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,8 @@ const MAX_SCRYPT_LOG_N: u8 = 20;
 
 /// Longest identity file read, in bytes; age's own limit is 16 MiB.
 pub const MAX_IDENTITY_FILE: u64 = 1024 * 1024;
+/// Room for it and the byte too many; pages never touched cost nothing.
+const IDENTITY_BUFFER: usize = 1024 * 1024 + 4096;
 
 /// The person at the terminal, for passphrases and for plugins.
 pub trait Prompt: Send + Sync {
@@ -205,7 +207,8 @@ pub(super) fn read_nonce(input: &mut impl Read) -> Result<[u8; NONCE_SIZE], Erro
 }
 
 fn read_limited(file: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
+    // In one allocation: growing would leave copies of the secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(IDENTITY_BUFFER));
     file.take(MAX_IDENTITY_FILE + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > MAX_IDENTITY_FILE {
         true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for an identity file").into()),

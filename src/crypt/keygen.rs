@@ -50,8 +50,11 @@ pub fn generate(kind: KeyKind, created: SystemTime, entropy: &mut Entropy<'_>) -
             (identity.to_secret_string(), identity.to_recipient().to_string())
         }
     };
-    let time = rfc3339(created);
-    let file = format!("# created: {time}\n# public key: {recipient}\n{}\n", secret.expose_secret());
+    let comments = format!("# created: {}\n# public key: {recipient}\n", rfc3339(created));
+    let secret = secret.expose_secret();
+    // In one allocation of the final size: growing would leave copies of the secret behind.
+    let mut file = String::with_capacity(comments.len() + secret.len() + 1);
+    [&comments, secret, "\n"].iter().for_each(|part| file.push_str(part));
     Ok(Generated { identity_file: SecretString::from(file), recipient })
 }
 

@@ -22,7 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::entropy;
 use super::hpke::{SealedKey, Suite};
-use super::recipients::RecipientError;
+use super::recipient::RecipientError;
 
 const TAG: &str = "mlkem768x25519";
 const LABEL: &str = "postquantum";
@@ -156,7 +156,7 @@ impl Identity {
     /// The line of an identity file.
     pub(super) fn to_secret_string(&self) -> SecretString {
         let lower = Zeroizing::new(bech32_encode(IDENTITY_HRP, &*self.seed));
-        SecretString::from(lower.to_uppercase())
+        SecretString::from(lower.to_ascii_uppercase())
     }
 
     /// SHAKE-256 of the seed: d and z of ML-KEM key generation (FIPS 203), then the X25519 key; 32 bytes each.
@@ -242,4 +242,70 @@ fn combine(mlkem: &[u8], x25519: &[u8; 32], share: &PublicKey, recipient: &Publi
     let secret = Zeroizing::new(digest.into());
     digest.as_mut_slice().zeroize();
     secret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use age::{Identity as _, Recipient as _};
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn identity() -> Identity {
+        let seed = hex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26");
+        Identity { seed: Zeroizing::new(seed.try_into().unwrap()) }
+    }
+
+    /// First vector of draft-connolly-cfrg-xwing-kem, appendix C: seed, eseed, shared secret.
+    #[test]
+    fn the_kem_is_x_wing() {
+        let randomness = hex(concat!(
+            "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2",
+            "35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2"
+        ));
+        let expected = hex("d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384");
+        let (message, ephemeral) = randomness.split_at(32);
+        let (secret, enc) = identity().to_recipient().encapsulate_with(message, ephemeral);
+        assert_eq!(secret.to_vec(), expected);
+        assert_eq!(identity().decapsulate(&enc.try_into().unwrap()).unwrap().to_vec(), expected);
+    }
+
+    #[test]
+    fn texts_round_trip() {
+        let recipient = identity().to_recipient().to_string();
+        assert_eq!(recipient.len(), 1959);
+        assert_eq!(recipient.parse::<Recipient>().unwrap().to_string(), recipient);
+        let secret = identity().to_secret_string();
+        assert!(secret.expose_secret().starts_with("AGE-SECRET-KEY-PQ-1"));
+        assert_eq!(secret.expose_secret().parse::<Identity>().unwrap().seed, identity().seed);
+    }
+
+    #[test]
+    fn hostile_recipients_are_refused() {
+        let good = identity().to_recipient();
+        let mlkem = good.mlkem.as_bytes();
+        let text = |mlkem: &[u8], x25519: &[u8]| bech32_encode(RECIPIENT_HRP, &[mlkem, x25519].concat());
+        let low_order = text(&mlkem, &[0; 32]).parse::<Recipient>();
+        assert_eq!(low_order.err(), Some(RecipientError::WeakKey));
+        let mut unreduced = mlkem.to_vec();
+        unreduced[..3].copy_from_slice(&[0x01, 0x0d, 0]); // 3329
+        assert!(text(&unreduced, good.x25519.as_bytes()).parse::<Recipient>().is_err());
+        unreduced[..3].copy_from_slice(&[0x00, 0x0d, 0]); // 3328
+        assert!(text(&unreduced, good.x25519.as_bytes()).parse::<Recipient>().is_ok());
+        assert!(text(&mlkem[1..], good.x25519.as_bytes()).parse::<Recipient>().is_err());
+    }
+
+    #[test]
+    fn only_its_own_stanza_opens() {
+        let file_key = FileKey::new(Box::new(*b"YELLOW SUBMARINE"));
+        let (mut stanzas, labels) = identity().to_recipient().wrap_file_key(&file_key).unwrap();
+        assert!(labels.contains("postquantum"));
+        let opened = identity().unwrap_stanza(&stanzas[0]).unwrap().unwrap();
+        assert_eq!(opened.expose_secret(), file_key.expose_secret());
+        assert!(Identity::generate().unwrap().unwrap_stanza(&stanzas[0]).is_none());
+        stanzas[0].body.push(0);
+        assert!(matches!(identity().unwrap_stanza(&stanzas[0]), Some(Err(age::DecryptError::InvalidHeader))));
+    }
 }

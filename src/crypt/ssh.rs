@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::identities::Prompt;
-use super::recipients::{RecipientError, RecipientKind};
+use super::recipient::{RecipientError, RecipientKind};
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
 pub(super) fn parse_recipient(text: &str) -> Result<(RecipientKind, age::ssh::Recipient), RecipientError> {

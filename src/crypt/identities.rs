@@ -279,8 +279,16 @@ fn plugin_missing(error: age::plugin::ResolveError) -> Error {
     }
 }
 
+/// Nobody could be asked. The age crate has no word for it, so ours travels inside an I/O error.
+pub(super) fn no_passphrase() -> DecryptError {
+    DecryptError::Io(io::Error::other(Error::NoPassphrase))
+}
+
 fn decrypt_error(error: DecryptError) -> Error {
     match error {
+        DecryptError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Error>()) => {
+            Error::NoPassphrase
+        }
         DecryptError::KeyDecryptionFailed => Error::WrongPassphrase,
         DecryptError::ExcessiveWork { required, .. } => {
             Error::ExcessiveWork { required, accepted: MAX_SCRYPT_LOG_N }

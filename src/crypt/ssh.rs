@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 use super::Error;
-use super::identities::Prompt;
+use super::identities::{Prompt, no_passphrase};
 use super::recipient::{RecipientError, RecipientKind};
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
@@ -74,10 +74,9 @@ impl age::Identity for LockedKey {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         let ours = stanza.tag.starts_with("ssh-") && stanza.args.first() == Some(&self.tag);
         ours.then(|| {
-            let failed = age::DecryptError::KeyDecryptionFailed;
-            let passphrase = self.prompt.passphrase(&self.name).ok_or(failed.clone())?;
+            let passphrase = self.prompt.passphrase(&self.name).ok_or_else(no_passphrase)?;
             let key = age::ssh::Identity::from(self.key.decrypt(passphrase)?);
-            key.unwrap_stanza(stanza).unwrap_or(Err(failed))
+            key.unwrap_stanza(stanza).unwrap_or(Err(age::DecryptError::KeyDecryptionFailed))
         })
     }
 }

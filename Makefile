@@ -19,6 +19,7 @@ demo: tools ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
 
 test: tools lint ## every lint and every test, the ones in virtual machines too
+	tests/interop/fetch-age.sh
 	cargo test
 
 lint: tools ## format, clippy, shellcheck

@@ -299,3 +299,90 @@ fn decrypt_error(error: DecryptError) -> Error {
         other => Error::Plugin { message: printable(&other.to_string()) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recipients;
+    use super::super::entropy::Entropy;
+    use super::*;
+    use std::time::Duration;
+
+    const SECRET: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+    struct Anything;
+    impl Prompt for Anything {
+        fn passphrase(&self, _: &str) -> Option<SecretString> {
+            Some(SecretString::from("anything".to_owned()))
+        }
+    }
+
+    fn add(file: &[u8]) -> Result<Identities, Error> {
+        let mut identities = Identities::new(Arc::new(Anything));
+        identities.add_file("key", file).map(|()| identities)
+    }
+
+    fn refusal(file: &[u8]) -> Error {
+        add(file).err().expect("an error")
+    }
+
+    fn start_of_file() -> Vec<u8> {
+        let recipients = Recipients::from_file_contents(RECIPIENT.as_bytes()).unwrap();
+        let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+        recipients.wrap(&mut entropy).unwrap().0
+    }
+
+    #[test]
+    fn a_file_may_hold_several_identities_and_comments() {
+        let file = format!("# created: once\r\n\r\n{SECRET}\r\n  # x\n{SECRET}\n");
+        let identities = add(file.as_bytes()).unwrap();
+        assert_eq!(identities.len(), 2);
+        let start = start_of_file();
+        let opened = identities.open(&mut &start[..]).unwrap();
+        assert_eq!(opened.payload_start, start.len() as u64);
+        assert!(matches!(identities.open(&mut &start[..start.len() - 1]), Err(Error::HeaderTruncated)));
+    }
+
+    #[test]
+    fn what_is_no_identity_is_named_by_its_line_alone() {
+        let changed = SECRET.replace("GAEX", "GAEZ");
+        let error = refusal(format!("{SECRET}\n\n{changed}\n").as_bytes());
+        assert_eq!(error.to_string(), "line 3 is not an identity");
+        assert!(matches!(refusal(RECIPIENT.as_bytes()), Error::NotAnIdentity { line: 1 }));
+        assert!(matches!(refusal(b"\xff\n"), Error::NotAnIdentity { line: 1 }));
+        assert!(matches!(refusal(b"# none\n"), Error::NoIdentities));
+        let cut = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n";
+        assert!(matches!(refusal(cut), Error::UnusableSshKey(_)));
+    }
+
+    #[test]
+    fn an_endless_identity_file_is_refused() {
+        let mut identities = Identities::new(Arc::new(NoPrompt));
+        let endless = io::BufReader::new(io::repeat(b'#'));
+        let Err(Error::Io(error)) = identities.add_file("key", endless) else { panic!("accepted") };
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn an_identity_file_encrypted_to_a_key_is_refused() {
+        assert!(matches!(refusal(&start_of_file()), Error::IdentityNotPassphrase));
+    }
+
+    #[test]
+    fn too_much_work_for_a_passphrase_is_refused() {
+        let stanza = |work: &str| {
+            let (salt, body, mac) = ("A".repeat(22), "A".repeat(43), "A".repeat(43));
+            format!("age-encryption.org/v1\n-> scrypt {salt} {work}\n{body}\n--- {mac}\n")
+        };
+        let error = refusal(stanza("21").as_bytes());
+        assert_eq!(error.to_string(), "scrypt work factor 2^21 is above the accepted 2^20");
+        assert!(matches!(refusal(stanza("2").as_bytes()), Error::WrongPassphrase));
+    }
+
+    #[test]
+    fn no_identity_at_all_tells_what_the_file_is_for() {
+        let nobody = Identities::new(Arc::new(NoPrompt));
+        let error = nobody.open(&mut &start_of_file()[..]).err().unwrap();
+        assert_eq!(error.to_string(), "no identity matches, the file is for X25519");
+    }
+}

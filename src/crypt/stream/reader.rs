@@ -3,8 +3,9 @@
 
 use std::io::{self, BufRead, Read};
 
+use zeroize::Zeroizing;
+
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
-use zeroize::Zeroize;
 
 /// Decrypts the payload that `R` delivers, from the first chunk on.
 ///
@@ -13,7 +14,7 @@ use zeroize::Zeroize;
 pub struct DecryptReader<R> {
     inner: R,
     key: PayloadKey,
-    chunk: Vec<u8>,
+    chunk: Zeroizing<Vec<u8>>,
     position: usize,
     index: u64,
     state: State,
@@ -30,7 +31,7 @@ impl<R: Read> DecryptReader<R> {
     /// Starts at chunk 0; `inner` stands directly behind the nonce.
     #[must_use]
     pub fn new(inner: R, key: PayloadKey) -> Self {
-        let chunk = Vec::with_capacity(ENCRYPTED_CHUNK_SIZE);
+        let chunk = Zeroizing::new(Vec::with_capacity(ENCRYPTED_CHUNK_SIZE));
         DecryptReader { inner, key, chunk, position: 0, index: 0, state: State::Reading }
     }
 
@@ -106,13 +107,6 @@ impl<R: Read> Read for DecryptReader<R> {
         out[..take].copy_from_slice(&available[..take]);
         self.consume(take);
         Ok(take)
-    }
-}
-
-/// The last chunk's plaintext stays in the buffer otherwise.
-impl<R> Drop for DecryptReader<R> {
-    fn drop(&mut self) {
-        self.chunk.zeroize();
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use zeroize::Zeroizing;
+
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey};
 
 /// Encrypts everything written to it into `W`, behind a header and nonce already written there.
@@ -11,7 +13,7 @@ use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey};
 pub struct EncryptWriter<W> {
     inner: W,
     key: PayloadKey,
-    chunk: Vec<u8>,
+    chunk: Zeroizing<Vec<u8>>,
     index: u64,
     failed: bool,
 }
@@ -20,7 +22,7 @@ impl<W: Write> EncryptWriter<W> {
     /// Starts at chunk 0 of a payload under `key`, which must not have sealed anything else.
     #[must_use]
     pub fn new(inner: W, key: PayloadKey) -> Self {
-        let chunk = Vec::with_capacity(ENCRYPTED_CHUNK_SIZE);
+        let chunk = Zeroizing::new(Vec::with_capacity(ENCRYPTED_CHUNK_SIZE));
         EncryptWriter { inner, key, chunk, index: 0, failed: false }
     }
 

@@ -9,7 +9,7 @@ const PROGRAM: &str = "vmcore-decrypt";
 
 /// Restore an encrypted crash dump for crash, drgn and gdb.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, version, about, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, version, max_term_width = 100, disable_version_flag = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   vmcore-decrypt -i key.txt vmcore.age vmcore

@@ -9,7 +9,7 @@ const PROGRAM: &str = "vmcore-encrypt";
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, version, about, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, version, max_term_width = 100, disable_version_flag = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   vmcore-encrypt -d 31 /proc/vmcore /var/crash/vmcore-incomplete

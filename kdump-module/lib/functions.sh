@@ -41,7 +41,8 @@ set_option() {
         TARGET) one_of "$@" kdump file raw ;;
         DMESG) one_of "$@" yes no ;;
         ON_SUCCESS | ON_FAILURE) one_of "$@" reboot poweroff halt ;;
-        RESERVE | KEEP | DEVICE_TIMEOUT | DUMP_LEVEL) a_number "$@" ;;
+        RESERVE | KEEP | DEVICE_TIMEOUT) a_number "$@" ;;
+        DUMP_LEVEL) a_number "$1" "$(echo "$2" | tr -d ,)" ;;
         DEVICE | FSTYPE | DIRECTORY | COLLECTOR_ARGS | COLLECT_DIR) ;;
         *) fail "reading $CONFIG: unknown key $1" ;;
     esac && eval "$1=\$2"

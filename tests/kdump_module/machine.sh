@@ -1,13 +1,14 @@
 #!/bin/sh
-# machine.sh STAGE SCRIPT - runs SCRIPT in a copy-on-write view of this machine on which STAGE is installed.
+# machine.sh STAGE SCRIPT [SOURCE:PLACE...] - runs SCRIPT in a copy-on-write view of this machine on which STAGE is installed.
 #
 # Run by machine.rs in a mount namespace of its own, as root of it: nothing written by SCRIPT outlives it
-# but what it writes to /out, which is STAGE/out.
+# but what it writes to /out, which is STAGE/out. Directories SOURCE of this machine are seen at PLACE.
 
 set -eu
 
 stage=$1
 script=$2
+shift 2
 view=$(mktemp -d)
 mount -t tmpfs tmpfs "$view"
 mkdir "$view/upper" "$view/work" "$view/root"
@@ -18,4 +19,8 @@ for system in proc sys dev; do
 done
 mount -t tmpfs tmpfs "$view/root/tmp"
 mount --bind "$stage/out" "$view/root/out"
+for extra; do
+    mkdir -p "$view/root/${extra#*:}"
+    mount --bind "${extra%%:*}" "$view/root/${extra#*:}"
+done
 exec chroot "$view/root" /bin/sh -eu -c "$script"

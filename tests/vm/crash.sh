@@ -4,6 +4,8 @@
 #   crash.sh --work DIR [options]
 #     --suite SUITE         whose kernel (bookworm)
 #     --job FILE            the shell script that runs in the capture kernel
+#     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
+#     --append WORDS        for its command line
 #     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
@@ -17,7 +19,7 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' dump='' net='' memory='' crashkernel='' cpus=1 cpu=max timeout=300
+work='' suite=bookworm job='' image='' append='' dump='' net='' memory='' crashkernel='' cpus=1 cpu=max timeout=300
 disks=() files=() programs=()
 
 parse() {
@@ -27,14 +29,14 @@ parse() {
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
-            --work | --suite | --job | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
+            --work | --suite | --job | --image | --append | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
         esac
         shift 2
     done
     [ -n "$work" ] || fail "crash.sh needs --work DIR"
-    [ -n "$job$dump" ] || fail "crash.sh needs --job or --dump"
+    [ -n "$job$image$dump" ] || fail "crash.sh needs --job, --image or --dump"
 }
 
 make_secrets() { # DIR: random pages survive any compressor as they are, lines look like secrets do
@@ -64,8 +66,8 @@ boot_disk() { # KERNEL BASE
     mkdir -p "$root"
     make_secrets "$work/secrets"
     cp -r "$work/secrets" "$1/vmlinuz" "$root/"
-    capture_image "$2" "$root/capture.cpio.gz"
-    echo "console=ttyS0 rdinit=/init quiet panic=-1 irqpoll nr_cpus=1 reset_devices" > "$root/append"
+    if [ -n "$image" ]; then cp "$image" "$root/capture.cpio.gz"; else capture_image "$2" "$root/capture.cpio.gz"; fi
+    echo "console=ttyS0 rdinit=/init quiet panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
     quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M
     rm -rf "$root"
 }
@@ -152,4 +154,4 @@ else
 fi
 crash_guest "$kernel" "$base"
 rm -f "$work/boot.img"
-[ -n "$dump" ] || status_of_job
+[ -z "$job" ] || status_of_job

@@ -42,7 +42,7 @@ set_option() {
         DMESG) one_of "$@" yes no ;;
         ON_SUCCESS | ON_FAILURE) one_of "$@" reboot poweroff halt ;;
         RESERVE | KEEP | DEVICE_TIMEOUT) a_number "$@" ;;
-        DUMP_LEVEL) a_number "$1" "$(echo "$2" | tr -d ,)" ;;
+        DUMP_LEVEL) a_list "$@" ;;
         DEVICE | FSTYPE | DIRECTORY | COLLECTOR_ARGS | COLLECT_DIR) ;;
         *) fail "reading $CONFIG: unknown key $1" ;;
     esac && eval "$1=\$2"
@@ -63,6 +63,12 @@ a_number() {
     esac
 }
 
+a_list() {
+    case $2 in
+        '' | *[!0-9,]* | ,* | *, | *,,*) fail "reading $CONFIG: $1 is \"$2\", not numbers with commas between" ;;
+    esac
+}
+
 # collect ARGUMENT...: runs the collector with the configured dump level and words.
 collect() {
     # shellcheck disable=SC2086 # words by design, and set -f holds
@@ -74,7 +80,7 @@ collect_dmesg() {
 }
 
 # save_as FILE COMMAND...: COMMAND writes FILE-incomplete, given as its last argument; only a whole dump
-# gets the name FILE. What a failed one left stays: it opens as far as it goes, for the recipients only.
+# gets the name FILE.
 save_as() {
     file=$1
     shift
@@ -83,14 +89,15 @@ save_as() {
 }
 
 # save_in DIR DUMP_NAME DMESG_NAME LIMIT: log, then dump, into DIR. LIMIT is in bytes, empty for none.
-# The log is a help, not the dump: without it the dump still counts.
+# The log is a help, not the dump: without it the dump still counts. Half a dump is kept: it opens as far as
+# it goes.
 save_in() {
     umask 077
     mkdir -p "$1" || fail "making directory $1" || return 1
     if [ "$DMESG" = yes ]; then
         save_as "$1/$3" collect_dmesg "$VMCORE" || say "going on without the kernel log"
     fi
-    save_as "$1/$2" collect ${4:+-L "$4"} "$VMCORE"
+    save_as "$1/$2" collect -f --keep-incomplete ${4:+-L "$4"} "$VMCORE"
 }
 
 # room_for_dump DIR RESERVE_MIB: prints how many bytes a dump in DIR may have. FAT ends files at 4 GiB - 1.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// A collector that knows one thing: recipients are lines that start with `age1`, and nothing else will do.
 const CHECKING_COLLECTOR: &str = r#"#!/bin/sh
-[ "$*" = "check --recipients-only" ] || exit 2
+[ "$*" = "--check-params vmcore" ] || exit 2
 grep -q '^age1' /etc/vmcore-encrypt/recipients && ! grep -q SECRET-KEY /etc/vmcore-encrypt/recipients
 "#;
 

@@ -29,8 +29,9 @@ fn a_whole_dump_gets_its_name_and_the_machine_reboots() {
         let limit = 1_500_000 * 1024 - 64 * 1_048_576;
         assert!(log.contains(&format!("mount -t ext4 -o rw /dev/sda1 {TARGET}")), "{log:?}");
         assert!(log.iter().any(|call| {
-            call.starts_with(&format!("vmcore-encrypt -d 31 -L {limit} /proc/vmcore {TARGET}/crash/"))
-                && call.ends_with("/vmcore.age-incomplete")
+            call.starts_with(&format!(
+                "vmcore-encrypt -d 31 -f --keep-incomplete -L {limit} /proc/vmcore {TARGET}/crash/"
+            )) && call.ends_with("/vmcore.age-incomplete")
         }));
         assert_eq!(log[log.len() - 2..], [format!("umount {TARGET}"), "reboot -f".into()]);
         jail.assert_no_plaintext();
@@ -107,7 +108,7 @@ fn fat_files_end_below_4_gib() {
         jail.write("/stub/df", "/dev/sda1 9000000 0 9000000 0% /run/vmcore-encrypt/target\n");
         jail.write("/proc/mounts", &format!("/dev/sda1 {TARGET} vfat rw 0 0\n"));
         jail.run(SAVE);
-        assert_eq!(jail.calls("vmcore-encrypt -d 31 -L 4294967295 /proc/vmcore"), 1);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31 -f --keep-incomplete -L 4294967295 /proc/vmcore"), 1);
         assert!(jail.files(TARGET).iter().all(|name| !name.contains([':', '*', '?'])));
     });
 }
@@ -143,13 +144,16 @@ fn old_dumps_make_room() {
 #[test]
 fn a_raw_device_is_written_by_the_collector() {
     Jail::each(|jail| {
-        prepare(jail, "TARGET=raw\nDEVICE=PARTLABEL=crash\nDUMP_LEVEL=17\nCOLLECTOR_ARGS=--num-threads 2\n");
+        prepare(
+            jail,
+            "TARGET=raw\nDEVICE=PARTLABEL=crash\nDUMP_LEVEL=1,31\nCOLLECTOR_ARGS=--num-threads 2\n",
+        );
         jail.write("/dev/disk/by-partlabel/crash", "");
         jail.run(SAVE);
         assert_eq!(
             jail.log(),
             [
-                "vmcore-encrypt -d 17 --num-threads 2 --output-device /dev/disk/by-partlabel/crash /proc/vmcore",
+                "vmcore-encrypt -d 1,31 --num-threads 2 --output-device /dev/disk/by-partlabel/crash /proc/vmcore",
                 "reboot -f"
             ]
         );
@@ -172,6 +176,7 @@ fn a_bad_configuration_reboots_without_a_dump() {
     for bad in [
         "TARGET=usb\n",
         "KEEP=many\n",
+        "DUMP_LEVEL=1,,31\n",
         "TARGTE=file\n",
         "just words\n",
         "ON_FAILURE=shell\n",
@@ -190,7 +195,7 @@ fn values_are_data() {
     Jail::each(|jail| {
         prepare(jail, &format!("{TO_FILE}DIRECTORY=/crash$(reboot)\nCOLLECTOR_ARGS=$(poweroff) `halt` *\n"));
         jail.run(SAVE);
-        assert_eq!(jail.calls("vmcore-encrypt -d 31 $(poweroff) `halt` * -L"), 1);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31 $(poweroff) `halt` * -f --keep-incomplete -L"), 1);
         assert_eq!(jail.calls("poweroff") + jail.calls("halt"), 0);
         assert_eq!(jail.calls("reboot"), 1);
     });

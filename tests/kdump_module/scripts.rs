@@ -99,7 +99,7 @@ fn systemd_accepts_the_units() {
 }
 
 const REARM: &str = "/usr/sbin/vmcore-encrypt-rearm";
-const CHECK_ONLY: &str = "vmcore-encrypt check --recipients-only";
+const CHECK_ONLY: &str = "vmcore-encrypt --check-params vmcore";
 
 fn rearm(jail: &Jail, tools: &[&str]) -> Vec<String> {
     jail.script(REARM, &fs::read_to_string(module_dir().join("sbin/vmcore-encrypt-rearm")).unwrap());

@@ -29,7 +29,7 @@ fn a_local_dump_has_the_directory_kdump_notify_looks_for() {
             files[0].chars().take(16).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
         assert_eq!(date, "9999-99-99-99-99");
         assert_eq!(
-            jail.calls("vmcore-encrypt -d 31 -L 4294967295 /proc/vmcore /kdump/mnt/boot/efi/crash/"),
+            jail.calls("vmcore-encrypt -d 31 -f --keep-incomplete -L 4294967295 /proc/vmcore /kdump/mnt/boot/efi/crash/"),
             1
         );
         let readme = jail.read(&format!("/kdump/mnt/boot/efi/crash/{}", files[0]));

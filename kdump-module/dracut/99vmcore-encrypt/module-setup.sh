@@ -51,7 +51,7 @@ vmcore_encrypt_ready() {
         dfatal "vmcore-encrypt: /usr/bin/vmcore-encrypt is not there: every dump would fail"
         return 1
     fi
-    /usr/bin/vmcore-encrypt check --recipients-only && return 0
+    /usr/bin/vmcore-encrypt --check-params vmcore && return 0
     dfatal "vmcore-encrypt: no image without valid recipients in /etc/vmcore-encrypt/recipients"
     return 1
 }

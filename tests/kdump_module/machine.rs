@@ -16,16 +16,26 @@ grep -q '^age1' /etc/vmcore-encrypt/recipients && ! grep -q SECRET-KEY /etc/vmco
 
 pub struct Machine {
     stage: TempDir,
+    /// Directories of the real machine and where they are seen: `SOURCE:PLACE`.
+    pub binds: Vec<String>,
 }
 
 impl Machine {
-    /// `None`, with the reason on stderr, where the view cannot be made (it takes root and overlayfs).
+    /// A machine whose collector only checks recipients.
     pub fn new() -> Option<Machine> {
-        let machine = Machine { stage: TempDir::new().ok()? };
-        fs::create_dir(machine.path("/out")).unwrap();
-        machine.script("/collector", CHECKING_COLLECTOR);
-        make_install("install", machine.stage.path(), &machine.path("/collector"));
+        let directory = TempDir::new().ok()?;
+        let collector = directory.path().join("collector");
+        fs::write(&collector, CHECKING_COLLECTOR).unwrap();
+        let machine = Machine::with_collector(&collector)?;
         machine.write("/etc/vmcore-encrypt/recipients", "age1qqqq\n");
+        Some(machine)
+    }
+
+    /// `None`, with the reason on stderr, where the view cannot be made (it takes root and overlayfs).
+    pub fn with_collector(collector: &Path) -> Option<Machine> {
+        let machine = Machine { stage: TempDir::new().ok()?, binds: Vec::new() };
+        fs::create_dir(machine.path("/out")).unwrap();
+        make_install("install", machine.stage.path(), collector);
         if !machine.run("true").status.success() {
             eprintln!("skipped: no copy-on-write view of this machine (needs root, overlayfs)");
             return None;
@@ -55,6 +65,7 @@ impl Machine {
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kdump_module/machine.sh"))
             .arg(self.stage.path())
             .arg(script)
+            .args(&self.binds)
             .output()
             .unwrap()
     }

@@ -37,7 +37,7 @@ impl Lab {
         fs::write(work.path().join("identity"), &identity).unwrap();
         let recipient = identity.split("public key: ").nth(1).unwrap().lines().next().unwrap();
         machine.write("/etc/vmcore-encrypt/recipients", recipient);
-        let kernel = PathBuf::from(run(lab("kernel.sh").arg("bookworm")));
+        let kernel = PathBuf::from(run(lab_script("kernel.sh").arg("bookworm")));
         let lab = Lab { machine, kernel, work };
         Some(lab.with_kernel_modules())
     }
@@ -63,7 +63,7 @@ impl Lab {
     fn crash(&self, append: &str, disks: &[PathBuf]) {
         let dump_disk = self.work.path().join("dump.img");
         run(Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&dump_disk).arg("128M"));
-        let mut crash = lab("crash.sh");
+        let mut crash = lab_script("crash.sh");
         crash.arg("--work").arg(self.work.path()).arg("--image").arg(self.machine.path("/out/image"));
         crash.args(["--memory", "512", "--crashkernel", "192M", "--append", append]);
         for disk in std::iter::once(&dump_disk).chain(disks) {
@@ -107,7 +107,7 @@ impl Lab {
     }
 }
 
-fn lab(script: &str) -> Command {
+fn lab_script(script: &str) -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm").join(script))
 }
 
@@ -147,7 +147,7 @@ const CRYPTSETUP: &str = "cryptsetup-initramfs cryptsetup cryptsetup-bin libcryp
 
 fn install_cryptsetup(lab: &Lab) {
     let unpacked = lab.work.path().join("cryptsetup");
-    run(super::vm::lab("packages.sh").args(["fetch", "bookworm"]).arg(&unpacked).args(CRYPTSETUP.split(' ')));
+    run(lab_script("packages.sh").args(["fetch", "bookworm"]).arg(&unpacked).args(CRYPTSETUP.split(' ')));
     for (from, to) in [("usr", "/usr"), ("etc", "/etc"), ("lib", "/usr/lib"), ("sbin", "/usr/sbin")] {
         let from = unpacked.join(from).join(".");
         run(Command::new("cp").arg("-a").arg(from).arg(lab.machine.path(to)));

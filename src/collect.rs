@@ -1,10 +1,12 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
 //! the steps are in the files beside it: `pages` (which pages, in which order), `read` (bytes of a
-//! block), `assemble` (the stream), `chunks` (what is sealed).
+//! block), `assemble` (the stream), `chunks` (what is sealed). The kernel log alone takes
+//! a shorter way, `log`.
 
 mod assemble;
 mod chunks;
 mod facts;
+pub mod log;
 mod pages;
 mod read;
 

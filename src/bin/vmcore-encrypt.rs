@@ -1,9 +1,8 @@
 //! vmcore-encrypt: filters, compresses and encrypts a vmcore.
 
-use clap::Parser;
 use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, encrypt};
 
 fn main() -> ExitCode {
-    cli::exit("vmcore-encrypt", encrypt::run(&encrypt::Cli::parse()))
+    cli::exit("vmcore-encrypt", encrypt::run(&encrypt::Cli::from_command_line()))
 }

@@ -1,15 +1,28 @@
 //! `vmcore-encrypt`: the collector's command line and its sub-commands, one file each.
 
+mod args;
+mod dmesg;
 mod dump;
+mod foreign;
+mod input;
+mod output;
+mod recipients;
 
 use super::Failure;
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 const PROGRAM: &str = "vmcore-encrypt";
+/// The program of kexec-tools that prints the crashed kernel's log; called by its name, this one saves
+/// the log encrypted instead.
+const DMESG_NAME: &str = "vmcore-dmesg";
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, version, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, max_term_width = 100, disable_version_flag = true)]
+// Scripts parse makedumpfile's "name: version X".
+#[command(display_name = "vmcore-encrypt:", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   vmcore-encrypt -d 31 /proc/vmcore /var/crash/vmcore-incomplete
@@ -19,12 +32,38 @@ const PROGRAM: &str = "vmcore-encrypt";
 The machine that crashes needs recipients only; vmcore-decrypt opens the dump with an identity.
 Exit status: 0 saved, 1 failure, 2 usage, 6 saved, but nothing could be filtered.")]
 pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
-    dump: dump::Args,
+    dump: Option<args::Args>,
 
     /// Print the version
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Save the crashed kernel's log, encrypted
+    Dmesg(dmesg::Args),
+}
+
+impl Cli {
+    /// Parses the command line; called as `vmcore-dmesg` the program is its sub-command `dmesg`. Ends the
+    /// process when the command line is wrong or asks for help.
+    #[must_use]
+    pub fn from_command_line() -> Cli {
+        Cli::parse_from(with_sub_command(std::env::args_os()))
+    }
+}
+
+fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let name = words.first().and_then(|word| Path::new(word).file_name());
+    if name == Some(OsStr::new(DMESG_NAME)) {
+        words.insert(1, "dmesg".into());
+    }
+    words
 }
 
 /// Runs the program.
@@ -32,5 +71,9 @@ pub struct Cli {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    dump::run(&cli.dump)
+    match (&cli.command, &cli.dump) {
+        (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        (None, Some(args)) => dump::run(args),
+        (None, None) => Ok(()),
+    }
 }

@@ -1,0 +1,223 @@
+//! What can be typed to collect a dump, and what it amounts to: makedumpfile's command line with its
+//! meanings, its refusals, and what is ours.
+
+use super::super::{Failure, Status, size};
+use super::foreign::ForeignArgs;
+use super::output::Place;
+use super::recipients::RecipientArgs;
+use crate::filter::DumpLevel;
+use crate::sink::OnFailure;
+use clap::Args as ClapArgs;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// zstd level of `-l`, of the default, and of `-z`.
+const LEVELS: [i32; 3] = [-1, 1, 3];
+
+/// The collector's own arguments.
+#[derive(ClapArgs, Debug)]
+// An optional group of arguments is there when a member is; clap fills no members in where groups nest.
+#[group(id = "dump", args = ["vmcore"])]
+pub struct Args {
+    /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
+    pub vmcore: PathBuf,
+    /// The dump file; standard output when absent or with -F
+    dumpfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Who can open the dump.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    messages: MessageArgs,
+    #[command(flatten)]
+    foreign: ForeignArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(next_help_heading = "Pages")]
+struct FilterArgs {
+    /// Which pages to leave out: sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free.
+    /// With several levels the next one is tried when the dump gets too large for the one before
+    #[arg(
+        short = 'd',
+        long = "dump-level",
+        value_name = "N[,N...]",
+        value_delimiter = ',',
+        default_value = "31"
+    )]
+    levels: Vec<DumpLevel>,
+    /// Save the kernel log alone, as the dmesg sub-command does
+    #[arg(long, conflicts_with = "dry_run")]
+    dump_dmesg: bool,
+    /// With --dump-dmesg: only messages after the last clearing of the log
+    #[arg(long, requires = "dump_dmesg")]
+    partial_dmesg: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// Compress as makedumpfile's default would: zstd level 1 (the default)
+    #[arg(short = 'c', group = "preset")]
+    compress: bool,
+    /// Compress fast: zstd level -1
+    #[arg(short = 'l', group = "preset")]
+    fast: bool,
+    /// Compress fast: the same as -l
+    #[arg(short = 'p', group = "preset")]
+    snappy: bool,
+    /// Compress small: zstd level 3
+    #[arg(short = 'z', group = "preset")]
+    small: bool,
+    /// zstd level of the dump
+    #[arg(long, value_name = "LEVEL", group = "preset", allow_hyphen_values = true,
+          value_parser = clap::value_parser!(i32).range(-7..=19))]
+    compress_level: Option<i32>,
+    /// Write to standard output (the dump is a stream in any case)
+    #[arg(short = 'F', conflicts_with = "dumpfile")]
+    flattened: bool,
+    /// Overwrite an existing dump file
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends
+    /// early and says so
+    #[arg(short = 'L', long, value_name = "SIZE", value_parser = size::parse)]
+    limit: Option<u64>,
+    /// Leave an unfinished dump file in place when an error ends the run
+    #[arg(long)]
+    keep_incomplete: bool,
+    /// Do everything but write
+    #[arg(long)]
+    dry_run: bool,
+    /// Threads that read, compress and encrypt [default: one per CPU]
+    #[arg(long, value_name = "N")]
+    num_threads: Option<usize>,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(next_help_heading = "Messages")]
+struct MessageArgs {
+    /// Which messages: sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report
+    #[arg(long, value_name = "N", default_value_t = 23, hide_default_value = true,
+          value_parser = clap::value_parser!(u8).range(0..=31))]
+    message_level: u8,
+    /// Debug messages too
+    #[arg(short = 'D')]
+    debug: bool,
+    /// The report even where --message-level leaves it out
+    #[arg(long)]
+    show_stats: bool,
+    /// Check the command line and the recipients, then exit
+    #[arg(long)]
+    check_params: bool,
+}
+
+/// makedumpfile's kinds of messages; errors are always shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Message {
+    /// Progress.
+    Progress = 1,
+    /// What was done.
+    Common = 2,
+    /// Details for finding faults.
+    Debug = 8,
+    /// Page counts.
+    Report = 16,
+}
+
+impl Args {
+    /// Dump levels, in the order they are tried.
+    pub fn levels(&self) -> &[DumpLevel] {
+        &self.filter.levels
+    }
+
+    /// Whether only the kernel log is wanted.
+    pub fn dumps_log(&self) -> bool {
+        self.filter.dump_dmesg
+    }
+
+    /// Whether only the newer part of the log is wanted.
+    pub fn partial_log(&self) -> bool {
+        self.filter.partial_dmesg
+    }
+
+    /// Whether checking the command line is all there is to do.
+    pub fn checks_only(&self) -> bool {
+        self.messages.check_params
+    }
+
+    /// The most bytes the dump may take.
+    pub fn limit(&self) -> Option<u64> {
+        self.output.limit
+    }
+
+    /// Whether messages of a kind are shown.
+    pub fn shows(&self, message: Message) -> bool {
+        let messages = &self.messages;
+        messages.message_level & message as u8 != 0
+            || match message {
+                Message::Debug => messages.debug,
+                Message::Report => messages.show_stats,
+                Message::Progress | Message::Common => false,
+            }
+    }
+
+    /// zstd level of the dump.
+    pub fn compression(&self) -> i32 {
+        let [fast, usual, small] = LEVELS;
+        match &self.output {
+            OutputArgs { compress_level: Some(level), .. } => *level,
+            OutputArgs { fast: true, .. } | OutputArgs { snappy: true, .. } => fast,
+            OutputArgs { small: true, .. } => small,
+            _ => usual,
+        }
+    }
+
+    /// How many threads work. makedumpfile's `--num-threads 0` means no extra thread.
+    pub fn threads(&self) -> NonZero<usize> {
+        let cpus = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        self.output.num_threads.map_or(cpus, |threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN))
+    }
+
+    /// Where the dump goes.
+    pub fn place(&self) -> Result<Place, Failure> {
+        let output = &self.output;
+        Ok(match &self.dumpfile {
+            _ if output.dry_run => Place::Nothing,
+            None => Place::Stdout,
+            Some(path) => Place::File {
+                path: path.clone(),
+                overwrite: output.force,
+                on_failure: if output.keep_incomplete { OnFailure::Keep } else { OnFailure::Remove },
+            },
+        })
+    }
+
+    /// Refuses what cannot be done and combinations that contradict themselves; says what has no effect.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.foreign.check()?;
+        self.check_elf()?;
+        if matches!(self.place()?, Place::Stdout) && self.levels().len() > 1 && self.limit().is_some() {
+            let message = "several dump levels with -L need a dump file: what went to standard output stays";
+            return Err(Failure::new(Status::Usage, message).hint("give one level, or name a dump file"));
+        }
+        Ok(())
+    }
+
+    /// makedumpfile's own rules for `-E`.
+    fn check_elf(&self) -> Result<(), Failure> {
+        let output = &self.output;
+        let compressed = output.compress || output.fast || output.snappy || output.small;
+        match self.foreign.has("-E") && (compressed || output.num_threads.is_some()) {
+            true => Err(Failure::new(
+                Status::Usage,
+                "-E does not go with -c, -l, -p, -z and --num-threads, as in makedumpfile",
+            )),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `vmcore-encrypt dmesg VMCORE [OUT]`: the crashed kernel's log, encrypted. Also what `vmcore-dmesg VMCORE` and
+//! `--dump-dmesg VMCORE OUT` run, so that scripts which save the log in plain save it encrypted.
+
+use super::super::{Failure, quoted, say};
+use super::output::Place;
+use super::recipients::{RecipientArgs, failure, with_entropy};
+use super::{PROGRAM, input};
+use crate::collect::log;
+use crate::klog::{Start, Stats};
+use crate::mm::KernelMemory;
+use crate::sink::OnFailure;
+use clap::Args as ClapArgs;
+use std::path::{Path, PathBuf};
+
+/// The arguments of `dmesg`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.")]
+pub struct Args {
+    #[command(flatten)]
+    recipients: RecipientArgs,
+    /// Only messages after the last clearing of the log
+    #[arg(long = "partial-dmesg", visible_alias = "partial")]
+    partial: bool,
+    /// Overwrite an existing file
+    #[arg(short = 'f', long)]
+    force: bool,
+
+    /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
+    vmcore: PathBuf,
+    /// The encrypted log; standard output when absent
+    output: Option<PathBuf>,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let place = match &args.output {
+        Some(path) => {
+            Place::File { path: path.clone(), overwrite: args.force, on_failure: OnFailure::Remove }
+        }
+        None => Place::Stdout,
+    };
+    save(&args.vmcore, args.partial, &args.recipients, &place)
+}
+
+/// Saves the log of `vmcore`, all of it or the `partial` one, to `place`.
+///
+/// # Errors
+/// What stopped it, ready to be said. Nothing was written unless the log could be read.
+pub fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> Result<(), Failure> {
+    let reading = format!("reading the kernel log of {}", quoted(vmcore));
+    let failed = |error: &log::Error| match error {
+        log::Error::Write(error) => place.write_failure(error, "free some room"),
+        log::Error::Crypt(error) => failure("encrypting the kernel log", error),
+        log::Error::Log(error) => Failure::caused(&reading, error),
+    };
+    let recipients = to.read()?;
+    let core = input::open_partial_vmcore(vmcore)?;
+    let memory = KernelMemory::new(&core).map_err(|error| Failure::caused(&reading, &error))?;
+    let start = if partial { Start::LastClear } else { Start::Oldest };
+    log::check(&memory, start).map_err(|error| failed(&error))?;
+
+    let mut stream = place.open()?;
+    let stats = with_entropy(|entropy| log::encrypt(&memory, start, &recipients, entropy, &mut stream))
+        .map_err(|error| failed(&error))?;
+    stream.finish().map_err(|error| failed(&error.into()))?;
+    report(stats);
+    Ok(())
+}
+
+fn report(stats: Stats) {
+    if stats.damaged > 0 {
+        say(PROGRAM, "warning", &format!("{} messages of the kernel log were damaged", stats.damaged));
+    }
+}

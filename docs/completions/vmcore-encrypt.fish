@@ -1,20 +1,79 @@
-complete -c vmcore-encrypt -s d -l dump-level -d 'Which pages to leave out: sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before' -r
-complete -c vmcore-encrypt -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
-complete -c vmcore-encrypt -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
-complete -c vmcore-encrypt -l compress-level -d 'zstd level of the dump' -r
-complete -c vmcore-encrypt -s L -l limit -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so' -r
-complete -c vmcore-encrypt -l num-threads -d 'Threads that read, compress and encrypt [default: one per CPU]' -r
-complete -c vmcore-encrypt -l message-level -d 'Which messages: sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report' -r
-complete -c vmcore-encrypt -s c -d 'Compress as makedumpfile\'s default would: zstd level 1 (the default)'
-complete -c vmcore-encrypt -s l -d 'Compress fast: zstd level -1'
-complete -c vmcore-encrypt -s p -d 'Compress fast: the same as -l'
-complete -c vmcore-encrypt -s z -d 'Compress small: zstd level 3'
-complete -c vmcore-encrypt -s F -d 'Write to standard output (the dump is a stream in any case)'
-complete -c vmcore-encrypt -s f -l force -d 'Overwrite an existing dump file'
-complete -c vmcore-encrypt -l keep-incomplete -d 'Leave an unfinished dump file in place when an error ends the run'
-complete -c vmcore-encrypt -l dry-run -d 'Do everything but write'
-complete -c vmcore-encrypt -s D -d 'Debug messages too'
-complete -c vmcore-encrypt -l show-stats -d 'The report even where --message-level leaves it out'
-complete -c vmcore-encrypt -l check-params -d 'Check the command line and the recipients, then exit'
-complete -c vmcore-encrypt -s v -l version -d 'Print the version'
-complete -c vmcore-encrypt -s h -l help -d 'Print help'
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_vmcore_encrypt_global_optspecs
+    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= c l p z compress-level= F f/force L/limit= keep-incomplete dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= non-mmap split splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
+end
+
+function __fish_vmcore_encrypt_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_vmcore_encrypt_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_vmcore_encrypt_using_subcommand
+    set -l cmd (__fish_vmcore_encrypt_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s d -l dump-level -d 'Which pages to leave out: sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l compress-level -d 'zstd level of the dump' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s L -l limit -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l num-threads -d 'Threads that read, compress and encrypt [default: one per CPU]' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l message-level -d 'Which messages: sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l cyclic-buffer -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l work-dir -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s b -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l splitblock-size -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l mem-usage -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s x -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s i -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s g -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l config -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l eppic -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l extension -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l vtop -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen-syms -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen-vmcoreinfo -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen_phys_start -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l diskset -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dump-dmesg -d 'Save the kernel log alone, as the dmesg sub-command does'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l partial-dmesg -d 'With --dump-dmesg: only messages after the last clearing of the log'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s c -d 'Compress as makedumpfile\'s default would: zstd level 1 (the default)'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s l -d 'Compress fast: zstd level -1'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s p -d 'Compress fast: the same as -l'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s z -d 'Compress small: zstd level 3'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s F -d 'Write to standard output (the dump is a stream in any case)'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s f -l force -d 'Overwrite an existing dump file'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l keep-incomplete -d 'Leave an unfinished dump file in place when an error ends the run'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dry-run -d 'Do everything but write'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s D -d 'Debug messages too'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l show-stats -d 'The report even where --message-level leaves it out'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l check-params -d 'Check the command line and the recipients, then exit'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s E
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l non-mmap
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l split
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l reassemble
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s e
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s X
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s v -l version -d 'Print the version'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s h -l help -d 'Print help'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l partial-dmesg -l partial -d 'Only messages after the last clearing of the log'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s f -l force -d 'Overwrite an existing file'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -26,6 +26,24 @@ _vmcore-encrypt() {
 '--limit=[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:SIZE:_default' \
 '--num-threads=[Threads that read, compress and encrypt \[default\: one per CPU\]]:N:_default' \
 '--message-level=[Which messages\: sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:N:_default' \
+'*--cyclic-buffer=[]: :_default' \
+'*--work-dir=[]: :_default' \
+'*-b+[]: :_default' \
+'*--splitblock-size=[]: :_default' \
+'*--mem-usage=[]: :_default' \
+'*-x+[]: :_default' \
+'*-i+[]: :_default' \
+'*-g+[]: :_default' \
+'*--config=[]: :_default' \
+'*--eppic=[]: :_default' \
+'*--extension=[]: :_default' \
+'*--vtop=[]: :_default' \
+'*--xen-syms=[]: :_default' \
+'*--xen-vmcoreinfo=[]: :_default' \
+'*--xen_phys_start=[]: :_default' \
+'*--diskset=[]: :_default' \
+'(--dry-run)--dump-dmesg[Save the kernel log alone, as the dmesg sub-command does]' \
+'--partial-dmesg[With --dump-dmesg\: only messages after the last clearing of the log]' \
 '-c[Compress as makedumpfile'\''s default would\: zstd level 1 (the default)]' \
 '-l[Compress fast\: zstd level -1]' \
 '-p[Compress fast\: the same as -l]' \
@@ -38,19 +56,102 @@ _vmcore-encrypt() {
 '-D[Debug messages too]' \
 '--show-stats[The report even where --message-level leaves it out]' \
 '--check-params[Check the command line and the recipients, then exit]' \
+'-E[]' \
+'--non-mmap[]' \
+'--split[]' \
+'--reassemble[]' \
+'-e[]' \
+'-X[]' \
 '-v[Print the version]' \
 '--version[Print the version]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':vmcore -- The vmcore\: /proc/vmcore in the capture kernel, or a copy of one:_files' \
 '::dumpfile -- The dump file; standard output when absent or with -F:_files' \
+":: :_vmcore-encrypt_commands" \
+"*::: :->vmcore-encrypt" \
 && ret=0
+    case $state in
+    (vmcore-encrypt)
+        words=($line[3] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:vmcore-encrypt-command-$line[3]:"
+        case $line[3] in
+            (dmesg)
+_arguments "${_arguments_options[@]}" : \
+'*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--partial-dmesg[Only messages after the last clearing of the log]' \
+'--partial[Only messages after the last clearing of the log]' \
+'-f[Overwrite an existing file]' \
+'--force[Overwrite an existing file]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':vmcore -- The vmcore\: /proc/vmcore in the capture kernel, or a copy of one:_files' \
+'::output -- The encrypted log; standard output when absent:_files' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_vmcore-encrypt__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:vmcore-encrypt-help-command-$line[1]:"
+        case $line[1] in
+            (dmesg)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
 }
 
 (( $+functions[_vmcore-encrypt_commands] )) ||
 _vmcore-encrypt_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
     _describe -t commands 'vmcore-encrypt commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__dmesg_commands] )) ||
+_vmcore-encrypt__subcmd__dmesg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt dmesg commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help_commands] )) ||
+_vmcore-encrypt__subcmd__help_commands() {
+    local commands; commands=(
+'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'vmcore-encrypt help commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__dmesg_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__dmesg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help dmesg commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__help_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help help commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_vmcore-encrypt" ]; then

@@ -122,14 +122,22 @@ fn every_kernel_with_five_levels_and_large_leaves() {
     }
 }
 
+/// In files, since machines with large pages are large; with struct pages in small and in large leaves.
 #[test]
 fn every_architecture() {
     for (name, arch) in arch::all() {
-        let core = zoo::zoo(arch, kernel::v6_12()).build();
-        let vmcore = open(&core, vec![]);
-        for level in [0, 8, 31] {
-            compare(name, &vmcore, &core, level);
-        }
+        let zoo = zoo::zoo(arch, kernel::v6_12());
+        check_file(name, &zoo.clone().build());
+        check_file(name, &zoo.large_leaves().build());
+    }
+}
+
+fn check_file(name: &str, core: &Core) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    core.write_to(file.path());
+    let vmcore = Vmcore::open(file.path()).unwrap();
+    for level in [0, 8, 31] {
+        compare(name, &vmcore, core, level);
     }
 }
 
@@ -236,12 +244,7 @@ fn gigantic_pages_cross_sections() {
             .page(0x4_0000, Page::hugetlb(18))
             .page(0x8_0000, Page::free(9))
             .build();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        core.write_to(file.path());
-        let vmcore = Vmcore::open(file.path()).unwrap();
-        for level in [0, 8, 31] {
-            compare(core.kernel.release, &vmcore, &core, level);
-        }
+        check_file(core.kernel.release, &core);
     }
 }
 
@@ -331,6 +334,62 @@ fn keys_that_are_missing_cost_their_kind_alone() {
         forget(&mut core.kernel);
         check(key, &core);
     }
+}
+
+/// Bit numbers that no key tells are those of the kernels that did not print them. Without `PG_swapbacked` the swap
+/// cache is told by `PG_swapcache` alone, or by a bit that follows `PG_private`, as the order of the two shows.
+#[test]
+fn page_flags_without_their_keys() {
+    let flags = ["PG_lru", "PG_private", "PG_swapcache", "PG_swapbacked", "PG_slab", "PG_head_mask"];
+    let old = Kernel {
+        private: 11,
+        swapcache: 15,
+        swapbacked: 40,
+        slab_bit: Some(7),
+        head: 14,
+        buddy: -128,
+        hwpoison: None,
+        ..kernel::v4_18()
+    };
+    let caches = [(2, Class::Cache), (4, Class::Cache)];
+    let swapcache = Page { flags: vec![Flag::Swapcache], ..Page::cache() }.owed(&caches, 1);
+    let mut synth =
+        machine(old.clone()).page(0x2000, swapcache).without_key("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)");
+    for flag in flags {
+        synth = synth.without_key(&format!("NUMBER({flag})"));
+    }
+    let others =
+        [Page::cache(), Page::private_cache(), Page::anon(), Page::slab(), Page::thp(4), Page::free(4)];
+    for (n, page) in (1u64..).zip(others) {
+        synth = synth.page(0x2000 + n * 16, page);
+    }
+    check("none of the flags", &synth.build());
+
+    let newer = Kernel { swapbacked: 20, hwpoison: None, ..kernel::v6_12() };
+    let alone = Page { flags: vec![Flag::Swapcache], ..Page::cache() }.owed(&[], 1);
+    let core = machine(newer).page(0x2000, Page::swapcache()).page(0x2001, alone);
+    check("PG_swapbacked alone", &core.without_key("NUMBER(PG_swapbacked)").build());
+}
+
+/// Keys of the architecture that something else tells too.
+#[test]
+fn keys_with_a_second_source() {
+    let x86_64 = || zoo::zoo(arch::x86_64::four_level(), kernel::v6_12());
+    check("phys_base", &x86_64().without_key("NUMBER(phys_base)").build());
+    check("init_top_pgt", &x86_64().without_key("SYMBOL(init_top_pgt)").build());
+    let aarch64 = zoo::zoo(arch::aarch64::k4_lpa2(), kernel::v6_12());
+    let lower = aarch64.without_key("NUMBER(TCR_EL1_T1SZ)").with_key("NUMBER(tcr_el1_t1sz)", "0xc");
+    check("tcr_el1_t1sz", &lower.build());
+}
+
+/// A note that outgrew its page is cut: what is in front of the cut counts, half a line does not.
+#[test]
+fn vmcoreinfo_that_is_cut() {
+    let whole = zoo::zoo(arch::x86_64::four_level(), kernel::v7_1());
+    let hugetlb = "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)";
+    let core = whole.without_key(hugetlb).with_key(hugetlb, "-201326592").cut_vmcoreinfo(4).build();
+    let vmcore = open(&core, vec![]);
+    assert_eq!(vmcore.vmcoreinfo().unwrap().string(hugetlb), None);
 }
 
 /// Widths that the kernel does not print come from what its architecture is built with.

@@ -61,32 +61,3 @@ fn classes_follow_the_description() {
     assert_eq!(count(1, Class::Offline), 2);
     assert_eq!(count(31, Class::Hwpoison), 0);
 }
-
-/// Leaves the zoo of a kernel under `SYNTH_OUT`, for other tools to judge.
-#[test]
-#[ignore = "writes files for a look by hand"]
-fn write_zoos() {
-    let dir = std::path::PathBuf::from(std::env::var("SYNTH_OUT").unwrap());
-    for kernel in kernel::all() {
-        for (name, arch) in [("4", arch::x86_64::four_level()), ("5", arch::x86_64::five_level())] {
-            let core = zoo::zoo(arch, kernel.clone()).build();
-            let stem = dir.join(format!("{}-{name}", kernel.release));
-            core.write_to(&stem.with_added_extension("elf"));
-            std::fs::write(stem.with_added_extension("log"), &core.log).unwrap();
-            for level in [0, 1, 2, 4, 8, 16, 31] {
-                let classes = core.classes(level);
-                let count = |class| classes.iter().filter(|at| **at == class).count();
-                println!(
-                    "{} {level} cache {:x} private {:x} user {:x} free {:x} poison {:x} offline {:x}",
-                    stem.display(),
-                    count(Class::Cache),
-                    count(Class::PrivateCache),
-                    count(Class::User),
-                    count(Class::Free),
-                    count(Class::Hwpoison),
-                    count(Class::Offline)
-                );
-            }
-        }
-    }
-}

@@ -1,9 +1,10 @@
 //! What differs between architectures, as one table each: byte order, page size, where the kernel's virtual
 //! ranges lie, how page-table entries look and which keys VMCOREINFO carries.
 
-use super::memory::Order;
+use super::memory::{Memory, Order};
 use super::table::Level;
 pub use super::vmcoreinfo::Info;
+use std::collections::BTreeMap;
 
 pub mod aarch64;
 pub mod loongarch64;
@@ -40,8 +41,33 @@ pub struct Arch {
     pub walked: (bool, bool),
     /// Bytes of an `NT_PRSTATUS` note.
     pub prstatus: usize,
+    /// The virtual memory map is a list that `finish` writes, not part of the page tables.
+    pub lists_vmemmap: bool,
     /// Adds the architecture's keys; gets the virtual address of `swapper_pg_dir`.
     pub keys: fn(&mut Info, u64),
+    /// Places what the architecture keeps in memory besides, with the keys that lead there.
+    pub finish: fn(&mut Finish<'_>),
+}
+
+/// A machine that is laid out but for what its architecture adds.
+pub struct Finish<'a> {
+    pub arch: &'a Arch,
+    pub info: &'a mut Info,
+    pub memory: &'a mut Memory,
+    /// Where the struct pages from a pfn on are.
+    pub frames: &'a BTreeMap<u64, u64>,
+    /// End of RAM.
+    pub end: u64,
+}
+
+impl Finish<'_> {
+    /// A variable of the kernel image with these bytes; gives its physical address.
+    pub fn variable(&mut self, name: &str, bytes: &[u8]) -> u64 {
+        let at = self.memory.alloc(bytes.len() as u64, 8);
+        self.memory.write(at, bytes);
+        self.info.symbol(name, self.arch.image_va(at));
+        at
+    }
 }
 
 impl Arch {
@@ -72,16 +98,25 @@ pub fn all() -> Vec<(&'static str, Arch)> {
     vec![
         ("x86_64, 4 levels", x86_64::four_level()),
         ("x86_64, 5 levels", x86_64::five_level()),
+        ("x86_64, encrypted memory", x86_64::encrypted()),
         ("aarch64 4K", aarch64::k4()),
+        ("aarch64 4K before 5.9", aarch64::k4_without_t1sz()),
         ("aarch64 4K LPA2", aarch64::k4_lpa2()),
         ("aarch64 16K, 47 bits", aarch64::k16_47()),
+        ("aarch64 16K LPA2", aarch64::k16_lpa2()),
+        ("aarch64 64K, 48 bits", aarch64::k64_48()),
         ("aarch64 64K", aarch64::k64()),
         ("riscv64 Sv57", riscv64::sv57()),
         ("riscv64 Sv48", riscv64::sv48()),
         ("riscv64 Sv39", riscv64::sv39()),
         ("ppc64le radix 64K", ppc64le::radix_64k()),
         ("ppc64le radix 4K", ppc64le::radix_4k()),
+        ("ppc64le radix 64K before 6.7", ppc64le::radix_64k_before_6_7()),
+        ("ppc64le hash 64K", ppc64le::hash_64k()),
+        ("ppc64le hash 4K", ppc64le::hash_4k()),
         ("s390x", s390x::z()),
+        ("s390x by os_info", s390x::z_by_os_info()),
+        ("s390x before 6.10", s390x::z_before_6_10()),
         ("loongarch64 16K", loongarch64::k16()),
     ]
 }

@@ -69,6 +69,7 @@ pub struct Synth {
     model: Model,
     edits: Vec<(String, Option<String>)>,
     no_vmcoreinfo: bool,
+    cut: usize,
     unmapped: Vec<u64>,
 }
 
@@ -91,6 +92,7 @@ impl Synth {
             model: Model::Extreme,
             edits: vec![],
             no_vmcoreinfo: false,
+            cut: 0,
             unmapped: vec![],
         }
     }
@@ -107,6 +109,15 @@ impl Synth {
     pub fn segment(mut self, paddr: u64, mem: u64, file: u64) -> Synth {
         let vaddr = self.arch.linear_va(paddr);
         self.segments.push(Segment { paddr, vaddr, mem, file });
+        self
+    }
+
+    /// A `PT_LOAD` that describes RAM once more, under the kernel image's mapping, as kdump does.
+    #[must_use]
+    pub fn image(mut self, range: Range<u64>) -> Synth {
+        let len = range.end - range.start;
+        let vaddr = self.arch.image_va(range.start);
+        self.segments.push(Segment { paddr: range.start, vaddr, mem: len, file: len });
         self
     }
 
@@ -160,10 +171,10 @@ impl Synth {
         Synth { cpus, ..self }
     }
 
-    /// Map each section's struct pages by one large leaf, where the architecture has it.
+    /// Map struct pages by the largest leaves that fit, where page tables map them.
     #[must_use]
     pub fn large_leaves(self) -> Synth {
-        Synth { large_leaves: true, ..self }
+        Synth { large_leaves: !self.arch.lists_vmemmap, ..self }
     }
 
     /// File offset of the program headers.
@@ -203,6 +214,12 @@ impl Synth {
         Synth { no_vmcoreinfo: true, ..self }
     }
 
+    /// The text of VMCOREINFO without its last `bytes`.
+    #[must_use]
+    pub fn cut_vmcoreinfo(self, bytes: usize) -> Synth {
+        Synth { cut: bytes, ..self }
+    }
+
     /// A section without struct pages: its pages cannot be judged.
     #[must_use]
     pub fn unmapped_section(mut self, section: u64) -> Synth {
@@ -221,10 +238,18 @@ impl Synth {
         placed.symbols.iter().for_each(|(name, pa)| info.symbol(name, self.arch.image_va(*pa)));
         info.log(self.kernel.log);
         let struct_frames = self.struct_pages(&mut memory, &mut tables, &mut info);
+        (self.arch.finish)(&mut arch::Finish {
+            arch: &self.arch,
+            info: &mut info,
+            memory: &mut memory,
+            frames: &struct_frames,
+            end: self.segments.iter().map(Segment::end).max().unwrap_or(0),
+        });
         self.map_kernel(&mut memory, &mut tables);
         self.edits.iter().for_each(|(key, value)| info.edit(key, value.as_deref()));
         self.check_arena(&memory);
-        let text = info.text();
+        let mut text = info.text();
+        text.truncate(text.len() - self.cut);
         let arrangement =
             elf::Arrangement { e_machine: self.arch.e_machine, order, phoff: self.phoff, xnum: self.xnum };
         let head = elf::head(arrangement, &self.notes(&text), &self.segments);

@@ -83,20 +83,28 @@ impl Sections<'_> {
     fn map_unit(&mut self, at: u64, first: u64, list: &[(u64, &Page)]) {
         let bytes = self.unit_bytes(first, list);
         let va = self.map_va(at);
-        let large = self.tables.leaves().into_iter().find(|leaf| 1u64 << leaf.1 == bytes.len() as u64);
-        if let (true, Some((depth, _))) = (self.large_leaves, large) {
-            let place = self.memory.alloc(bytes.len() as u64, bytes.len() as u64);
-            self.memory.write(place, &bytes);
-            self.tables.map(self.memory, va, place, depth);
-            return;
+        if self.large_leaves {
+            return self.map_large(va, &bytes);
         }
         let per_frame = self.arch.page() / STRUCT_PAGE as u64;
         for (frame, bytes) in (0u64..).zip(bytes.chunks(self.arch.page() as usize)) {
             let place = self.memory.intern(bytes);
             let depth = self.arch.levels.len() - 1;
             self.frames.insert(at + frame * per_frame, place);
-            self.tables.map(self.memory, va.wrapping_add(frame * self.arch.page()), place, depth);
+            if !self.arch.lists_vmemmap {
+                self.tables.map(self.memory, va.wrapping_add(frame * self.arch.page()), place, depth);
+            }
         }
+    }
+
+    /// Maps neighbouring struct pages by the largest leaves that fit.
+    fn map_large(&mut self, va: u64, bytes: &[u8]) {
+        let len = bytes.len() as u64;
+        let sizes = self.tables.leaves().into_iter().map(|(_, shift)| 1 << shift);
+        let align = sizes.filter(|size| *size <= len).max().unwrap_or(len);
+        let place = self.memory.alloc(len, align);
+        self.memory.write(place, bytes);
+        self.tables.map_range(self.memory, va, place, len);
     }
 
     /// Sections without descriptions of their own share one last-level table where its reach is a section.
@@ -104,7 +112,7 @@ impl Sections<'_> {
         let levels = &self.arch.levels;
         let parent = levels.len() - 2;
         let reach = 1u64 << levels[parent].shift;
-        if reach != self.arch.pages_per_section() * STRUCT_PAGE as u64 {
+        if self.large_leaves || reach != self.arch.pages_per_section() * STRUCT_PAGE as u64 {
             return self.map_unit(at, 0, list);
         }
         let table = match *shared {

@@ -14,14 +14,14 @@ const END: u64 = 0x3200;
 pub fn zoo(arch: Arch, kernel: Kernel) -> Synth {
     let (ram, page) = (arch.ram, arch.page());
     let second = ram + (END * page).next_multiple_of(1 << arch.section_bits);
-    let roots = arch.roots() * 8;
+    let own = arch.roots() * 8 + 3 * arch.pages_per_section() * 64;
     let synth = Synth::new(arch, kernel)
         .fill(if page == 4096 { Content::Pattern } else { Content::Zero })
-        .segment(ram + 0x20_0000, 0x20_0000, 0x20_0000)
-        .ram(ram + page..ram + 9 * page)
+        .image(ram + 0x20_0000..ram + 0x40_0000)
+        .ram(ram..ram + 9 * page)
         .ram(ram + 0x10_0000..ram + END * page);
     let (synth, tail) =
-        if roots > 0x40_0000 { (synth.arena(second + 0x80_0000), 2 * roots) } else { (synth, 0) };
+        if own > 0x80_0000 { (synth.arena(second + 0x80_0000), own + (32 << 20)) } else { (synth, 0) };
     kinds(synth, ram / page + FIRST)
         .ram(second..second + 0x80_0000 + tail)
         .pages(second / page, 20, &Page::cache())

@@ -1,9 +1,9 @@
-//! loongarch64: 16 KiB pages, three levels of 11 bits whose tables are named by their address in the direct window.
+//! loongarch64: tables are named by their address in the direct window.
 //! Source: LoongArch reference manual volume 1, 5.4; Linux arch/loongarch/include/asm/pgtable.h.
 
 use super::Arch;
 use crate::synth::memory::Order;
-use crate::synth::table::Level;
+use crate::synth::table::{Encode, Level};
 
 /// The cached direct window: virtual minus physical.
 const WINDOW: u64 = 0x9000_0000_0000_0000;
@@ -22,12 +22,12 @@ fn huge(pa: u64) -> u64 {
     pa | 0x93 | (1 << 6) | (1 << 12)
 }
 
-pub fn k16() -> Arch {
+fn base(page_shift: u32) -> Arch {
     Arch {
         name: "loongarch64",
         e_machine: 258,
         order: Order::Little,
-        page_shift: 14,
+        page_shift,
         section_bits: 29,
         physmem_bits: 48,
         section_entry: 16,
@@ -35,14 +35,29 @@ pub fn k16() -> Arch {
         linear: WINDOW,
         image: WINDOW,
         vmemmap: 0xffff_8000_4000_0000,
-        levels: vec![
-            Level { shift: 36, width: 11, table: Some(table), leaf: None, empty: 0 },
-            Level { shift: 25, width: 11, table: Some(table), leaf: Some(huge), empty: 0 },
-            Level { shift: 14, width: 11, table: None, leaf: Some(page), empty: 0 },
-        ],
+        levels: vec![],
         table_order: Order::Little,
         walked: (false, false),
         prstatus: 480,
+        lists_vmemmap: false,
         keys: |info, _| info.plain("KERNELOFFSET", "0"),
+        finish: |_| {},
     }
+}
+
+fn level(shift: u32, width: u32, last: bool, leaf: bool) -> Level {
+    let entry: Encode = if last { page } else { huge };
+    Level { shift, width, table: (!last).then_some(table), leaf: (last || leaf).then_some(entry), empty: 0 }
+}
+
+/// 16 KiB pages, three levels of eleven bits.
+pub fn k16() -> Arch {
+    let levels = vec![level(36, 11, false, false), level(25, 11, false, true), level(14, 11, true, true)];
+    Arch { levels, ..base(14) }
+}
+
+/// 4 KiB pages, four levels of nine bits; the global bit of a huge page then lies where a small page has its address.
+pub fn k4() -> Arch {
+    let shifts = [39, 30, 21, 12];
+    Arch { levels: shifts.map(|shift| level(shift, 9, shift == 12, shift == 21)).to_vec(), ..base(12) }
 }

@@ -41,7 +41,9 @@ fn base(shifts: &[u32], page_offset: u64) -> Arch {
         table_order: Order::Little,
         walked: (false, false),
         prstatus: 376,
+        lists_vmemmap: false,
         keys: |_, _| {},
+        finish: |_| {},
     }
 }
 

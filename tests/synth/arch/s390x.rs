@@ -2,7 +2,7 @@
 //! tables of 2048 entries, page tables of 256. Source: z/Architecture Principles of Operation SA22-7832, chapter 3;
 //! Linux arch/s390/include/asm/pgtable.h and arch/s390/kernel/vmcore_info.c.
 
-use super::{Arch, Info};
+use super::{Arch, Finish, Info};
 use crate::synth::memory::Order;
 use crate::synth::table::Level;
 
@@ -61,7 +61,9 @@ pub fn z() -> Arch {
         table_order: Order::Big,
         walked: (false, false),
         prstatus: 336,
+        lists_vmemmap: false,
         keys: |info, _| keys(info),
+        finish: |_| {},
     }
 }
 
@@ -71,4 +73,29 @@ fn keys(info: &mut Info) {
     info.plain("IDENTITYBASE", "0");
     info.plain("KERNELOFFSET", &format!("{KERNEL:x}"));
     info.plain("KERNELOFFPHYS", &format!("{KERNEL_PHYS:x}"));
+}
+
+/// The same kernel where VMCOREINFO was cut before its last keys: they are in `os_info` too, which the lowcore
+/// points to. Packed entries of 20 bytes: value, size, checksum.
+pub fn z_by_os_info() -> Arch {
+    let finish = |finish: &mut Finish<'_>| {
+        let at = finish.memory.alloc(4096, 4096);
+        finish.memory.write(at, b"OSINFOSZ");
+        let values =
+            [(4, 0), (5, KERNEL), (6, KERNEL_PHYS), (7, finish.arch.vmemmap), (8, 0x30_d000), (9, 0x31_0000)];
+        for (entry, value) in values {
+            finish.memory.put_u64(at + 32 + entry * 20, value);
+        }
+        finish.memory.put_u64(0xe18, at);
+    };
+    Arch { keys: |_, _| {}, finish, ..z() }
+}
+
+/// Before 6.10: image and memory at their physical addresses, up to `high_memory`.
+pub fn z_before_6_10() -> Arch {
+    let finish = |finish: &mut Finish<'_>| {
+        let end = finish.memory.order.u64(finish.end);
+        finish.variable("high_memory", &end);
+    };
+    Arch { image: 0, keys: |_, _| {}, finish, ..z() }
 }

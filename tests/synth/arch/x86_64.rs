@@ -48,7 +48,9 @@ pub fn four_level() -> Arch {
         table_order: Order::Little,
         walked: (true, true),
         prstatus: 336,
+        lists_vmemmap: false,
         keys: |info, root| keys(info, root, 0),
+        finish: |_| {},
     }
 }
 
@@ -71,4 +73,25 @@ fn keys(info: &mut super::Info, root: u64, five: i64) {
     info.plain("KERNELOFFSET", "19000000");
     info.number("KERNEL_IMAGE_SIZE", 1 << 30);
     info.number("sme_mask", 0);
+}
+
+/// The bit of an entry that says "encrypted" under SME.
+const ENCRYPTED: u64 = 1 << 47;
+
+/// Four levels with memory encryption: every address in a table carries the mark.
+pub fn encrypted() -> Arch {
+    let mark = |level: Level| Level {
+        table: level.table.map(|_| (|pa| table(pa) | ENCRYPTED) as fn(u64) -> u64),
+        leaf: level.leaf.map(|_| match level.shift {
+            12 => (|pa| page(pa) | ENCRYPTED) as fn(u64) -> u64,
+            _ => |pa| large(pa) | ENCRYPTED,
+        }),
+        ..level
+    };
+    let levels = four_level().levels.into_iter().map(mark).collect();
+    let keys = |info: &mut super::Info, root| {
+        keys(info, root, 0);
+        info.edit("NUMBER(sme_mask)", Some(&ENCRYPTED.to_string()));
+    };
+    Arch { levels, keys, ..four_level() }
 }

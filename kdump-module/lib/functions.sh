@@ -5,6 +5,7 @@
 # Must never open /proc/vmcore with anything but the collector, give a dump its final name unless the
 # collector exited 0, or end in a shell: there is no plaintext fallback.
 
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 set -f # words of the configuration are split, never expanded to file names
 
 COLLECTOR=/usr/bin/vmcore-encrypt
@@ -66,6 +67,17 @@ a_number() {
 a_list() {
     case $2 in
         '' | *[!0-9,]* | ,* | *, | *,,*) fail "reading $CONFIG: $1 is \"$2\", not numbers with commas between" ;;
+    esac
+}
+
+# device_path DEVICE: where udev puts what the configuration names.
+device_path() {
+    case $1 in
+        UUID=*) echo "/dev/disk/by-uuid/${1#*=}" ;;
+        LABEL=*) echo "/dev/disk/by-label/${1#*=}" ;;
+        PARTUUID=*) echo "/dev/disk/by-partuuid/${1#*=}" ;;
+        PARTLABEL=*) echo "/dev/disk/by-partlabel/${1#*=}" ;;
+        *) echo "$1" ;;
     esac
 }
 

@@ -128,7 +128,7 @@ fn holds(bytes: &[u8], needle: &str) -> bool {
 /// named, and what serves other hardware is left out.
 const MKINITRD: &str = "vmcore-encrypt-mkinitrd /out/image $release --no-hostonly --gzip \
     --add-drivers 'virtio_pci virtio_blk' --omit 'kernel-modules kernel-modules-extra qemu dm lunmask lvm mdraid \
-    multipath nvdimm systemd systemd-initrd dracut-systemd virtiofs rootfs-block resume terminfo usrmount'";
+    multipath nvdimm virtiofs rootfs-block resume terminfo usrmount'";
 
 #[test]
 fn an_image_built_by_dracut_saves_the_crash() {

@@ -44,8 +44,7 @@ if [ -e /stub/collector ]; then . /stub/collector; fi
 for last; do :; done
 case "$*" in
     *--output-device*) exit 0 ;;
-    *' /proc/vmcore') echo age-encryption.org/v1 ;;
-    'dmesg /proc/vmcore') echo age-encryption.org/v1 ;;
+    /proc/vmcore | *' /proc/vmcore') echo age-encryption.org/v1 ;;
     *) echo age-encryption.org/v1 > "$last" ;;
 esac
 "#;
@@ -54,8 +53,15 @@ esac
 const SSH: &str = r#"#!/bin/sh
 echo "ssh $*" >> /log
 if [ -e /stub/ssh ]; then . /stub/ssh; fi
-for last; do :; done
-cd /remote && exec sh -c "$last"
+while :; do
+    case $1 in
+        -q) shift ;;
+        -i | -o) shift 2 ;;
+        *) break ;;
+    esac
+done
+shift
+cd /remote && exec sh -c "$*"
 "#;
 
 const DF: &str = "#!/bin/sh
@@ -107,9 +113,7 @@ impl Jail {
             return None;
         };
         self.install_with_libraries(&busybox, "/bin/busybox");
-        for applet in APPLETS {
-            symlink("busybox", self.path(&format!("/bin/{applet}"))).unwrap();
-        }
+        self.install_applets(APPLETS);
         if let Shell::Dash = self.shell {
             let Some(dash) = find("dash") else {
                 eprintln!("skipped: dash is not installed");
@@ -153,20 +157,32 @@ impl Jail {
             let name = part.rsplit('/').next().unwrap();
             self.copy(&module_dir().join(part), &format!("/usr/lib/vmcore-encrypt/{name}"));
         }
-        if let Shell::Busybox = self.shell {
-            self.put_stubs_before_applets();
+        self.put_stubs_before_applets();
+    }
+
+    fn put_stubs_before_applets(&self) {
+        let functions = "/usr/lib/vmcore-encrypt/functions.sh";
+        self.write(functions, &(self.read(functions) + &self.stub_functions()));
+    }
+
+    /// Shell functions that call the stubs. busybox sh takes its own mount before one in PATH; a function
+    /// comes first. Empty for other shells.
+    pub fn stub_functions(&self) -> String {
+        let Shell::Busybox = self.shell else { return String::new() };
+        let stubs = QUIET.iter().chain(LEAVING).chain(&["blkid", "df", "hostname", "ip"]);
+        stubs.map(|name| format!("{name}() {{ /bin/{name} \"$@\"; }}\n")).collect()
+    }
+
+    /// Makes names in /bin busybox's own.
+    pub fn install_applets(&self, applets: &[&str]) {
+        for applet in applets {
+            let path = self.path(&format!("/bin/{applet}"));
+            let _ = fs::remove_file(&path);
+            symlink("busybox", path).unwrap();
         }
     }
 
-    /// busybox sh takes its own mount before one in PATH; a function comes first, and calls what is in PATH.
-    fn put_stubs_before_applets(&self) {
-        let functions = "/usr/lib/vmcore-encrypt/functions.sh";
-        let stubs = QUIET.iter().chain(LEAVING).chain(&["blkid", "df", "hostname", "ip"]);
-        let calls: String = stubs.map(|name| format!("{name}() {{ /bin/{name} \"$@\"; }}\n")).collect();
-        self.write(functions, &(self.read(functions) + &calls));
-    }
-
-    fn copy(&self, from: &Path, to: &str) {
+    pub fn copy(&self, from: &Path, to: &str) {
         self.write(to, "");
         fs::copy(from, self.path(to)).unwrap();
     }

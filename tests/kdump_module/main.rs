@@ -17,6 +17,7 @@ mod samples;
 mod save;
 mod scripts;
 mod suse;
+mod upstream;
 mod vm;
 
 use std::path::{Path, PathBuf};

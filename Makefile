@@ -15,7 +15,7 @@ help: ## this list
 build: tools ## the two commands, target/release
 	cargo build --release --bins
 
-demo: tools ## crash a guest, encrypt its memory, restore it, read its log
+demo: build ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
 
 test: tools lint ## every lint and every test, the ones in virtual machines too

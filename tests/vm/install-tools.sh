@@ -4,8 +4,7 @@
 set -euo pipefail
 
 PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
-    qemu-system-x86 e2fsprogs dosfstools python3-venv procps util-linux
-    dracut-core initramfs-tools-core rpm"
+    e2fsprogs dosfstools mtools python3-venv procps util-linux dracut-core initramfs-tools-core rpm"
 
 missing() {
     local package

@@ -1,0 +1,57 @@
+#!/bin/bash
+# Fetches a program in one known version, and prints its path. The system stays as it is: Debian programs run
+# with the libraries of their own suite, drgn from a Python environment of its own.
+#
+#   program.sh makedumpfile|crash|age|drgn   the judges of our dumps, in versions that know the newest kernels
+#   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+# A script that starts PROGRAM of the unpacked tree with the tree's own loader and libraries.
+wrapper() { # TREE PROGRAM OPTION...
+    local tree=$1 program=$2 library=$1/usr/lib/x86_64-linux-gnu
+    shift 2
+    cat << SCRIPT
+#!/bin/sh
+export TERMINFO_DIRS=$tree/usr/share/terminfo:/lib/terminfo
+exec $library/ld-linux-x86-64.so.2 --argv0 $(basename "$program") --library-path $library $program $* "\$@"
+SCRIPT
+}
+
+from_debian() { # SUITE PACKAGE PROGRAM OPTION...
+    local tree=$out.tree suite=$1 package=$2 program=$3
+    shift 3
+    say "fetching $package of $suite"
+    "$HERE/packages.sh" tree "$suite" "$tree" "$package"
+    wrapper "$tree" "$tree/usr/$program" "$@" > "$out.new"
+    chmod 755 "$out.new"
+    mv "$out.new" "$out"
+}
+
+from_pip() { # PACKAGE PROGRAM
+    local tree=$out.venv
+    say "fetching $1"
+    rm -rf "$tree"
+    quietly python3 -m venv "$tree"
+    quietly "$tree/bin/pip" install --quiet "$1"
+    ln -sfn "$tree/bin/$2" "$out"
+}
+
+name=${1:?usage: program.sh makedumpfile|crash|age|drgn|qemu}
+out=$LAB/programs/$name
+mkdir -p "$LAB/programs"
+locked "$out.lock"
+if [ ! -e "$out" ]; then
+    case "$name" in
+        makedumpfile) from_debian sid makedumpfile bin/makedumpfile ;; # 1.7.8
+        crash) from_debian sid crash bin/crash ;;                      # 9
+        age) from_debian sid age bin/age ;;                            # 1.3
+        drgn) from_pip drgn==0.3.0 drgn ;;
+        qemu)
+            share=$out.tree/usr/share
+            from_debian trixie qemu-system-x86 bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios"
+            ;;
+        *) fail "program.sh does not know $name" ;;
+    esac
+fi
+echo "$out"

@@ -31,6 +31,7 @@ install_modules() { # ROOT
     printf '%s\n' "${BOOT_MODULES[@]}" > "$1/lab/modules"
 }
 
+need busybox kexec cpio modprobe
 locked "$kernel.lock"
 if [ ! -e "$image" ] || [ -n "$(find "$HERE/guest" "$HERE/initramfs.sh" "$kernel/release" -newer "$image")" ]; then
     root=$(mktemp -d)

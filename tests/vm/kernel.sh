@@ -8,7 +8,9 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 image_package() {
-    "$HERE/packages.sh" depends "$1" linux-image-cloud-amd64 | grep -m 1 '^linux-image-[0-9]'
+    local packages
+    packages=$("$HERE/packages.sh" depends "$1" linux-image-cloud-amd64)
+    grep -m 1 '^linux-image-[0-9]' <<< "$packages"
 }
 
 # Newer kernels come in three packages: image (meta), binary and modules.
@@ -50,6 +52,7 @@ fetch_debug() { # SUITE DIR
     rm -rf "$scratch"
 }
 
+need depmod xz zstd
 debug=
 [ "${1:-}" != --debug ] || { debug=1; shift; }
 suite=${1:?usage: kernel.sh [--debug] SUITE}

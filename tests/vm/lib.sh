@@ -15,14 +15,28 @@ fail() {
     exit 1
 }
 
-# Runs a talkative command; its words are shown only if it fails.
+# What the lab needs cannot be had here: status 77, for which a test may be skipped.
+absent() {
+    echo "lab: absent: $*" >&2
+    exit 77
+}
+
+# Fails with 77 unless all these commands are there.
+need() {
+    local command
+    for command in "$@"; do
+        [ -n "$(PATH=$PATH:/sbin:/usr/sbin type -P "$command")" ] || absent "$command; see tests/vm/install-tools.sh"
+    done
+}
+
+# Runs a talkative command; its words are shown only if it fails, with status 1.
 quietly() {
     local log
     log=$(mktemp)
     if ! "$@" > "$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
-        fail "this failed: $*"
+        return 1
     fi
     rm -f "$log"
 }
@@ -37,7 +51,7 @@ locked() {
 install_program() {
     local library
     install -D -m 755 "$1" "$2/bin/${3:-$(basename "$1")}"
-    { ldd "$1" 2> /dev/null || true; } | grep -oE '/[^ ]+\.so[^ ]*' | while read -r library; do
+    { ldd "$1" 2> /dev/null || true; } | { grep -oE '/[^ ]+\.so[^ ]*' || true; } | while read -r library; do
         [ -e "$2$library" ] || install -D -m 755 "$(readlink -f "$library")" "$2$library"
     done
 }

@@ -11,10 +11,11 @@ set -euo pipefail
 
 # The Debian mirror the machine itself uses; DEBIAN_MIRROR=URL where it has none.
 mirror() {
+    need apt-get
     [ -z "${DEBIAN_MIRROR:-}" ] || { echo "$DEBIAN_MIRROR"; return; }
     # shellcheck disable=SC2016 # apt's own variables
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
-        grep -m 1 -E '/debian/?$' || fail "no Debian mirror in the apt sources; set DEBIAN_MIRROR=URL"
+        grep -m 1 -E '/debian/?$' || absent "a Debian mirror in the apt sources; set DEBIAN_MIRROR=URL"
 }
 
 # Writes the private configuration of suite $1 and fetches its index unless it is a day old at most.
@@ -41,6 +42,7 @@ APT::Architectures { "amd64"; };
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 APT::Get::AllowUnauthenticated "false";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
 Dir::Cache::pkgcache "pkgcache.bin";
@@ -48,7 +50,7 @@ Dir::Cache::srcpkgcache "srcpkgcache.bin";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 CONF
-    quietly apt-get -c "$conf" update
+    quietly apt-get -c "$conf" update || absent "the package index of Debian $1"
     touch "$state/fresh"
 }
 
@@ -71,21 +73,21 @@ fetch() { # SUITE DIR PACKAGE...
 }
 
 pick() { # SUITE DIR GLOB PACKAGE...
-    local scratch dir=$2 glob=$3
+    local scratch suite=$1 dir=$2 glob=$3
     suite "$1"
     scratch=$(mktemp -d "$LAB/apt/fetch.XXXXXX")
     shift 3
-    (cd "$scratch" && quietly apt-get -c "$conf" download "$@")
+    (cd "$scratch" && quietly apt-get -c "$conf" download "$@") || absent "packages of Debian $suite: $*"
     unpack "$dir" "$glob" "$scratch"/*.deb
     rm -rf "$scratch"
 }
 
 tree() { # SUITE DIR PACKAGE...
-    local dir=$2
+    local suite=$1 dir=$2
     suite "$1"
     shift 2
     rm -f "$state"/archives/*.deb
-    quietly apt-get -c "$conf" --yes --download-only install "$@"
+    quietly apt-get -c "$conf" --yes --download-only install "$@" || absent "packages of Debian $suite: $*"
     unpack "$dir" '*' "$state"/archives/*.deb
     rm -f "$state"/archives/*.deb
 }

@@ -32,8 +32,9 @@ from_pip() { # PACKAGE PROGRAM
     local tree=$out.venv
     say "fetching $1"
     rm -rf "$tree"
-    quietly python3 -m venv "$tree"
-    quietly "$tree/bin/pip" install --quiet "$1"
+    need python3
+    quietly python3 -m venv "$tree" || absent "a Python environment; see tests/vm/install-tools.sh"
+    quietly "$tree/bin/pip" install --quiet "$1" || absent "$1 from the Python package index"
     ln -sfn "$tree/bin/$2" "$out"
 }
 

@@ -4,7 +4,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench vmcores install tools
+.PHONY: help build collector demo test lint bench vmcores install tools
+
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
 
 # The scripts that shellcheck reads: everything tracked that starts as a shell script or a library of one.
 SCRIPTS = $$(git ls-files | grep -vE '\.(rs|md)$$' | xargs grep -lE '^(\#!/bin/(ba|busybox )?sh|\# shellcheck shell=)')
@@ -15,10 +18,15 @@ help: ## this list
 build: tools ## the two commands, target/release
 	cargo build --release --bins
 
+collector: ## the collector for an initramfs: static, without the analyst's parts; prints its path
+	RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
+	    --target $(COLLECTOR_TARGET) --no-default-features --bin vmcore-encrypt
+	@echo $(abspath $(TARGET))/$(COLLECTOR_TARGET)/release/vmcore-encrypt
+
 demo: build ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
 
-test: tools lint ## every lint and every test, the ones in virtual machines too
+test: tools lint collector ## every lint and every test, the ones in virtual machines too
 	tests/interop/fetch-age.sh
 	cargo test
 

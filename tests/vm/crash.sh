@@ -11,15 +11,15 @@
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
 #     --net                 a network card; the host is 10.0.2.2
-#     --memory MB (256, sid 320)  --crashkernel SIZE (80M, sid 112M)
-#     --cpus N (1)  --cpu MODEL (max)  --timeout S (150)
+#     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)
+#      --cpu MODEL (max)  --timeout S (150)
 #
 # In DIR afterwards: console.log, and secrets/ with what was planted: files of random bytes
 # (anon, clean, dirty, tmpfs, free) and lines (slab, klog). The exit status is the job's.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' image='' append='' dump='' net='' memory='' crashkernel='' cpus=1 cpu=max timeout=150
+work='' suite=bookworm job='' image='' append='' dump='' net='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=150
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
 disks=() files=() programs=()
@@ -137,16 +137,7 @@ status_of_job() {
     return "$status"
 }
 
-# The smallest round figures with which a capture kernel starts and has some 30 MB to spare.
-sizes() {
-    case "$suite" in
-        sid) : "${memory:=320}" "${crashkernel:=112M}" ;;
-        *) : "${memory:=256}" "${crashkernel:=80M}" ;;
-    esac
-}
-
 parse "$@"
-sizes
 need mke2fs
 mkdir -p "$work"
 rm -rf "${work:?}"/{boot,secrets}

@@ -1,0 +1,151 @@
+//! A guest that crashes: [`Guest`] describes it, [`Guest::crash`] runs it by `tests/vm/crash.sh` with a job in its
+//! capture kernel, [`Crash`] is what remains: console, secrets, and the [`Disk`]s the job wrote.
+
+use super::leak::Secrets;
+use super::{Absent, collector, lab, scratch, succeed};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every job can use: `try NAME COMMAND...` reports the command's status, on the console only.
+const PRELUDE: &str = r#"
+try() {
+    name=$1
+    shift
+    "$@"
+    echo "LAB: $name status $?" >&2
+}
+"#;
+
+/// A guest to be.
+pub struct Guest {
+    work: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Guest {
+    /// A guest with a kernel of Debian's `suite`, with the collector in its capture image. `name` is the test's.
+    pub fn new(name: &str, suite: &str) -> Guest {
+        let guest = Guest { work: scratch(&format!("vm-{name}")), args: Vec::new() };
+        guest.arg("--suite", suite).arg("--program", collector())
+    }
+
+    /// Where the guest's files lie; every file in it is searched for plaintext.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    fn arg(mut self, option: &str, value: impl Into<OsString>) -> Guest {
+        self.args.extend([option.into(), value.into()]);
+        self
+    }
+
+    /// Attaches a disk: the first is /dev/vdb.
+    pub fn disk(self, disk: &Disk) -> Guest {
+        self.arg("--disk", &disk.image)
+    }
+
+    /// Puts a file into the capture image.
+    pub fn file(self, source: &Path, target: &str) -> Guest {
+        let pair = format!("{}:{target}", source.display());
+        self.arg("--file", pair)
+    }
+
+    /// Attaches a network card; the host is 10.0.2.2.
+    pub fn net(mut self) -> Guest {
+        self.args.push("--net".into());
+        self
+    }
+
+    /// Boots the guest, crashes it, and runs the job, a shell script, in the capture kernel.
+    pub fn crash(self, job: &str) -> Result<Crash, Absent> {
+        let script = self.work.join("job");
+        std::fs::write(&script, format!("{PRELUDE}\n{job}")).unwrap();
+        let guest = self.arg("--job", script);
+        let guest = {
+            let work = guest.work.clone();
+            guest.arg("--work", work)
+        };
+        lab("crash.sh", &guest.args)?;
+        let console = super::text(&std::fs::read(guest.work.join("console.log")).unwrap());
+        Ok(Crash { secrets: Secrets::load(&guest.work.join("secrets")), console, work: guest.work })
+    }
+}
+
+/// What remains of a guest.
+pub struct Crash {
+    pub work: PathBuf,
+    pub console: String,
+    pub secrets: Secrets,
+}
+
+impl Crash {
+    /// The status of `try NAME`.
+    pub fn status(&self, name: &str) -> i32 {
+        let start = format!("LAB: {name} status ");
+        let line = self.console.lines().find_map(|line| line.strip_prefix(&start));
+        line.and_then(|status| status.trim().parse().ok())
+            .unwrap_or_else(|| panic!("no status of {name} on the console:\n{}", self.console))
+    }
+
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.work.join("secrets")
+    }
+
+    /// Fails if a disk, the console or anything received holds plaintext of the crashed kernel.
+    pub fn assert_no_plaintext(&self) {
+        self.secrets.assert_nowhere_in(&self.work);
+    }
+}
+
+/// A disk image of the host's.
+pub struct Disk {
+    pub image: PathBuf,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn raw(dir: &Path, name: &str, megabytes: u64) -> Disk {
+        let image = dir.join(name);
+        std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        Disk { image }
+    }
+
+    pub fn ext4(dir: &Path, name: &str, megabytes: u64) -> Disk {
+        let disk = Disk::raw(dir, name, megabytes);
+        succeed(sbin("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&disk.image));
+        disk
+    }
+
+    pub fn vfat(dir: &Path, name: &str, megabytes: u64) -> Disk {
+        let disk = Disk::raw(dir, name, megabytes);
+        succeed(sbin("mkfs.vfat").arg(&disk.image));
+        disk
+    }
+
+    /// Copies a file out of an ext4 disk.
+    pub fn take_ext4(&self, file: &str, to: &Path) {
+        let request = format!("dump {file} {}", to.display());
+        succeed(sbin("debugfs").args(["-R", &request]).arg(&self.image));
+        assert!(to.exists(), "no {file} on {}", self.image.display());
+    }
+
+    /// Copies a file out of a FAT disk.
+    pub fn take_vfat(&self, file: &str, to: &Path) {
+        succeed(Command::new("mcopy").arg("-i").arg(&self.image).arg(format!("::{file}")).arg(to));
+    }
+
+    /// The names in the root of an ext4 disk.
+    pub fn names_ext4(&self) -> Vec<String> {
+        let listing = succeed(sbin("debugfs").args(["-R", "ls -p /"]).arg(&self.image));
+        let names = listing.lines().filter_map(|line| line.split('/').nth(5)).map(str::to_owned);
+        names.filter(|name| !["", ".", "..", "lost+found"].contains(&name.as_str())).collect()
+    }
+}
+
+/// A program that only root has on the path.
+fn sbin(name: &str) -> Command {
+    let place =
+        ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|path| path.exists());
+    Command::new(place.unwrap_or_else(|| PathBuf::from(name)))
+}

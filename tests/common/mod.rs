@@ -1,0 +1,122 @@
+//! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), and the search
+//! for leaked secrets ([`leak`]). Here: how a script of `tests/vm` is called, and what happens when it says that
+//! something cannot be had on this machine.
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test program uses another part, and a broken lab stops the test"
+)]
+
+pub mod guest;
+pub mod judge;
+pub mod leak;
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// What is missing on this machine, in words.
+#[derive(Debug, Clone)]
+pub struct Absent(pub String);
+
+/// The status with which the lab's scripts say that something is absent.
+const ABSENT: i32 = 77;
+
+pub fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A new, empty directory below `target/tmp`.
+pub fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// What was found, or nothing after saying why the test is skipped. In continuous integration nothing may be
+/// absent, or the tests would pass by not running.
+pub fn or_skip<T>(found: Result<T, Absent>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(Absent(what)) if std::env::var_os("CI").is_some() => panic!("absent: {what}"),
+        Err(Absent(what)) => {
+            let test = std::thread::current().name().unwrap_or("test").to_owned();
+            // Not by `eprintln`, which the test harness swallows.
+            let line = format!("skipped {test}: absent: {what}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            None
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"))
+}
+
+/// Runs a command that must succeed; its standard output.
+pub fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output.stderr));
+    text(&output.stdout)
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a script of `tests/vm`; its standard output, without the line end.
+pub fn lab<S: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = S>) -> Result<String, Absent> {
+    let output = run(Command::new(top().join("tests/vm").join(script)).args(args));
+    let stderr = text(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(text(&output.stdout).trim_end().to_owned()),
+        Some(ABSENT) => Err(Absent(stderr.lines().last().unwrap_or(script).replace("lab: absent: ", ""))),
+        _ => panic!("{script}: {}\n{stderr}", output.status),
+    }
+}
+
+/// A plain vmcore of a crashed guest, captured once and kept; see `tests/vm/capture.sh` for names.
+pub fn vmcore(name: &str) -> Result<PathBuf, Absent> {
+    lab("capture.sh", [name]).map(PathBuf::from)
+}
+
+/// A kernel's `vmlinux` with debug information.
+pub fn vmlinux(suite: &str) -> Result<PathBuf, Absent> {
+    lab("kernel.sh", ["--debug", suite]).map(PathBuf::from)
+}
+
+/// The collector as it goes into an initramfs: one static file, built once per test program.
+pub fn collector() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let made = succeed(Command::new("make").args(["-s", "-C"]).arg(top()).arg("collector"));
+        PathBuf::from(made.lines().last().unwrap())
+    })
+}
+
+pub fn encrypt() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_vmcore-encrypt"))
+}
+
+pub fn decrypt() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_vmcore-decrypt"))
+}
+
+/// A new key pair in `dir`: the identity file and the recipients file.
+pub fn keys(dir: &Path) -> (PathBuf, PathBuf) {
+    let identity = dir.join("identity");
+    let recipients = dir.join("recipients");
+    let secret = age::x25519::Identity::generate();
+    let shown = age::secrecy::ExposeSecret::expose_secret(&secret.to_string()).to_owned();
+    std::fs::write(&identity, shown + "\n").unwrap();
+    std::fs::write(&recipients, format!("{}\n", secret.to_public())).unwrap();
+    (identity, recipients)
+}

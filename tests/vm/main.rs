@@ -1,0 +1,10 @@
+//! A kernel crashes in a virtual machine and the collector runs in its capture kernel: what arrives at each target,
+//! what an analyst then sees, and that no byte outside the guest holds plaintext, whatever goes wrong.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod failures;
+mod lab;
+mod targets;

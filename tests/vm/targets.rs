@@ -1,0 +1,147 @@
+//! Where a dump may go, and that an analyst can work with what arrives there.
+
+use crate::common::guest::{Crash, Disk, Guest};
+use crate::common::{Absent, decrypt, judge, keys, or_skip, scratch, succeed, vmlinux};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+/// Every target of one capture, after the other: a capture kernel can be asked more than once.
+const EVERY_TARGET: &str = r#"
+mount -t ext4 /dev/vdb /mnt
+try ext4 vmcore-encrypt -d 31 /proc/vmcore /mnt/vmcore-incomplete
+umount /mnt
+
+mount -t vfat /dev/vdc /mnt
+try vfat vmcore-encrypt -d 1 /proc/vmcore /mnt/vmcore.age
+umount /mnt
+
+encrypt_to_stdout() { vmcore-encrypt -d 31 -F /proc/vmcore; }
+try dd encrypt_to_stdout | dd of=/dev/vdd bs=512
+try socket encrypt_to_stdout | nc 10.0.2.2 PORT
+"#;
+
+/// One dump that arrived.
+struct Arrived {
+    identity: PathBuf,
+    dump: PathBuf,
+}
+
+impl Arrived {
+    fn restore(&self) -> PathBuf {
+        let restored = self.dump.with_extension("restored");
+        succeed(decrypt().arg("-i").arg(&self.identity).args([&self.dump, &restored]));
+        restored
+    }
+}
+
+#[test]
+fn a_dump_arrives_at_every_target() {
+    let Some((crash, arrived)) = or_skip(every_target()) else { return };
+    for target in ["ext4", "vfat", "dd", "socket"] {
+        assert_eq!(crash.status(target), 0, "{target}:\n{}", crash.console);
+    }
+    crash.assert_no_plaintext();
+
+    let Some(vmlinux) = or_skip(vmlinux("bookworm")) else { return };
+    let [ext4, vfat, dd, socket] = arrived.each_ref().map(Arrived::restore);
+    for dump in [&ext4, &dd, &socket] {
+        assert_planted(dump, &vmlinux, &crash, &["klog", "slab"]);
+    }
+    assert_planted(&vfat, &vmlinux, &crash, &["klog", "slab", "anon", "clean", "dirty", "tmpfs"]);
+    assert_crash_reads(&ext4, &vmlinux);
+}
+
+fn every_target() -> Result<(Crash, [Arrived; 4]), Absent> {
+    let guest = Guest::new("targets", "bookworm");
+    let work = guest.work().to_owned();
+    let keep = scratch("vm-targets-received");
+    let (identity, recipients) = keys(&keep);
+    let ext4 = Disk::ext4(&work, "ext4.img", 64);
+    let vfat = Disk::vfat(&work, "vfat.img", 128);
+    let raw = Disk::raw(&work, "raw.img", 64);
+    let (port, receiver) = receive(work.join("stream"));
+
+    let guest = guest.net().file(&recipients, "etc/vmcore-encrypt/recipients");
+    let guest = guest.disk(&ext4).disk(&vfat).disk(&raw);
+    let crash = guest.crash(&EVERY_TARGET.replace("PORT", &port.to_string()))?;
+    receiver.join().unwrap();
+
+    let arrived = ["ext4", "vfat", "dd", "socket"]
+        .map(|name| Arrived { identity: identity.clone(), dump: keep.join(name).with_extension("age") });
+    ext4.take_ext4("/vmcore-incomplete", &arrived[0].dump);
+    vfat.take_vfat("vmcore.age", &arrived[1].dump);
+    std::fs::copy(work.join("stream"), &arrived[3].dump).unwrap();
+    cut(&raw.image, bytes_through_dd(&crash), &arrived[2].dump);
+    Ok((crash, arrived))
+}
+
+/// Takes one connection and keeps what comes.
+fn receive(to: PathBuf) -> (u16, JoinHandle<u64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let receiver = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::copy(&mut stream, &mut File::create(to).unwrap()).unwrap()
+    });
+    (port, receiver)
+}
+
+/// The length of the dump on the raw disk, which nothing on the disk tells: the last report before `dd` ended.
+fn bytes_through_dd(crash: &Crash) -> u64 {
+    let before = crash.console.split("LAB: dd status").next().unwrap();
+    let line = before.lines().rev().find(|line| line.starts_with("Write bytes")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+fn cut(image: &Path, bytes: u64, to: &Path) {
+    std::fs::copy(image, to).unwrap();
+    File::options().write(true).open(to).unwrap().set_len(bytes).unwrap();
+}
+
+/// drgn sees the panicking task, its back trace, and exactly these secrets.
+fn assert_planted(dump: &Path, vmlinux: &Path, crash: &Crash, expected: &[&str]) {
+    let Some(seen) = or_skip(judge::drgn(dump, vmlinux, &crash.secrets_dir())) else { return };
+    assert!(seen.contains("panicking task: crasher"), "{seen}");
+    assert!(seen.contains("frame: sysrq_handle_crash"), "{seen}");
+    let found: Vec<&str> = seen.lines().filter_map(|line| line.strip_suffix(": found")).collect();
+    assert_eq!(found, expected, "{}:\n{seen}", dump.display());
+}
+
+fn assert_crash_reads(dump: &Path, vmlinux: &Path) {
+    let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
+    let Some(seen) = or_skip(judge::crash(dump, vmlinux, &commands)) else { return };
+    for expected in [
+        "PANIC: \"Kernel panic - not syncing: sysrq triggered crash\"",
+        "COMMAND: \"crasher\"",
+        "sysrq_handle_crash at",
+        "RU   0.",
+        "sysrq: Trigger a crash",
+        "TOTAL MEM",
+        "virtio_blk",
+    ] {
+        assert!(seen.contains(expected), "crash does not show {expected}:\n{seen}");
+    }
+}
+
+/// The same on the kernels to come: one capture each, to a file.
+#[test]
+fn the_collector_runs_in_newer_kernels() {
+    for suite in ["trixie", "sid"] {
+        let guest = Guest::new(suite, suite);
+        let keep = scratch(&format!("vm-{suite}-received"));
+        let (identity, recipients) = keys(&keep);
+        let disk = Disk::ext4(guest.work(), "ext4.img", 64);
+        let guest = guest.file(&recipients, "etc/vmcore-encrypt/recipients").disk(&disk);
+        let job =
+            "mount -t ext4 /dev/vdb /mnt; try ext4 vmcore-encrypt /proc/vmcore /mnt/vmcore; umount /mnt";
+        let Some(crash) = or_skip(guest.crash(job)) else { return };
+        assert_eq!(crash.status("ext4"), 0, "{suite}:\n{}", crash.console);
+        crash.assert_no_plaintext();
+        let arrived = Arrived { identity, dump: keep.join("vmcore.age") };
+        disk.take_ext4("/vmcore", &arrived.dump);
+        let Some(vmlinux) = or_skip(vmlinux(suite)) else { return };
+        assert_planted(&arrived.restore(), &vmlinux, &crash, &["klog", "slab"]);
+    }
+}

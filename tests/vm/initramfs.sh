@@ -36,6 +36,7 @@ locked "$kernel.lock"
 if [ ! -e "$image" ] || [ -n "$(find "$HERE/guest" "$HERE/initramfs.sh" "$kernel/release" -newer "$image")" ]; then
     root=$(mktemp -d)
     mkdir -p "$root"/{bin,dev,lab,lib,mnt,proc,sys}
+    ln -s bin "$root/sbin" # the kernel asks for /sbin/modprobe
     install -m 755 /bin/busybox "$root/bin/busybox"
     install -m 755 "$HERE/guest/init" "$root/init"
     install -m 755 "$HERE/guest/plant" "$HERE/guest/crasher" "$root/lab/"

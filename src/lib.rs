@@ -20,7 +20,8 @@
 //! | `cli` | what was typed, what is said back, exit statuses |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
 //! | `pipeline` | ordered work on several threads |
-//! | `sink` | the output: a file that appears whole or not at all, stdout |
+//! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
+//! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
 //! | `blocks` | the stream of zstd frames, its maps and index |
 //! | `kdump`, `compress` | the KDUMP file and its flattened form; one page's compression |
@@ -41,6 +42,7 @@ pub mod kdump;
 pub mod klog;
 pub mod mm;
 pub mod pipeline;
+pub mod raw;
 #[cfg(feature = "analyst")]
 pub mod restore;
 pub mod sink;

@@ -1,6 +1,10 @@
-//! Where output goes: a file that appears whole or not at all, or stdout. The only room besides cli
-//! that sees a path of an output.
+//! Where output goes: a file that appears whole or not at all, stdout, or a partition (`device`). The
+//! only room besides cli that sees a path of an output.
 
+pub mod device;
+
+use crate::raw::{FrameHeader, FrameWriter, capacity};
+use device::Device;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -60,6 +64,11 @@ impl OutputFile {
         let mut output = OutputFile::create(&path.with_file_name(name), true, OnFailure::Remove)?;
         output.rename_to = Some(path.to_owned());
         Ok(output)
+    }
+
+    /// Sets the name it takes when it is finished; an older file of that name is replaced then.
+    pub fn set_name(&mut self, path: &Path) {
+        self.rename_to = Some(path.to_owned());
     }
 
     /// The file, for positioned writes.
@@ -123,6 +132,15 @@ pub enum Stream {
     File(BufWriter<OutputWriter>),
     /// Standard output.
     Stdout(BufWriter<io::Stdout>),
+    /// Standard output, in the frame of a raw partition.
+    FramedStdout(FrameWriter<io::Stdout>),
+    /// A raw partition, in the frame.
+    Device {
+        /// Writes there.
+        writer: FrameWriter<Device>,
+        /// The most bytes the dump may have.
+        capacity: u64,
+    },
     /// Nowhere: the dump is made and measured, not kept.
     Null(io::Sink),
 }
@@ -154,6 +172,29 @@ impl Stream {
         (!stdout.is_terminal()).then(|| Stream::Stdout(BufWriter::with_capacity(BUFFER, stdout)))
     }
 
+    /// Into a frame on standard output, for a program that copies it to a partition.
+    #[must_use]
+    pub fn framed_stdout(header: &FrameHeader) -> Option<Stream> {
+        let stdout = io::stdout();
+        (!stdout.is_terminal()).then(|| Stream::FramedStdout(FrameWriter::new(stdout, header)))
+    }
+
+    /// Into a frame on a partition.
+    #[must_use]
+    pub fn device(device: Device, header: &FrameHeader) -> Stream {
+        let capacity = capacity(device.size, header.saved.len());
+        Stream::Device { writer: FrameWriter::new(device, header), capacity }
+    }
+
+    /// The most bytes it can take, where that is known beforehand.
+    #[must_use]
+    pub fn capacity(&self) -> Option<u64> {
+        match self {
+            Stream::Device { capacity, .. } => Some(*capacity),
+            _ => None,
+        }
+    }
+
     /// Writes out what is in hand and makes the output last.
     ///
     /// # Errors
@@ -162,6 +203,8 @@ impl Stream {
         match self {
             Stream::File(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error)?.0.finish(),
             Stream::Stdout(mut writer) => writer.flush(),
+            Stream::FramedStdout(writer) => writer.finish().map(drop),
+            Stream::Device { writer, .. } => writer.finish()?.finish(),
             Stream::Null(_) => Ok(()),
         }
     }
@@ -172,6 +215,8 @@ impl Write for Stream {
         match self {
             Stream::File(writer) => writer.write(bytes),
             Stream::Stdout(writer) => writer.write(bytes),
+            Stream::FramedStdout(writer) => writer.write(bytes),
+            Stream::Device { writer, .. } => writer.write(bytes),
             Stream::Null(sink) => sink.write(bytes),
         }
     }
@@ -180,6 +225,8 @@ impl Write for Stream {
         match self {
             Stream::File(writer) => writer.flush(),
             Stream::Stdout(writer) => writer.flush(),
+            Stream::FramedStdout(writer) => writer.flush(),
+            Stream::Device { writer, .. } => writer.flush(),
             Stream::Null(sink) => sink.flush(),
         }
     }

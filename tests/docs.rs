@@ -8,7 +8,9 @@ use std::path::Path;
 use vmcore_encrypt::cli::{decrypt, encrypt};
 
 fn commands() -> [Command; 2] {
-    [encrypt::Cli::command(), decrypt::Cli::command()]
+    let program = env!("CARGO_PKG_NAME");
+    let encrypt = encrypt::Cli::command().display_name(program).version(env!("CARGO_PKG_VERSION"));
+    [encrypt, decrypt::Cli::command()]
 }
 
 /// Compares a committed file with what it should be, or writes it.

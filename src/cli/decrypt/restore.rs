@@ -4,6 +4,7 @@ use super::super::{Failure, Status, prompt, quoted, say};
 use super::PROGRAM;
 use crate::compress::Codec;
 use crate::crypt::{self, Identities, StreamError};
+use crate::raw;
 use crate::restore::{self, Output};
 use crate::sink::{OutputFile, Stream};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -162,12 +163,14 @@ fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
 }
 
 fn open_dump(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::with_capacity(READ_BUFFER, io::stdin())));
-    }
-    let file = File::open(path)
-        .map_err(|error| Failure::caused(format!("opening dump {}", quoted(path)), &error))?;
-    Ok(Box::new(BufReader::with_capacity(READ_BUFFER, file)))
+    let doing = || format!("opening dump {}", quoted(path));
+    let dump: Box<dyn BufRead + Send> = if path == Path::new("-") {
+        Box::new(BufReader::with_capacity(READ_BUFFER, io::stdin()))
+    } else {
+        let file = File::open(path).map_err(|error| Failure::caused(doing(), &error))?;
+        Box::new(BufReader::with_capacity(READ_BUFFER, file))
+    };
+    raw::unframed(dump).map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))
 }
 
 fn failure(args: &Args, error: &restore::Error) -> Failure {

@@ -1,7 +1,7 @@
 //! What can be typed to collect a dump, and what it amounts to: makedumpfile's command line with its
 //! meanings, its refusals, and what is ours.
 
-use super::super::{Failure, Status, size};
+use super::super::{Failure, Status, quoted, size};
 use super::foreign::ForeignArgs;
 use super::output::Place;
 use super::recipients::RecipientArgs;
@@ -9,7 +9,7 @@ use crate::filter::DumpLevel;
 use crate::sink::OnFailure;
 use clap::Args as ClapArgs;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// zstd level of `-l`, of the default, and of `-z`.
 const LEVELS: [i32; 3] = [-1, 1, 3];
@@ -80,6 +80,15 @@ struct OutputArgs {
     /// Write to standard output (the dump is a stream in any case)
     #[arg(short = 'F', conflicts_with = "dumpfile")]
     flattened: bool,
+    /// Write to this partition itself: no file system, nothing else on it; the next boot collects it
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["dumpfile", "flattened", "framed"])]
+    output_device: Option<PathBuf>,
+    /// With --output-device /dev/disk/by-...: what may be overwritten there, as the refusal calls it
+    #[arg(long, value_name = "NAME", requires = "output_device")]
+    allow_signature: Option<String>,
+    /// On standard output: frame the dump as --output-device does, for a program that writes the partition
+    #[arg(long, conflicts_with = "dumpfile")]
+    framed: bool,
     /// Overwrite an existing dump file
     #[arg(short = 'f', long)]
     force: bool,
@@ -186,8 +195,12 @@ impl Args {
     /// Where the dump goes.
     pub fn place(&self) -> Result<Place, Failure> {
         let output = &self.output;
+        if let Some(path) = &output.output_device {
+            return self.device(path);
+        }
         Ok(match &self.dumpfile {
             _ if output.dry_run => Place::Nothing,
+            None if output.framed => Place::FramedStdout,
             None => Place::Stdout,
             Some(path) => Place::File {
                 path: path.clone(),
@@ -197,11 +210,30 @@ impl Args {
         })
     }
 
+    /// The partition, in whose place another may be after a disk was added: only a lasting name may overwrite
+    /// what is known to be something.
+    fn device(&self, path: &Path) -> Result<Place, Failure> {
+        let output = &self.output;
+        let lasting = path.to_string_lossy().contains("/disk/by-");
+        if output.allow_signature.is_some() && !lasting {
+            let message =
+                format!("--allow-signature needs a lasting name of the device, not {}", quoted(path));
+            return Err(Failure::new(Status::Usage, message).hint("name it as /dev/disk/by-partuuid/..."));
+        }
+        match output.dry_run {
+            true => Ok(Place::Nothing),
+            false => Ok(Place::Device { path: path.to_owned(), allowed: output.allow_signature.clone() }),
+        }
+    }
+
     /// Refuses what cannot be done and combinations that contradict themselves; says what has no effect.
     pub fn check(&self) -> Result<(), Failure> {
-        self.foreign.check()?;
         self.check_elf()?;
-        if matches!(self.place()?, Place::Stdout) && self.levels().len() > 1 && self.limit().is_some() {
+        self.foreign.check()?;
+        if matches!(self.place()?, Place::Stdout | Place::FramedStdout)
+            && self.levels().len() > 1
+            && self.limit().is_some()
+        {
             let message = "several dump levels with -L need a dump file: what went to standard output stays";
             return Err(Failure::new(Status::Usage, message).hint("give one level, or name a dump file"));
         }

@@ -65,8 +65,8 @@ fn attempt(
 ) -> Result<Outcome, Failure> {
     let unfiltered = warn(args, vmcore, level);
     let mut stream = place.open()?;
-    let options =
-        Options { level, threads: args.threads(), compression: args.compression(), limit: args.limit() };
+    let limit = smaller(args.limit(), stream.capacity());
+    let options = Options { level, threads: args.threads(), compression: args.compression(), limit };
     if args.shows(Message::Debug) {
         say(PROGRAM, "debug", &describe(vmcore, &options));
     }
@@ -85,7 +85,7 @@ fn attempt(
         return Ok(Outcome::TooLarge);
     }
     stream.finish().map_err(|error| place.write_failure(&error, WHEN_FULL))?;
-    conclude(args, place, level, &report)?;
+    conclude(args, place, &options, &report)?;
     if unfiltered {
         let message = format!(
             "filtering {}: pages could not be judged, the dump holds all of them",
@@ -120,8 +120,12 @@ fn warn(args: &Args, vmcore: &Vmcore, level: DumpLevel) -> bool {
     level.get() > DumpLevel::ZERO && warnings.iter().any(Warning::keeps_everything)
 }
 
+fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    [one, other].into_iter().flatten().min()
+}
+
 /// The report, and what was not as it should be.
-fn conclude(args: &Args, place: &Place, level: DumpLevel, report: &Report) -> Result<(), Failure> {
+fn conclude(args: &Args, place: &Place, options: &Options, report: &Report) -> Result<(), Failure> {
     if let Some(first) = &report.first_failure {
         let count = report.pages.unreadable;
         say(
@@ -131,12 +135,12 @@ fn conclude(args: &Args, place: &Place, level: DumpLevel, report: &Report) -> Re
         );
     }
     if args.shows(Message::Report) {
-        let text = report::lines(&report.pages, level.get(), report.written);
+        let text = report::lines(&report.pages, options.level.get(), report.written);
         // A console that is gone is no reason to fail after the dump is safe.
         let _ = io::stderr().write_all(text.as_bytes());
     }
     if !report.complete {
-        let limit = args.limit().unwrap_or_default();
+        let limit = options.limit.unwrap_or_default();
         let message = format!("saving {}: the limit of {limit} bytes ended the dump early", place.name());
         return Err(Failure::new(Status::Failure, message)
             .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));

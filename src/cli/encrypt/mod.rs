@@ -1,6 +1,7 @@
 //! `vmcore-encrypt`: the collector's command line and its sub-commands, one file each.
 
 mod args;
+mod collect;
 mod dmesg;
 mod dump;
 mod foreign;
@@ -46,6 +47,8 @@ pub struct Cli {
 enum Command {
     /// Save the crashed kernel's log, encrypted
     Dmesg(dmesg::Args),
+    /// Copy a dump from a raw partition into a file; needs no key
+    Collect(collect::Args),
 }
 
 impl Cli {
@@ -73,6 +76,7 @@ fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        (Some(Command::Collect(args)), _) => collect::run(args),
         (None, Some(args)) => dump::run(args),
         (None, None) => Ok(()),
     }

@@ -1,9 +1,11 @@
 //! Where a stream goes: the place as typed, opened, and what is said when it takes no more.
 
 use super::super::{Failure, Status, quoted};
+use crate::raw::{self, FrameHeader};
+use crate::sink::device::{Device, DeviceError};
 use crate::sink::{OnFailure, OutputFile, Stream};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A place for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,15 @@ pub enum Place {
     },
     /// Standard output.
     Stdout,
+    /// Standard output, in the frame of a raw partition.
+    FramedStdout,
+    /// A raw partition, in its frame.
+    Device {
+        /// Its name.
+        path: PathBuf,
+        /// The foreign signature that may be overwritten, by name.
+        allowed: Option<String>,
+    },
     /// Nowhere.
     Nothing,
 }
@@ -30,12 +41,40 @@ impl Place {
             Place::File { path, overwrite, on_failure } => OutputFile::create(path, *overwrite, *on_failure)
                 .map(Stream::file)
                 .map_err(|error| self.creating(&error)),
-            Place::Stdout => Stream::stdout().ok_or_else(|| {
-                Failure::new(Status::Usage, "writing an encrypted stream to a terminal is refused")
-                    .hint("name a file, or redirect standard output")
-            }),
+            Place::Stdout => Stream::stdout().ok_or_else(terminal),
+            Place::FramedStdout => {
+                let header = FrameHeader { id: self.new_id()?, device_size: 0, saved: Vec::new() };
+                Stream::framed_stdout(&header).ok_or_else(terminal)
+            }
+            Place::Device { path, allowed } => self.open_device(path, allowed.as_deref()),
             Place::Nothing => Ok(Stream::Null(io::sink())),
         }
+    }
+
+    fn open_device(&self, path: &Path, allowed: Option<&str>) -> Result<Stream, Failure> {
+        let device = Device::open(path, allowed).map_err(|error| self.opening(&error))?;
+        let (device_size, saved) = (device.size, device.saved.clone());
+        let header = FrameHeader { id: self.new_id()?, device_size, saved };
+        Ok(Stream::device(device, &header))
+    }
+
+    fn new_id(&self) -> Result<raw::DumpId, Failure> {
+        raw::new_id().map_err(|error| Failure::caused(format!("naming the dump on {}", self.name()), &error))
+    }
+
+    fn opening(&self, error: &DeviceError) -> Failure {
+        let hint = match error {
+            DeviceError::Occupied(name) => Some(format!(
+                "if nothing on it is needed: wipefs -a, or name it as /dev/disk/by-... and add \
+                 --allow-signature '{name}'"
+            )),
+            DeviceError::NotADevice => Some("a dump file is named after the vmcore".to_owned()),
+            DeviceError::Io(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                Some("it is mounted, swapped to or part of another device".to_owned())
+            }
+            DeviceError::Io(_) => None,
+        };
+        Failure::caused(format!("opening output device {}", self.name()), error).maybe_hint(hint)
     }
 
     fn creating(&self, error: &io::Error) -> Failure {
@@ -46,8 +85,8 @@ impl Place {
     /// How messages call it.
     pub fn name(&self) -> String {
         match self {
-            Place::File { path, .. } => quoted(path),
-            Place::Stdout => "standard output".to_owned(),
+            Place::File { path, .. } | Place::Device { path, .. } => quoted(path),
+            Place::Stdout | Place::FramedStdout => "standard output".to_owned(),
             Place::Nothing => "nowhere (dry run)".to_owned(),
         }
     }
@@ -61,4 +100,9 @@ impl Place {
         };
         Failure::caused(format!("writing {}", self.name()), error).maybe_hint(hint)
     }
+}
+
+fn terminal() -> Failure {
+    Failure::new(Status::Usage, "writing an encrypted stream to a terminal is refused")
+        .hint("name a file, or redirect standard output")
 }

@@ -1,0 +1,108 @@
+//! `vmcore-encrypt collect --device D --dest DIR`: at the boot after a crash, copies the dump from a raw partition
+//! into a file and frees the partition. Needs no key; what it copies stays encrypted.
+
+use super::super::{Failure, quoted, say};
+use super::PROGRAM;
+use crate::raw::{self, End};
+use crate::sink::device::FoundDump;
+use crate::sink::{OnFailure, OutputFile};
+use clap::Args as ClapArgs;
+use std::fs::DirBuilder;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes copied at a time.
+const BUFFER: usize = 1 << 20;
+
+/// The arguments of `collect`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "The file is called vmcore-ID.age, or vmcore-ID-incomplete.age when the dump was cut.
+Exit status: 0 collected, or nothing to collect; 1 failure, and the dump is still on the device.")]
+pub struct Args {
+    /// The partition that --output-device or --framed wrote
+    #[arg(long)]
+    device: PathBuf,
+    /// The directory for the file; made when absent
+    #[arg(long, value_name = "DIRECTORY")]
+    dest: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said; the dump is then still on the device.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let device = quoted(&args.device);
+    let opened = FoundDump::open(&args.device);
+    let Some(mut dump) = opened.map_err(|error| Failure::caused(format!("opening {device}"), &error))? else {
+        say(PROGRAM, "note", &format!("no dump is on {device}"));
+        return Ok(());
+    };
+    let names = Names::new(&args.dest, &raw::show_id(&dump.reader.header().id));
+    // The power may have failed behind the copying: the same dump is not copied twice.
+    match names.whole.exists() {
+        true => say(PROGRAM, "note", &format!("the dump on {device} is already in {}", quoted(&names.whole))),
+        false => copy(&device, &mut dump, &names)?,
+    }
+    dump.wipe().map_err(|error| Failure::caused(format!("freeing {device}"), &error))
+}
+
+/// The names a dump may get.
+struct Names {
+    whole: PathBuf,
+    incomplete: PathBuf,
+    copying: PathBuf,
+}
+
+impl Names {
+    fn new(directory: &Path, id: &str) -> Names {
+        let name = |end: &str| directory.join(format!("vmcore-{id}{end}"));
+        Names { whole: name(".age"), incomplete: name("-incomplete.age"), copying: name(".age.copying") }
+    }
+}
+
+/// Copies a dump to a file that lasts.
+fn copy(device: &str, dump: &mut FoundDump, names: &Names) -> Result<(), Failure> {
+    let writing = |error: io::Error| {
+        let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room and run it again");
+        Failure::caused(format!("writing {}", quoted(&names.whole)), &error).maybe_hint(hint)
+    };
+    if let Some(directory) = names.whole.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(writing)?;
+    }
+    let mut output = OutputFile::create(&names.copying, true, OnFailure::Remove).map_err(writing)?;
+    let unreadable = copy_data(&mut dump.reader, output.file()).map_err(writing)?;
+    let whole = dump.reader.end() == Some(End::Whole);
+    let name = if whole { &names.whole } else { &names.incomplete };
+    output.set_name(name);
+    output.finish().map_err(writing)?;
+    if let Some(error) = unreadable {
+        let message = format!("reading {device}: what came before is in {}", quoted(name));
+        return Err(Failure::caused(message, &error));
+    }
+    match whole {
+        true => say(PROGRAM, "note", &format!("the dump is collected to {}", quoted(name))),
+        false => say(
+            PROGRAM,
+            "warning",
+            &format!("the dump on {device} was cut; what is good of it is collected to {}", quoted(name)),
+        ),
+    }
+    Ok(())
+}
+
+/// Copies until the end or the first place that cannot be read, and returns why it cannot.
+///
+/// # Errors
+/// Those of writing.
+fn copy_data(reader: &mut impl Read, mut file: &std::fs::File) -> io::Result<Option<io::Error>> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(None),
+            Ok(count) => file.write_all(&buffer[..count])?,
+            Err(error) => return Ok(Some(error)),
+        }
+    }
+}

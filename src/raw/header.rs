@@ -1,0 +1,165 @@
+//! The header block of a frame: what a device holds, in its first 4096 bytes.
+
+use super::crc::crc32;
+use super::{DumpId, Error};
+use std::io::{self, Read};
+
+/// Bytes of the header block; records start behind it.
+pub const HEADER_LEN: usize = 4096;
+/// The most bytes of the device's former beginning a frame keeps: the largest page of the kernels that
+/// write swap signatures, which lie in the first page.
+pub const MAX_SAVED: usize = 64 << 10;
+
+const VERSION: u32 = 1;
+/// Where the header's checksum is; it covers the bytes before.
+const SUM_AT: usize = 64;
+
+/// What the header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Name of the dump.
+    pub id: DumpId,
+    /// Size of the device in bytes, 0 when the writer could not know it.
+    pub device_size: u64,
+    /// What was at the device's beginning before, to be put back there: at most [`MAX_SAVED`] bytes,
+    /// in whole blocks; usually none.
+    pub saved: Vec<u8>,
+}
+
+impl FrameHeader {
+    /// The first bytes of a frame.
+    pub const MAGIC: [u8; 16] = *b"vmcore-enc frame";
+
+    /// The header block and the saved bytes behind it. Numbers are little endian: magic (16 bytes), version (u32),
+    /// bytes of the block (u32), dump id (16), device size (u64), length and CRC-32 of the saved bytes (u32 each),
+    /// 8 zeros, CRC-32 of all that (u32), zeros.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut block = Vec::with_capacity(HEADER_LEN);
+        block.extend_from_slice(&FrameHeader::MAGIC);
+        block.extend_from_slice(&VERSION.to_le_bytes());
+        block.extend_from_slice(&4096_u32.to_le_bytes());
+        block.extend_from_slice(&self.id);
+        block.extend_from_slice(&self.device_size.to_le_bytes());
+        block.extend_from_slice(&u32::try_from(self.saved.len()).unwrap_or(u32::MAX).to_le_bytes());
+        block.extend_from_slice(&crc32(&self.saved).to_le_bytes());
+        block.resize(SUM_AT, 0);
+        block.extend_from_slice(&crc32(&block).to_le_bytes());
+        block.resize(HEADER_LEN, 0);
+        block.extend_from_slice(&self.saved);
+        block
+    }
+
+    /// Whether bytes begin as a header block does.
+    #[must_use]
+    pub fn is_at(bytes: &[u8]) -> bool {
+        bytes.starts_with(&FrameHeader::MAGIC)
+    }
+
+    /// Reads the header block and the saved bytes from the beginning of a device or stream.
+    ///
+    /// # Errors
+    /// [`Error::NoFrame`], [`Error::Version`], [`Error::DamagedHeader`], [`Error::Read`].
+    pub fn read(mut reader: impl Read) -> Result<FrameHeader, Error> {
+        let mut block = [0; HEADER_LEN];
+        let filled = read_full(&mut reader, &mut block)?;
+        if !FrameHeader::is_at(&block) {
+            return Err(Error::NoFrame);
+        }
+        let (mut header, length, sum) = FrameHeader::parse(&block)?;
+        header.saved.resize(length, 0);
+        let saved = read_full(&mut reader, &mut header.saved)?;
+        match filled == HEADER_LEN && saved == length && crc32(&header.saved) == sum {
+            true => Ok(header),
+            false => Err(Error::DamagedHeader),
+        }
+    }
+
+    /// The header of a block, without the saved bytes; their length and sum.
+    fn parse(block: &[u8; HEADER_LEN]) -> Result<(FrameHeader, usize, u32), Error> {
+        let (head, sum) = block.split_at(SUM_AT);
+        let mut fields = Fields(&head[FrameHeader::MAGIC.len()..]);
+        let version = fields.u32();
+        if version != VERSION {
+            return Err(Error::Version(version));
+        }
+        let block_length = fields.u32() as usize;
+        let header = FrameHeader { id: fields.take(), device_size: fields.u64(), saved: Vec::new() };
+        let saved = fields.u32() as usize;
+        let plausible = block_length == HEADER_LEN && saved <= MAX_SAVED && saved.is_multiple_of(HEADER_LEN);
+        match plausible && Fields(sum).u32() == crc32(head) {
+            true => Ok((header, saved, fields.u32())),
+            false => Err(Error::DamagedHeader),
+        }
+    }
+}
+
+/// Fills `buffer` as far as the reader has bytes; returns how many.
+pub(super) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Fields of a block that is long enough for them, one behind the other.
+pub(super) struct Fields<'a>(pub &'a [u8]);
+
+impl Fields<'_> {
+    /// The next `N` bytes; zeros where the block ends, which no caller reaches.
+    pub fn take<const N: usize>(&mut self) -> [u8; N] {
+        let Some((field, rest)) = self.0.split_first_chunk() else { return [0; N] };
+        self.0 = rest;
+        *field
+    }
+
+    pub fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_is_as_documented_and_reads_back() {
+        let saved = b"123456789".iter().copied().cycle().take(4096).collect();
+        let header = FrameHeader { id: [7; 16], device_size: 0x1234, saved };
+        let bytes = header.encode();
+        assert_eq!(bytes[..16], *b"vmcore-enc frame");
+        assert_eq!(bytes[16..24], [1, 0, 0, 0, 0, 16, 0, 0]);
+        assert_eq!(bytes[24..40], [7; 16]);
+        assert_eq!(bytes[40..52], [0x34, 0x12, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0]);
+        assert!(bytes[68..4096].iter().all(|&byte| byte == 0));
+        assert_eq!(bytes[4096..], header.saved);
+        assert_eq!(FrameHeader::read(&bytes[..]).unwrap(), header);
+    }
+
+    #[test]
+    fn what_is_no_header_is_told_apart_from_a_damaged_one() {
+        let good = FrameHeader { id: [7; 16], device_size: 0, saved: vec![1; 4096] }.encode();
+        let read = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            FrameHeader::read(&bytes[..])
+        };
+        assert!(matches!(read(0, b'V'), Err(Error::NoFrame)));
+        assert!(matches!(read(16, 2), Err(Error::Version(2))));
+        for at in [20, 24, 40, 48, 51, 52, 66, 4096, 8191] {
+            assert!(matches!(read(at, 0xfe), Err(Error::DamagedHeader)), "{at}");
+        }
+        assert!(matches!(FrameHeader::read(&good[..100]), Err(Error::DamagedHeader)));
+        assert!(matches!(FrameHeader::read(&b""[..]), Err(Error::NoFrame)));
+    }
+}

@@ -24,9 +24,9 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 const fn tables() -> [[u32; 256]; STEP] {
     let mut tables = [[0; 256]; STEP];
-    let mut byte = 0;
+    let mut byte: u32 = 0;
     while byte < 256 {
-        let mut sum = byte as u32;
+        let mut sum = byte;
         let mut step = 0;
         while step < STEP {
             let mut bit = 0;
@@ -34,7 +34,7 @@ const fn tables() -> [[u32; 256]; STEP] {
                 sum = (sum >> 1) ^ (0xEDB8_8320 * (sum & 1));
                 bit += 1;
             }
-            tables[step][byte] = sum;
+            tables[step][byte as usize] = sum;
             step += 1;
         }
         byte += 1;

@@ -50,7 +50,7 @@ pub enum Error {
 
 /// Why memory at a physical address cannot be read.
 #[derive(Debug, Error)]
-#[error("{} {paddr}", cause.text())]
+#[error("reading physical address {paddr}")]
 pub struct ReadError {
     /// The first byte that failed.
     pub paddr: PhysAddr,
@@ -63,25 +63,15 @@ pub struct ReadError {
 #[derive(Debug, Error)]
 pub enum Cause {
     /// No segment covers the address: a memory hole.
-    #[error("memory hole")]
+    #[error("no segment of the vmcore holds it")]
     Hole,
     /// A segment covers the address, but the file holds no data for it: memory size larger than file
     /// size, or a truncated file.
-    #[error("no data in the file")]
+    #[error("the vmcore holds no data for it")]
     NoData,
     /// The read failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-impl Cause {
-    fn text(&self) -> &'static str {
-        match self {
-            Cause::Hole => "no segment holds physical address",
-            Cause::NoData => "the vmcore holds no data for physical address",
-            Cause::Io(_) => "reading physical address",
-        }
-    }
 }
 
 impl ReadError {

@@ -194,10 +194,16 @@ mod tests {
     fn reads_outside_say_where_and_why() {
         let core =
             open(&CoreBuilder::new().load(0x1000, vec![1; 0x1000]).load_sized(0x2000, vec![2; 16], 0x1000));
-        let at = |paddr, len| core.read_phys(PhysAddr(paddr), &mut vec![0; len]).unwrap_err().to_string();
-        assert_eq!(at(0x0, 8), "no segment holds physical address 0x0");
-        assert_eq!(at(0x2008, 16), "the vmcore holds no data for physical address 0x2010");
-        assert_eq!(at(u64::MAX - 3, 8), "no segment holds physical address 0xfffffffffffffffc");
+        let at = |paddr, len| {
+            let error = core.read_phys(PhysAddr(paddr), &mut vec![0; len]).unwrap_err();
+            format!("{error}: {}", error.cause)
+        };
+        assert_eq!(at(0x0, 8), "reading physical address 0x0: no segment of the vmcore holds it");
+        assert_eq!(at(0x2008, 16), "reading physical address 0x2010: the vmcore holds no data for it");
+        assert_eq!(
+            at(u64::MAX - 3, 8),
+            "reading physical address 0xfffffffffffffffc: no segment of the vmcore holds it"
+        );
     }
 
     #[test]

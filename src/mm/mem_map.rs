@@ -295,3 +295,126 @@ fn section_entry(info: &VmcoreInfo) -> Result<SectionEntry, Error> {
     }
     Ok(SectionEntry { size, mem_map })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PAGES, ROOTS, SECTION, WINDOW, World};
+    use super::*;
+
+    fn with<T>(world: &World, f: impl FnOnce(&KernelMemory<'_>, Result<MemMap, Error>) -> T) -> T {
+        let core = world.vmcore();
+        let memory = KernelMemory::new(&core).unwrap();
+        f(&memory, MemMap::new(&memory, 64))
+    }
+
+    /// The structure's distance from pfn 0's in the synthetic machine, in structures.
+    fn index(world: &World, pfn: u64) -> Result<Option<u64>, String> {
+        with(world, |memory, map| match map.and_then(|map| map.struct_page(memory, Pfn(pfn))) {
+            Ok(at) => Ok(at.map(|at| at.0.wrapping_sub(WINDOW + PAGES) / 64)),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn end_below(world: &World, limit: u64) -> u64 {
+        with(world, |memory, map| map.unwrap().end_below(memory, Pfn(limit)).0)
+    }
+
+    #[test]
+    fn a_table_of_tables_is_followed() {
+        let world = World::new(600 * SECTION);
+        for pfn in [0, 1, SECTION, 255 * SECTION + 7, 256 * SECTION, 599 * SECTION + 1023] {
+            assert_eq!(index(&world, pfn), Ok(Some(pfn)));
+        }
+        assert_eq!(index(&world, 600 * SECTION), Ok(None));
+        assert_eq!(index(&world, u64::MAX >> 12), Ok(None));
+    }
+
+    #[test]
+    fn six_marks_are_no_address_and_two_are_needed() {
+        let mut world = World::new(4 * SECTION);
+        world.section(1, (WINDOW + PAGES) | 0x3f);
+        world.section(2, (WINDOW + PAGES) | 0b01);
+        world.section(3, (WINDOW + PAGES) | 0b10);
+        assert_eq!(index(&world, SECTION + 5), Ok(Some(SECTION + 5)));
+        assert_eq!((index(&world, 2 * SECTION), index(&world, 3 * SECTION)), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn another_length_is_a_static_table() {
+        let mut world = World::new(4 * SECTION);
+        world.line("LENGTH(mem_section)=3");
+        world.line("SYMBOL(mem_section)=9000000000002000");
+        assert_eq!(index(&world, 2 * SECTION + 5), Ok(Some(2 * SECTION + 5)));
+        assert_eq!(index(&world, 3 * SECTION), Ok(None));
+    }
+
+    #[test]
+    fn without_a_width_the_length_tells_it() {
+        let mut world = World::new(4 * SECTION);
+        world.line("NUMBER(MAX_PHYSMEM_BITS)");
+        // 48 bits of LoongArch, in sections of 22 bits and tables of 256.
+        world.line("LENGTH(mem_section)=262144");
+        assert_eq!(index(&world, SECTION), Ok(Some(SECTION)));
+    }
+
+    #[test]
+    fn flat_memory_is_one_array() {
+        let mut world = World::new(2 * SECTION);
+        world.line("SYMBOL(mem_section)");
+        world.line("SYMBOL(mem_map)=9000000000001800");
+        world.put(0x1800, WINDOW + PAGES);
+        assert_eq!(index(&world, 1500), Ok(Some(1500)));
+        assert_eq!(end_below(&world, 1500), 1500);
+        world.line("SYMBOL(mem_map)");
+        assert_eq!(index(&world, 0), Err("VMCOREINFO has no usable SYMBOL(mem_section)".to_owned()));
+    }
+
+    #[test]
+    fn an_unreadable_root_is_an_error_or_answered_by_vmemmap() {
+        let mut world = World::new(2 * SECTION);
+        world.put(ROOTS, 0xffff_ff00_0000_0000);
+        assert!(index(&world, 0).is_err());
+        assert_eq!(end_below(&world, 1500), 1500);
+        world.line(&format!("SYMBOL(vmemmap)={:x}", WINDOW + PAGES));
+        assert_eq!(index(&world, 1500), Ok(Some(1500)));
+    }
+
+    #[test]
+    fn the_last_section_is_found_from_above() {
+        let mut world = World::new(600 * SECTION);
+        assert_eq!(end_below(&world, 600 * SECTION), 600 * SECTION);
+        assert_eq!(end_below(&world, 600 * SECTION - 5), 600 * SECTION - 5);
+        assert_eq!(end_below(&world, 1000 * SECTION), 600 * SECTION);
+        assert_eq!(end_below(&world, u64::MAX >> 12), 600 * SECTION);
+        // Two roots go, and the upper half of the one below.
+        world.put(ROOTS + 8, 0);
+        world.put(ROOTS + 16, 0);
+        for section in 128..256 {
+            world.section(section, 0);
+        }
+        assert_eq!(end_below(&world, 600 * SECTION), 128 * SECTION);
+        world.put(ROOTS, 0);
+        assert_eq!(end_below(&world, 600 * SECTION), 600 * SECTION);
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused() {
+        for line in [
+            "SIZE(mem_section)=0",
+            "SIZE(mem_section)=7",
+            "SIZE(mem_section)=1000000",
+            "OFFSET(mem_section.section_mem_map)=9",
+            "NUMBER(SECTION_SIZE_BITS)=12",
+            "NUMBER(SECTION_SIZE_BITS)=64",
+            "NUMBER(SECTION_SIZE_BITS)=-1",
+            "NUMBER(MAX_PHYSMEM_BITS)=60",
+        ] {
+            let mut world = World::new(SECTION);
+            world.line(line);
+            assert!(index(&world, 0).is_err(), "{line}");
+        }
+        let mut world = World::new(SECTION);
+        world.line("LENGTH(mem_section)=9223372036854775807");
+        assert!(end_below(&world, u64::MAX >> 12) > 0);
+    }
+}

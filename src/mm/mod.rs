@@ -5,6 +5,8 @@ mod error;
 mod mem_map;
 mod page;
 mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
 mod translate;
 
 use std::cell::RefCell;

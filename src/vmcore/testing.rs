@@ -1,5 +1,6 @@
 //! Builds small vmcores for the unit tests of this and the rooms above.
 
+use super::Vmcore;
 use crate::units::ByteOrder;
 
 /// Position of the program headers, when the test does not choose one.
@@ -18,6 +19,7 @@ pub(crate) struct CoreBuilder {
 
 #[derive(Clone)]
 struct Load {
+    vaddr: u64,
     paddr: u64,
     data: Vec<u8>,
     mem_size: u64,
@@ -80,7 +82,14 @@ impl CoreBuilder {
     }
 
     pub(crate) fn load_sized(mut self, paddr: u64, data: Vec<u8>, mem_size: u64) -> CoreBuilder {
-        self.loads.push(Load { paddr, data, mem_size, claim: None });
+        self.loads.push(Load { vaddr: 0, paddr, data, mem_size, claim: None });
+        self
+    }
+
+    /// A segment with a virtual address.
+    pub(crate) fn load_at(mut self, vaddr: u64, paddr: u64, data: Vec<u8>) -> CoreBuilder {
+        let mem_size = data.len() as u64;
+        self.loads.push(Load { vaddr, paddr, data, mem_size, claim: None });
         self
     }
 
@@ -92,7 +101,13 @@ impl CoreBuilder {
         file_size: u64,
         mem_size: u64,
     ) -> CoreBuilder {
-        self.loads.push(Load { paddr, data: Vec::new(), mem_size, claim: Some((offset, file_size)) });
+        self.loads.push(Load {
+            vaddr: 0,
+            paddr,
+            data: Vec::new(),
+            mem_size,
+            claim: Some((offset, file_size)),
+        });
         self
     }
 
@@ -100,12 +115,12 @@ impl CoreBuilder {
         let mut file = self.header();
         let mut data_at = self.phoff + PHDR * (self.loads.len() + 1);
         file.resize(data_at, 0);
-        let mut headers = self.program_header(4, (data_at as u64, self.notes.len() as u64), 0, 0);
+        let mut headers = self.program_header(4, (data_at as u64, self.notes.len() as u64), (0, 0), 0);
         file.extend(&self.notes);
         data_at += self.notes.len();
         for load in &self.loads {
             let place = load.claim.unwrap_or((data_at as u64, load.data.len() as u64));
-            headers.extend(self.program_header(1, place, load.paddr, load.mem_size));
+            headers.extend(self.program_header(1, place, (load.vaddr, load.paddr), load.mem_size));
             file.extend(&load.data);
             data_at += load.data.len();
         }
@@ -132,13 +147,46 @@ impl CoreBuilder {
         h
     }
 
-    fn program_header(&self, kind: u32, place: (u64, u64), paddr: u64, mem_size: u64) -> Vec<u8> {
+    fn program_header(&self, kind: u32, place: (u64, u64), at: (u64, u64), mem_size: u64) -> Vec<u8> {
         let order = self.order;
         let mut h = order.u32_bytes(kind).to_vec();
         h.extend(order.u32_bytes(7));
-        for word in [place.0, 0, paddr, place.1, mem_size, 0] {
+        for word in [place.0, at.0, at.1, place.1, mem_size, 0] {
             h.extend(order.u64_bytes(word));
         }
         h
+    }
+}
+
+/// Physical memory from address 0 on, in the making.
+pub(crate) struct Image {
+    order: ByteOrder,
+    bytes: Vec<u8>,
+}
+
+impl Image {
+    pub(crate) fn new(order: ByteOrder, size: usize) -> Image {
+        Image { order, bytes: vec![0; size] }
+    }
+
+    pub(crate) fn put(&mut self, paddr: u64, bytes: &[u8]) {
+        let at = usize::try_from(paddr).unwrap();
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    pub(crate) fn put_u32(&mut self, paddr: u64, value: u32) {
+        self.put(paddr, &self.order.u32_bytes(value));
+    }
+
+    pub(crate) fn put_u64(&mut self, paddr: u64, value: u64) {
+        self.put(paddr, &self.order.u64_bytes(value));
+    }
+
+    /// The image as a vmcore of an `e_machine`, with these lines as VMCOREINFO.
+    pub(crate) fn vmcore(&self, machine: u16, lines: &[&str]) -> Vmcore {
+        let builder = CoreBuilder { order: self.order, ..CoreBuilder::new() }.machine(machine);
+        let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
+        let file = builder.vmcoreinfo(&text).load(0, self.bytes.clone()).build();
+        Vmcore::from_source(Box::new(file)).unwrap()
     }
 }

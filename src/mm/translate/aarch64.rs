@@ -87,3 +87,88 @@ impl Translate for Aarch64 {
         walk(tables, ByteOrder::Little, self.root, &self.levels, vaddr, decode)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_all_needed, entry_at, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::Vmcore;
+    use crate::vmcore::testing::Image;
+
+    const MACHINE: u16 = 183;
+    const ROOT: &str = "SYMBOL(swapper_pg_dir)=ffff800080001000";
+    const OFFSET: &str = "NUMBER(kimage_voffset)=0xffff800080000000";
+
+    /// Tables 64 KiB apart from 0x1000 on, for these (shift, bits) levels, `leaf` in the last.
+    fn core(page: u32, va: u64, levels: &[(u32, u32)], leaf: u64, widths: &[&str]) -> Vmcore {
+        let mut image = Image::new(ByteOrder::Little, 0x60000);
+        let mut table = 0x1000;
+        for (depth, &(shift, bits)) in levels.iter().enumerate() {
+            let next = if depth == 0 { 0x10000 } else { table + 0x10000 };
+            let entry = if depth + 1 == levels.len() { leaf } else { next | 3 };
+            image.put_u64(entry_at(table, va, shift, bits), entry);
+            table = next;
+        }
+        let size = format!("PAGESIZE={page}");
+        image.vmcore(MACHINE, &[&[size.as_str(), ROOT, OFFSET], widths].concat())
+    }
+
+    const K4: [(u32, u32); 4] = [(39, 9), (30, 9), (21, 9), (12, 9)];
+
+    #[test]
+    fn walks_4k_pages_of_48_bits() {
+        let va = 0xffff_0000_1234_5678;
+        let widths = ["NUMBER(VA_BITS)=52", "NUMBER(TCR_EL1_T1SZ)=0x10"];
+        let core = core(4096, va, &K4, 0x0068_0000_4200_0f13, &widths);
+        assert_eq!(translate(&core, va), Ok(0x4200_0678));
+        assert_eq!(translate(&core, va - 0x1000), unmapped(va - 0x1000));
+        assert_eq!(translate(&core, 0xfff0_0000_1234_5678), unmapped(0xfff0_0000_1234_5678));
+    }
+
+    #[test]
+    fn lpa2_has_two_address_bits_at_the_bottom() {
+        let va = 0xfff0_0000_1234_5678;
+        let levels = [(48, 4), (39, 9), (30, 9), (21, 9), (12, 9)];
+        let widths = ["NUMBER(VA_BITS)=52", "NUMBER(tcr_el1_t1sz)=0xc"];
+        let leaf = 0x0003_1000_4200_0003 | 2 << 8;
+        assert_eq!(translate(&core(4096, va, &levels, leaf, &widths), va), Ok(0x000b_1000_4200_0678));
+    }
+
+    #[test]
+    fn pages_of_64k_have_four_address_bits_at_the_bottom_and_va_bits_levels() {
+        let va = 0xffff_0000_1234_5678;
+        let levels = [(42, 10), (29, 13), (16, 13)];
+        // 48-bit hardware: T1SZ is not what shaped the tables.
+        let widths = ["NUMBER(VA_BITS)=52", "NUMBER(TCR_EL1_T1SZ)=0x10"];
+        let core = core(65536, va, &levels, 0x4201_0003 | 0x5 << 12, &widths);
+        assert_eq!(translate(&core, va), Ok(0x0005_0000_4201_5678));
+    }
+
+    #[test]
+    fn walks_16k_pages_of_47_bits() {
+        let va = 0xffff_8000_1234_5678;
+        let levels = [(36, 11), (25, 11), (14, 11)];
+        let widths = ["NUMBER(VA_BITS)=52", "NUMBER(TCR_EL1_T1SZ)=0x11"];
+        let core = core(16384, va, &levels, 0x4200_4003, &widths);
+        assert_eq!(translate(&core, va), Ok(0x4200_5678));
+    }
+
+    #[test]
+    fn blocks_end_the_walk_above_the_last_level_only() {
+        let va = 0xffff_0000_1234_5678;
+        let block = core(4096, va, &K4[..3], 0x4020_0001, &["NUMBER(VA_BITS)=48"]);
+        assert_eq!(translate(&block, va), Ok(0x4020_0000 + (va & 0x1f_ffff)));
+        let reserved = core(4096, va, &K4, 0x4020_0001, &["NUMBER(VA_BITS)=48"]);
+        assert_eq!(translate(&reserved, va), unmapped(va));
+    }
+
+    #[test]
+    fn absurd_widths_and_missing_keys_are_refused() {
+        let image = Image::new(ByteOrder::Little, 0x2000);
+        assert_all_needed(&image, MACHINE, &["PAGESIZE=4096", ROOT, OFFSET, "NUMBER(VA_BITS)=48"]);
+        for bits in ["NUMBER(VA_BITS)=0", "NUMBER(VA_BITS)=-1", "NUMBER(TCR_EL1_T1SZ)=0xff"] {
+            let core = image.vmcore(MACHINE, &["PAGESIZE=4096", ROOT, OFFSET, bits]);
+            assert!(translate(&core, 0).unwrap_err().contains("absurd"), "{bits}");
+        }
+    }
+}

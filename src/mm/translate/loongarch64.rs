@@ -80,3 +80,54 @@ impl Translate for Loongarch64 {
         walk(tables, ByteOrder::Little, self.root, &self.levels, vaddr, decode)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_all_needed, entry_at, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::testing::Image;
+
+    const MACHINE: u16 = 258;
+    const NEEDED: [&str; 2] = ["PAGESIZE=16384", "SYMBOL(swapper_pg_dir)=9000000000004000"];
+    const VA: u64 = 0xffff_8000_1234_5678;
+
+    /// Three levels of 16 KiB tables; upper entries are addresses in a window.
+    fn of(last: u32, leaf: u64, va: u64) -> Result<u64, String> {
+        let mut image = Image::new(ByteOrder::Little, 0x14000);
+        let mut table = 0x4000;
+        for shift in [36, 25, 14].into_iter().filter(|&shift| shift >= last) {
+            let entry = if shift == last { leaf } else { 0x9000_0000_0000_0000 + table + 0x4000 };
+            image.put_u64(entry_at(table, VA, shift, 11), entry);
+            table += 0x4000;
+        }
+        translate(&image.vmcore(MACHINE, &NEEDED), va)
+    }
+
+    #[test]
+    fn windows_are_all_memory() {
+        assert_eq!(of(14, 0, 0x9000_0000_1234_5678), Ok(0x1234_5678));
+        assert_eq!(of(14, 0, 0x8000_1000_1234_5678), Ok(0x1000_1234_5678));
+        assert_eq!(of(14, 0, 0x7fff_ffff_ffff_ffff), unmapped(0x7fff_ffff_ffff_ffff));
+        assert_eq!(of(14, 0, 0xc000_0000_0000_0000), unmapped(0xc000_0000_0000_0000));
+    }
+
+    #[test]
+    fn walks_pages_and_huge_pages() {
+        assert_eq!(of(14, 0x6000_0000_0042_0080 | 0x93, VA), Ok(0x42_0000 + (VA & 0x3fff)));
+        assert_eq!(of(14, 0x0042_0013, VA), unmapped(VA));
+        assert_eq!(of(25, 0x4200_00c0, VA), Ok(0x4200_0000 + (VA & 0x1ff_ffff)));
+    }
+
+    #[test]
+    fn the_number_of_levels_follows_the_width() {
+        let mut image = Image::new(ByteOrder::Little, 0x8000);
+        image.put_u64(entry_at(0x4000, VA, 39, 8), 0x4000_0000_00c0);
+        let keys = ["PAGESIZE=4096", NEEDED[1], "NUMBER(VMALLOC_START)=0xffff800002008000"];
+        assert_eq!(translate(&image.vmcore(MACHINE, &keys), VA), Ok(0x4000_1234_5678));
+    }
+
+    #[test]
+    fn every_key_is_needed() {
+        assert_all_needed(&Image::new(ByteOrder::Little, 0x2000), MACHINE, &NEEDED);
+    }
+}

@@ -6,6 +6,8 @@ mod loongarch64;
 mod ppc64;
 mod riscv64;
 mod s390x;
+#[cfg(test)]
+mod testing;
 mod x86_64;
 
 use super::error::Error;

@@ -142,10 +142,14 @@ fn vmemmap_list(info: &VmcoreInfo, tables: &Tables<'_>) -> Option<Vec<Mapping>> 
     let head = tables.u64(linear(info.symbol("vmemmap_list")?.0)?).ok()?;
     let shift = vmemmap_shift(info, tables)?;
     let mut list = Vec::new();
-    let mut node = head;
-    while node != 0 && list.len() < MAX_LIST && (list.is_empty() || node != head) {
+    let (mut node, mut passed) = (head, 0);
+    while node != 0 && node != passed && list.len() < MAX_LIST {
         let (mapping, next) = list_node(info, tables, node, shift)?.ok()?;
         list.push(mapping);
+        // Brent: a list that runs into itself meets the node passed last, which moves on ever later.
+        if list.len().is_power_of_two() {
+            passed = node;
+        }
         node = next;
     }
     list.sort_by_key(|mapping| mapping.vaddr);
@@ -176,4 +180,156 @@ fn vmemmap_shift(info: &VmcoreInfo, tables: &Tables<'_>) -> Option<u32> {
     let at = info.symbol("mmu_psize_defs")?.0.checked_add(definition)?;
     let shift = tables.u32(linear(at.checked_add(info.offset("mmu_psize_def.shift")?)?)?).ok()?;
     (12..=40).contains(&shift).then_some(shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_all_needed, entry_at, put_big, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::testing::Image;
+
+    const MACHINE: u16 = 21;
+    const ROOT: &str = "SYMBOL(swapper_pg_dir)=c000000000010000";
+    const VMALLOC: &str = "NUMBER(VMALLOC_START)=0xc008000000000000";
+    const VA: u64 = 0xc00c_0000_1234_5678;
+
+    fn image() -> Image {
+        Image::new(ByteOrder::Little, 0x80000)
+    }
+
+    /// Tables from 0x10000 on for the levels at these shifts and index bits, `leaf` in the last.
+    fn put_tables(image: &mut Image, levels: &[(u32, u32)], leaf: u64) {
+        let mut table = 0x10000;
+        for (depth, &(shift, bits)) in levels.iter().enumerate() {
+            let entry = if depth + 1 == levels.len() { leaf } else { (table + 0x10000) | 1 << 63 | 0x9 };
+            put_big(image, entry_at(table, VA, shift, bits), entry);
+            table += 0x10000;
+        }
+    }
+
+    #[test]
+    fn the_linear_map_ends_at_vmalloc() {
+        let core = image().vmcore(MACHINE, &["PAGESIZE=65536", ROOT, VMALLOC]);
+        assert_eq!(translate(&core, 0xc000_0000_1234_5678), Ok(0x1234_5678));
+        assert_eq!(translate(&core, 0xbfff_ffff_ffff_ffff), unmapped(0xbfff_ffff_ffff_ffff));
+        assert_eq!(translate(&core, VA), unmapped(VA));
+    }
+
+    #[test]
+    fn walks_radix_tables_with_a_top_level_of_many_pages() {
+        for (size, levels) in [
+            ("PAGESIZE=65536", [(39, 13), (30, 9), (21, 9), (16, 5)]),
+            ("PAGESIZE=4096", [(39, 13), (30, 9), (21, 9), (12, 9)]),
+        ] {
+            let mut image = image();
+            put_tables(&mut image, &levels, 0xc000_0000_4201_0187);
+            let core = image.vmcore(MACHINE, &[size, ROOT, VMALLOC, "NUMBER(RADIX_MMU)=1"]);
+            assert_eq!(translate(&core, VA), Ok(0x4201_0000 + (VA & ((1 << levels[3].0) - 1))), "{size}");
+        }
+    }
+
+    #[test]
+    fn walks_hash_tables() {
+        for (size, levels) in [
+            ("PAGESIZE=65536", [(44, 8), (34, 10), (24, 10), (16, 8)]),
+            ("PAGESIZE=4096", [(37, 9), (28, 9), (21, 7), (12, 9)]),
+        ] {
+            let mut image = image();
+            put_tables(&mut image, &levels, 1 << 63 | 0x4201_0000);
+            let core = image.vmcore(MACHINE, &[size, ROOT, VMALLOC, "NUMBER(RADIX_MMU)=0"]);
+            assert_eq!(translate(&core, VA), Ok(0x4201_0000 + (VA & ((1 << levels[3].0) - 1))), "{size}");
+        }
+    }
+
+    #[test]
+    fn large_pages_are_marked_in_bit_62() {
+        let mut image = image();
+        put_tables(&mut image, &[(39, 13), (30, 9), (21, 9)], 0xc000_0000_4020_0187);
+        let core = image.vmcore(MACHINE, &["PAGESIZE=65536", ROOT, VMALLOC, "NUMBER(RADIX_MMU)=1"]);
+        assert_eq!(translate(&core, VA), Ok(0x4020_0000 + (VA & 0x1f_ffff)));
+    }
+
+    #[test]
+    fn radix_is_told_by_the_cpu_where_no_number_does() {
+        let mut image = image();
+        put_tables(&mut image, &[(39, 13), (30, 9), (21, 9), (16, 5)], 1 << 63 | 0x4201_0000);
+        image.put_u64(0x100, 0xc000_0000_0000_0200);
+        image.put_u32(0x220, 0x40);
+        let keys = [
+            "PAGESIZE=65536",
+            ROOT,
+            VMALLOC,
+            "SYMBOL(cur_cpu_spec)=c000000000000100",
+            "OFFSET(cpu_spec.mmu_features)=32",
+        ];
+        assert_eq!(translate(&image.vmcore(MACHINE, &keys), VA), Ok(0x4201_5678));
+    }
+
+    const LIST: [&str; 9] = [
+        "SYMBOL(vmemmap_list)=c000000000000100",
+        "SYMBOL(mmu_vmemmap_psize)=c000000000000108",
+        "SYMBOL(mmu_psize_defs)=c000000000000200",
+        "SIZE(mmu_psize_def)=96",
+        "OFFSET(mmu_psize_def.shift)=4",
+        "SIZE(vmemmap_backing)=24",
+        "OFFSET(vmemmap_backing.list)=0",
+        "OFFSET(vmemmap_backing.phys)=8",
+        "OFFSET(vmemmap_backing.virt_addr)=16",
+    ];
+
+    /// Two pieces of 64 KiB, the second listed first; its `next` is `last_next`.
+    fn with_list(last_next: u64) -> crate::vmcore::Vmcore {
+        let mut image = image();
+        image.put_u64(0x100, 0xc000_0000_0000_0400);
+        image.put_u32(0x108, 1);
+        image.put_u32(0x200 + 96 + 4, 16);
+        for (node, fields) in [
+            (0x400, [0xc000_0000_0000_0500, 0x7_0000, 0xc00c_0000_0001_0000]),
+            (0x500, [last_next, 0x5_0000, 0xc00c_0000_0000_0000]),
+        ] {
+            for (at, field) in (node..).step_by(8).zip(fields) {
+                image.put_u64(at, field);
+            }
+        }
+        image.vmcore(MACHINE, &[&["PAGESIZE=65536", ROOT, VMALLOC][..], &LIST].concat())
+    }
+
+    #[test]
+    fn vmemmap_may_be_a_list() {
+        for last_next in [0, 0xc000_0000_0000_0400] {
+            let core = with_list(last_next);
+            assert_eq!(translate(&core, 0xc00c_0000_0000_1234), Ok(0x5_1234));
+            assert_eq!(translate(&core, 0xc00c_0000_0001_1234), Ok(0x7_1234));
+            assert_eq!(translate(&core, 0xc00c_0000_0002_0000), unmapped(0xc00c_0000_0002_0000));
+        }
+    }
+
+    #[test]
+    fn a_list_that_runs_into_itself_ends() {
+        assert_eq!(translate(&with_list(0xc000_0000_0000_0500), 0xc00c_0000_0000_1234), Ok(0x5_1234));
+    }
+
+    #[test]
+    fn vmalloc_may_start_at_the_first_area() {
+        let mut image = image();
+        image.put_u64(0x100, 0xc000_0000_0000_0220);
+        image.put_u64(0x200, 0xc008_0000_0000_0000);
+        let keys = [
+            "PAGESIZE=65536",
+            ROOT,
+            "SYMBOL(vmap_area_list)=c000000000000100",
+            "OFFSET(vmap_area.va_start)=0",
+            "OFFSET(vmap_area.list)=32",
+        ];
+        let core = image.vmcore(MACHINE, &keys);
+        assert_eq!(translate(&core, 0xc007_ffff_ffff_ffff), Ok(0x0007_ffff_ffff_ffff));
+        assert_eq!(translate(&core, 0xc008_0000_0000_0000), unmapped(0xc008_0000_0000_0000));
+    }
+
+    #[test]
+    fn every_key_is_needed() {
+        assert_all_needed(&image(), MACHINE, &["PAGESIZE=65536", ROOT, VMALLOC]);
+        let core = image().vmcore(MACHINE, &["PAGESIZE=16384", ROOT, VMALLOC]);
+        assert!(translate(&core, VA).unwrap_err().contains("absurd PAGESIZE"));
+    }
 }

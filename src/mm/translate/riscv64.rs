@@ -96,3 +96,74 @@ impl Translate for Riscv64 {
         if vaddr.0 >= self.linear_start { Ok(self.linear(vaddr.0)) } else { Err(Error::Unmapped(vaddr)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_all_needed, entry_at, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::testing::Image;
+
+    const MACHINE: u16 = 243;
+    const NEEDED: [&str; 7] = [
+        "PAGESIZE=4096",
+        "SYMBOL(swapper_pg_dir)=ffffffff80001000",
+        "NUMBER(VA_BITS)=39",
+        "NUMBER(PAGE_OFFSET)=0xffffffd800000000",
+        "NUMBER(phys_ram_base)=0x80000000",
+        "NUMBER(KERNEL_LINK_ADDR)=0xffffffff80000000",
+        "NUMBER(va_kernel_pa_offset)=0xffffffff80000000",
+    ];
+    const REGIONS: [&str; 2] =
+        ["NUMBER(VMALLOC_START)=0xffffffc800000000", "NUMBER(VMALLOC_END)=0xffffffd800000000"];
+    const VA: u64 = 0xffff_ffc8_1234_5678;
+
+    fn mapped(last: u32, leaf: u64) -> Image {
+        let mut image = Image::new(ByteOrder::Little, 0x8000);
+        let mut table = 0x1000;
+        for shift in [30, 21, 12].into_iter().filter(|&shift| shift >= last) {
+            let entry = if shift == last { leaf } else { (table + 0x1000) >> 12 << 10 | 1 };
+            image.put_u64(entry_at(table, VA, shift, 9), entry);
+            table += 0x1000;
+        }
+        image
+    }
+
+    fn of(last: u32, leaf: u64, va: u64) -> Result<u64, String> {
+        translate(&mapped(last, leaf).vmcore(MACHINE, &[&NEEDED[..], &REGIONS].concat()), va)
+    }
+
+    #[test]
+    fn image_and_linear_map_are_arithmetic() {
+        let core = Image::new(ByteOrder::Little, 0x2000).vmcore(MACHINE, &[&NEEDED[..], &REGIONS].concat());
+        assert_eq!(translate(&core, 0xffff_ffff_8000_1234), Ok(0x1234));
+        assert_eq!(translate(&core, u64::MAX), Ok(0x7fff_ffff));
+        // The end of vmalloc is the start of the linear map.
+        assert_eq!(translate(&core, 0xffff_ffd8_0000_0000), Ok(0x8000_0000));
+        assert_eq!(translate(&core, 0xffff_ffd8_1234_5678), Ok(0x9234_5678));
+        assert_eq!(translate(&core, 0xffff_ffc7_ffff_ffff), unmapped(0xffff_ffc7_ffff_ffff));
+        assert_eq!(translate(&core, 0x1000), unmapped(0x1000));
+    }
+
+    #[test]
+    fn walks_ignoring_the_bits_above_the_frame() {
+        assert_eq!(of(12, 0x6000_0000_0010_80ef, VA), Ok(0x42_0678));
+        assert_eq!(of(12, 0x0010_80ee, VA), unmapped(VA));
+        assert_eq!(of(21, 0x1008_00ef, VA), Ok(0x4020_0000 + (VA & 0x1f_ffff)));
+    }
+
+    #[test]
+    fn a_napot_leaf_is_64k() {
+        let leaf = 1 << 63 | 0x42_8000 >> 12 << 10 | 0xf;
+        assert_eq!(of(12, leaf, VA), Ok(0x42_0000 + (VA & 0xffff)));
+    }
+
+    #[test]
+    fn a_pointer_in_the_last_level_maps_nothing() {
+        assert_eq!(of(12, 0x0010_8001, VA), unmapped(VA));
+    }
+
+    #[test]
+    fn every_key_is_needed() {
+        assert_all_needed(&Image::new(ByteOrder::Little, 0x2000), MACHINE, &NEEDED);
+    }
+}

@@ -168,3 +168,109 @@ fn decode(entry: u64, level: Level, last: bool) -> Entry {
         _ => Entry::Table(frame),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{entry_at, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::testing::Image;
+
+    const MACHINE: u16 = 22;
+    /// Virtual address of the root table, which is at physical 0x4000.
+    const ROOT: &str = "SYMBOL(swapper_pg_dir)=3fffff02000";
+    const SPLIT: [&str; 8] = [
+        "PAGESIZE=4096",
+        ROOT,
+        "SYMBOL(vmemmap)=37200000000",
+        "SAMODE31=30d000",
+        "EAMODE31=310000",
+        "IDENTITYBASE=100000",
+        "KERNELOFFSET=3fffff00000",
+        "KERNELOFFPHYS=2000",
+    ];
+    const VA: u64 = 0x372_1234_5678;
+    /// Type bits of region-third, region-second and region-first entries.
+    const TYPES: [u64; 3] = [1 << 2, 2 << 2, 3 << 2];
+
+    /// Tables from 0x4000 on, 16 KiB apart; the root's entries have type `top`, `leaf` is in the table
+    /// whose entries map `1 << last` bytes.
+    fn tables(top: u64, last: u32, leaf: u64) -> Image {
+        let mut image = Image::new(ByteOrder::Big, 0x20000);
+        for entry in 0..2048 {
+            image.put_u64(0x4000 + entry * 8, top | 0x20);
+        }
+        let levels = [(53, 11), (42, 11), (31, 11), (20, 11), (12, 8)];
+        let first = 2 - TYPES.iter().position(|&kind| kind == top).unwrap();
+        let mut table = 0x4000;
+        for &(shift, bits) in levels[first..].iter().filter(|&&(shift, _)| shift >= last) {
+            let kind = if table == 0x4000 { top } else { 0 };
+            let entry = if shift == last { leaf } else { table + 0x4000 };
+            image.put_u64(entry_at(table, VA, shift, bits), entry | kind);
+            table += 0x4000;
+        }
+        image
+    }
+
+    fn walked(top: u64, last: u32, leaf: u64) -> Result<u64, String> {
+        translate(&tables(top, last, leaf).vmcore(MACHINE, &SPLIT), VA)
+    }
+
+    #[test]
+    fn the_split_space_has_four_places_without_tables() {
+        let core = tables(TYPES[0], 12, 0).vmcore(MACHINE, &SPLIT);
+        assert_eq!(translate(&core, 0x1fff), Ok(0x1fff));
+        assert_eq!(translate(&core, 0x30_d123), Ok(0x30_d123));
+        assert_eq!(translate(&core, 0x31_0000), Ok(0x21_0000));
+        assert_eq!(translate(&core, 0x371_ffff_ffff), Ok(0x371_ffef_ffff));
+        assert_eq!(translate(&core, 0x3ff_fff1_2345), Ok(0x1_4345));
+    }
+
+    #[test]
+    fn walks_from_whatever_level_the_root_is() {
+        for top in TYPES {
+            assert_eq!(walked(top, 12, 0x42_0000), Ok(0x42_0678), "{top}");
+        }
+        assert_eq!(walked(TYPES[0], 12, 0x42_0400), unmapped(VA));
+        let beyond = VA + 0x10_0000;
+        assert_eq!(translate(&tables(TYPES[0], 12, 0).vmcore(MACHINE, &SPLIT), beyond), Ok(beyond & 0xfff));
+    }
+
+    #[test]
+    fn large_frames_end_the_walk() {
+        assert_eq!(walked(TYPES[0], 20, 0x4050_0400), Ok(0x4050_0000 + (VA & 0xf_ffff)));
+        assert_eq!(walked(TYPES[1], 31, 0x8000_0400), Ok(0x8000_0000 + (VA & 0x7fff_ffff)));
+    }
+
+    #[test]
+    fn invalid_table_entries_map_nothing() {
+        assert_eq!(walked(TYPES[1], 31, 0x8000_0420), unmapped(VA));
+    }
+
+    #[test]
+    fn before_the_split_everything_below_high_memory_is_identity() {
+        let mut image = tables(TYPES[0], 12, 0x42_0000);
+        image.put_u64(0x200, 0x1000_0000);
+        let keys = ["PAGESIZE=4096", "SYMBOL(swapper_pg_dir)=4000", "SYMBOL(high_memory)=200"];
+        let core = image.vmcore(MACHINE, &keys);
+        assert_eq!(translate(&core, 0x0fff_ffff), Ok(0x0fff_ffff));
+        assert_eq!(translate(&core, VA), Ok(0x42_0678));
+    }
+
+    #[test]
+    fn os_info_tells_the_split_where_vmcoreinfo_does_not() {
+        let mut image = tables(TYPES[0], 12, 0x42_0000);
+        image.put_u64(0xe18, 0x1000);
+        image.put(0x1000, b"OSINFOSZ");
+        let entries =
+            [(4, 0x10_0000), (5, 0x3ff_fff0_0000), (6, 0x2000), (7, 0x372_0000_0000), (8, 1), (9, 1)];
+        for (number, value) in entries {
+            image.put_u64(0x1000 + 32 + number * 20, value);
+        }
+        let core = image.vmcore(MACHINE, &["PAGESIZE=4096", ROOT]);
+        assert_eq!(translate(&core, VA), Ok(0x42_0678));
+        assert_eq!(translate(&core, 0x371_ffff_ffff), Ok(0x371_ffef_ffff));
+        image.put_u64(0x1000, 0);
+        let error = translate(&image.vmcore(MACHINE, &["PAGESIZE=4096", ROOT]), VA).unwrap_err();
+        assert_eq!(error, "VMCOREINFO has no usable SYMBOL(high_memory)");
+    }
+}

@@ -79,3 +79,93 @@ fn image_base(vmcore: &Vmcore) -> Option<u64> {
     let image = vmcore.segments().iter().find(|s| s.vaddr.0 >= START_KERNEL_MAP)?;
     Some(image.paddr.0.wrapping_sub(image.vaddr.0 - START_KERNEL_MAP))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{entry_at, translate, unmapped};
+    use crate::units::ByteOrder;
+    use crate::vmcore::Vmcore;
+    use crate::vmcore::testing::{CoreBuilder, Image};
+
+    const MACHINE: u16 = 62;
+    const VA: u64 = 0xffff_8880_1234_5678;
+    const KEYS: [&str; 3] = ["PAGESIZE=4096", "SYMBOL(init_top_pgt)=ffffffff80001000", "NUMBER(phys_base)=0"];
+
+    /// Tables at 0x1000, 0x2000 and so on from the level at `top` down, ending with `leaf` at `last`.
+    fn tables(va: u64, top: u32, last: u32, mark: u64, leaf: u64) -> Image {
+        let mut image = Image::new(ByteOrder::Little, 0x8000);
+        let mut table = 0x1000;
+        for shift in (last..=top).rev().step_by(9) {
+            let entry = if shift == last { leaf } else { (table + 0x1000) | mark | 1 };
+            image.put_u64(entry_at(table, va, shift, 9), entry);
+            table += 0x1000;
+        }
+        image
+    }
+
+    #[test]
+    fn walks_four_levels() {
+        // NX and software bits above the address do not matter.
+        let core = tables(VA, 39, 12, 0, 0x8070_0000_0042_0063).vmcore(MACHINE, &KEYS);
+        assert_eq!(translate(&core, VA), Ok(0x42_0678));
+        assert_eq!(translate(&core, VA + 0x1000), unmapped(VA + 0x1000));
+    }
+
+    #[test]
+    fn walks_five_levels() {
+        let va = 0xff11_0000_1234_5678;
+        let keys = [&KEYS[..], &["NUMBER(pgtable_l5_enabled)=1"]].concat();
+        let core = tables(va, 48, 12, 0, 0x42_0001).vmcore(MACHINE, &keys);
+        assert_eq!(translate(&core, va), Ok(0x42_0678));
+    }
+
+    #[test]
+    fn large_pages_end_the_walk_and_lose_their_pat_bit() {
+        let core = tables(VA, 39, 21, 0, 0x4000_1000 | 0x81).vmcore(MACHINE, &KEYS);
+        assert_eq!(translate(&core, VA), Ok(0x4000_0000 + (VA & 0x1f_ffff)));
+        let core = tables(VA, 39, 30, 0, 0x80_0000_0081).vmcore(MACHINE, &KEYS);
+        assert_eq!(translate(&core, VA), Ok(0x80_0000_0000 + (VA & 0x3fff_ffff)));
+    }
+
+    #[test]
+    fn the_encryption_mark_is_no_address_bit() {
+        let mark = 1 << 47;
+        let keys = [&KEYS[..], &["NUMBER(sme_mask)=140737488355328"]].concat();
+        let core = tables(VA, 39, 12, mark, 0x42_0001 | mark).vmcore(MACHINE, &keys);
+        assert_eq!(translate(&core, VA), Ok(0x42_0678));
+    }
+
+    #[test]
+    fn only_the_kernel_half_is_mapped() {
+        let core = tables(VA, 39, 12, 0, 0x42_0001).vmcore(MACHINE, &KEYS);
+        for va in [0, VA & 0xffff_ffff_ffff, 0x7fff_ffff_ffff, 0xfff7_8880_1234_5678] {
+            assert_eq!(translate(&core, va), unmapped(va));
+        }
+    }
+
+    #[test]
+    fn a_table_that_points_to_itself_ends_somewhere() {
+        let mut image = Image::new(ByteOrder::Little, 0x8000);
+        for entry in 0..512 {
+            image.put_u64(0x1000 + entry * 8, 0x1001);
+        }
+        assert_eq!(translate(&image.vmcore(MACHINE, &KEYS), VA), Ok(0x1678));
+    }
+
+    #[test]
+    fn a_table_outside_memory_is_a_read_error() {
+        let core = tables(VA, 39, 39, 0, 0x7_0000_0001).vmcore(MACHINE, &KEYS);
+        assert_eq!(translate(&core, VA), Err(format!("reading virtual address {VA:#x}")));
+    }
+
+    #[test]
+    fn phys_base_may_come_from_the_image_segment() {
+        let text = "PAGESIZE=4096\nSYMBOL(init_top_pgt)=ffffffff81001000\n";
+        let builder = CoreBuilder::new().vmcoreinfo(text).load(0, vec![0; 0x4000]);
+        let open = |builder: &CoreBuilder| Vmcore::from_source(Box::new(builder.build())).unwrap();
+        let error = translate(&open(&builder), VA).unwrap_err();
+        assert_eq!(error, "VMCOREINFO has no usable NUMBER(phys_base)");
+        let with_image = builder.load_at(0xffff_ffff_8100_0000, 0, vec![0; 0x4000]);
+        assert_eq!(translate(&open(&with_image), VA), unmapped(VA));
+    }
+}

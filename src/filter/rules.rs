@@ -53,7 +53,7 @@ pub(super) struct Rules {
     head: u64,
     lru: u64,
     private: u64,
-    /// All of these together mean page cache.
+    /// All of these together mean page cache; 0 when that is not told.
     swap: u64,
     slab_flag: u64,
     hwpoison: u64,
@@ -74,6 +74,11 @@ impl Rules {
         let mut warnings = Vec::new();
         let free = level.excludes(DumpLevel::FREE).then(|| FreeRules::new(info, &layout));
         let free = free.and_then(|rules| rules.map_err(|warning| warnings.push(warning)).ok());
+        let compound = DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE | DumpLevel::USER;
+        if level.excludes(compound) && layout.compound == CompoundKeys::Unknown {
+            let key = "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)";
+            warnings.push(Warning::NotTold { kind: "huge", key });
+        }
         let slab_type = page_type(info, "PAGE_SLAB_MAPCOUNT_VALUE");
         // Where slab is a page type, the bit that used to be its flag means something else.
         let usual_slab = if slab_type.is_some() { 0 } else { USUAL_SLAB };
@@ -176,7 +181,7 @@ impl Rules {
     }
 
     fn is_cache(&self, page: &Page) -> bool {
-        page.flags & self.lru != 0 || page.flags & self.swap == self.swap
+        page.flags & self.lru != 0 || (self.swap != 0 && page.flags & self.swap == self.swap)
     }
 
     /// Order of a compound page, and whether it is hugetlb. `behind` starts with its second structure.
@@ -218,12 +223,15 @@ impl FreeRules {
 /// Swap cache counts as cache only with swap backing, where the kernel tells that. Kernels that print
 /// neither bit number had it six bits behind the private flag if swap cache came before that.
 fn swap_mask(info: &VmcoreInfo) -> u64 {
-    let bit = |name, usual| info.number(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(usual);
-    let swapcache = bit("PG_swapcache", USUAL_SWAPCACHE);
-    let private = bit("PG_private", USUAL_PRIVATE);
-    let usual = (swapcache < private).then(|| private + 6);
-    let swapbacked = flag(info, "PG_swapbacked").or_else(|| 1u64.checked_shl(usual?)).unwrap_or(0);
-    1u64.checked_shl(swapcache).unwrap_or(0) | swapbacked
+    let bit = |name, usual| info.number(name).map_or(Some(usual), |n| u32::try_from(n).ok());
+    let mask = || {
+        let swapcache = bit("PG_swapcache", USUAL_SWAPCACHE)?;
+        let private = bit("PG_private", USUAL_PRIVATE)?;
+        let usual = (swapcache < private).then_some(private.saturating_add(6));
+        let swapbacked = flag(info, "PG_swapbacked").or_else(|| 1u64.checked_shl(usual?)).unwrap_or(0);
+        Some(1u64.checked_shl(swapcache)? | swapbacked)
+    };
+    mask().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -310,6 +318,25 @@ NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)=-150994944\n";
         assert_eq!(class(2, page(SWAP)), Some(PageClass::Cache));
         assert_eq!(class(2, page(1 << 10)), None);
         assert_eq!(class(2, page(1 << 17)), None);
+    }
+
+    #[test]
+    fn swap_bits_that_are_none_mean_nothing() {
+        let any = P { flags: !(LRU | PRIVATE | POISON | HEAD), mapping: FILE, ..P::default() };
+        for number in ["-1", "64", "4294967295", "9223372036854775807"] {
+            let text = BASE.replace("PG_swapcache)=10", &format!("PG_swapcache)={number}"));
+            assert_eq!(rules(&text, 2).0.judge(&bytes(&[any]), 0, Pfn(0)), Verdict::Keep, "{number}");
+        }
+        assert_eq!(rules(&BASE.replace("PG_private)=14", "PG_private)=4294967295"), 31).1.len(), 1);
+        // Printed by neither name: six bits behind the private flag.
+        let old = "SIZE(page)=64\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=24
+NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
+        let page = |flags| bytes(&[P { flags, mapping: FILE, ..P::default() }]);
+        assert_eq!(
+            rules(old, 2).0.judge(&page(1 << 10 | 1 << 17), 0, Pfn(0)),
+            Verdict::Exclude(PageClass::Cache, 1)
+        );
+        assert_eq!(rules(old, 2).0.judge(&page(1 << 10), 0, Pfn(0)), Verdict::Keep);
     }
 
     #[test]
@@ -419,8 +446,14 @@ NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)=-150994944\n";
             ["free pages cannot be told and are kept: VMCOREINFO has no usable OFFSET(page.private)"]
         );
         assert!(said(1).is_empty());
+        assert_eq!(
+            said(8),
+            [
+                "huge pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)"
+            ]
+        );
         for orders in ["0", "64", "-1", "9223372036854775807"] {
-            let text = BASE.replace("free_area)=11", &format!("free_area)={orders}"));
+            let text = format!("{BASE}{TYPES}").replace("free_area)=11", &format!("free_area)={orders}"));
             assert_eq!(rules(&text, 16).1.len(), 1, "{orders}");
         }
     }

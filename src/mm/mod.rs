@@ -102,7 +102,9 @@ impl<'a> KernelMemory<'a> {
         while len < wanted as u64 {
             let next = vaddr.wrapping_add(len);
             match self.translate(next) {
-                Ok(paddr) if start.checked_add(len) == Some(paddr) => len += self.left_in_mapping(next)?,
+                Ok(paddr) if start.checked_add(len) == Some(paddr) => {
+                    len = len.saturating_add(self.left_in_mapping(next)?);
+                }
                 _ => break,
             }
         }
@@ -119,6 +121,9 @@ impl<'a> KernelMemory<'a> {
             return Ok(mapping);
         }
         let mapping = self.translate.translate(&self.tables, vaddr)?;
+        if !mapping.contains(vaddr) {
+            return Err(Error::Unmapped(vaddr));
+        }
         self.tlb.borrow_mut().insert(mapping);
         Ok(mapping)
     }
@@ -175,7 +180,7 @@ struct Tlb {
 
 impl Tlb {
     fn find(&self, vaddr: VirtAddr) -> Option<Mapping> {
-        self.entries.iter().find(|m| vaddr.0.wrapping_sub(m.vaddr.0) < m.size).copied()
+        self.entries.iter().find(|mapping| mapping.contains(vaddr)).copied()
     }
 
     fn insert(&mut self, mapping: Mapping) {

@@ -24,6 +24,11 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
+    /// Whether the mapping holds an address: what absurd regions of VMCOREINFO can get wrong.
+    pub(super) fn contains(&self, vaddr: VirtAddr) -> bool {
+        vaddr.0.wrapping_sub(self.vaddr.0) < self.size
+    }
+
     /// The region from `start` to before `end`, which lies at `paddr`.
     fn region(start: u64, end: u64, paddr: u64) -> Mapping {
         Mapping { vaddr: VirtAddr(start), paddr: PhysAddr(paddr), size: end.wrapping_sub(start) }

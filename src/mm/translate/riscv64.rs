@@ -87,7 +87,7 @@ impl Translate for Riscv64 {
         if vaddr.0 >= self.image_start {
             let paddr = self.image_start.wrapping_sub(self.image_offset);
             // The size of everything up to the end of the address space.
-            let size = 0u64.wrapping_sub(self.image_start).max(1);
+            let size = 0u64.wrapping_sub(self.image_start);
             return Ok(Mapping { vaddr: VirtAddr(self.image_start), paddr: PhysAddr(paddr), size });
         }
         if self.walked.iter().any(|region| region.contains(&vaddr.0)) {

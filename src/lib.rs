@@ -26,6 +26,7 @@
 //! | `blocks` | the stream of zstd frames, its maps and index |
 //! | `kdump`, `compress` | the KDUMP file and its flattened form; one page's compression |
 //! | `klog` | the crashed kernel's log |
+//! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `filter` | the class of a page, and whether the level excludes it |
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
@@ -40,6 +41,7 @@ pub mod crypt;
 pub mod filter;
 pub mod kdump;
 pub mod klog;
+pub mod kmsg;
 pub mod mm;
 pub mod pipeline;
 pub mod raw;

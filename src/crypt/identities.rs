@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::armor::dearmored;
 use super::error::printable;
 use super::header::Header;
+use super::lines::LineKey;
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
 
@@ -178,11 +179,25 @@ impl Identities {
     /// # Errors
     /// As [`Header::read`] and [`Identities::unwrap`]; [`Error::HeaderTruncated`] when the nonce is cut.
     pub fn open(&self, input: &mut impl BufRead) -> Result<Opened, Error> {
+        let (header, file_key, nonce) = self.open_start(input)?;
+        let payload_start = (header.encoded_len() + NONCE_SIZE) as u64;
+        Ok(Opened { key: PayloadKey::derive(&file_key, &nonce), header, payload_start })
+    }
+
+    /// Reads what [`super::Recipients::wrap_lines`] started a log with, and gives the key of its lines.
+    ///
+    /// # Errors
+    /// As [`Identities::open`].
+    pub fn open_lines(&self, input: &mut impl BufRead) -> Result<LineKey, Error> {
+        let (_, file_key, nonce) = self.open_start(input)?;
+        Ok(LineKey::derive(&file_key, &nonce))
+    }
+
+    fn open_start(&self, input: &mut impl BufRead) -> Result<(Header, FileKey, [u8; NONCE_SIZE]), Error> {
         let header = Header::read(input)?;
         let file_key = self.unwrap(&header)?;
         let nonce = read_nonce(input)?;
-        let payload_start = (header.encoded_len() + NONCE_SIZE) as u64;
-        Ok(Opened { key: PayloadKey::derive(&file_key, &nonce), header, payload_start })
+        Ok((header, file_key, nonce))
     }
 }
 

@@ -13,6 +13,7 @@ use super::Error;
 use super::entropy::{self, Entropy};
 use super::error::printable;
 use super::header::Header;
+use super::lines::LineKey;
 use super::recipient::{Key, Recipient, RecipientError};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
@@ -105,13 +106,28 @@ impl Recipients {
     /// [`Error::NoEntropy`], [`Error::PluginMissing`], [`Error::Plugin`], [`Error::Wrap`],
     /// [`Error::MixedRecipients`], [`Error::HeaderTooLong`].
     pub fn wrap(&self, entropy: &mut Entropy<'_>) -> Result<(Vec<u8>, PayloadKey), Error> {
+        let (start, file_key, nonce) = self.start(entropy)?;
+        Ok((start, PayloadKey::derive(&file_key, &nonce)))
+    }
+
+    /// Starts a log of single lines: as [`Recipients::wrap`], but the key is for lines.
+    ///
+    /// # Errors
+    /// As [`Recipients::wrap`].
+    pub fn wrap_lines(&self, entropy: &mut Entropy<'_>) -> Result<(Vec<u8>, LineKey), Error> {
+        let (start, file_key, nonce) = self.start(entropy)?;
+        Ok((start, LineKey::derive(&file_key, &nonce)))
+    }
+
+    /// A fresh file key and nonce, and the bytes that carry them.
+    fn start(&self, entropy: &mut Entropy<'_>) -> Result<(Vec<u8>, FileKey, [u8; NONCE_SIZE]), Error> {
         entropy.wait()?;
         let file_key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
         let mut nonce = [0; NONCE_SIZE];
         entropy::fill(&mut nonce)?;
         let mut start = self.header(&file_key)?.encode();
         start.extend_from_slice(&nonce);
-        Ok((start, PayloadKey::derive(&file_key, &nonce)))
+        Ok((start, file_key, nonce))
     }
 
     /// The header that wraps `file_key` to these recipients.

@@ -11,7 +11,7 @@ const CALLER_IS_CPU: u32 = 0x8000_0000;
 
 /// Writes a message and a newline. A newline inside the text is followed by as many spaces as the prefix
 /// has characters; bytes that are neither printable ASCII nor white space become `\x` and two hex digits.
-pub(super) fn write(message: &Message<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(message: &Message<'_>, out: &mut dyn Write) -> io::Result<()> {
     let prefix = prefix(message);
     let mut line = Vec::with_capacity(prefix.len() + message.text.len() + 1);
     line.extend(prefix.as_bytes());

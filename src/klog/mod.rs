@@ -15,6 +15,8 @@ use std::error::Error as StdError;
 use std::io::Write;
 
 pub use error::Error;
+#[cfg(feature = "analyst")]
+pub(crate) use line::write as write_line;
 
 use crate::mm::KernelMemory;
 use crate::units::{ByteOrder, VirtAddr};
@@ -74,13 +76,13 @@ pub struct Stats {
 
 /// One message of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// Time since boot in nanoseconds.
-    nanos: u64,
+    pub nanos: u64,
     /// Task id, or CPU number with bit 31 set; `None` when the kernel does not record it.
-    caller: Option<u32>,
+    pub caller: Option<u32>,
     /// The text without the newline at its end, in the bytes it was logged with.
-    text: &'a [u8],
+    pub text: &'a [u8],
 }
 
 /// Prints the whole log to `out`, one message a line as `dmesg` shows them (see `line`).

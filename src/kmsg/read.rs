@@ -238,7 +238,7 @@ impl<'a, W: Write> Reader<'a, W> {
             self.printer.begun(id, opening, begun)?;
         }
         if line.number > expected {
-            self.printer.hole("lines are missing here", expected, line.number - 1)?;
+            self.printer.hole("missing here", "line", expected, line.number - 1)?;
         }
         self.printer.entry(id, opening, entry)
     }
@@ -284,8 +284,12 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    fn hole(&mut self, what: &str, first: u64, last: u64) -> io::Result<()> {
-        writeln!(self.out, "-- {} {what} ({first} to {last}) --", (last - first).saturating_add(1))
+    /// Says what is not there: numbers of the first and the last of them.
+    fn hole(&mut self, what: &str, noun: &str, first: u64, last: u64) -> io::Result<()> {
+        match first == last {
+            true => writeln!(self.out, "-- {what}: {noun} {first} --"),
+            false => writeln!(self.out, "-- {what}: {noun}s {first} to {last} --"),
+        }
     }
 
     fn entry(&mut self, id: Id, opening: &mut Opening, entry: Entry) -> io::Result<()> {
@@ -294,7 +298,7 @@ impl<W: Write> Printer<W> {
             Entry::End => opening.ended = true,
             Entry::Gap(first, last) if first <= last => {
                 opening.overwritten = opening.overwritten.saturating_add((last - first).saturating_add(1));
-                self.hole("messages were overwritten before they were read", first, last)?;
+                self.hole("overwritten before it was read", "message", first, last)?;
             }
             Entry::Gap(..) => {}
             Entry::Message { piece, pieces, head, text } => {

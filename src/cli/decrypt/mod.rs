@@ -1,9 +1,10 @@
 //! `vmcore-decrypt`: the analyst's command line and its sub-commands, one file each.
 
+mod kmsg;
 mod restore;
 
 use super::Failure;
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 
 const PROGRAM: &str = "vmcore-decrypt";
 
@@ -18,12 +19,20 @@ const PROGRAM: &str = "vmcore-decrypt";
 
 Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
 pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
-    restore: restore::Args,
+    restore: Option<restore::Args>,
 
     /// Print the version
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Decrypt the kernel messages in a log
+    Kmsg(kmsg::Args),
 }
 
 /// Runs the program.
@@ -31,5 +40,9 @@ pub struct Cli {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    restore::run(&cli.restore)
+    match (&cli.command, &cli.restore) {
+        (Some(Command::Kmsg(args)), _) => kmsg::run(args),
+        (None, Some(args)) => restore::run(args),
+        (None, None) => Ok(()),
+    }
 }

@@ -150,7 +150,11 @@ impl Target {
     }
 }
 
-fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
+/// The identities of the files named.
+///
+/// # Errors
+/// The file that is none, with the line.
+pub fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
     let mut identities = Identities::new(prompt::on_terminal());
     for path in paths {
         let doing = || format!("reading identity file {}", quoted(path));

@@ -6,6 +6,7 @@ mod dmesg;
 mod dump;
 mod foreign;
 mod input;
+mod kmsg;
 mod output;
 mod recipients;
 
@@ -49,6 +50,8 @@ enum Command {
     Dmesg(dmesg::Args),
     /// Copy a dump from a raw partition into a file; needs no key
     Collect(collect::Args),
+    /// Print the running kernel's log as encrypted lines
+    Kmsg(kmsg::Args),
 }
 
 impl Cli {
@@ -77,6 +80,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),
+        (Some(Command::Kmsg(args)), _) => kmsg::run(args),
         (None, Some(args)) => dump::run(args),
         (None, None) => Ok(()),
     }

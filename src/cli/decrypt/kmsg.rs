@@ -1,0 +1,139 @@
+//! `vmcore-decrypt kmsg [LOG...]`: a log that holds encrypted kernel messages among others, back into text.
+
+use super::super::{Failure, Status, quoted, say};
+use super::{PROGRAM, restore};
+use crate::kmsg::{Findings, Form, OpeningFindings, Reader, Unopened};
+use clap::Args as ClapArgs;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Longest line of a log that is looked at, in bytes; what is behind is another line.
+const MAX_LINE: u64 = 1 << 20;
+/// Missing ranges that are named per opening.
+const MAX_NAMED: usize = 20;
+
+/// The arguments of `kmsg`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  vmcore-decrypt kmsg -i key.txt /var/log/syslog.1 /var/log/syslog
+  journalctl -u vmcore-encrypt-kmsg | vmcore-decrypt kmsg -i key.txt
+
+Exit status: 0 all there, 1 failure, 2 usage, 3 no identity or no key line for some lines,
+4 lines are damaged, 5 lines are missing.")]
+pub struct Args {
+    /// Identity file: age identities, an ssh private key; repeatable
+    #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
+    identities: Vec<PathBuf>,
+    /// Print records as /dev/kmsg gives them, with priority, number and dictionary
+    #[arg(long)]
+    records: bool,
+
+    /// The logs, oldest first; - is standard input
+    #[arg(value_name = "LOG", default_value = "-")]
+    logs: Vec<PathBuf>,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said; or what the log lacks, after all of it was printed.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let identities = restore::read_identities(&args.identities)?;
+    let form = if args.records { Form::Records } else { Form::Text };
+    let mut reader = Reader::new(&identities, form, io::stdout().lock());
+    for log in &args.logs {
+        read(log, &mut reader)?;
+    }
+    let findings = reader.finish().map_err(|error| write_failure(&error))?;
+    report(&findings)
+}
+
+fn read<W: Write>(path: &Path, reader: &mut Reader<'_, W>) -> Result<(), Failure> {
+    let doing = || format!("reading log {}", quoted(path));
+    let mut log: Box<dyn BufRead> = match path == Path::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => {
+            Box::new(BufReader::new(File::open(path).map_err(|error| Failure::caused(doing(), &error))?))
+        }
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut log).take(MAX_LINE).read_until(b'\n', &mut line);
+        if length.map_err(|error| Failure::caused(doing(), &error))? == 0 {
+            return Ok(());
+        }
+        reader.line(&line).map_err(|error| write_failure(&error))?;
+    }
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    Failure::caused("writing to standard output", error)
+}
+
+/// Says what is not as it should be, and what that is worth.
+fn report(findings: &Findings) -> Result<(), Failure> {
+    findings.openings.iter().flat_map(remarks).for_each(|remark| say(PROGRAM, "warning", &remark));
+    let missing: u64 = findings.openings.iter().flat_map(|opening| &opening.missing).map(length).sum();
+    let closed: u64 = findings
+        .openings
+        .iter()
+        .filter(|opening| opening.unopened.is_some())
+        .map(|opening| opening.lines)
+        .sum();
+    let failure =
+        |status, what: String| Err(Failure::new(status, format!("decrypting the kernel log: {what}")));
+    if findings.damaged > 0 {
+        let lines: Vec<String> = findings.damaged_lines.iter().map(u64::to_string).collect();
+        let more = if findings.damaged > lines.len() as u64 { ", ..." } else { "" };
+        let what = format!("damaged lines: {}, in input line {}{more}", findings.damaged, lines.join(", "));
+        failure(Status::Damaged, what)
+    } else if closed > 0 {
+        failure(Status::WrongKey, format!("lines that stay closed: {closed}"))
+    } else if missing > 0 {
+        failure(Status::Truncated, format!("missing lines: {missing}"))
+    } else if findings.openings.is_empty() {
+        failure(Status::Failure, "there is no encrypted line".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Sentences about one opening.
+fn remarks(opening: &OpeningFindings) -> Vec<String> {
+    let OpeningFindings { id, lines, repeated, late, overwritten, .. } = opening;
+    let mut remarks = Vec::new();
+    match &opening.unopened {
+        Some(Unopened::NoKey) => {
+            remarks.push(format!("opening {id}: lines without their key lines: {lines}"))
+        }
+        Some(Unopened::Key(error)) => {
+            remarks.push(format!("opening {id}: lines that stay closed: {lines}: {error}"))
+        }
+        None => {}
+    }
+    if !opening.missing.is_empty() {
+        let named = opening.missing.iter().take(MAX_NAMED).map(|range| match length(range) {
+            1 => range.start().to_string(),
+            _ => format!("{} to {}", range.start(), range.end()),
+        });
+        let more = if opening.missing.len() > MAX_NAMED { ", ..." } else { "" };
+        remarks.push(format!("opening {id}: missing lines {}{more}", named.collect::<Vec<_>>().join(", ")));
+    }
+    let counts = [
+        (*late, "lines out of order"),
+        (*repeated, "lines that came again"),
+        (*overwritten, "messages overwritten in the kernel before they were read"),
+    ];
+    let said = counts.into_iter().filter(|&(count, _)| count > 0);
+    remarks.extend(said.map(|(count, what)| format!("opening {id}: {what}: {count}")));
+    if opening.unopened.is_none() && !opening.ended {
+        remarks.push(format!("opening {id}: no end line; it goes on elsewhere, was stopped, or is cut here"));
+    }
+    remarks
+}
+
+fn length(range: &std::ops::RangeInclusive<u64>) -> u64 {
+    (range.end() - range.start()).saturating_add(1)
+}

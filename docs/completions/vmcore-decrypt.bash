@@ -16,6 +16,18 @@ _vmcore__decrypt() {
             ",$1")
                 cmd="vmcore__decrypt"
                 ;;
+            vmcore__decrypt,help)
+                cmd="vmcore__decrypt__subcmd__help"
+                ;;
+            vmcore__decrypt,kmsg)
+                cmd="vmcore__decrypt__subcmd__kmsg"
+                ;;
+            vmcore__decrypt__subcmd__help,help)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__help"
+                ;;
+            vmcore__decrypt__subcmd__help,kmsg)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__kmsg"
+                ;;
             *)
                 ;;
         esac
@@ -23,7 +35,7 @@ _vmcore__decrypt() {
 
     case "${cmd}" in
         vmcore__decrypt)
-            opts="-i -f -v -h --identity --format --compress --force --num-threads --version --help"
+            opts="-i -f -v -h --identity --format --compress --force --num-threads --version --help kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -46,6 +58,70 @@ _vmcore__decrypt() {
                     return 0
                     ;;
                 --num-threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help)
+            opts="kmsg help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__kmsg)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__kmsg)
+            opts="-i -h --identity --records --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,13 +1,46 @@
-complete -c vmcore-decrypt -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
-complete -c vmcore-decrypt -l format -d 'Form of the restored dump' -r -f -a "kdump\t'kdump-compressed: random access, smallest'
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_vmcore_decrypt_global_optspecs
+    string join \n i/identity= format= compress= f/force num-threads= v/version h/help
+end
+
+function __fish_vmcore_decrypt_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_vmcore_decrypt_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_vmcore_decrypt_using_subcommand
+    set -l cmd (__fish_vmcore_decrypt_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l format -d 'Form of the restored dump' -r -f -a "kdump\t'kdump-compressed: random access, smallest'
 elf\t'An ELF core: for gdb too, uncompressed and sparse'
 flattened\t'makedumpfile\'s flattened stream'"
-complete -c vmcore-decrypt -l compress -d 'How pages of a kdump file are compressed' -r -f -a "zlib\t'Every reader has it'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l compress -d 'How pages of a kdump file are compressed' -r -f -a "zlib\t'Every reader has it'
 lzo\t'makedumpfile -l'
 snappy\t'makedumpfile -p'
 zstd\t'Smallest; crash 8, libkdumpfile 0.5 and later'
 none\t'Pages as they are'"
-complete -c vmcore-decrypt -l num-threads -d 'Threads that decrypt and compress [default: one per CPU]' -r
-complete -c vmcore-decrypt -s f -l force -d 'Overwrite an existing output file'
-complete -c vmcore-decrypt -s v -l version -d 'Print the version'
-complete -c vmcore-decrypt -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l num-threads -d 'Threads that decrypt and compress [default: one per CPU]' -r
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s f -l force -d 'Overwrite an existing output file'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s v -l version -d 'Print the version'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "kmsg" -d 'Decrypt the kernel messages in a log'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -l records -d 'Print records as /dev/kmsg gives them, with priority, number and dictionary'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from kmsg help" -f -a "kmsg" -d 'Decrypt the kernel messages in a log'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -34,13 +34,84 @@ none\:"Pages as they are"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':dump -- The encrypted dump; - is standard input:_files' \
 ':output -- The restored dump; - is standard output, with --format flattened:_files' \
+":: :_vmcore-decrypt_commands" \
+"*::: :->vmcore-decrypt" \
 && ret=0
+    case $state in
+    (vmcore-decrypt)
+        words=($line[3] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:vmcore-decrypt-command-$line[3]:"
+        case $line[3] in
+            (kmsg)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'--records[Print records as /dev/kmsg gives them, with priority, number and dictionary]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::logs -- The logs, oldest first; - is standard input:_files' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_vmcore-decrypt__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:vmcore-decrypt-help-command-$line[1]:"
+        case $line[1] in
+            (kmsg)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
 }
 
 (( $+functions[_vmcore-decrypt_commands] )) ||
 _vmcore-decrypt_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'kmsg:Decrypt the kernel messages in a log' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
     _describe -t commands 'vmcore-decrypt commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help_commands] )) ||
+_vmcore-decrypt__subcmd__help_commands() {
+    local commands; commands=(
+'kmsg:Decrypt the kernel messages in a log' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'vmcore-decrypt help commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__help_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help help commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__kmsg_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__kmsg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help kmsg commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__kmsg_commands] )) ||
+_vmcore-decrypt__subcmd__kmsg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt kmsg commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_vmcore-decrypt" ]; then

@@ -65,7 +65,6 @@ impl Entry {
     }
 
     /// Reads what was sealed; `None` when it is no entry, which no honest writer seals.
-    #[cfg(feature = "analyst")]
     pub fn parse(bytes: &[u8]) -> Option<Entry> {
         let text = bytes.split(|&byte| byte == 0).next()?;
         if bytes[text.len()..].iter().any(|&byte| byte != 0)
@@ -88,7 +87,6 @@ impl Entry {
     }
 }
 
-#[cfg(feature = "analyst")]
 fn parse_message(text: &str) -> Option<Entry> {
     let (count, record) = text.split_once(' ')?;
     let (piece, pieces) = count.split_once('/')?;

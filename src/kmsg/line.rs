@@ -118,7 +118,7 @@ fn parse(word: &str) -> Option<Line> {
             let (part, parts) = (usize::try_from(part).ok()?, usize::try_from(parts).ok()?);
             let valid = (1..=parts).contains(&part) && parts <= MAX_PARTS;
             let data = BASE64.decode(fields.next()?).ok()?;
-            valid.then_some(Line::Key { id, part: part - 1, parts, data })
+            valid.then(|| Line::Key { id, part: part - 1, parts, data })
         }
         _ => {
             let number = number(fields.next()?)?;

@@ -36,10 +36,8 @@ pub struct Head {
     /// Number of the record since boot.
     pub number: u64,
     /// Time since boot in microseconds.
-    #[cfg_attr(not(feature = "analyst"), expect(dead_code, reason = "read where text is printed"))]
     pub micros: u64,
     /// Task id, or CPU number with bit 31 set, where the kernel records it.
-    #[cfg_attr(not(feature = "analyst"), expect(dead_code, reason = "read where text is printed"))]
     pub caller: Option<u32>,
 }
 
@@ -64,7 +62,6 @@ fn parse_caller(text: &str) -> Option<u32> {
 }
 
 /// The message in the bytes it was logged with: without the dictionary, `\xNN` undone.
-#[cfg(feature = "analyst")]
 pub fn message(text: &str) -> Vec<u8> {
     let mut rest = text.lines().next().unwrap_or_default();
     let mut bytes = Vec::with_capacity(rest.len());

@@ -104,15 +104,11 @@ fn report(findings: &Findings) -> Result<(), Failure> {
 fn remarks(opening: &OpeningFindings) -> Vec<String> {
     let OpeningFindings { id, lines, repeated, late, overwritten, .. } = opening;
     let mut remarks = Vec::new();
-    match &opening.unopened {
-        Some(Unopened::NoKey) => {
-            remarks.push(format!("opening {id}: lines without their key lines: {lines}"))
-        }
-        Some(Unopened::Key(error)) => {
-            remarks.push(format!("opening {id}: lines that stay closed: {lines}: {error}"))
-        }
-        None => {}
-    }
+    let closed = opening.unopened.as_ref().map(|reason| match reason {
+        Unopened::NoKey => format!("opening {id}: lines without their key lines: {lines}"),
+        Unopened::Key(error) => format!("opening {id}: lines that stay closed: {lines}: {error}"),
+    });
+    remarks.extend(closed);
     if !opening.missing.is_empty() {
         let named = opening.missing.iter().take(MAX_NAMED).map(|range| match length(range) {
             1 => range.start().to_string(),

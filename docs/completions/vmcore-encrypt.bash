@@ -16,6 +16,9 @@ _vmcore__encrypt() {
             ",$1")
                 cmd="vmcore__encrypt"
                 ;;
+            vmcore__encrypt,collect)
+                cmd="vmcore__encrypt__subcmd__collect"
+                ;;
             vmcore__encrypt,dmesg)
                 cmd="vmcore__encrypt__subcmd__dmesg"
                 ;;
@@ -24,6 +27,9 @@ _vmcore__encrypt() {
                 ;;
             vmcore__encrypt,kmsg)
                 cmd="vmcore__encrypt__subcmd__kmsg"
+                ;;
+            vmcore__encrypt__subcmd__help,collect)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__collect"
                 ;;
             vmcore__encrypt__subcmd__help,dmesg)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__dmesg"
@@ -41,7 +47,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -72,6 +78,14 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 --compress-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output-device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-signature)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -162,6 +176,28 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__collect)
+            opts="-h --device --dest --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dest)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__dmesg)
             opts="-r -R -f -h --recipient --recipients-file --partial --partial-dmesg --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -193,8 +229,22 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg kmsg help"
+            opts="dmesg collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__collect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

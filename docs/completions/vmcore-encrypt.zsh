@@ -22,6 +22,8 @@ _vmcore-encrypt() {
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--compress-level=[zstd level of the dump]:LEVEL:_default' \
+'(-F --framed)--output-device=[Write to this partition itself\: no file system, nothing else on it; the next boot collects it]:DEVICE:_files' \
+'--allow-signature=[With --output-device /dev/disk/by-...\: what may be overwritten there, as the refusal calls it]:NAME:_default' \
 '-L+[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:SIZE:_default' \
 '--limit=[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:SIZE:_default' \
 '--num-threads=[Threads that read, compress and encrypt \[default\: one per CPU\]]:N:_default' \
@@ -49,6 +51,7 @@ _vmcore-encrypt() {
 '-p[Compress fast\: the same as -l]' \
 '-z[Compress small\: zstd level 3]' \
 '()-F[Write to standard output (the dump is a stream in any case)]' \
+'()--framed[On standard output\: frame the dump as --output-device does, for a program that writes the partition]' \
 '-f[Overwrite an existing dump file]' \
 '--force[Overwrite an existing dump file]' \
 '--keep-incomplete[Leave an unfinished dump file in place when an error ends the run]' \
@@ -93,6 +96,14 @@ _arguments "${_arguments_options[@]}" : \
 '::output -- The encrypted log; standard output when absent:_files' \
 && ret=0
 ;;
+(collect)
+_arguments "${_arguments_options[@]}" : \
+'--device=[The partition that --output-device or --framed wrote]:DEVICE:_files' \
+'--dest=[The directory for the file; made when absent]:DIRECTORY:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (kmsg)
 _arguments "${_arguments_options[@]}" : \
 '*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
@@ -122,6 +133,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(collect)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (kmsg)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -143,10 +158,16 @@ esac
 _vmcore-encrypt_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'collect:Copy a dump from a raw partition into a file; needs no key' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__collect_commands] )) ||
+_vmcore-encrypt__subcmd__collect_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt collect commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__dmesg_commands] )) ||
 _vmcore-encrypt__subcmd__dmesg_commands() {
@@ -157,10 +178,16 @@ _vmcore-encrypt__subcmd__dmesg_commands() {
 _vmcore-encrypt__subcmd__help_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'collect:Copy a dump from a raw partition into a file; needs no key' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt help commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__collect_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__collect_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help collect commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__help__subcmd__dmesg_commands] )) ||
 _vmcore-encrypt__subcmd__help__subcmd__dmesg_commands() {

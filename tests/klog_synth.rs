@@ -109,9 +109,9 @@ fn a_block_may_end_where_the_ring_ends() {
 
 #[test]
 fn messages_without_text() {
-    let mut messages = vec![Message::new(1, 1, "first"), Message::empty(2), Message::lost(3)];
-    messages.extend([Message::new(4, 1, ""), Message::new(5, 1, "last")]);
-    messages.push(Message { state: State::Reusable, ..Message::new(6, 1, "recycled") });
+    let mut messages = vec![Message::new(1000, 1, "first"), Message::empty(2000), Message::lost(3000)];
+    messages.extend([Message::new(4000, 1, ""), Message::new(5000, 1, "last")]);
+    messages.push(Message { state: State::Reusable, ..Message::new(6000, 1, "recycled") });
     let (core, text, stats) = read(Log::of(messages), kernel::v6_12());
     assert_eq!(text, core.log);
     assert_eq!(text.lines().count(), 4);
@@ -153,6 +153,19 @@ fn absurd_sizes_are_refused() {
     assert_eq!(error.to_string(), "the kernel log has an absurd log2 of the descriptor count: 0x3f");
 }
 
+/// A block that names another message as its owner has been overwritten.
+#[test]
+fn a_block_is_its_owner_s_alone() {
+    let messages: Vec<_> = ["one", "two", "three"].map(|text| Message::new(0, 1, text)).to_vec();
+    let mut core = machine(kernel::v6_12()).log(Log::of(messages)).build();
+    let data = core.log_places.iter().find(|(name, _)| *name == "text").unwrap().1;
+    core.damage(data + 16, &[0xff]);
+    let (text, stats) = Image::new(&core).dmesg(Start::Oldest).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    assert!(!text.contains("two"));
+    assert_eq!(stats, Stats { printed: 2, unfinished: 0, damaged: 1 });
+}
+
 /// Unreadable pages cost the messages on them.
 #[test]
 fn unreadable_pages_cost_only_their_messages() {
@@ -164,6 +177,7 @@ fn unreadable_pages_cost_only_their_messages() {
             let Ok((text, stats)) = image.dmesg(Start::Oldest) else { continue };
             assert_eq!(text.lines().filter(|line| !core.log.contains(line)).count(), 0);
             assert!(stats.damaged > 0 || text == core.log);
+            assert!(stats.printed + stats.unfinished + stats.damaged <= 256, "{stats:?}");
         }
     }
 }

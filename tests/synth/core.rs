@@ -32,7 +32,7 @@ pub struct Core {
     pub log: String,
     /// The part of it since the last clear.
     pub log_since_clear: String,
-    /// The log's variables and their physical addresses.
+    /// The log's variables and its text, with their physical addresses.
     pub log_places: Vec<(&'static str, u64)>,
     pub cpus: usize,
     /// Physical address of the frame with the struct pages from a pfn on, for sections with descriptions.

@@ -235,7 +235,8 @@ impl Synth {
         let mut tables = self.root(&mut memory, &mut info);
         self.utsname(&mut memory, &mut info);
         let placed = self.log.place(self.kernel.log, &mut memory, &|pa| self.arch.image_va(pa));
-        placed.symbols.iter().for_each(|(name, pa)| info.symbol(name, self.arch.image_va(*pa)));
+        let named = placed.places.iter().filter(|(name, _)| *name != "text");
+        named.for_each(|(name, pa)| info.symbol(name, self.arch.image_va(*pa)));
         info.log(self.kernel.log);
         let struct_frames = self.struct_pages(&mut memory, &mut tables, &mut info);
         (self.arch.finish)(&mut arch::Finish {
@@ -256,7 +257,7 @@ impl Synth {
         Core {
             log: self.log.text(self.kernel.log, &placed.surviving),
             log_since_clear: self.log.text(self.kernel.log, &placed.since_clear(self.log.clear_seq)),
-            log_places: placed.symbols,
+            log_places: placed.places,
             arch: self.arch,
             kernel: self.kernel,
             segments: self.segments,

@@ -81,9 +81,9 @@ pub struct Log {
     pub clear_seq: u64,
 }
 
-/// Addresses (physical) of the variables VMCOREINFO names, and which messages survive.
+/// Addresses (physical) of the variables VMCOREINFO names, and of the text; and which messages survive.
 pub struct Placed {
-    pub symbols: Vec<(&'static str, u64)>,
+    pub places: Vec<(&'static str, u64)>,
     pub surviving: Vec<usize>,
 }
 
@@ -214,7 +214,7 @@ impl Log {
         memory.put_u32(clear, 1);
         memory.put_u64(clear + 16, self.clear_seq);
         Placed {
-            symbols: vec![("prb", pointer), ("printk_rb_static", ring), ("clear_seq", clear)],
+            places: vec![("prb", pointer), ("printk_rb_static", ring), ("clear_seq", clear), ("text", data)],
             surviving: (tail..self.messages.len()).collect(),
         }
     }
@@ -259,7 +259,8 @@ impl Log {
             memory.put_u32(numbers + at, value as u32);
         }
         Placed {
-            symbols: vec![
+            places: vec![
+                ("text", buffer),
                 ("log_buf", pointer),
                 ("log_buf_len", numbers),
                 ("log_first_idx", numbers + 4),

@@ -164,6 +164,7 @@ fn fixture(name: &str) -> Vec<u8> {
         "vmcore-cut" => vmcore()[..vmcore().len() / 2].to_vec(),
         "vmcore-cut-header" => vmcore()[..40].to_vec(),
         "vmcore-32-bit" => [b"\x7fELF\x01\x01\x01".to_vec(), vec![0; 200]].concat(),
+        "log" => machine().build().log.into(),
         "identity" => format!("# of the tests\n{IDENTITY}\n").into(),
         "other-identity" => format!("{OTHER_IDENTITY}\n").into(),
         "recipients" => format!("# the tests'\n{RECIPIENT}\n").into(),

@@ -84,7 +84,11 @@ fn attempt(
     if !report.complete && !is_last {
         return Ok(Outcome::TooLarge);
     }
-    stream.finish().map_err(|error| place.write_failure(&error, WHEN_FULL))?;
+    match stream.finish() {
+        // What was still in hand found no room.
+        Err(error) if !is_last && error.kind() == io::ErrorKind::StorageFull => return Ok(Outcome::TooLarge),
+        result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+    }
     conclude(args, place, &options, &report)?;
     if unfiltered {
         let message = format!(

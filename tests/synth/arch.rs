@@ -118,5 +118,6 @@ pub fn all() -> Vec<(&'static str, Arch)> {
         ("s390x by os_info", s390x::z_by_os_info()),
         ("s390x before 6.10", s390x::z_before_6_10()),
         ("loongarch64 16K", loongarch64::k16()),
+        ("loongarch64 4K", loongarch64::k4()),
     ]
 }

@@ -36,9 +36,13 @@ impl Loongarch64 {
         }
         let physical = (1 << bits) - 1;
         let width = width(info);
+        let bits = page_size.shift() - 3;
+        // The root is a whole page and indexed by all of its bits, those above the width among them.
+        let levels =
+            even_levels(width, page_size.shift(), bits).into_iter().map(|level| Level { bits, ..level });
         Ok(Loongarch64 {
             root: PhysAddr(root.0 & physical),
-            levels: even_levels(width, page_size.shift(), page_size.shift() - 3),
+            levels: levels.collect(),
             width,
             page_mask: !(page_size.bytes() - 1),
             physical,

@@ -20,6 +20,7 @@
 //! | `cli` | what was typed, what is said back, exit statuses |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
 //! | `pipeline` | ordered work on several threads |
+//! | `pin` | which recipients this machine may encrypt to |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
 //! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
@@ -43,6 +44,7 @@ pub mod kdump;
 pub mod klog;
 pub mod kmsg;
 pub mod mm;
+pub mod pin;
 pub mod pipeline;
 pub mod raw;
 #[cfg(feature = "analyst")]

@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, decrypt};
 
 fn main() -> ExitCode {
+    cli::harden("vmcore-decrypt");
     cli::exit("vmcore-decrypt", decrypt::run(&decrypt::Cli::parse()))
 }

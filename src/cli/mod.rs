@@ -89,10 +89,22 @@ impl Failure {
     }
 }
 
-/// A path as messages show it: quoted, with control bytes escaped.
+/// A path as messages show it: quoted, with control bytes escaped. An identity that was typed where a file's name
+/// belongs is not shown: messages end up in logs.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
-    format!("{:?}", path.to_string_lossy())
+    let path = path.to_string_lossy();
+    match path.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
+        true => "\"AGE-SECRET-KEY-...\" (this is a key, not the name of a file)".to_owned(),
+        false => format!("{path:?}"),
+    }
+}
+
+/// Before anything else in both programs: no core files, no tracing. A kernel that refuses is worth a word only.
+pub fn harden(program: &str) {
+    if let Err(error) = crate::crypt::harden_process() {
+        say(program, "warning", &format!("core files cannot be ruled out: {error}"));
+    }
 }
 
 /// Says one line on stderr as `PROGRAM: KIND: TEXT`. A console that is gone is no reason to fail.

@@ -4,7 +4,8 @@
 use std::io;
 
 use rustix::mm::MlockAllFlags;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// Forbids core files and tracing by other processes of the same user: `PR_SET_DUMPABLE` 0 and
 /// `RLIMIT_CORE` 0. Call first thing in `main`, in both programs.
@@ -17,12 +18,18 @@ pub fn harden_process() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps every page the process touches from now on out of swap. For the collector, whose memory is small
-/// and bounded; not for the analyst's side, where pages of mapped dumps would be pinned too.
+/// Keeps every page the process touches from now on out of swap. For a process that holds a key for long in little
+/// memory; not for the analyst's side, where pages of mapped dumps would be pinned too, nor in the capture kernel,
+/// which has no swap.
 ///
 /// # Errors
-/// `PermissionDenied` or `OutOfMemory` where `RLIMIT_MEMLOCK` does not allow it; the program can run on.
+/// `PermissionDenied` without `CAP_IPC_LOCK` under a limit of `RLIMIT_MEMLOCK`, where locking might succeed but
+/// allocating later would not; what else the kernel says. The program can run on.
 pub fn lock_memory() -> io::Result<()> {
+    let limited = getrlimit(Resource::Memlock).current.is_some();
+    if limited && !capabilities(None)?.effective.contains(CapabilitySet::IPC_LOCK) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ mod args;
 mod collect;
 mod dmesg;
 mod dump;
+mod fingerprint;
 mod foreign;
 mod input;
 mod kmsg;
@@ -50,6 +51,8 @@ enum Command {
     Dmesg(dmesg::Args),
     /// Copy a dump from a raw partition into a file; needs no key
     Collect(collect::Args),
+    /// Print the fingerprint of the recipients, to pin them
+    Fingerprint(fingerprint::Args),
     /// Print the running kernel's log as encrypted lines
     Kmsg(kmsg::Args),
 }
@@ -80,6 +83,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),
+        (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),
         (None, Some(args)) => dump::run(args),
         (None, None) => Ok(()),

@@ -5,13 +5,16 @@ use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
 use crate::crypt::recipients::parse_lines;
 use crate::crypt::{self, ENTROPY_LIMIT, Entropy, Recipients};
+use crate::pin::{self, Pins};
 use clap::Args;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where the machine's recipients are, unless said otherwise.
 pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";
+/// Where pins may stand.
+const COMMAND_LINE: &str = "/proc/cmdline";
 /// A recipients file is text that people keep; anything larger is not one.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -26,11 +29,34 @@ pub struct RecipientArgs {
     /// [default: /etc/vmcore-encrypt/recipients when no -r is given]
     #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Honour the pins on this kernel command line too
+    #[arg(long, value_name = "FILE", hide = true)]
+    cmdline: Option<PathBuf>,
 }
 
 impl RecipientArgs {
-    /// Reads and checks the recipients, their plugin programs too.
+    /// Reads and checks the recipients, their plugin programs and the machine's pins too.
     pub fn read(&self) -> Result<Recipients, Failure> {
+        let recipients = self.choose()?;
+        for pins in self.pins()? {
+            pins.check(&recipients).map_err(|error| pin_failure(&error))?;
+        }
+        recipients.check_plugins().map_err(|error| failure("checking recipients", &error))?;
+        Ok(recipients)
+    }
+
+    /// The pins of this machine, one set per place; recipients must be in each.
+    pub fn pins(&self) -> Result<Vec<Pins>, Failure> {
+        let mut places = vec![Pins::compiled()];
+        for path in [Some(Path::new(COMMAND_LINE)), self.cmdline.as_deref()].into_iter().flatten() {
+            places.push(Pins::on_command_line(&read_command_line(path)?));
+        }
+        let places: Result<Vec<_>, _> = places.into_iter().collect();
+        Ok(places.map_err(|error| pin_failure(&error))?.into_iter().flatten().collect())
+    }
+
+    /// Reads the recipients, pinned or not.
+    pub fn choose(&self) -> Result<Recipients, Failure> {
         let mut list = Vec::new();
         for (at, recipient) in self.recipients.iter().enumerate() {
             let doing = format!("parsing recipient {} of the command line", at + 1);
@@ -46,10 +72,28 @@ impl RecipientArgs {
             }
             list.extend(parsed);
         }
-        let recipients = Recipients::new(list).map_err(|error| failure("choosing recipients", &error))?;
-        recipients.check_plugins().map_err(|error| failure("checking recipients", &error))?;
-        Ok(recipients)
+        Recipients::new(list).map_err(|error| failure("choosing recipients", &error))
     }
+}
+
+/// The kernel command line; empty where there is no `/proc`, and so no vmcore either.
+fn read_command_line(path: &Path) -> Result<String, Failure> {
+    match fs::read(path) {
+        Ok(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(COMMAND_LINE) => {
+            Ok(String::new())
+        }
+        Err(error) => Err(Failure::caused(format!("reading kernel command line {}", quoted(path)), &error)),
+    }
+}
+
+fn pin_failure(error: &pin::Error) -> Failure {
+    Failure::caused("checking recipients", error).hint(match error {
+        pin::Error::Mismatch { .. } => {
+            "if the recipients were changed on purpose, pin what vmcore-encrypt fingerprint prints; if not, look who did it"
+        }
+        pin::Error::Malformed(_) => "vmcore-encrypt fingerprint prints what to pin",
+    })
 }
 
 /// Reads a recipients file of at most 1 MiB.

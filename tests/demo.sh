@@ -1,11 +1,11 @@
 #!/bin/bash
-# The whole way on a real vmcore: key pair, crash, encrypt, restore, verify, the crashed kernel's last words.
+# The whole way on a real vmcore: key pair, crash, encrypt, restore, and the crashed kernel's last words out of the
+# restored dump. `make demo` builds first.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 target=${CARGO_TARGET_DIR:-target}
 demo=$target/demo
-encrypt=$target/release/vmcore-encrypt
-decrypt=$target/release/vmcore-decrypt
+PATH=$PWD/$target/release:$PATH
 
 # Shows a command as it would be typed, then runs it.
 run() {
@@ -14,14 +14,22 @@ run() {
 }
 
 vmcore=$(tests/vm/capture.sh bookworm-5level-kdump)
+makedumpfile=$(tests/vm/program.sh makedumpfile)
 rm -rf "$demo"
 mkdir -p "$demo"
+ln -s "$vmcore" "$demo/proc-vmcore"
+ln -s "$makedumpfile" "$demo/makedumpfile"
+cd "$demo"
 
-run "$decrypt" keygen -o "$demo/key.txt"
-age-keygen -y "$demo/key.txt" > "$demo/recipients"
-run "$encrypt" -d 31 --recipients-file "$demo/recipients" "$vmcore" "$demo/vmcore.age"
-run "$decrypt" verify -i "$demo/key.txt" "$demo/vmcore.age"
-run "$decrypt" -i "$demo/key.txt" "$demo/vmcore.age" "$demo/vmcore"
-run ls -l "$vmcore" "$demo/vmcore.age" "$demo/vmcore"
-printf '\n$ %s\n' "$decrypt dmesg -i $demo/key.txt $demo/vmcore.age | tail"
-"$decrypt" dmesg -i "$demo/key.txt" "$demo/vmcore.age" | tail
+echo "A guest has crashed; proc-vmcore is what its capture kernel had as /proc/vmcore."
+run age-keygen -o key.txt
+printf '\n$ age-keygen -y key.txt > recipients\n'
+age-keygen -y key.txt | tee recipients
+run vmcore-encrypt -d 31 --recipients-file recipients proc-vmcore vmcore.age
+run vmcore-decrypt -i key.txt vmcore.age vmcore
+run ls -Llgo proc-vmcore vmcore.age vmcore
+printf '\nThe same with stock tools, and what the kernel said last:\n'
+printf '\n$ age -d -i key.txt vmcore.age | zstd -d | makedumpfile -R vmcore.stock\n'
+age -d -i key.txt vmcore.age | zstd -d | ./makedumpfile -R vmcore.stock
+run ./makedumpfile --dump-dmesg vmcore log
+run tail -n 12 log

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `cli` | what was typed, what is said back, exit statuses |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
+//! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | ordered work on several threads |
 //! | `pin` | which recipients this machine may encrypt to |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
@@ -47,6 +48,8 @@ pub mod mm;
 pub mod pin;
 pub mod pipeline;
 pub mod raw;
+#[cfg(feature = "analyst")]
+pub mod reader;
 #[cfg(feature = "analyst")]
 pub mod restore;
 pub mod sink;

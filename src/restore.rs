@@ -5,7 +5,6 @@
 mod arrange;
 mod elf_file;
 mod frames;
-mod head;
 mod kdump_file;
 mod pages;
 

@@ -13,6 +13,10 @@ const MAX_FRAME_LEN: usize = MAX_FRAME_CONTENT + (1 << 16);
 const FRAME_MAGIC: u32 = 0xfd2f_b528;
 /// The skippable magic number all our frames use (RFC 8878 section 3.1.2 leaves sixteen to users).
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a5d;
+/// How the tags of our frames begin.
+const TAG_PREFIX: &[u8] = b"VCE";
+/// Bytes that tell a frame of ours: magic number, length, the tag's first letters.
+const OURS_LEN: usize = 4 + 4 + TAG_PREFIX.len();
 
 /// Appends a skippable frame whose content is `tag` and `content`.
 pub fn skippable_frame(out: &mut Vec<u8>, tag: [u8; 4], content: &[u8]) {
@@ -136,13 +140,20 @@ pub struct Splitter {
     pending: Vec<u8>,
     taken: usize,
     offset: u64,
+    searching: bool,
 }
 
 impl Splitter {
     /// A splitter at byte `offset` of the stream.
     #[must_use]
     pub fn at(offset: u64) -> Splitter {
-        Splitter { pending: Vec::new(), taken: 0, offset }
+        Splitter { offset, ..Splitter::default() }
+    }
+
+    /// Passes over a gap: the bytes fed next lie at `offset` of the stream. What is in hand is dropped,
+    /// and frames are handed out again from the first of ours on that starts behind the gap.
+    pub fn skip_to(&mut self, offset: u64) {
+        *self = Splitter { offset, searching: true, ..Splitter::default() };
     }
 
     /// Adds the next bytes of the stream.
@@ -158,6 +169,9 @@ impl Splitter {
     /// # Errors
     /// [`Error::NotAFrame`], [`Error::FrameTooLarge`].
     pub fn next_frame(&mut self) -> Result<Option<(u64, usize, Frame)>, Error> {
+        if self.searching && !self.find_ours() {
+            return Ok(None);
+        }
         let rest = &self.pending[self.taken..];
         let Some(len) = frame_len(rest, self.offset)? else { return Ok(None) };
         let frame = decode(&rest[..len]);
@@ -165,6 +179,20 @@ impl Splitter {
         self.taken += len;
         self.offset += len as u64;
         Ok(Some((at, len, frame)))
+    }
+
+    /// Moves on to the next frame of ours. Compressed bytes look like one by chance once in 2^56
+    /// positions: magic number and the first three letters of the tag.
+    fn find_ours(&mut self) -> bool {
+        let magic = SKIPPABLE_MAGIC.to_le_bytes();
+        let is_ours = |start: &[u8]| start.starts_with(&magic) && start[8..].starts_with(TAG_PREFIX);
+        let rest = &self.pending[self.taken..];
+        let found = rest.windows(OURS_LEN).position(is_ours);
+        let skip = found.unwrap_or(rest.len().saturating_sub(OURS_LEN - 1));
+        self.taken += skip;
+        self.offset += skip as u64;
+        self.searching = found.is_none();
+        found.is_some()
     }
 
     /// Where the next frame starts in the stream.
@@ -241,6 +269,27 @@ mod tests {
             assert!(!splitter.is_inside_frame());
             assert_eq!(frames.len(), 3);
             assert_eq!(frames[0], Frame::Tagged { tag: *b"abcd", content: b"hello".to_vec() });
+        }
+    }
+
+    #[test]
+    fn behind_a_gap_the_next_frame_of_ours_is_found() {
+        let mut bytes = vec![0x5d; 40];
+        let ours = bytes.len();
+        skippable_frame(&mut bytes, *b"VCEx", b"hello");
+        raw_frame(&mut bytes, *b"0123456789abcdef");
+        for piece in [1, 5, bytes.len()] {
+            let mut splitter = Splitter::default();
+            splitter.feed(b"half a fra");
+            splitter.skip_to(1000);
+            let mut starts = Vec::new();
+            for part in bytes.chunks(piece) {
+                splitter.feed(part);
+                while let Some((at, _, _)) = splitter.next_frame().unwrap() {
+                    starts.push(at);
+                }
+            }
+            assert_eq!(starts, [1000 + ours as u64, 1000 + ours as u64 + 17], "{piece}");
         }
     }
 

@@ -2,6 +2,8 @@
 //! in the plain file. All framing numbers are big-endian i64. Source: makedumpfile `makedumpfile.h`,
 //! struct `makedumpfile_header` and `makedumpfile_data_header`.
 
+use super::Error;
+
 /// Bytes of the header in front of the first record.
 pub const FLAT_HEADER_LEN: usize = 4096;
 
@@ -27,6 +29,46 @@ pub fn record_head(offset: u64, size: u64) -> [u8; 16] {
     head
 }
 
+/// The flattened records in a piece of stream, each with its place and data; the stream's header and
+/// its end record are passed over.
+pub struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    /// The records of a frame. Each comes with its place in the plain file and its data; a cut one is an
+    /// error, and the last item.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Records<'a> {
+        let header = bytes.starts_with(b"makedumpfile\0\0\0\0") && bytes.len() >= FLAT_HEADER_LEN;
+        Records { rest: if header { &bytes[FLAT_HEADER_LEN..] } else { bytes } }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<(u64, &'a [u8]), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() || self.rest == END_RECORD {
+            return None;
+        }
+        let record = split_record(self.rest);
+        self.rest = record.map_or(&[], |(_, _, rest)| rest);
+        Some(
+            record
+                .map(|(offset, data, _)| (offset, data))
+                .ok_or_else(|| Error("a flattened record is cut".into())),
+        )
+    }
+}
+
+fn split_record(bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let (offset, rest) = bytes.split_first_chunk::<8>()?;
+    let (size, rest) = rest.split_first_chunk::<8>()?;
+    let (data, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*size)).ok()?)?;
+    Some((u64::from_be_bytes(*offset), data, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +84,18 @@ mod tests {
     #[test]
     fn record_heads_are_big_endian() {
         assert_eq!(record_head(0x1122, 3), *b"\0\0\0\0\0\0\x11\x22\0\0\0\0\0\0\0\x03");
+    }
+
+    #[test]
+    fn records_are_found_behind_a_header_and_before_the_end() {
+        let mut bytes = flat_header();
+        bytes.extend_from_slice(&record_head(5, 3));
+        bytes.extend_from_slice(b"abc");
+        bytes.extend_from_slice(&record_head(1, 1));
+        bytes.extend_from_slice(b"z");
+        bytes.extend_from_slice(&END_RECORD);
+        let records: Vec<_> = Records::new(&bytes).map(Result::unwrap).collect();
+        assert_eq!(records, [(5, &b"abc"[..]), (1, &b"z"[..])]);
+        assert!(Records::new(&record_head(0, 10)).next().unwrap().is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! Puts decompressed pieces, in order, where the output wants them.
 
 use super::elf_file::ElfFile;
-use super::head::DumpHead;
 use super::kdump_file::KdumpFile;
 use super::{Arranged, Error, Output, Report};
 use crate::blocks::{Head, Tail};
+use crate::reader::DumpHead;
 use std::io::Write;
 
 /// The output and what was learned on the way.

@@ -1,11 +1,12 @@
 //! A KDUMP file as output: heads and first bitmap come from the dump, pages follow as they arrive, the
 //! second bitmap and the descriptors are written at the end, when it is known which pages came.
 
-use super::head::{DumpHead, Records};
 use super::pages::PageTable;
 use super::{Error, StoredBlock};
 use crate::compress::{Codec, PageCompressor};
+use crate::kdump::Records;
 use crate::kdump::{DescFlags, PageDesc, STATUS_INCOMPLETE};
+use crate::reader::DumpHead;
 use crate::sink::OutputFile;
 
 /// Tables are written in pieces of this size.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::{
-    CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, chunk_count, encrypted_offset, plaintext_len,
+    CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, chunk_count, encrypted_offset,
 };
 
 /// A source of bytes that is read at any offset, from several threads.
@@ -44,6 +44,7 @@ pub struct RandomAccess<S> {
     start: u64,
     chunks: u64,
     encrypted: u64,
+    ended: bool,
     key: PayloadKey,
 }
 
@@ -55,23 +56,50 @@ impl<S: ReadAt> RandomAccess<S> {
     /// A [`StreamError`] inside an [`io::Error`]: an impossible length or a last chunk that is not an
     /// authentic final one (`Truncated`); or what the source says.
     pub fn new(source: S, start: u64, encrypted: u64, key: PayloadKey) -> io::Result<Self> {
-        let chunks = chunk_count(encrypted)?;
-        let access = RandomAccess { source, start, chunks, encrypted, key };
-        let last = chunks - 1;
-        access.read_chunk(last, &mut Vec::new()).map_err(|error| match StreamError::find(&error) {
+        match RandomAccess::new_or_cut(source, start, encrypted, key)? {
+            (access, None) => Ok(access),
+            (_, Some(why)) => Err(why.into()),
+        }
+    }
+
+    /// As [`RandomAccess::new`], but a payload without an authentic final chunk is opened too, as far as
+    /// it has whole chunks; why it is not all there comes beside it.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub fn new_or_cut(
+        source: S,
+        start: u64,
+        encrypted: u64,
+        key: PayloadKey,
+    ) -> io::Result<(Self, Option<StreamError>)> {
+        let chunks = encrypted.div_ceil(ENCRYPTED_CHUNK_SIZE as u64);
+        let mut access = RandomAccess { source, start, chunks, encrypted, ended: true, key };
+        let end = chunk_count(encrypted).map_err(io::Error::from).and_then(|_| access.check_end());
+        let Err(error) = end else { return Ok((access, None)) };
+        let why = StreamError::find(&error).ok_or(error)?;
+        access.chunks = encrypted / ENCRYPTED_CHUNK_SIZE as u64;
+        access.encrypted = encrypted_offset(access.chunks);
+        access.ended = false;
+        Ok((access, Some(why)))
+    }
+
+    /// Opens the last chunk as the final one.
+    fn check_end(&self) -> io::Result<()> {
+        let last = self.chunks - 1;
+        self.read_chunk(last, &mut Vec::new()).map_err(|error| match StreamError::find(&error) {
             Some(StreamError::Corrupt { .. }) => {
-                let remainder = encrypted - encrypted_offset(last);
+                let remainder = self.encrypted - encrypted_offset(last);
                 StreamError::Truncated { plaintext: last * CHUNK_SIZE as u64, remainder }.into()
             }
             _ => error,
-        })?;
-        Ok(access)
+        })
     }
 
     /// Plaintext bytes in the payload.
     #[must_use]
     pub fn len(&self) -> u64 {
-        plaintext_len(self.encrypted).unwrap_or(0)
+        self.encrypted.saturating_sub(self.chunks * TAG_SIZE as u64)
     }
 
     /// Whether the payload is empty.
@@ -80,7 +108,7 @@ impl<S: ReadAt> RandomAccess<S> {
         self.len() == 0
     }
 
-    /// Number of chunks, at least 1.
+    /// Number of chunks, at least 1 unless the payload is cut.
     #[must_use]
     pub fn chunks(&self) -> u64 {
         self.chunks
@@ -99,7 +127,7 @@ impl<S: ReadAt> RandomAccess<S> {
         let length = (self.encrypted - encrypted_offset(index)).min(ENCRYPTED_CHUNK_SIZE as u64);
         chunk.resize(usize::try_from(length).unwrap_or(ENCRYPTED_CHUNK_SIZE), 0);
         read_exact_at(&self.source, chunk, self.start + encrypted_offset(index))?;
-        let opened = self.key.open(index, index + 1 == self.chunks, chunk);
+        let opened = self.key.open(index, self.ended && index + 1 == self.chunks, chunk);
         Ok(opened.inspect_err(|_| chunk.clear())?)
     }
 
@@ -169,6 +197,20 @@ mod tests {
                 assert_eq!(&out[..got], &expected[..expected.len().min(want)], "{len} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_cut_file_is_read_as_far_as_it_has_whole_chunks() {
+        let (plain, sealed) = file(2 * CHUNK_SIZE + 9);
+        let cut = 4 + ENCRYPTED_CHUNK_SIZE as u64 + 100;
+        let (access, why) = RandomAccess::new_or_cut(&sealed[..], 4, cut, test_key()).unwrap();
+        assert!(matches!(why, Some(StreamError::Truncated { remainder: 100, .. })));
+        assert_eq!((access.len(), access.chunks()), (CHUNK_SIZE as u64, 1));
+        let mut out = vec![0; CHUNK_SIZE + 1];
+        assert_eq!(access.read_at(&mut out, 0).unwrap(), CHUNK_SIZE);
+        assert_eq!(out[..CHUNK_SIZE], plain[..CHUNK_SIZE]);
+        let (nothing, why) = RandomAccess::new_or_cut(&sealed[..], 4, 0, test_key()).unwrap();
+        assert!(nothing.is_empty() && why.is_some());
     }
 
     #[test]

@@ -1,0 +1,233 @@
+//! An encrypted dump that is read at any place: the final chunk proves its length, the tail leads to the
+//! index, and after that a page costs the few chunks and the one frame that hold it. A dump without a
+//! tail (a cut one) is read through once for its maps instead. Above this come views: the dump as an
+//! ELF core or a KDUMP file whose bytes are made when they are asked for (`elf_view`, `kdump_view`).
+//!
+//! Whoever knows a recipient can forge a dump. So nothing here trusts a number: positions are checked
+//! against the stream, frames have a largest size, no page may come twice, and the decompressed blocks
+//! that are kept are bounded in bytes.
+
+mod blocks;
+mod elf_core;
+mod elf_view;
+mod head;
+mod index;
+mod kdump_view;
+mod source;
+mod stream;
+
+pub use blocks::PageBytes;
+pub use elf_core::ElfCore;
+pub use elf_view::ElfView;
+pub use head::DumpHead;
+pub use kdump_view::KdumpView;
+pub use source::{FileSource, Source, SourceReader};
+
+use crate::blocks::{Head, RunKind, Tail};
+use crate::crypt::{self, Identities, StreamError};
+use crate::units::{Pfn, PfnRange};
+use crate::vmcore::{self, Vmcore};
+use blocks::BlockCache;
+use index::PageIndex;
+use std::io;
+use std::sync::Arc;
+use stream::Stream;
+
+/// What stops the reading of a dump.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The header could not be read, or no identity opens it.
+    #[error(transparent)]
+    Crypt(#[from] crypt::Error),
+    /// A chunk is damaged.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A frame, the index, the head or the tail is not what the format says.
+    #[error(transparent)]
+    Blocks(#[from] crate::blocks::Error),
+    /// An age file, but no dump of ours inside.
+    #[error("it holds no dump of vmcore-encrypt")]
+    NotADump,
+    /// The decrypted stream contradicts itself.
+    #[error("reading the decrypted stream: {0}")]
+    Malformed(String),
+    /// The dump could not be read.
+    #[error("reading the dump")]
+    Read(#[source] io::Error),
+}
+
+impl Error {
+    fn malformed(why: impl Into<String>) -> Error {
+        Error::Malformed(why.into())
+    }
+
+    /// An error of a read, which may carry a payload error inside.
+    fn read(error: io::Error) -> Error {
+        match StreamError::find(&error) {
+            Some(cause) => Error::Stream(cause),
+            None => Error::Read(error),
+        }
+    }
+}
+
+/// How the pages of a dump are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// By the index that the tail names.
+    Whole,
+    /// By the maps of the blocks that could be read: the dump is cut, or its index is damaged.
+    ReadThrough,
+}
+
+/// A page of the crashed kernel's memory.
+pub enum Page {
+    /// Its bytes.
+    Data(PageBytes),
+    /// All of its bytes are zero.
+    Zero,
+    /// Present memory that the dump does not hold.
+    Excluded,
+    /// No memory.
+    Absent,
+}
+
+/// Pages of a dump, counted from its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Pages with bytes.
+    pub data: u64,
+    /// Pages that are all zero.
+    pub zero: u64,
+    /// Blocks they lie in.
+    pub blocks: u64,
+}
+
+/// An open dump. Reads are positioned, so threads share one by reference.
+pub struct Dump {
+    stream: Stream,
+    head: DumpHead,
+    tail: Option<Tail>,
+    present: Vec<PfnRange>,
+    index: PageIndex,
+    index_state: IndexState,
+    cache: BlockCache,
+}
+
+impl Dump {
+    /// Opens the dump in `source` (binary, not armored) with one of `identities`. At most `cache` bytes
+    /// of decompressed blocks are kept, but always room for one.
+    ///
+    /// # Errors
+    /// See [`Error`]. A dump that is cut opens, as far as its head is there.
+    pub fn open(source: Arc<dyn Source>, identities: &Identities, cache: usize) -> Result<Dump, Error> {
+        let stream = Stream::open(source, identities)?;
+        let head = stream.read_head()?;
+        let tail = stream.read_tail();
+        let by_tail = tail.as_ref().and_then(|tail| PageIndex::by_tail(&stream, tail).ok());
+        let index_state = if by_tail.is_some() { IndexState::Whole } else { IndexState::ReadThrough };
+        let index = match by_tail {
+            Some(index) => index,
+            None => PageIndex::by_reading_through(&stream)?,
+        };
+        index.check(head.all_pages())?;
+        let present = head.present();
+        Ok(Dump { stream, head, tail, present, index, index_state, cache: BlockCache::new(cache) })
+    }
+
+    /// The facts of the dump and its KDUMP head, notes and VMCOREINFO within.
+    #[must_use]
+    pub fn head(&self) -> &DumpHead {
+        &self.head
+    }
+
+    /// The facts the stream starts with.
+    #[must_use]
+    pub fn facts(&self) -> &Head {
+        &self.head.facts
+    }
+
+    /// The page counts and whether a size limit ended the dump; `None` when it is cut.
+    #[must_use]
+    pub fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
+    }
+
+    /// Why the payload is not all there; `None` when its final chunk is authentic.
+    #[must_use]
+    pub fn cut(&self) -> Option<StreamError> {
+        self.stream.cut()
+    }
+
+    /// Whether everything is there that the dump level asked for.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.index_state == IndexState::Whole && self.tail.as_ref().is_some_and(|tail| tail.complete)
+    }
+
+    /// How pages are found.
+    #[must_use]
+    pub fn index_state(&self) -> IndexState {
+        self.index_state
+    }
+
+    /// Bytes of the decrypted stream.
+    #[must_use]
+    pub fn stream_len(&self) -> u64 {
+        self.stream.len()
+    }
+
+    /// What the index holds.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.index.held()
+    }
+
+    /// Present pages: merged, ascending.
+    #[must_use]
+    pub fn present(&self) -> &[PfnRange] {
+        &self.present
+    }
+
+    /// The VMCOREINFO text; empty when there is none.
+    #[must_use]
+    pub fn vmcoreinfo(&self) -> &[u8] {
+        let kdump = &self.head.kdump;
+        kdump.notes.get(kdump.vmcoreinfo.clone()).unwrap_or_default()
+    }
+
+    /// One page.
+    ///
+    /// # Errors
+    /// Its block is damaged, or not what the index says.
+    pub fn page(&self, pfn: Pfn) -> Result<Page, Error> {
+        let Some(found) = self.index.find(pfn) else { return Ok(self.without_bytes(pfn)) };
+        if found.kind == RunKind::Zero {
+            return Ok(Page::Zero);
+        }
+        let place = self.index.block(found.block);
+        let block = self.cache.get(found.block, || {
+            self.stream.read_block(place, self.head.page, self.index.pages_of(found.block))
+        })?;
+        PageBytes::new(block, found.nth, self.head.page)
+            .map(Page::Data)
+            .ok_or_else(|| Error::malformed("a block lacks pages that the index names"))
+    }
+
+    fn without_bytes(&self, pfn: Pfn) -> Page {
+        let at = self.present.partition_point(|range| range.end <= pfn);
+        if self.present.get(at).is_some_and(|range| range.contains(pfn)) {
+            Page::Excluded
+        } else {
+            Page::Absent
+        }
+    }
+
+    /// The crashed kernel's memory for the rooms that work on a vmcore: address translation, the log.
+    /// Excluded pages cannot be read through it.
+    ///
+    /// # Errors
+    /// The notes inside are broken.
+    pub fn vmcore(self: &Arc<Dump>) -> Result<Vmcore, vmcore::Error> {
+        Vmcore::from_source(Box::new(ElfView::strict(Arc::clone(self))))
+    }
+}

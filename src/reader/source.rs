@@ -1,0 +1,87 @@
+//! Where the bytes of an encrypted dump come from: a file, memory, a server. A source knows its length
+//! and is read by position, from several threads.
+
+use crate::crypt::stream::ReadAt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+/// Bytes that can be read at any position.
+pub trait Source: ReadAt + Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A file or a block device, with the length it had when it was opened.
+pub struct FileSource {
+    file: File,
+    len: u64,
+}
+
+impl FileSource {
+    /// Takes an open file.
+    ///
+    /// # Errors
+    /// It cannot seek (a pipe), or what the kernel says.
+    pub fn new(mut file: File) -> io::Result<FileSource> {
+        let len = file.seek(SeekFrom::End(0))?;
+        Ok(FileSource { file, len })
+    }
+}
+
+impl ReadAt for FileSource {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        ReadAt::read_at(&self.file, out, offset)
+    }
+}
+
+impl Source for FileSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.as_slice().read_at(out, offset)
+    }
+}
+
+impl Source for Vec<u8> {
+    fn len(&self) -> u64 {
+        Vec::len(self) as u64
+    }
+}
+
+impl ReadAt for Arc<dyn Source> {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(out, offset)
+    }
+}
+
+/// A source read from front to back.
+pub struct SourceReader {
+    source: Arc<dyn Source>,
+    position: u64,
+}
+
+impl SourceReader {
+    /// From the first byte on.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>) -> SourceReader {
+        SourceReader { source, position: 0 }
+    }
+}
+
+impl Read for SourceReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read_at(out, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,157 @@
+//! The decrypted stream of a dump by position: its head, its tail, single frames and blocks.
+
+use super::index::BlockPlace;
+use super::source::{Source, SourceReader};
+use super::{DumpHead, Error};
+use crate::blocks::{BlockDecompressor, BlockMap, Frame, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail};
+use crate::crypt::stream::{CHUNK_SIZE, RandomAccess};
+use crate::crypt::{Identities, StreamError};
+use crate::units::PageSize;
+use std::io::BufReader;
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// The most bytes a block's frames may take: map, record head, pages that do not compress.
+const MAX_BLOCK: u64 = MAX_FRAME_CONTENT as u64 + (2 << 20);
+/// Frames are looked for in pieces of this size: two chunks hold most index pieces.
+const PIECE: usize = CHUNK_SIZE;
+
+/// An authenticated payload.
+pub struct Stream {
+    access: RandomAccess<Arc<dyn Source>>,
+    cut: Option<StreamError>,
+    /// Decompressors that no thread is using.
+    idle: Mutex<Vec<BlockDecompressor>>,
+}
+
+impl Stream {
+    /// Opens the header and authenticates the final chunk, if there is one.
+    pub fn open(source: Arc<dyn Source>, identities: &Identities) -> Result<Stream, Error> {
+        let opened = identities.open(&mut BufReader::new(SourceReader::new(Arc::clone(&source))))?;
+        let start = opened.payload_start;
+        let encrypted = source.len().saturating_sub(start);
+        let (access, cut) =
+            RandomAccess::new_or_cut(source, start, encrypted, opened.key).map_err(Error::read)?;
+        Ok(Stream { access, cut, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// Why the payload is not all there.
+    pub fn cut(&self) -> Option<StreamError> {
+        self.cut
+    }
+
+    /// Bytes of plaintext.
+    pub fn len(&self) -> u64 {
+        self.access.len()
+    }
+
+    /// Number of chunks.
+    pub fn chunks(&self) -> u64 {
+        self.access.chunks()
+    }
+
+    /// A whole chunk.
+    pub fn read_chunk(&self, index: u64, chunk: &mut Vec<u8>) -> Result<(), Error> {
+        self.access.read_chunk(index, chunk).map_err(Error::read)
+    }
+
+    /// Reads the facts at the start and the head of the KDUMP file.
+    pub fn read_head(&self) -> Result<DumpHead, Error> {
+        let (facts, next) = match self.read_frame(0) {
+            Ok((Frame::Tagged { tag: Head::TAG, content }, next)) => (Head::parse(&content)?, next),
+            Ok(_) | Err(Error::Blocks(crate::blocks::Error::NotAFrame { .. })) => {
+                return Err(Error::NotADump);
+            }
+            Err(error) => return Err(self.or_cut(error)),
+        };
+        match self.read_frame(next) {
+            Ok((Frame::Data(frame), _)) => Ok(DumpHead::new(facts, &self.decompress(&frame)?)?),
+            Ok(_) => Err(Error::malformed("the headers do not follow the head")),
+            Err(error) => Err(self.or_cut(error)),
+        }
+    }
+
+    /// Where the stream ends too early, the cut is the better reason.
+    fn or_cut(&self, error: Error) -> Error {
+        match (self.cut, &error) {
+            (Some(cut), Error::Blocks(crate::blocks::Error::EndsInFrame)) => cut.into(),
+            _ => error,
+        }
+    }
+
+    /// Reads the tail; `None` when the stream ends without one.
+    pub fn read_tail(&self) -> Option<Tail> {
+        let mut trailer = [0; Tail::TRAILER_LEN];
+        let at = self.len().checked_sub(trailer.len() as u64)?;
+        self.access.read_at(&mut trailer, at).ok()?;
+        match self.read_frame(Tail::locate(trailer)?).ok()? {
+            (Frame::Tagged { tag: Tail::TAG, content }, _) => Tail::parse(&content).ok(),
+            _ => None,
+        }
+    }
+
+    /// The frame at a place, and where the next one starts.
+    pub fn read_frame(&self, offset: u64) -> Result<(Frame, u64), Error> {
+        let mut splitter = Splitter::at(offset);
+        let mut at = offset;
+        loop {
+            if let Some((_, len, frame)) = splitter.next_frame()? {
+                return Ok((frame, offset + len as u64));
+            }
+            let piece = self.read(at, PIECE)?;
+            if piece.is_empty() {
+                return Err(crate::blocks::Error::EndsInFrame.into());
+            }
+            at += piece.len() as u64;
+            splitter.feed(&piece);
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut bytes = Zeroizing::new(vec![0; len]);
+        let read = self.access.read_at(&mut bytes, offset).map_err(Error::read)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// The pages of a block, decompressed: `data_pages` of them, as the index says.
+    pub fn read_block(&self, place: BlockPlace, page: PageSize, data_pages: u64) -> Result<Vec<u8>, Error> {
+        if place.len > MAX_BLOCK {
+            return Err(Error::malformed(format!("the index names a block of {} bytes", place.len)));
+        }
+        let bytes = self.read(place.offset, usize::try_from(place.len).unwrap_or(0))?;
+        let mut splitter = Splitter::at(place.offset);
+        splitter.feed(&bytes);
+        let mut next = || splitter.next_frame().map(|frame| frame.map(|(_, _, frame)| frame));
+        let (map, record, pages) = (next()?, next()?, next()?);
+        let (
+            Some(Frame::Tagged { tag: BlockMap::TAG, content }),
+            Some(Frame::Data(_)),
+            Some(Frame::Data(pages)),
+        ) = (map, record, pages)
+        else {
+            return Err(Error::malformed(format!("no block lies at byte {:#x}", place.offset)));
+        };
+        let pages = self.decompress(&pages)?;
+        let expected = data_pages << page.shift();
+        if BlockMap::parse(&content)?.count(RunKind::Data) != data_pages || pages.len() as u64 != expected {
+            return Err(Error::malformed("a block does not hold the pages that the index names"));
+        }
+        Ok(pages)
+    }
+
+    /// The content of a zstd frame.
+    pub fn decompress(&self, frame: &[u8]) -> Result<Vec<u8>, Error> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut decompressor = match taken {
+            Some(decompressor) => decompressor,
+            None => BlockDecompressor::new()?,
+        };
+        let mut content = Vec::new();
+        let result = decompressor.decompress(frame, &mut content);
+        idle().push(decompressor);
+        result?;
+        Ok(content)
+    }
+}

@@ -10,9 +10,10 @@ pub const MAX_FRAME_CONTENT: usize = 8 << 20;
 /// The most bytes a frame may take compressed: incompressible content plus zstd's block headers.
 const MAX_FRAME_LEN: usize = MAX_FRAME_CONTENT + (1 << 16);
 
-const FRAME_MAGIC: u32 = 0xfd2f_b528;
+/// The magic number of a zstd frame.
+pub const FRAME_MAGIC: u32 = 0xfd2f_b528;
 /// The skippable magic number all our frames use (RFC 8878 section 3.1.2 leaves sixteen to users).
-const SKIPPABLE_MAGIC: u32 = 0x184d_2a5d;
+pub const SKIPPABLE_MAGIC: u32 = 0x184d_2a5d;
 /// How the tags of our frames begin.
 const TAG_PREFIX: &[u8] = b"VCE";
 /// Bytes that tell a frame of ours: magic number, length, the tag's first letters.

@@ -12,7 +12,8 @@ mod varint;
 
 pub use facts::{ClassCounts, Head, SegmentFacts, Tail};
 pub use frame::{
-    BlockCompressor, BlockDecompressor, Frame, MAX_FRAME_CONTENT, Splitter, raw_frame, skippable_frame,
+    BlockCompressor, BlockDecompressor, FRAME_MAGIC, Frame, MAX_FRAME_CONTENT, SKIPPABLE_MAGIC, Splitter,
+    raw_frame, skippable_frame,
 };
 pub use index::{IndexEntry, IndexPiece, IndexWriter};
 pub use map::{BlockMap, PageRun, RunKind};

@@ -4,6 +4,8 @@
 #[cfg(feature = "analyst")]
 pub mod decrypt;
 pub mod encrypt;
+#[cfg(feature = "analyst")]
+mod meter;
 mod progress;
 #[cfg(feature = "analyst")]
 mod prompt;

@@ -26,7 +26,7 @@ pub mod rewrap;
 mod ssh;
 pub mod stream;
 
-pub use age_core::secrecy::SecretString;
+pub use age_core::secrecy::{ExposeSecret, SecretString};
 pub use armor::dearmored;
 pub use entropy::{ENTROPY_LIMIT, Entropy};
 pub use error::Error;

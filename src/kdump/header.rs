@@ -35,6 +35,14 @@ impl Uts {
         }
         Uts(bytes)
     }
+
+    /// One of the names, by its place: 0 sysname to 5 domainname; bytes that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn name(&self, place: usize) -> String {
+        let field = self.0.chunks_exact(UTS_FIELD).nth(place).unwrap_or_default();
+        let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
+        String::from_utf8_lossy(&field[..end]).into_owned()
+    }
 }
 
 /// Everything the head of a KDUMP file says.
@@ -267,6 +275,12 @@ mod tests {
             assert_eq!(back.encode().unwrap(), bytes);
             assert_eq!((back.order, back.vmcoreinfo), (order, 11..25));
         }
+    }
+
+    #[test]
+    fn names_end_at_their_nul() {
+        let uts = head(ByteOrder::Little).uts;
+        assert_eq!([uts.name(0), uts.name(4), uts.name(6)], ["Linux", "x86_64", ""]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt kmsg [LOG...]`: a log that holds encrypted kernel messages among others, back into text.
 
 use super::super::{Failure, Status, quoted, say};
-use super::{PROGRAM, restore};
+use super::{PROGRAM, input};
 use crate::kmsg::{Findings, Form, OpeningFindings, Reader, Unopened};
 use clap::Args as ClapArgs;
 use std::fs::File;
@@ -39,7 +39,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said; or what the log lacks, after all of it was printed.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = restore::read_identities(&args.identities)?;
+    let identities = input::read_identities(&args.identities)?;
     let form = if args.records { Form::Records } else { Form::Text };
     let mut reader = Reader::new(&identities, form, io::stdout().lock());
     for log in &args.logs {

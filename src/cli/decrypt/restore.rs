@@ -1,27 +1,23 @@
 //! `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
 
-use super::super::{Failure, Status, prompt, quoted, say};
+use super::super::{Failure, Status, meter, quoted, say};
 use super::PROGRAM;
+use super::input::{self, IdentityArgs};
 use crate::compress::Codec;
-use crate::crypt::{self, Identities, StreamError};
-use crate::raw;
 use crate::restore::{self, Output};
 use crate::sink::{OutputFile, Stream};
 use clap::{Args as ClapArgs, ValueEnum};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// The dump is read in pieces of about this size.
-const READ_BUFFER: usize = 1 << 20;
-
 /// The restore's own arguments.
 #[derive(ClapArgs, Debug)]
+// An optional group of arguments is there when a member is; clap fills no members in where groups nest.
+#[group(id = "restore", args = ["dump", "output"])]
 pub struct Args {
-    /// Identity file: age identities, an ssh private key; repeatable
-    #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
-    identities: Vec<PathBuf>,
+    #[command(flatten)]
+    identities: IdentityArgs,
     /// Form of the restored dump
     #[arg(long, value_enum, default_value_t = Format::Kdump)]
     format: Format,
@@ -82,15 +78,14 @@ impl From<Compress> for Codec {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = read_identities(&args.identities)?;
-    let mut dump = open_dump(&args.dump)?;
+    let identities = args.identities.read()?;
+    let mut dump = watched("restoring", &args.dump)?;
     let mut target = Target::open(args)?;
-    let threads = args
-        .num_threads
-        .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN));
+    let failed = |error: &restore::Error| failure(&args.dump, Some(&args.output), error);
+    let threads = input::threads(args.num_threads);
     let report = restore::restore(&mut *dump, &identities, target.output(args), threads)
-        .map_err(|error| failure(args, &error))?;
-    target.finish().map_err(|error| failure(args, &restore::Error::Write(error)))?;
+        .map_err(|error| failed(&error))?;
+    target.finish().map_err(|error| failed(&restore::Error::Write(error)))?;
     if !report.complete {
         say(PROGRAM, "warning", "the dump is incomplete: a size limit ended it when it was collected");
     }
@@ -150,63 +145,22 @@ impl Target {
     }
 }
 
-/// The identities of the files named.
-///
-/// # Errors
-/// The file that is none, with the line.
-pub fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
-    let mut identities = Identities::new(prompt::on_terminal());
-    for path in paths {
-        let doing = || format!("reading identity file {}", quoted(path));
-        let file = File::open(path).map_err(|error| Failure::caused(doing(), &error))?;
-        identities
-            .add_file(&path.to_string_lossy(), BufReader::new(file))
-            .map_err(|error| Failure::caused(doing(), &error).maybe_hint(error.hint()))?;
-    }
-    Ok(identities)
+/// Opens a dump whose reading shows on the console.
+pub fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
+    input::open_sequential(dump, |len, bytes| meter::watch(doing, len, bytes))
 }
 
-fn open_dump(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
-    let doing = || format!("opening dump {}", quoted(path));
-    let dump: Box<dyn BufRead + Send> = if path == Path::new("-") {
-        Box::new(BufReader::with_capacity(READ_BUFFER, io::stdin()))
-    } else {
-        let file = File::open(path).map_err(|error| Failure::caused(doing(), &error))?;
-        Box::new(BufReader::with_capacity(READ_BUFFER, file))
-    };
-    raw::unframed(dump).map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))
-}
-
-fn failure(args: &Args, error: &restore::Error) -> Failure {
-    let dump = quoted(&args.dump);
-    match error {
-        restore::Error::Write(error) => {
+/// What stopped a restore to `output`, or a check.
+pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Failure {
+    match (error, output) {
+        (restore::Error::Write(error), Some(output)) => {
             let hint = (error.kind() == io::ErrorKind::StorageFull)
                 .then_some("free some room for the restored dump");
-            Failure::caused(format!("writing {}", quoted(&args.output)), error).maybe_hint(hint)
+            Failure::caused(format!("writing {}", quoted(output)), error).maybe_hint(hint)
         }
-        restore::Error::Crypt(cause) => {
-            let status = match cause {
-                crypt::Error::NoMatch { .. } | crypt::Error::WrongPassphrase => Status::WrongKey,
-                crypt::Error::HeaderTruncated => Status::Truncated,
-                crypt::Error::BadMac | crypt::Error::Header { .. } => Status::Damaged,
-                _ => Status::Failure,
-            };
-            Failure::caused(format!("opening {dump}"), cause).maybe_hint(cause.hint()).status(status)
-        }
-        restore::Error::Stream(cause) => stream_failure(&dump, cause),
-        error => Failure::caused(format!("restoring {dump}"), error).status(Status::Damaged),
-    }
-}
-
-fn stream_failure(dump: &str, cause: &StreamError) -> Failure {
-    let failure = Failure::caused(format!("decrypting {dump}"), cause);
-    match cause {
-        StreamError::Truncated { .. } => failure
-            .status(Status::Truncated)
-            .hint("the collector or its link died; see the console log of the capture kernel"),
-        _ => {
-            failure.status(Status::Damaged).hint("the dump changed after it was made; get another copy of it")
-        }
+        (restore::Error::Crypt(cause), _) => input::crypt_failure(dump, cause),
+        (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),
+        (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", quoted(dump)), error),
+        (error, _) => Failure::caused(format!("restoring {}", quoted(dump)), error).status(Status::Damaged),
     }
 }

@@ -9,7 +9,7 @@ mod foreign;
 mod input;
 mod kmsg;
 mod output;
-mod recipients;
+pub(super) mod recipients;
 
 use super::Failure;
 use clap::{ArgAction, Parser, Subcommand};

@@ -1,0 +1,127 @@
+//! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, or from
+//! a log that `vmcore-encrypt dmesg` saved.
+
+use super::super::{Failure, Status, quoted, say};
+use super::PROGRAM;
+use super::input::{self, IdentityArgs};
+use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
+use crate::crypt::{DecryptReader, Identities, StreamError};
+use crate::klog;
+use crate::mm::KernelMemory;
+use crate::reader::{self, Dump, Source, SourceReader};
+use clap::Args as ClapArgs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The arguments of `dmesg`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  vmcore-decrypt dmesg -i key.txt vmcore.age
+  vmcore-decrypt dmesg -i key.txt vmcore-dmesg.txt.age | less
+
+Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+pub struct Args {
+    #[command(flatten)]
+    identities: IdentityArgs,
+
+    /// The encrypted dump, or an encrypted log of vmcore-encrypt dmesg (then - is standard input)
+    dump: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let identities = args.identities.read()?;
+    let path = &args.dump;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if path == Path::new("-") {
+        let mut dump = input::open_sequential(path, |_, bytes| bytes)?;
+        print_saved_log(path, &mut *dump, &identities, &mut out)?;
+    } else {
+        let source = input::open_source(path)?;
+        match Dump::open(Arc::clone(&source), &identities, BLOCKS) {
+            Ok(dump) => print_log(path, &Arc::new(dump), &mut out)?,
+            Err(reader::Error::NotADump) => print_from_source(path, source, &identities, &mut out)?,
+            Err(error) => return Err(input::reader_failure(path, &error)),
+        }
+    }
+    out.flush().map_err(|error| written(&error))
+}
+
+/// Decompressed blocks kept: a log lies in a few neighbouring ones, and page tables in a few more.
+const BLOCKS: usize = 16 << 20;
+
+fn written(error: &io::Error) -> Failure {
+    Failure::caused("writing to standard output", error)
+}
+
+/// Prints the log inside the crashed kernel's memory.
+fn print_log(path: &Path, dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), Failure> {
+    let doing = || format!("reading the kernel log of {}", quoted(path));
+    let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
+    let memory = KernelMemory::new(&vmcore).map_err(|error| Failure::caused(doing(), &error))?;
+    let stats = klog::dmesg(&memory, out).map_err(|error| {
+        let hint = dump.cut().map(|_| "the dump is cut, and the log may lie behind the cut");
+        Failure::caused(doing(), &error).maybe_hint(hint)
+    })?;
+    if stats.damaged > 0 {
+        say(PROGRAM, "warning", &format!("{} messages of the kernel log are damaged", stats.damaged));
+    }
+    Ok(())
+}
+
+fn print_from_source(
+    path: &Path,
+    source: Arc<dyn Source>,
+    identities: &Identities,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    print_saved_log(path, &mut BufReader::new(SourceReader::new(source)), identities, out)
+}
+
+/// Prints a log that was saved on its own: text, or text in zstd frames. What comes before damage or a
+/// cut is printed all the same.
+fn print_saved_log(
+    path: &Path,
+    mut file: &mut (dyn BufRead + Send),
+    identities: &Identities,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let key = identities.open(&mut file).map_err(|error| input::crypt_failure(path, &error))?.key;
+    let mut plain = BufReader::new(DecryptReader::new(file, key));
+    let failed = |error: &io::Error| match StreamError::find(error) {
+        Some(cause) => input::stream_failure(path, &cause),
+        None => Failure::caused(format!("reading {}", quoted(path)), error).status(Status::Damaged),
+    };
+    let start = plain.fill_buf().map_err(|error| failed(&error))?;
+    if start.starts_with(b"makedumpfile") || start.starts_with(&SKIPPABLE_MAGIC.to_le_bytes()) {
+        let message = format!("reading the kernel log of {}: it is a dump, not a log", quoted(path));
+        return Err(Failure::new(Status::Failure, message).hint("a dump must be a file that can seek"));
+    }
+    if start.starts_with(&FRAME_MAGIC.to_le_bytes()) {
+        let mut text = zstd::Decoder::with_buffer(plain).map_err(|error| failed(&error))?;
+        // 8 MiB: what `zstd -d` takes without being told to.
+        text.window_log_max(23).map_err(|error| failed(&error))?;
+        return copy(&mut text, out, failed);
+    }
+    copy(&mut plain, out, failed)
+}
+
+fn copy(
+    from: &mut dyn Read,
+    out: &mut dyn Write,
+    failed: impl Fn(&io::Error) -> Failure,
+) -> Result<(), Failure> {
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => out.write_all(&piece[..read]).map_err(|error| written(&error))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `vmcore-decrypt info DUMP`: what the header says without a key, and with one what the dump holds.
+
+mod text;
+
+use super::super::{Failure, quoted};
+use super::input;
+use crate::blocks::ClassCounts;
+use crate::crypt::header::Header;
+use crate::crypt::stream::{NONCE_SIZE, chunk_count};
+use crate::reader::{Dump, IndexState, Source, SourceReader};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The arguments of `info`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  vmcore-decrypt info vmcore.age
+  vmcore-decrypt info -i key.txt vmcore.age
+  vmcore-decrypt info -i key.txt --json vmcore.age | jq .dump.pages
+
+Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+pub struct Args {
+    /// Identity file, to look inside; repeatable
+    #[arg(short = 'i', long = "identity", value_name = "FILE")]
+    identities: Vec<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// The encrypted dump
+    dump: PathBuf,
+}
+
+/// What is known of a dump.
+#[derive(Serialize)]
+struct Info {
+    /// Bytes of the file.
+    file_size: u64,
+    /// Types of the header's stanzas, in order.
+    recipients: Vec<String>,
+    payload: Payload,
+    /// What it holds; absent without an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dump: Option<Inside>,
+}
+
+/// Whether the encrypted payload is all there.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Payload {
+    /// Its final chunk is authentic.
+    Complete,
+    /// Its final chunk is missing or damaged, or no payload has this length.
+    Cut,
+    /// Its length is possible; only an identity can tell.
+    Unknown,
+}
+
+#[derive(Serialize)]
+struct Inside {
+    creator: String,
+    release: String,
+    machine: String,
+    node: String,
+    /// Seconds since 1970; 0 when unknown.
+    crash_time: i64,
+    page_size: u64,
+    dump_level: u8,
+    max_mapnr: u64,
+    cpus: u32,
+    /// Whether the dump holds all that its level asks for.
+    complete: bool,
+    index: &'static str,
+    blocks: u64,
+    data_pages: u64,
+    zero_pages: u64,
+    /// Pages per class; absent when the dump is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<ClassCounts>,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let source = input::open_source(&args.dump)?;
+    let info = gather(args, &source)?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&info)
+            .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?
+            + "\n"
+    } else {
+        text::show(&quoted(&args.dump), &info)
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Failure::caused("writing to standard output", &error))
+}
+
+fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<Info, Failure> {
+    let (recipients, payload) = outside(&args.dump, source)?;
+    let mut info = Info { file_size: source.len(), recipients, payload, dump: None };
+    if !args.identities.is_empty() {
+        let identities = input::read_identities(&args.identities)?;
+        let dump = input::open_dump(&args.dump, Arc::clone(source), &identities)?;
+        info.payload = if dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
+        info.dump = Some(inside(&dump));
+    }
+    Ok(info)
+}
+
+/// What anybody can see: who opens the file, and whether its length is possible.
+fn outside(path: &Path, source: &Arc<dyn Source>) -> Result<(Vec<String>, Payload), Failure> {
+    let header = Header::read(&mut BufReader::new(SourceReader::new(Arc::clone(source))))
+        .map_err(|error| input::crypt_failure(path, &error))?;
+    let start = (header.encoded_len() + NONCE_SIZE) as u64;
+    let possible = source.len().checked_sub(start).is_some_and(|len| chunk_count(len).is_ok());
+    let payload = if possible { Payload::Unknown } else { Payload::Cut };
+    Ok((header.stanza_types(), payload))
+}
+
+fn inside(dump: &Dump) -> Inside {
+    let (facts, kdump, held) = (dump.facts(), &dump.head().kdump, dump.held());
+    Inside {
+        creator: facts.creator.clone(),
+        release: facts.release.clone(),
+        machine: kdump.uts.name(UTS_MACHINE),
+        node: kdump.uts.name(UTS_NODE),
+        crash_time: facts.crash_time,
+        page_size: facts.page_size,
+        dump_level: facts.dump_level,
+        max_mapnr: facts.max_mapnr,
+        cpus: kdump.nr_cpus,
+        complete: dump.is_complete(),
+        index: match dump.index_state() {
+            IndexState::Whole => "whole",
+            IndexState::ReadThrough => "missing",
+        },
+        blocks: held.blocks,
+        data_pages: held.data,
+        zero_pages: held.zero,
+        pages: dump.tail().map(|tail| tail.pages),
+    }
+}
+
+/// Places of names in `struct utsname`.
+const UTS_NODE: usize = 1;
+const UTS_MACHINE: usize = 4;

@@ -1,0 +1,140 @@
+//! The facts of a dump as a person reads them.
+
+use super::super::super::{printable, size};
+use super::{Info, Inside, Payload};
+use crate::blocks::ClassCounts;
+use crate::crypt::keygen::rfc3339;
+use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Columns of the longest bar.
+const BAR: u64 = 30;
+
+/// The facts, line by line.
+pub fn show(name: &str, info: &Info) -> String {
+    let mut text = String::new();
+    line(&mut text, "File", &format!("{name}, {}", size::show(info.file_size)));
+    line(&mut text, "Opened by", &recipients(&info.recipients));
+    line(&mut text, "Payload", payload(info.payload));
+    if let Some(dump) = &info.dump {
+        show_inside(&mut text, dump, info.file_size);
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{name:<15} {}", printable(value));
+}
+
+/// `X25519 (2), ssh-ed25519`.
+fn recipients(types: &[String]) -> String {
+    let mut counted: Vec<(&str, usize)> = Vec::new();
+    for kind in types {
+        match counted.iter_mut().find(|(name, _)| name == kind) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((kind, 1)),
+        }
+    }
+    let words = counted.iter().map(|(name, count)| match count {
+        1 => (*name).to_owned(),
+        count => format!("{name} ({count})"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn payload(payload: Payload) -> &'static str {
+    match payload {
+        Payload::Complete => "complete, its final chunk is authentic",
+        Payload::Cut => "CUT, its final chunk is missing",
+        Payload::Unknown => "of a possible length; with -i it is checked whether it is cut",
+    }
+}
+
+fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
+    let known = |value: &str| if value.is_empty() { "unknown".to_owned() } else { value.to_owned() };
+    let saved = dump.data_pages.saturating_mul(dump.page_size);
+    line(text, "Kernel release", &known(&dump.release));
+    line(text, "Machine", &format!("{}, {} CPUs", known(&dump.machine), dump.cpus));
+    line(text, "Node", &known(&dump.node));
+    line(text, "Crash time", &crash_time(dump.crash_time));
+    line(text, "Made by", &dump.creator);
+    line(text, "Dump level", &dump.dump_level.to_string());
+    line(text, "State", if dump.complete { "complete" } else { "INCOMPLETE, not all pages are there" });
+    line(text, "Index", if dump.index == "whole" { "whole" } else { "MISSING, the dump was read through" });
+    let ratio = saved as f64 / file_size.max(1) as f64;
+    line(text, "Page data", &format!("{} in {} blocks, {ratio:.2} : 1", size::show(saved), dump.blocks));
+    match &dump.pages {
+        Some(pages) => table(text, pages, dump.page_size),
+        None => line(text, "Pages", &format!("{} with data, {} zero", dump.data_pages, dump.zero_pages)),
+    }
+}
+
+fn crash_time(seconds: i64) -> String {
+    match u64::try_from(seconds) {
+        Ok(seconds @ 1..=MAX_TIME) => rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The end of the year 9999.
+const MAX_TIME: u64 = 253_402_300_799;
+
+/// Page counts per class, each with a bar for its share of all pages.
+fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
+    let rows = [
+        ("saved", pages.saved),
+        ("zero", pages.zero),
+        ("cache", pages.cache),
+        ("private cache", pages.cache_private),
+        ("user", pages.user),
+        ("free", pages.free),
+        ("hwpoison", pages.hwpoison),
+        ("offline", pages.offline),
+        ("unreadable", pages.unreadable),
+    ];
+    let _ = writeln!(text, "{:<15} {:>12} {:>10}", "Pages", "count", "size");
+    for (name, count) in rows {
+        row(text, name, count, pages.present, page_size);
+    }
+    row(text, "all", pages.present, pages.present, page_size);
+}
+
+fn row(text: &mut String, name: &str, count: u64, all: u64, page_size: u64) {
+    let size = size::show(count.saturating_mul(page_size));
+    let columns = u128::from(count) * u128::from(BAR);
+    let columns = usize::try_from(columns.div_ceil(u128::from(all.max(1)))).unwrap_or(0);
+    let bar = "#".repeat(columns.min(30));
+    let _ = writeln!(text, "{}", format!("  {name:<13} {count:>12} {size:>10} {bar}").trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_show_shares_and_a_single_page_shows() {
+        let pages = ClassCounts { present: 1000, saved: 500, zero: 1, ..ClassCounts::default() };
+        let mut text = String::new();
+        table(&mut text, &pages, 4096);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "  saved                  500   1.95 MiB ###############");
+        assert_eq!(lines[2], "  zero                     1   4.00 KiB #");
+        assert_eq!(lines[3], "  cache                    0    0 bytes");
+        assert_eq!(lines[10].matches('#').count(), 30);
+    }
+
+    #[test]
+    fn recipients_are_counted() {
+        let types = ["X25519", "ssh-rsa", "X25519"].map(String::from);
+        assert_eq!(recipients(&types), "X25519 (2), ssh-rsa");
+    }
+
+    #[test]
+    fn absurd_crash_times_are_unknown() {
+        assert_eq!(crash_time(1_700_000_000), "2023-11-14T22:13:20Z");
+        for time in [0, -1, i64::MAX, i64::MIN] {
+            assert_eq!(crash_time(time), "unknown");
+        }
+    }
+}

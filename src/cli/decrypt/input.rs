@@ -1,0 +1,157 @@
+//! The dump and the identities named on a command line, opened, with what can be wrong with them said.
+//! Shared by every sub-command.
+
+use super::super::{Failure, Status, prompt, quoted};
+use crate::crypt::{self, Identities, StreamError, dearmored};
+use crate::raw;
+use crate::reader::{self, Dump, FileSource, Source, SourceReader};
+use clap::Args;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A dump is read in pieces of about this size.
+const READ_BUFFER: usize = 1 << 20;
+/// Decompressed blocks kept while a dump is looked into: enough for what crash touches again and again.
+const BLOCK_CACHE: usize = 128 << 20;
+/// The most bytes of an armored dump that are taken into memory to be read at any place.
+const MAX_ARMORED: u64 = 1 << 30;
+
+/// Who opens the dump.
+#[derive(Args, Debug)]
+pub struct IdentityArgs {
+    /// Identity file: age identities, an ssh private key; repeatable
+    #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
+    identities: Vec<PathBuf>,
+}
+
+impl IdentityArgs {
+    /// Reads the identity files.
+    pub fn read(&self) -> Result<Identities, Failure> {
+        read_identities(&self.identities)
+    }
+}
+
+/// Reads identity files; passphrases are asked for on the terminal.
+pub fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
+    let mut identities = Identities::new(prompt::on_terminal());
+    for path in paths {
+        let doing = || format!("reading identity file {}", quoted(path));
+        let file = File::open(path).map_err(|error| Failure::caused(doing(), &error))?;
+        identities
+            .add_file(&path.to_string_lossy(), BufReader::new(file))
+            .map_err(|error| Failure::caused(doing(), &error).maybe_hint(error.hint()))?;
+    }
+    Ok(identities)
+}
+
+/// How many threads work, unless said otherwise: one per CPU.
+pub fn threads(asked: Option<NonZero<usize>>) -> NonZero<usize> {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+}
+
+/// Opens a dump to be read from front to back, without its armor; `-` is standard input. `watch` gets the
+/// file's length, where that is known, and every read passes what it returns.
+pub fn open_sequential(
+    path: &Path,
+    watch: impl FnOnce(Option<u64>, Box<dyn Read + Send>) -> Box<dyn Read + Send>,
+) -> Result<Box<dyn BufRead + Send>, Failure> {
+    let failed =
+        |error: &dyn std::error::Error| Failure::caused(format!("opening dump {}", quoted(path)), error);
+    let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
+        (None, Box::new(io::stdin()))
+    } else {
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        let metadata = file.metadata().map_err(|error| failed(&error))?;
+        (metadata.is_file().then_some(metadata.len()), Box::new(file))
+    };
+    let bytes = BufReader::with_capacity(READ_BUFFER, watch(len, input));
+    let mut bytes = raw::unframed(Box::new(bytes)).map_err(|error| failed(&error).status(Status::Damaged))?;
+    if bytes.fill_buf().map_err(|error| failed(&error))?.is_empty() {
+        return Err(empty(path));
+    }
+    dearmored(bytes).map_err(|error| failed(&error))
+}
+
+fn empty(path: &Path) -> Failure {
+    let message = format!("opening dump {}: it is empty", quoted(path));
+    Failure::new(Status::Truncated, message).hint("the collector or its link died before the first byte")
+}
+
+/// Opens a dump to be read at any place. An armored one is taken into memory without its armor.
+pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
+    let failed = |error: &io::Error| Failure::caused(format!("opening dump {}", quoted(path)), error);
+    if path == Path::new("-") {
+        let message = "opening dump \"-\": it is read here and there, which standard input does not allow";
+        return Err(Failure::new(Status::Usage, message).hint("name a file"));
+    }
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let source: Arc<dyn Source> = Arc::new(FileSource::new(file).map_err(|error| failed(&error))?);
+    if source.is_empty() {
+        return Err(empty(path));
+    }
+    without_armor(&source).map_err(|error| failed(&error)).map(|plain| plain.unwrap_or(source))
+}
+
+/// The binary file inside an armored one; `None` when it has no armor.
+fn without_armor(source: &Arc<dyn Source>) -> io::Result<Option<Arc<dyn Source>>> {
+    let mut reader = BufReader::with_capacity(READ_BUFFER, SourceReader::new(Arc::clone(source)));
+    let first = reader.fill_buf()?.trim_ascii_start().first().copied();
+    if first != Some(b'-') {
+        return Ok(None);
+    }
+    if source.len() > MAX_ARMORED {
+        let why = "it is armored and larger than 1 GiB; take the armor off: grep -v ^---- DUMP | base64 -d";
+        return Err(io::Error::other(why));
+    }
+    let mut bytes = Vec::new();
+    dearmored(reader)?.read_to_end(&mut bytes)?;
+    Ok(Some(Arc::new(bytes)))
+}
+
+/// Opens a dump to be looked into.
+pub fn open_dump(
+    path: &Path,
+    source: Arc<dyn Source>,
+    identities: &Identities,
+) -> Result<Arc<Dump>, Failure> {
+    let dump = Dump::open(source, identities, BLOCK_CACHE).map_err(|error| reader_failure(path, &error))?;
+    Ok(Arc::new(dump))
+}
+
+/// What is wrong with a header, or with the identities for it.
+pub fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
+    let status = match cause {
+        crypt::Error::NoMatch { .. } | crypt::Error::WrongPassphrase => Status::WrongKey,
+        crypt::Error::HeaderTruncated => Status::Truncated,
+        crypt::Error::BadMac | crypt::Error::Header { .. } => Status::Damaged,
+        _ => Status::Failure,
+    };
+    Failure::caused(format!("opening {}", quoted(dump)), cause).maybe_hint(cause.hint()).status(status)
+}
+
+/// What is wrong with a payload.
+pub fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
+    let failure = Failure::caused(format!("decrypting {}", quoted(dump)), cause);
+    match cause {
+        StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => failure
+            .status(Status::Truncated)
+            .hint("the collector or its link died; see the console log of the capture kernel"),
+        _ => {
+            failure.status(Status::Damaged).hint("the dump changed after it was made; get another copy of it")
+        }
+    }
+}
+
+/// What is wrong with a dump that is looked into.
+pub fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
+    match error {
+        reader::Error::Crypt(cause) => crypt_failure(dump, cause),
+        reader::Error::Stream(cause) => stream_failure(dump, cause),
+        reader::Error::Read(_) => Failure::caused(format!("reading {}", quoted(dump)), error),
+        reader::Error::NotADump => Failure::caused(format!("opening {}", quoted(dump)), error),
+        error => Failure::caused(format!("reading {}", quoted(dump)), error).status(Status::Damaged),
+    }
+}

@@ -1,0 +1,54 @@
+//! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
+
+use super::super::{Failure, Status, quoted, size};
+use super::input::{self, IdentityArgs};
+use super::restore::{failure, watched};
+use crate::restore::{self, Output, Report};
+use clap::Args as ClapArgs;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// The arguments of `verify`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  vmcore-decrypt verify -i key.txt vmcore.age
+  ssh host cat vmcore.age | vmcore-decrypt verify -i key.txt -
+
+Exit status: 0 whole and authentic, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+pub struct Args {
+    #[command(flatten)]
+    identities: IdentityArgs,
+    /// Threads that decrypt and decompress [default: one per CPU]
+    #[arg(long, value_name = "N")]
+    num_threads: Option<NonZero<usize>>,
+
+    /// The encrypted dump; - is standard input
+    dump: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let identities = args.identities.read()?;
+    let mut dump = watched("verifying", &args.dump)?;
+    let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
+        .map_err(|error| failure(&args.dump, None, &error))?;
+    let text = verdict(args, &report);
+    writeln!(io::stdout(), "{text}")
+        .map_err(|error| Failure::caused("writing to standard output", &error).status(Status::Failure))
+}
+
+fn verdict(args: &Args, report: &Report) -> String {
+    let page = report.head.page_size;
+    let saved = size::show(report.pages.saved.saturating_mul(page));
+    let end = if report.complete { "complete" } else { "ended early by its size limit" };
+    format!(
+        "{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",
+        quoted(&args.dump),
+        report.pages.saved,
+        report.pages.zero
+    )
+}

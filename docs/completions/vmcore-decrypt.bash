@@ -16,17 +16,47 @@ _vmcore__decrypt() {
             ",$1")
                 cmd="vmcore__decrypt"
                 ;;
+            vmcore__decrypt,dmesg)
+                cmd="vmcore__decrypt__subcmd__dmesg"
+                ;;
             vmcore__decrypt,help)
                 cmd="vmcore__decrypt__subcmd__help"
+                ;;
+            vmcore__decrypt,info)
+                cmd="vmcore__decrypt__subcmd__info"
+                ;;
+            vmcore__decrypt,keygen)
+                cmd="vmcore__decrypt__subcmd__keygen"
                 ;;
             vmcore__decrypt,kmsg)
                 cmd="vmcore__decrypt__subcmd__kmsg"
                 ;;
+            vmcore__decrypt,rewrap)
+                cmd="vmcore__decrypt__subcmd__rewrap"
+                ;;
+            vmcore__decrypt,verify)
+                cmd="vmcore__decrypt__subcmd__verify"
+                ;;
+            vmcore__decrypt__subcmd__help,dmesg)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__dmesg"
+                ;;
             vmcore__decrypt__subcmd__help,help)
                 cmd="vmcore__decrypt__subcmd__help__subcmd__help"
                 ;;
+            vmcore__decrypt__subcmd__help,info)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__info"
+                ;;
+            vmcore__decrypt__subcmd__help,keygen)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__keygen"
+                ;;
             vmcore__decrypt__subcmd__help,kmsg)
                 cmd="vmcore__decrypt__subcmd__help__subcmd__kmsg"
+                ;;
+            vmcore__decrypt__subcmd__help,rewrap)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__rewrap"
+                ;;
+            vmcore__decrypt__subcmd__help,verify)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__verify"
                 ;;
             *)
                 ;;
@@ -35,7 +65,7 @@ _vmcore__decrypt() {
 
     case "${cmd}" in
         vmcore__decrypt)
-            opts="-i -f -v -h --identity --format --compress --force --num-threads --version --help kmsg help"
+            opts="-i -f -v -h --identity --format --compress --force --num-threads --version --help info verify dmesg rewrap keygen kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -68,8 +98,30 @@ _vmcore__decrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__decrypt__subcmd__dmesg)
+            opts="-i -h --identity --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__decrypt__subcmd__help)
-            opts="kmsg help"
+            opts="info verify dmesg rewrap keygen kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,7 +134,49 @@ _vmcore__decrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__dmesg)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__decrypt__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__info)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__keygen)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -110,6 +204,78 @@ _vmcore__decrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__rewrap)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__info)
+            opts="-i -h --identity --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__keygen)
+            opts="-o -h --pq --passphrase --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__decrypt__subcmd__kmsg)
             opts="-i -h --identity --records --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -122,6 +288,70 @@ _vmcore__decrypt() {
                     return 0
                     ;;
                 -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__rewrap)
+            opts="-i -r -R -f -h --identity --recipient --recipients-file --force --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipient)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipients-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__verify)
+            opts="-i -h --identity --num-threads --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-threads)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -37,10 +37,37 @@ complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l num-threa
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s f -l force -d 'Overwrite an existing output file'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s v -l version -d 'Print the version'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "info" -d 'Show what a dump holds and who can open it'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "verify" -d 'Check that a dump is whole and authentic, without writing it'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "dmesg" -d 'Print the crashed kernel\'s log'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "rewrap" -d 'Give a dump to other recipients'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "keygen" -d 'Make an identity and its recipient'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "kmsg" -d 'Decrypt the kernel messages in a log'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -s i -l identity -d 'Identity file, to look inside; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -l json -d 'One JSON object'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -l num-threads -d 'Threads that decrypt and decompress [default: one per CPU]' -r
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand dmesg" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s f -l force -d 'Overwrite an existing output file'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s o -l output -d 'The identity file; it must not exist' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -l pq -d 'Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -l passphrase -d 'Protect the identity file with a passphrase, asked for on the terminal'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -l records -d 'Print records as /dev/kmsg gives them, with priority, number and dictionary'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from kmsg help" -f -a "kmsg" -d 'Decrypt the kernel messages in a log'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "info" -d 'Show what a dump holds and who can open it'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "verify" -d 'Check that a dump is whole and authentic, without writing it'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "dmesg" -d 'Print the crashed kernel\'s log'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "rewrap" -d 'Give a dump to other recipients'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "keygen" -d 'Make an identity and its recipient'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "kmsg" -d 'Decrypt the kernel messages in a log'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg rewrap keygen kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -43,7 +43,62 @@ none\:"Pages as they are"))' \
         (( CURRENT += 1 ))
         curcontext="${curcontext%:*:*}:vmcore-decrypt-command-$line[3]:"
         case $line[3] in
-            (kmsg)
+            (info)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file, to look inside; repeatable]:FILE:_files' \
+'*--identity=[Identity file, to look inside; repeatable]:FILE:_files' \
+'--json[One JSON object]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':dump -- The encrypted dump:_files' \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'--num-threads=[Threads that decrypt and decompress \[default\: one per CPU\]]:N:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':dump -- The encrypted dump; - is standard input:_files' \
+&& ret=0
+;;
+(dmesg)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':dump -- The encrypted dump, or an encrypted log of vmcore-encrypt dmesg (then - is standard input):_files' \
+&& ret=0
+;;
+(rewrap)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'-f[Overwrite an existing output file]' \
+'--force[Overwrite an existing output file]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':dump -- The encrypted dump, or an encrypted log:_files' \
+'::output -- The file for the new recipients; the dump itself is replaced when absent:_files' \
+&& ret=0
+;;
+(keygen)
+_arguments "${_arguments_options[@]}" : \
+'-o+[The identity file; it must not exist]:FILE:_files' \
+'--output=[The identity file; it must not exist]:FILE:_files' \
+'--pq[Post-quantum\: dumps stay closed to quantum computers too (age 1.3 and later, or this program)]' \
+'--passphrase[Protect the identity file with a passphrase, asked for on the terminal]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(kmsg)
 _arguments "${_arguments_options[@]}" : \
 '*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
 '*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
@@ -65,7 +120,27 @@ _arguments "${_arguments_options[@]}" : \
         (( CURRENT += 1 ))
         curcontext="${curcontext%:*:*}:vmcore-decrypt-help-command-$line[1]:"
         case $line[1] in
-            (kmsg)
+            (info)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(dmesg)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(rewrap)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(keygen)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(kmsg)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -85,33 +160,93 @@ esac
 (( $+functions[_vmcore-decrypt_commands] )) ||
 _vmcore-decrypt_commands() {
     local commands; commands=(
+'info:Show what a dump holds and who can open it' \
+'verify:Check that a dump is whole and authentic, without writing it' \
+'dmesg:Print the crashed kernel'\''s log' \
+'rewrap:Give a dump to other recipients' \
+'keygen:Make an identity and its recipient' \
 'kmsg:Decrypt the kernel messages in a log' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-decrypt commands' commands "$@"
 }
+(( $+functions[_vmcore-decrypt__subcmd__dmesg_commands] )) ||
+_vmcore-decrypt__subcmd__dmesg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt dmesg commands' commands "$@"
+}
 (( $+functions[_vmcore-decrypt__subcmd__help_commands] )) ||
 _vmcore-decrypt__subcmd__help_commands() {
     local commands; commands=(
+'info:Show what a dump holds and who can open it' \
+'verify:Check that a dump is whole and authentic, without writing it' \
+'dmesg:Print the crashed kernel'\''s log' \
+'rewrap:Give a dump to other recipients' \
+'keygen:Make an identity and its recipient' \
 'kmsg:Decrypt the kernel messages in a log' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-decrypt help commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__dmesg_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__dmesg_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help dmesg commands' commands "$@"
 }
 (( $+functions[_vmcore-decrypt__subcmd__help__subcmd__help_commands] )) ||
 _vmcore-decrypt__subcmd__help__subcmd__help_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-decrypt help help commands' commands "$@"
 }
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__info_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__info_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help info commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__keygen_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__keygen_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help keygen commands' commands "$@"
+}
 (( $+functions[_vmcore-decrypt__subcmd__help__subcmd__kmsg_commands] )) ||
 _vmcore-decrypt__subcmd__help__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-decrypt help kmsg commands' commands "$@"
 }
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__rewrap_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__rewrap_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help rewrap commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__verify_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help verify commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__info_commands] )) ||
+_vmcore-decrypt__subcmd__info_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt info commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__keygen_commands] )) ||
+_vmcore-decrypt__subcmd__keygen_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt keygen commands' commands "$@"
+}
 (( $+functions[_vmcore-decrypt__subcmd__kmsg_commands] )) ||
 _vmcore-decrypt__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-decrypt kmsg commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__rewrap_commands] )) ||
+_vmcore-decrypt__subcmd__rewrap_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt rewrap commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__verify_commands] )) ||
+_vmcore-decrypt__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt verify commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_vmcore-decrypt" ]; then

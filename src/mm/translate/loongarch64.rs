@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_number_of_levels_follows_the_width() {
         let mut image = Image::new(ByteOrder::Little, 0x8000);
-        image.put_u64(entry_at(0x4000, VA, 39, 8), 0x4000_0000_00c0);
+        image.put_u64(entry_at(0x4000, VA, 39, 9), 0x4000_0000_00c0);
         let keys = ["PAGESIZE=4096", NEEDED[1], "NUMBER(VMALLOC_START)=0xffff800002008000"];
         assert_eq!(translate(&image.vmcore(MACHINE, &keys), VA), Ok(0x4000_1234_5678));
     }

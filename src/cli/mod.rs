@@ -10,6 +10,7 @@ mod progress;
 #[cfg(feature = "analyst")]
 mod prompt;
 mod report;
+mod signals;
 mod size;
 
 use std::error::Error as StdError;

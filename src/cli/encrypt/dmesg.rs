@@ -1,6 +1,7 @@
 //! `vmcore-encrypt dmesg VMCORE [OUT]`: the crashed kernel's log, encrypted. Also what `vmcore-dmesg VMCORE` and
 //! `--dump-dmesg VMCORE OUT` run, so that scripts which save the log in plain save it encrypted.
 
+use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, quoted, say};
 use super::output::Place;
 use super::recipients::{RecipientArgs, failure, with_entropy};
@@ -62,8 +63,10 @@ pub fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> 
     let start = if partial { Start::LastClear } else { Start::Oldest };
     log::check(&memory, start).map_err(|error| failed(&error))?;
 
+    let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let mut stream = place.open()?;
-    let stats = with_entropy(|entropy| log::encrypt(&memory, start, &recipients, entropy, &mut stream))
+    let mut out = Stoppable { inner: &mut stream, stop: &stop };
+    let stats = with_entropy(|entropy| log::encrypt(&memory, start, &recipients, entropy, &mut out))
         .map_err(|error| failed(&error))?;
     stream.finish().map_err(|error| failed(&error.into()))?;
     report(stats);

@@ -2,6 +2,7 @@
 //! what follows from it.
 
 use super::super::progress::Progress;
+use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, Status, quoted, report, say};
 use super::args::{Args, Message};
 use super::output::Place;
@@ -10,6 +11,7 @@ use super::{PROGRAM, dmesg, input};
 use crate::collect::{self, Options, Report};
 use crate::crypt::Recipients;
 use crate::filter::{Classifier, DumpLevel, Warning};
+use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
 
@@ -23,30 +25,25 @@ const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d
 pub fn run(args: &Args) -> Result<(), Failure> {
     let place = args.place()?;
     args.check()?;
-    if args.dumps_log() {
+    if args.dumps_log() && !args.checks_only() {
         return dmesg::save(&args.vmcore, args.partial_log(), &args.recipients, &place);
     }
     let recipients = args.recipients.read()?;
     if args.checks_only() {
         return Ok(());
     }
+    let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let vmcore = input::open_vmcore(&args.vmcore)?;
-    let levels = args.levels();
-    for (at, &level) in levels.iter().enumerate() {
-        let is_last = at + 1 == levels.len();
-        match attempt(args, &place, &vmcore, &recipients, level, is_last)? {
-            Outcome::Done => return Ok(()),
-            Outcome::TooLarge => {
-                let next = levels.get(at + 1).copied().unwrap_or(level);
-                say(
-                    PROGRAM,
-                    "note",
-                    &format!("the dump at level {level} is too large, retrying at level {next}"),
-                );
-            }
-        }
-    }
-    Ok(())
+    Dump { args, place, vmcore, recipients, stop }.save()
+}
+
+/// A dump to be made.
+struct Dump<'a> {
+    args: &'a Args,
+    place: Place,
+    vmcore: Vmcore,
+    recipients: Recipients,
+    stop: Stop,
 }
 
 enum Outcome {
@@ -54,51 +51,75 @@ enum Outcome {
     TooLarge,
 }
 
-/// One dump at one level. With a further level to try, running out of room is no error.
-fn attempt(
-    args: &Args,
-    place: &Place,
-    vmcore: &Vmcore,
-    recipients: &Recipients,
-    level: DumpLevel,
-    is_last: bool,
-) -> Result<Outcome, Failure> {
-    let unfiltered = warn(args, vmcore, level);
-    let mut stream = place.open()?;
-    let limit = smaller(args.limit(), stream.capacity());
-    let options = Options { level, threads: args.threads(), compression: args.compression(), limit };
-    if args.shows(Message::Debug) {
-        say(PROGRAM, "debug", &describe(vmcore, &options));
+impl Dump<'_> {
+    /// Tries one level after the other until the dump fits.
+    fn save(&self) -> Result<(), Failure> {
+        let levels = self.args.levels();
+        for (at, &level) in levels.iter().enumerate() {
+            let next = levels.get(at + 1);
+            match (self.attempt(level, next.is_none())?, next) {
+                (Outcome::TooLarge, Some(next)) => {
+                    let text = format!("the dump at level {level} is too large, retrying at level {next}");
+                    say(PROGRAM, "note", &text);
+                }
+                _ => break,
+            }
+        }
+        Ok(())
     }
-    let mut progress = Progress::new(PROGRAM, "collecting", args.shows(Message::Progress));
-    let result = with_entropy(|entropy| {
-        let progress = &mut |share| progress.update(share);
-        collect::collect(vmcore, recipients, entropy, &options, &mut stream, progress)
-    });
-    let report = match result {
-        Err(collect::Error::Write(error)) if !is_last && error.kind() == io::ErrorKind::StorageFull => {
+
+    /// One dump at one level. With a further level to try, running out of room is no error.
+    fn attempt(&self, level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
+        let Dump { args, place, .. } = self;
+        let unfiltered = warn(args, &self.vmcore, level);
+        let mut stream = place.open()?;
+        let limit = smaller(args.limit(), stream.capacity());
+        let options = Options { level, threads: args.threads(), compression: args.compression(), limit };
+        let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
+        let report = match self.collect(&options, &mut stream) {
+            Err(collect::Error::Write(error)) if too_large(&error) => return Ok(Outcome::TooLarge),
+            result => result.map_err(|error| self.failure(&error))?,
+        };
+        if !report.complete && !is_last {
             return Ok(Outcome::TooLarge);
         }
-        result => result.map_err(|error| collect_failure(args, place, &error))?,
-    };
-    if !report.complete && !is_last {
-        return Ok(Outcome::TooLarge);
+        match stream.finish() {
+            // What was still in hand found no room.
+            Err(error) if too_large(&error) => return Ok(Outcome::TooLarge),
+            result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+        }
+        conclude(args, place, &options, &report)?;
+        match unfiltered {
+            true => Err(not_filtered(args)),
+            false => Ok(Outcome::Done),
+        }
     }
-    match stream.finish() {
-        // What was still in hand found no room.
-        Err(error) if !is_last && error.kind() == io::ErrorKind::StorageFull => return Ok(Outcome::TooLarge),
-        result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+
+    fn collect(&self, options: &Options, stream: &mut Stream) -> Result<Report, collect::Error> {
+        if self.args.shows(Message::Debug) {
+            say(PROGRAM, "debug", &describe(&self.vmcore, options));
+        }
+        let mut progress = Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress));
+        let mut out = Stoppable { inner: stream, stop: &self.stop };
+        let mut update = |share| progress.update(share);
+        with_entropy(|entropy| {
+            collect::collect(&self.vmcore, &self.recipients, entropy, options, &mut out, &mut update)
+        })
     }
-    conclude(args, place, &options, &report)?;
-    if unfiltered {
-        let message = format!(
-            "filtering {}: pages could not be judged, the dump holds all of them",
-            quoted(&args.vmcore)
-        );
-        return Err(Failure::new(Status::Unfiltered, message)
-            .hint("the dump is complete; -d 1 asks for no more than this"));
+
+    fn failure(&self, error: &collect::Error) -> Failure {
+        match error {
+            collect::Error::Write(error) => self.place.write_failure(error, WHEN_FULL),
+            collect::Error::Crypt(error) => recipients::failure("encrypting", error),
+            error => Failure::caused(format!("collecting {}", quoted(&self.args.vmcore)), error),
+        }
     }
-    Ok(Outcome::Done)
+}
+
+fn not_filtered(args: &Args) -> Failure {
+    let message =
+        format!("filtering {}: pages could not be judged, the dump holds all of them", quoted(&args.vmcore));
+    Failure::new(Status::Unfiltered, message).hint("the dump is complete; -d 1 asks for no more than this")
 }
 
 /// What is being done to what, for somebody who looks for a fault.
@@ -153,12 +174,4 @@ fn conclude(args: &Args, place: &Place, options: &Options, report: &Report) -> R
         say(PROGRAM, "note", &format!("the encrypted dump is saved to {}", place.name()));
     }
     Ok(())
-}
-
-fn collect_failure(args: &Args, place: &Place, error: &collect::Error) -> Failure {
-    match error {
-        collect::Error::Write(error) => place.write_failure(error, WHEN_FULL),
-        collect::Error::Crypt(error) => recipients::failure("encrypting", error),
-        error => Failure::caused(format!("collecting {}", quoted(&args.vmcore)), error),
-    }
 }

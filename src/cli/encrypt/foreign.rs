@@ -73,7 +73,7 @@ impl Foreign {
         };
         match self.value {
             Value::Taken => arg.action(ArgAction::Append).allow_hyphen_values(true),
-            Value::None => arg.action(ArgAction::SetTrue).overrides_with(self.name),
+            Value::None => arg.action(ArgAction::SetTrue),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `vmcore-encrypt`: the collector's command line and its sub-commands, one file each.
 
 mod args;
+mod check;
 mod collect;
 mod dmesg;
 mod dump;
@@ -26,6 +27,8 @@ const DMESG_NAME: &str = "vmcore-dmesg";
 #[command(name = PROGRAM, max_term_width = 100, disable_version_flag = true)]
 // Scripts parse makedumpfile's "name: version X".
 #[command(display_name = "vmcore-encrypt:", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
+// A repeated option counts once, as with makedumpfile.
+#[command(args_override_self = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   vmcore-encrypt -d 31 /proc/vmcore /var/crash/vmcore-incomplete
@@ -49,6 +52,8 @@ pub struct Cli {
 enum Command {
     /// Save the crashed kernel's log, encrypted
     Dmesg(dmesg::Args),
+    /// Tell whether the next crash of this machine would be saved, encrypted
+    Check(check::Args),
     /// Copy a dump from a raw partition into a file; needs no key
     Collect(collect::Args),
     /// Print the fingerprint of the recipients, to pin them
@@ -82,6 +87,7 @@ fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        (Some(Command::Check(args)), _) => check::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),
         (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),

@@ -1,0 +1,90 @@
+//! What a check found, and how it is said: lines for people, JSON for monitoring.
+
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; a crash would be saved.
+    Warning,
+    /// A crash would not be saved, or not encrypted.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// Everything that was found, in order.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Something is as it should be.
+    pub fn ok(&mut self, check: &'static str, text: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Ok, text: text.into(), hint: None });
+    }
+
+    /// Something is worth knowing, with what to do about it.
+    pub fn warning(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
+        self.push(check, Verdict::Warning, text.into(), hint);
+    }
+
+    /// Something is wrong, with what to do about it.
+    pub fn problem(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
+        self.push(check, Verdict::Problem, text.into(), hint);
+    }
+
+    fn push(&mut self, check: &'static str, verdict: Verdict, text: String, hint: &str) {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.0.push(Finding { check, verdict, text, hint });
+    }
+
+    /// How many are of a kind.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.0.iter().filter(|finding| finding.verdict == verdict).count()
+    }
+
+    /// Lines for people.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for finding in &self.0 {
+            let verdict = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Warning => "warning",
+                Verdict::Problem => "problem",
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{verdict:<8} {:<10} {}", finding.check, printable(&finding.text));
+            if let Some(hint) = &finding.hint {
+                let _ = writeln!(text, "{:<19} hint: {}", "", printable(hint));
+            }
+        }
+        text
+    }
+
+    /// One JSON object: `ok`, `problems`, `warnings`, `fingerprint` and the list `findings`.
+    pub fn json(&self, fingerprint: Option<&str>) -> String {
+        let (problems, warnings) = (self.count(Verdict::Problem), self.count(Verdict::Warning));
+        let object = serde_json::json!({
+            "ok": problems == 0, "problems": problems, "warnings": warnings,
+            "fingerprint": fingerprint, "findings": self.0,
+        });
+        format!("{object}\n")
+    }
+}
+
+/// Configuration may hold anything; a console gets one printable line.
+fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}

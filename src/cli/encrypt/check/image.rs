@@ -1,0 +1,169 @@
+//! The kdump image: there, newer than what went into it, and with everything the collector needs. It is
+//! unpacked with the distribution's own tools.
+
+use super::collector::{Distribution, Plan};
+use super::config;
+use super::findings::Findings;
+use super::machine::Machine;
+use crate::crypt::Recipients;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const CHECK: &str = "image";
+const BINARY: &str = "usr/bin/vmcore-encrypt";
+const RECIPIENTS: &str = "etc/vmcore-encrypt/recipients";
+const REARM: &str = "run vmcore-encrypt-rearm";
+
+/// The image of the running kernel.
+pub struct Image {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The collector out of it, where it could be unpacked.
+    pub binary: Option<PathBuf>,
+    unpacked: Option<Unpacked>,
+}
+
+/// A directory that goes when the check ends.
+struct Unpacked(PathBuf);
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        // What is left in the temporary directory is no reason to fail.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Looks at the image; `None` when there is none.
+pub fn check(
+    machine: &Machine,
+    plan: &Plan,
+    fingerprint: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Image> {
+    let Some(path) = find(machine, plan.distribution) else {
+        let hint = "start the kdump service; it builds the image";
+        findings.problem(CHECK, "no kdump image of the running kernel is there", hint);
+        return None;
+    };
+    let size = machine.path(&path).metadata().map_or(0, |data| data.len());
+    check_age(machine, plan, &path, findings);
+    let mut image = Image { size, binary: None, unpacked: None };
+    if plan.in_image {
+        check_content(machine, plan, &path, fingerprint, &mut image, findings);
+    }
+    Some(image)
+}
+
+/// Where kdump-utils, kdump-tools and SUSE's kdump put the image for a kernel release.
+fn find(machine: &Machine, distribution: Distribution) -> Option<PathBuf> {
+    let release = machine.read("/proc/sys/kernel/osrelease").ok()?;
+    let release = release.trim();
+    let names = match distribution {
+        Distribution::Fedora => ["/boot", "/var/lib/kdump"]
+            .map(|directory| format!("{directory}/initramfs-{release}kdump.img"))
+            .to_vec(),
+        Distribution::Debian => vec![format!("/var/lib/kdump/initrd.img-{release}")],
+        Distribution::Suse => {
+            vec![format!("/var/lib/kdump/initrd-{release}-kdump"), format!("/boot/initrd-{release}-kdump")]
+        }
+        Distribution::None => vec!["/var/lib/vmcore-encrypt/initrd.img".to_owned()],
+    };
+    names.into_iter().map(PathBuf::from).find(|path| machine.path(path).is_file())
+}
+
+/// No distribution rebuilds the image when the recipients change.
+fn check_age(machine: &Machine, plan: &Plan, path: &Path, findings: &mut Findings) {
+    let built = machine.changed(path);
+    let mut parts = vec![machine.recipients.clone(), config::PATH.into()];
+    if plan.distribution == Distribution::Fedora {
+        parts.push("/etc/kdump.conf".into());
+    }
+    if plan.in_image {
+        parts.extend(machine.program("vmcore-encrypt"));
+    }
+    let newer: Vec<String> = parts
+        .iter()
+        .filter(|part| machine.changed(part) > built)
+        .map(|part| part.display().to_string())
+        .collect();
+    match newer.as_slice() {
+        [] => findings.ok(CHECK, format!("{} is up to date", path.display())),
+        _ if !plan.in_image => {}
+        newer => {
+            findings.problem(CHECK, format!("{} is older than {}", path.display(), newer.join(", ")), REARM);
+        }
+    }
+}
+
+fn check_content(
+    machine: &Machine,
+    plan: &Plan,
+    path: &Path,
+    fingerprint: Option<&str>,
+    image: &mut Image,
+    findings: &mut Findings,
+) {
+    let Some(unpacked) = unpack(&machine.path(path)) else {
+        let hint = "install dracut (lsinitrd) or initramfs-tools-core (unmkinitramfs), run the check as root";
+        findings.warning(CHECK, "what is in it could not be looked at", hint);
+        return;
+    };
+    let mut missing: Vec<&str> =
+        [BINARY, RECIPIENTS].into_iter().filter(|part| file(&unpacked, part).is_none()).collect();
+    if machine.path(config::PATH).exists() && file(&unpacked, "etc/vmcore-encrypt/config").is_none() {
+        missing.push("etc/vmcore-encrypt/config");
+    }
+    match missing.as_slice() {
+        [] => findings.ok(CHECK, "it holds the collector, the recipients and the configuration"),
+        missing => findings.problem(CHECK, format!("it lacks {}", missing.join(", ")), REARM),
+    }
+    check_dmesg(plan, &unpacked, findings);
+    check_fingerprint(&unpacked, fingerprint, findings);
+    image.binary = file(&unpacked, BINARY);
+    image.unpacked = Some(unpacked);
+}
+
+/// kdump-utils always runs `vmcore-dmesg`; in the image it must be ours, which encrypts.
+fn check_dmesg(plan: &Plan, unpacked: &Unpacked, findings: &mut Findings) {
+    if plan.distribution != Distribution::Fedora {
+        return;
+    }
+    let plain = ["usr/sbin/vmcore-dmesg", "usr/bin/vmcore-dmesg", "sbin/vmcore-dmesg"]
+        .into_iter()
+        .find(|name| fs::symlink_metadata(unpacked.0.join(name)).is_ok_and(|data| data.is_file()));
+    if let Some(name) = plain {
+        let text = format!("{name} in it saves the kernel log in plain");
+        findings.problem(CHECK, text, "the dracut module 99vmcore-encrypt replaces it; rebuild the image");
+    }
+}
+
+fn check_fingerprint(unpacked: &Unpacked, fingerprint: Option<&str>, findings: &mut Findings) {
+    let Some(path) = file(unpacked, RECIPIENTS) else { return };
+    let inside = fs::read(path).ok().and_then(|bytes| Recipients::from_file_contents(&bytes).ok());
+    let inside = inside.map(|recipients| recipients.fingerprint());
+    if inside.as_deref() != fingerprint {
+        let inside = inside.unwrap_or_else(|| "none".to_owned());
+        findings.problem(CHECK, format!("the recipients in it are others, fingerprint {inside}"), REARM);
+    }
+}
+
+/// A file of the image; unmkinitramfs puts the main part of an image with microcode into `main`.
+fn file(unpacked: &Unpacked, name: &str) -> Option<PathBuf> {
+    let found = ["", "main", "main2"].into_iter().map(|part| unpacked.0.join(part).join(name));
+    found.into_iter().find(|path| path.is_file())
+}
+
+fn unpack(image: &Path) -> Option<Unpacked> {
+    let image = fs::canonicalize(image).ok()?;
+    let name = format!("vmcore-encrypt-check-{}", std::process::id());
+    let unpacked = Unpacked(std::env::temp_dir().join(name));
+    fs::create_dir(&unpacked.0).ok()?;
+    let run = |command: &mut Command| {
+        let quiet = command.current_dir(&unpacked.0).stdin(Stdio::null()).stdout(Stdio::null());
+        quiet.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let done = run(Command::new("unmkinitramfs").arg(&image).arg("."))
+        || run(Command::new("lsinitrd").arg("--unpack").arg(&image));
+    done.then_some(unpacked)
+}

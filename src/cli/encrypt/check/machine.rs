@@ -1,0 +1,123 @@
+//! The machine that is looked at: its files below a root, so that another machine's tree can be looked at
+//! too, and its block devices.
+
+use super::super::recipients::DEFAULT_FILE;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Configuration and sysfs files are small; nothing larger is read.
+const MAX_FILE: u64 = 1 << 20;
+/// Device stacks are a few layers; a loop in a made-up sysfs must end.
+const MAX_LAYERS: usize = 16;
+
+/// A machine by its files.
+pub struct Machine {
+    root: PathBuf,
+    /// The recipients file, as the machine names it.
+    pub recipients: PathBuf,
+}
+
+impl Machine {
+    /// The machine below `root`.
+    pub fn new(root: &Path, recipients: Option<&Path>) -> Machine {
+        Machine {
+            root: root.to_owned(),
+            recipients: recipients.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
+        }
+    }
+
+    /// Whether this is the running machine.
+    pub fn is_this(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Where a file of the machine is for us.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A file's text; bytes that are no UTF-8 are replaced.
+    pub fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(path))?.take(MAX_FILE).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A number in a file such as those of sysfs.
+    pub fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
+        self.read(path).ok()?.trim().parse().ok()
+    }
+
+    /// When a file was last changed.
+    pub fn changed(&self, path: impl AsRef<Path>) -> Option<SystemTime> {
+        self.path(path).metadata().and_then(|data| data.modified()).ok()
+    }
+
+    /// A program by name or path, as the machine's kdump scripts would find it.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+        let candidates: Vec<PathBuf> = match name.contains('/') {
+            true => vec![name.into()],
+            false => directories.iter().map(|directory| Path::new(directory).join(name)).collect(),
+        };
+        candidates.into_iter().find(|path| self.path(path).is_file())
+    }
+
+    /// The kernel's name for a device given by path or as `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`.
+    pub fn device(&self, spec: &str) -> Option<String> {
+        let path = match spec.split_once('=') {
+            Some((tag, value)) => {
+                format!("/dev/disk/by-{}/{}", tag.to_ascii_lowercase(), value.trim_matches('"'))
+            }
+            None => spec.to_owned(),
+        };
+        let path = fs::canonicalize(self.path(path)).ok()?;
+        Some(path.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// The layer of encryption under a block device, by its device-mapper id; `None` when there is none.
+    /// Source: cryptsetup `lib/libdevmapper.c`, ids that begin with `CRYPT-`.
+    pub fn encryption(&self, device: &str) -> Option<String> {
+        self.encryption_below(device, MAX_LAYERS)
+    }
+
+    fn encryption_below(&self, device: &str, layers: usize) -> Option<String> {
+        let directory = Path::new("/sys/class/block").join(device);
+        let id = self.read(directory.join("dm/uuid")).unwrap_or_default();
+        if id.starts_with("CRYPT-") {
+            return Some(id.trim().to_owned());
+        }
+        let below = fs::read_dir(self.path(directory.join("slaves"))).ok()?;
+        let mut names = below.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.find_map(|name| self.encryption_below(&name, layers.checked_sub(1)?))
+    }
+}
+
+/// The value of `KEY=value` lines as shell reads them: the last one counts, one pair of quotes goes.
+pub fn shell_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let value = |line: &'a str| {
+        let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
+        let quote = value.chars().next().filter(|char| matches!(char, '"' | '\''));
+        Some(match quote {
+            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
+            None => value.split(|char: char| char.is_whitespace()).next().unwrap_or_default(),
+        })
+    };
+    text.lines().rev().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_as_shell_reads_them() {
+        let text = "#A=0\nA=1\n  B=\"x y\" # z\nA='2 3'\nC=\nD=a b\n";
+        let value = |key| shell_value(text, key);
+        assert_eq!((value("A"), value("B"), value("C")), (Some("2 3"), Some("x y"), Some("")));
+        assert_eq!((value("D"), value("E")), (Some("a"), None));
+    }
+}

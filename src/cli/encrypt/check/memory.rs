@@ -1,0 +1,42 @@
+//! The memory reserved for the capture kernel, and whether one is loaded into it.
+
+use super::super::super::size;
+use super::findings::Findings;
+use super::image::Image;
+use super::machine::Machine;
+
+const CHECK: &str = "memory";
+/// What a capture kernel takes before anything of ours runs: itself unpacked, its page tables, drivers and early
+/// user space, with `nr_cpus=1`.
+const KERNEL: u64 = 96 << 20;
+/// The collector's peak, whatever the size of RAM.
+const COLLECTOR: u64 = 32 << 20;
+/// The image is in memory packed and unpacked at once; it shrinks to about half.
+const IMAGE_COPIES: u64 = 3;
+
+/// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
+pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
+    if machine.number("/sys/kernel/kexec_crash_loaded") != Some(1) {
+        let text = "no capture kernel is loaded: the next crash is not saved";
+        findings.problem(CHECK, text, "start the kdump service and look at its messages");
+    }
+    let reserved = machine.number("/sys/kernel/kexec_crash_size").unwrap_or(0);
+    if reserved == 0 {
+        findings.problem(CHECK, "no memory is reserved", "boot with crashkernel=, such as crashkernel=256M");
+        return;
+    }
+    let packed = image.map_or(0, |image| image.size);
+    let need = KERNEL + COLLECTOR + IMAGE_COPIES * packed;
+    let text = format!(
+        "{} reserved, about {} needed: kernel {}, image {} times {IMAGE_COPIES}, collector {}",
+        size::show(reserved),
+        size::show(need),
+        size::show(KERNEL),
+        size::show(packed),
+        size::show(COLLECTOR)
+    );
+    match reserved >= need {
+        true => findings.ok(CHECK, text),
+        false => findings.warning(CHECK, text, "crash the machine on purpose once, or raise crashkernel="),
+    }
+}

@@ -1,0 +1,156 @@
+//! The dump target: there, in plain (the dump encrypts itself, and nobody unlocks a volume after a crash),
+//! and with room for the dump.
+
+use super::super::super::size;
+use super::collector::{Goal, Plan};
+use super::findings::Findings;
+use super::machine::Machine;
+use crate::filter::DumpLevel;
+use crate::raw::{self, HEAD_PROBE, Occupant};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+const CHECK: &str = "target";
+const PLAIN: &str = "choose a target that is not encrypted: the dump encrypts itself";
+
+/// Looks at the target of the plan.
+pub fn check(machine: &Machine, plan: &Plan, findings: &mut Findings) {
+    match &plan.goal {
+        Goal::Remote => findings.ok(CHECK, "another machine"),
+        Goal::Unknown => {}
+        Goal::Raw(device) => check_device(machine, plan, device, true, findings),
+        Goal::OnDevice(device) => check_device(machine, plan, device, false, findings),
+        Goal::Directory(path) => check_directory(machine, plan, path, findings),
+    }
+}
+
+fn check_device(machine: &Machine, plan: &Plan, spec: &str, is_raw: bool, findings: &mut Findings) {
+    let Some(name) = machine.device(spec) else {
+        findings.problem(CHECK, format!("{spec} is not there"), "correct it, or attach the device");
+        return;
+    };
+    if let Some(layer) = machine.encryption(&name) {
+        findings.problem(CHECK, format!("{spec} ({name}) lies on an encrypted volume, {layer}"), PLAIN);
+        return;
+    }
+    if is_raw {
+        check_content(machine, spec, &name, findings);
+        let sectors = machine.number(Path::new("/sys/class/block").join(&name).join("size"));
+        check_room(machine, plan, spec, sectors.map(|sectors| sectors * 512), findings);
+    } else {
+        let mounted = mounts(machine).into_iter().find(|mount| mount.device == name);
+        let free = mounted.and_then(|mount| free_bytes(&machine.path(mount.directory)));
+        check_room(machine, plan, spec, free, findings);
+    }
+}
+
+/// A raw partition that holds something is refused after the crash.
+fn check_content(machine: &Machine, spec: &str, name: &str, findings: &mut Findings) {
+    let mut head = Vec::new();
+    let read = File::open(machine.path(Path::new("/dev").join(name)))
+        .and_then(|file| file.take(HEAD_PROBE as u64).read_to_end(&mut head));
+    if let Err(error) = read {
+        findings.warning(CHECK, format!("reading {spec}: {error}"), "run the check as root");
+        return;
+    }
+    match raw::occupant(&head, &[], 0) {
+        Occupant::Foreign(what) => {
+            let hint = "if nothing on it is needed: wipefs -a";
+            findings.problem(CHECK, format!("{spec} holds {what}, which is not overwritten"), hint);
+        }
+        Occupant::Frame => findings.warning(
+            CHECK,
+            format!("{spec} holds a dump that was not collected; the next crash overwrites it"),
+            "vmcore-encrypt collect copies it",
+        ),
+        Occupant::Swap(_) | Occupant::Nothing => {}
+    }
+}
+
+fn check_directory(machine: &Machine, plan: &Plan, path: &str, findings: &mut Findings) {
+    let Some(mount) = mount_of(machine, path) else {
+        findings.warning(CHECK, format!("{path}: no mounted file system is known"), "");
+        return;
+    };
+    if let Some(layer) = machine.encryption(&mount.device) {
+        let place = format!("{path} on {}", mount.device);
+        findings.problem(CHECK, format!("{place} lies on an encrypted volume, {layer}"), PLAIN);
+        return;
+    }
+    check_room(machine, plan, path, free_bytes(&machine.path(&mount.directory)), findings);
+}
+
+/// A mounted file system.
+struct Mount {
+    directory: String,
+    /// The kernel's name for its device; the file system's type where there is none.
+    device: String,
+}
+
+fn mount_of(machine: &Machine, path: &str) -> Option<Mount> {
+    mounts(machine)
+        .into_iter()
+        .filter(|mount| Path::new(path).starts_with(&mount.directory))
+        .max_by_key(|mount| mount.directory.len())
+}
+
+/// Source: Linux `Documentation/filesystems/proc.rst`, `/proc/<pid>/mountinfo`.
+fn mounts(machine: &Machine) -> Vec<Mount> {
+    let text = machine.read("/proc/self/mountinfo").unwrap_or_default();
+    let parse = |line: &str| {
+        let (place, source) = line.split_once(" - ")?;
+        let directory = place.split(' ').nth(4)?.replace("\\040", " ");
+        let source = source.split(' ').nth(1)?;
+        let device = machine.device(source).unwrap_or_else(|| source.to_owned());
+        Some(Mount { directory, device })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(directory).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+fn check_room(machine: &Machine, plan: &Plan, name: &str, room: Option<u64>, findings: &mut Findings) {
+    let Some(room) = room else {
+        findings.warning(CHECK, format!("{name}: how much room there is could not be found out"), "");
+        return;
+    };
+    let Some(need) = expected_size(machine, plan) else {
+        findings.ok(CHECK, format!("{name}: not encrypted, {} of room", size::show(room)));
+        return;
+    };
+    let text = format!(
+        "{name}: not encrypted, {} of room for a dump of up to {} at level {}",
+        size::show(room),
+        size::show(need),
+        plan.level
+    );
+    match room {
+        room if room >= need => findings.ok(CHECK, text),
+        room if room >= need / 3 => {
+            findings.warning(CHECK, text, "compression may make it fit; a dump that does not is cut");
+        }
+        _ => findings.problem(CHECK, text, "make room, or use a higher dump level or another target"),
+    }
+}
+
+/// What a dump of now would take at most, before compression: memory by what it is used for.
+/// Source: Linux `Documentation/filesystems/proc.rst`, `meminfo`.
+fn expected_size(machine: &Machine, plan: &Plan) -> Option<u64> {
+    let text = machine.read("/proc/meminfo").ok()?;
+    let bytes = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+    };
+    let excluded = [
+        (DumpLevel::PRIVATE_CACHE | DumpLevel::CACHE, bytes("Cached")? + bytes("Buffers").unwrap_or(0)),
+        (DumpLevel::USER, bytes("AnonPages").unwrap_or(0)),
+        (DumpLevel::FREE, bytes("MemFree").unwrap_or(0)),
+    ];
+    let without: u64 = excluded.iter().filter(|(bits, _)| plan.level & bits != 0).map(|(_, size)| size).sum();
+    let size = bytes("MemTotal")?.saturating_sub(without);
+    Some(plan.limit.map_or(size, |limit| limit.min(size)))
+}

@@ -1,0 +1,107 @@
+//! A trial: the collector that would run after a crash, out of the image where that can be had, saves a vmcore of
+//! one page. What comes out must be an age file that does not hold the page in plain.
+
+use super::findings::Findings;
+use super::image::Image;
+use super::machine::Machine;
+use crate::crypt::Header;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const CHECK: &str = "trial";
+const PAGE: usize = 4096;
+/// What the page is full of.
+const MARKER: &[u8] = b"vmcore-encrypt check: this page must not be seen in plain. ";
+
+/// Runs the trial.
+pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
+    let from_image = image.and_then(|image| image.binary.clone());
+    let installed = machine.program("vmcore-encrypt").map(|path| machine.path(path));
+    let own = machine.is_this().then(std::env::current_exe).and_then(Result::ok);
+    let where_from = if from_image.is_some() { "out of the image" } else { "as installed" };
+    let Some(program) = from_image.or(installed).or(own) else { return };
+    match run(&program, &machine.path(&machine.recipients)) {
+        Ok(()) => findings.ok(CHECK, format!("the collector {where_from} encrypts a vmcore")),
+        Err(why) => findings.problem(CHECK, format!("the collector {where_from} failed: {why}"), ""),
+    }
+}
+
+fn run(program: &Path, recipients: &Path) -> Result<(), String> {
+    let vmcore = Vmcore::create().map_err(|error| format!("making a vmcore: {error}"))?;
+    let output = Command::new(program)
+        .args(["-d", "0", "--message-level", "0", "-R"])
+        .arg(recipients)
+        .arg(&vmcore.0)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("running {}: {error}", program.display()))?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{}, {}", output.status, messages.lines().next().unwrap_or("without a word")));
+    }
+    Header::read(&mut &output.stdout[..]).map_err(|error| error.to_string())?;
+    match output.stdout.windows(MARKER.len()).any(|bytes| bytes == MARKER) {
+        true => Err("the dump is in plain".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// A vmcore of one page, gone when the trial ends.
+struct Vmcore(PathBuf);
+
+impl Vmcore {
+    fn create() -> io::Result<Vmcore> {
+        let name = format!("vmcore-encrypt-trial-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let vmcore = Vmcore(path);
+        file.write_all(&one_page_core())?;
+        Ok(vmcore)
+    }
+}
+
+impl Drop for Vmcore {
+    fn drop(&mut self) {
+        // What is left in the temporary directory is no reason to fail.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// An ELF core of one x86-64 page at physical address 1 MiB. Source: System V ABI, ELF-64.
+fn one_page_core() -> Vec<u8> {
+    let mut core = b"\x7fELF\x02\x01\x01".to_vec();
+    core.resize(16, 0);
+    let halves: [u16; 2] = [4, 62]; // ET_CORE, EM_X86_64
+    halves.iter().for_each(|half| core.extend_from_slice(&half.to_le_bytes()));
+    core.extend_from_slice(&1_u32.to_le_bytes());
+    let words: [u64; 3] = [0, 64, 0]; // entry, program headers, sections
+    words.iter().for_each(|word| core.extend_from_slice(&word.to_le_bytes()));
+    core.extend_from_slice(&0_u32.to_le_bytes());
+    let halves: [u16; 6] = [64, 56, 1, 0, 0, 0]; // sizes and counts: header, program header, one of them
+    halves.iter().for_each(|half| core.extend_from_slice(&half.to_le_bytes()));
+    let halves: [u32; 2] = [1, 7]; // PT_LOAD, read, write and execute
+    halves.iter().for_each(|half| core.extend_from_slice(&half.to_le_bytes()));
+    let page = PAGE as u64;
+    let words: [u64; 6] = [page, 0, 1 << 20, page, page, page]; // offset, vaddr, paddr, sizes, alignment
+    words.iter().for_each(|word| core.extend_from_slice(&word.to_le_bytes()));
+    core.resize(PAGE, 0);
+    core.extend(MARKER.iter().cycle().take(PAGE));
+    core
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trial_s_vmcore_is_one() {
+        let path = Vmcore::create().unwrap();
+        let vmcore = crate::vmcore::Vmcore::open(&path.0).unwrap();
+        let mut page = vec![0; PAGE];
+        vmcore.read_phys(crate::units::PhysAddr(1 << 20), &mut page).unwrap();
+        assert!(page.starts_with(MARKER));
+    }
+}

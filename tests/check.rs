@@ -1,0 +1,181 @@
+//! `vmcore-encrypt check` on machines that are directories: each distribution's good configuration passes, and each
+//! way to lose a dump or save it in plain is found.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+const RECIPIENT: &str = "age1td9jgf5309nml0x4ff8k6hxzsp5xkhcst899de99fluxwk5ej9ssluv4wv";
+const COLLECTOR: &str = env!("CARGO_BIN_EXE_vmcore-encrypt");
+
+/// A machine with 1 GiB of RAM, 256 MiB reserved, kdump loaded, and `/` on the plain device vda1.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine(tempfile::tempdir().unwrap());
+        machine
+            .file("etc/vmcore-encrypt/recipients", &format!("# analysts\n{RECIPIENT}\n"))
+            .file("proc/sys/kernel/osrelease", "6.1.0\n")
+            .file("proc/self/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n")
+            .file(
+                "proc/meminfo",
+                "MemTotal: 1048576 kB\nMemFree: 524288 kB\nCached: 262144 kB\nAnonPages: 131072 kB\n",
+            )
+            .file("sys/kernel/kexec_crash_loaded", "1\n")
+            .file("sys/kernel/kexec_crash_size", "268435456\n")
+            .file("sys/class/block/vda1/size", "20971520\n")
+            .file("dev/vda1", "");
+        fs::create_dir_all(machine.path("usr/bin")).unwrap();
+        symlink(COLLECTOR, machine.path("usr/bin/vmcore-encrypt")).unwrap();
+        machine
+    }
+
+    fn fedora(conf: &str) -> Machine {
+        let machine = Machine::new();
+        machine.file("etc/kdump.conf", conf).file("boot/initramfs-6.1.0kdump.img", "not an image");
+        machine
+    }
+
+    fn debian(defaults: &str) -> Machine {
+        let machine = Machine::new();
+        machine
+            .file("etc/default/kdump-tools", defaults)
+            .file("var/lib/kdump/initrd.img-6.1.0", "not an image");
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn file(&self, path: &str, text: &str) -> &Machine {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Puts vda1 on an encrypted volume.
+    fn encrypt(&self) -> &Machine {
+        self.file("sys/class/block/vda1/slaves/dm-0/x", "")
+            .file("sys/class/block/dm-0/dm/uuid", "CRYPT-LUKS2-0123-root\n")
+    }
+
+    fn check(&self, words: &[&str]) -> Output {
+        Command::new(COLLECTOR).arg("check").arg("--root").arg(self.0.path()).args(words).output().unwrap()
+    }
+
+    /// Verdict, check and text of everything found that is not in order.
+    fn problems(&self) -> Vec<String> {
+        let output = self.check(&["--json"]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["ok"], output.status.success());
+        let findings = json["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["verdict"] == "problem")
+            .map(|finding| {
+                format!("{}: {}", finding["check"].as_str().unwrap(), finding["text"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    fn has_only(&self, part: &str) {
+        let problems = self.problems();
+        assert!(problems.len() == 1 && problems[0].contains(part), "{part}: {problems:#?}");
+    }
+}
+
+const FEDORA: &str = "path /crash\ncore_collector vmcore-encrypt -d 31\nfailure_action reboot\n";
+const DEBIAN: &str = "USE_KDUMP=1\nKDUMP_COREDIR=/var/crash\nKDUMP_DUMP_DMESG=0\n\
+    KDUMP_CMDLINE_APPEND=\"systemd.unit=vmcore-encrypt-dump.service nr_cpus=1\"\n";
+const SUSE: &str = "KDUMP_SAVEDIR=\"/var/crash\"\nKDUMP_TRANSFER=\"/usr/lib/vmcore-encrypt/suse-transfer\"\n\
+    KDUMP_REQUIRED_PROGRAMS=\"/usr/bin/vmcore-encrypt /etc/vmcore-encrypt/recipients\"\n\
+    KDUMP_CONTINUE_ON_ERROR=\"true\"\nKDUMP_IMMEDIATE_REBOOT=\"true\"\n";
+
+#[test]
+fn good_machines_pass() {
+    let suse = Machine::new();
+    suse.file("etc/sysconfig/kdump", SUSE)
+        .file("usr/lib/vmcore-encrypt/suse-transfer", "")
+        .file("var/lib/kdump/initrd-6.1.0-kdump", "not an image");
+    for machine in [Machine::fedora(FEDORA), Machine::debian(DEBIAN), suse] {
+        assert_eq!(machine.problems(), Vec::<String>::new());
+        let output = machine.check(&[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty());
+        assert!(text.contains("ok       trial      the collector as installed encrypts a vmcore"), "{text}");
+        assert!(text.contains("ok       target     "), "{text}");
+    }
+}
+
+#[test]
+fn recipients_are_looked_at_alone_on_demand() {
+    let machine = Machine::new();
+    let output = machine.check(&["--recipients-only"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.lines().count() == 1 && text.contains("1 valid (X25519)"),
+        "{text}"
+    );
+    machine.file("etc/vmcore-encrypt/recipients", "AGE-SECRET-KEY-1QQQ\n");
+    let output = machine.check(&["--recipients-only"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("line 1 is a private key"), "{text}");
+    assert!(!text.contains("QQQ"));
+    fs::remove_file(machine.path("etc/vmcore-encrypt/recipients")).unwrap();
+    assert_eq!(machine.check(&["--recipients-only"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_would_be_in_plain_is_found() {
+    Machine::fedora("path /crash\n").has_only("core_collector");
+    Machine::fedora("core_collector makedumpfile -l -d 31\n").has_only("in plain");
+    Machine::debian("USE_KDUMP=1\nKDUMP_DUMP_DMESG=0\n").has_only("in plain");
+    Machine::fedora(&FEDORA.replace("reboot", "shell")).has_only("shell");
+    Machine::debian(&format!("{DEBIAN}FTP=host:x\n")).has_only("FTP");
+}
+
+#[test]
+fn what_would_not_save_is_found() {
+    let machine = Machine::fedora(FEDORA);
+    fs::remove_file(machine.path("usr/bin/vmcore-encrypt")).unwrap();
+    machine.has_only("is not there: every dump would fail");
+    let machine = Machine::fedora(FEDORA);
+    machine.encrypt().has_only("CRYPT-LUKS2-0123-root");
+    Machine::fedora(FEDORA).file("sys/kernel/kexec_crash_loaded", "0\n").has_only("no capture kernel");
+    Machine::fedora(FEDORA).file("sys/kernel/kexec_crash_size", "0\n").has_only("no memory is reserved");
+    Machine::fedora(FEDORA).file("etc/vmcore-encrypt/config", "TARGETS=raw\n").has_only("unknown key");
+    Machine::fedora(&FEDORA.replace("path /crash", "raw /dev/vda1")).has_only("where the dump ends");
+    Machine::fedora(&FEDORA.replace("path /crash", "ext4 UUID=1234")).has_only("UUID=1234 is not there");
+    let machine = Machine::fedora(FEDORA);
+    fs::remove_file(machine.path("boot/initramfs-6.1.0kdump.img")).unwrap();
+    machine.has_only("no kdump image");
+}
+
+#[test]
+fn a_stale_image_is_found() {
+    let machine = Machine::fedora(FEDORA);
+    let image = fs::File::options().write(true).open(machine.path("boot/initramfs-6.1.0kdump.img")).unwrap();
+    image.set_modified(std::time::UNIX_EPOCH).unwrap();
+    machine.has_only("is older than /etc/vmcore-encrypt/recipients, /etc/kdump.conf");
+}
+
+#[test]
+fn a_partition_with_something_on_it_is_found() {
+    let conf = FEDORA.replace("path /crash", "raw /dev/vda1").replace("-d 31", "--framed -d 31");
+    let machine = Machine::fedora(&conf);
+    assert_eq!(machine.problems(), Vec::<String>::new());
+    machine.file("dev/vda1", "XFSB").has_only("holds xfs, which is not overwritten");
+}
+
+#[test]
+fn fips_mode_is_a_warning() {
+    let machine = Machine::fedora(FEDORA);
+    machine.file("proc/sys/crypto/fips_enabled", "1\n");
+    assert_eq!(machine.problems(), Vec::<String>::new());
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    assert!(text.contains("warning  fips       "), "{text}");
+}

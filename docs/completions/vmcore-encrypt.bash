@@ -16,14 +16,14 @@ _vmcore__encrypt() {
             ",$1")
                 cmd="vmcore__encrypt"
                 ;;
+            vmcore__encrypt,check)
+                cmd="vmcore__encrypt__subcmd__check"
+                ;;
             vmcore__encrypt,collect)
                 cmd="vmcore__encrypt__subcmd__collect"
                 ;;
             vmcore__encrypt,dmesg)
                 cmd="vmcore__encrypt__subcmd__dmesg"
-                ;;
-            vmcore__encrypt,fingerprint)
-                cmd="vmcore__encrypt__subcmd__fingerprint"
                 ;;
             vmcore__encrypt,help)
                 cmd="vmcore__encrypt__subcmd__help"
@@ -31,14 +31,14 @@ _vmcore__encrypt() {
             vmcore__encrypt,kmsg)
                 cmd="vmcore__encrypt__subcmd__kmsg"
                 ;;
+            vmcore__encrypt__subcmd__help,check)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__check"
+                ;;
             vmcore__encrypt__subcmd__help,collect)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__collect"
                 ;;
             vmcore__encrypt__subcmd__help,dmesg)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__dmesg"
-                ;;
-            vmcore__encrypt__subcmd__help,fingerprint)
-                cmd="vmcore__encrypt__subcmd__help__subcmd__fingerprint"
                 ;;
             vmcore__encrypt__subcmd__help,help)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__help"
@@ -53,7 +53,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --cmdline --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg collect fingerprint kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -80,10 +80,6 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -186,6 +182,32 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__check)
+            opts="-R -h --json --recipients-only --recipients-file --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --recipients-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__collect)
             opts="-h --device --dest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -209,7 +231,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__dmesg)
-            opts="-r -R -f -h --recipient --recipients-file --cmdline --partial --partial-dmesg --force --help"
+            opts="-r -R -f -h --recipient --recipients-file --partial --partial-dmesg --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -228,44 +250,6 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cmdline)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        vmcore__subcmd__encrypt__subcmd__fingerprint)
-            opts="-r -R -h --recipient --recipients-file --cmdline --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --recipient)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -r)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --recipients-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -R)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -277,8 +261,22 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg collect fingerprint kmsg help"
+            opts="dmesg check collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -305,20 +303,6 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help__subcmd__dmesg)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        vmcore__subcmd__encrypt__subcmd__help__subcmd__fingerprint)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -361,7 +345,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__kmsg)
-            opts="-r -R -w -h --recipient --recipients-file --cmdline --follow --input --help"
+            opts="-r -R -w -h --recipient --recipients-file --follow --input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -380,10 +364,6 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -98,6 +98,17 @@ _arguments "${_arguments_options[@]}" : \
 '::output -- The encrypted log; standard output when absent:_files' \
 && ret=0
 ;;
+(check)
+_arguments "${_arguments_options[@]}" : \
+'-R+[Recipients file that the collector is given \[default\: /etc/vmcore-encrypt/recipients\]]:FILE:_files' \
+'--recipients-file=[Recipients file that the collector is given \[default\: /etc/vmcore-encrypt/recipients\]]:FILE:_files' \
+'--root=[Look at the machine below this directory]:DIRECTORY:_files' \
+'--json[Print one JSON object instead of lines]' \
+'--recipients-only[Look at the recipients only]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (collect)
 _arguments "${_arguments_options[@]}" : \
 '--device=[The partition that --output-device or --framed wrote]:DEVICE:_files' \
@@ -147,6 +158,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(check)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (collect)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -176,12 +191,18 @@ esac
 _vmcore-encrypt_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'check:Tell whether the next crash of this machine would be saved, encrypted' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__check_commands] )) ||
+_vmcore-encrypt__subcmd__check_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt check commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__collect_commands] )) ||
 _vmcore-encrypt__subcmd__collect_commands() {
@@ -202,12 +223,18 @@ _vmcore-encrypt__subcmd__fingerprint_commands() {
 _vmcore-encrypt__subcmd__help_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
+'check:Tell whether the next crash of this machine would be saved, encrypted' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt help commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__check_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__check_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help check commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__help__subcmd__collect_commands] )) ||
 _vmcore-encrypt__subcmd__help__subcmd__collect_commands() {

@@ -6,6 +6,7 @@ mod collect;
 mod dmesg;
 mod dump;
 mod fingerprint;
+mod estimate;
 mod foreign;
 mod input;
 mod kmsg;
@@ -54,6 +55,8 @@ enum Command {
     Dmesg(dmesg::Args),
     /// Tell whether the next crash of this machine would be saved, encrypted
     Check(check::Args),
+    /// Estimate how large a dump of the running machine would be
+    Estimate(estimate::Args),
     /// Copy a dump from a raw partition into a file; needs no key
     Collect(collect::Args),
     /// Print the fingerprint of the recipients, to pin them
@@ -88,6 +91,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Check(args)), _) => check::run(args),
+        (Some(Command::Estimate(args)), _) => estimate::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),
         (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),

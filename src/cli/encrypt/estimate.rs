@@ -1,0 +1,70 @@
+//! `vmcore-encrypt estimate`: how large a dump of this machine would be now, by dump level, from the running kernel's
+//! memory. Reads what the filter reads, no page of anybody's data.
+
+use super::super::{Failure, say, size};
+use super::{PROGRAM, input};
+use crate::filter::{Classifier, Counts, DumpLevel, PageClass};
+use clap::Args as ClapArgs;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// The levels shown: the bits that matter for size, added one after the other.
+const LEVELS: [u8; 5] = [0, 16, 16 | 2, 16 | 2 | 4, 31];
+
+/// The arguments of `estimate`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "A dump takes less: pages of zeros, which level 31 and 1 leave out, are found only by
+reading them, and what is left shrinks by compression, usually to a third.")]
+pub struct Args {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// The memory to look at
+    #[arg(value_name = "VMCORE", default_value = "/proc/kcore")]
+    memory: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let vmcore = input::open_partial_vmcore(&args.memory)?;
+    let (mut classifier, warnings) = Classifier::new(&vmcore, DumpLevel::new(31).unwrap_or_default());
+    for warning in &warnings {
+        say(PROGRAM, "warning", Failure::caused("judging pages", warning).message());
+    }
+    while classifier.next_window().is_some() {}
+    let counts = classifier.counts();
+    let sizes = LEVELS.map(|level| (level, pages(&counts, level) << vmcore.page_size().shift()));
+    let text = if args.json { json(&sizes) } else { lines(&sizes) };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::caused("writing the estimate", &error))
+}
+
+/// Pages that a level leaves in the dump, those of zeros among them.
+fn pages(counts: &Counts, level: u8) -> u64 {
+    let classes = [
+        (PageClass::Kept, 0),
+        (PageClass::Cache, DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE),
+        (PageClass::PrivateCache, DumpLevel::PRIVATE_CACHE),
+        (PageClass::User, DumpLevel::USER),
+        (PageClass::Free, DumpLevel::FREE),
+    ];
+    classes.iter().filter(|(_, bits)| level & bits == 0).map(|(class, _)| counts.of(*class)).sum()
+}
+
+fn lines(sizes: &[(u8, u64)]) -> String {
+    let mut text = "level  at most, before compression\n".to_owned();
+    for (level, bytes) in sizes {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{level:>5}  {}", size::show(*bytes));
+    }
+    text
+}
+
+fn json(sizes: &[(u8, u64)]) -> String {
+    let levels: serde_json::Map<_, _> =
+        sizes.iter().map(|(level, bytes)| (level.to_string(), serde_json::json!(bytes))).collect();
+    format!("{}\n", serde_json::json!({ "bytes_before_compression": levels }))
+}

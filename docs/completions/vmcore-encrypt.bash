@@ -25,6 +25,9 @@ _vmcore__encrypt() {
             vmcore__encrypt,dmesg)
                 cmd="vmcore__encrypt__subcmd__dmesg"
                 ;;
+            vmcore__encrypt,estimate)
+                cmd="vmcore__encrypt__subcmd__estimate"
+                ;;
             vmcore__encrypt,help)
                 cmd="vmcore__encrypt__subcmd__help"
                 ;;
@@ -40,6 +43,9 @@ _vmcore__encrypt() {
             vmcore__encrypt__subcmd__help,dmesg)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__dmesg"
                 ;;
+            vmcore__encrypt__subcmd__help,estimate)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__estimate"
+                ;;
             vmcore__encrypt__subcmd__help,help)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__help"
                 ;;
@@ -53,7 +59,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check collect kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check estimate collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -260,8 +266,22 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__estimate)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg check collect kmsg help"
+            opts="dmesg check estimate collect kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -303,6 +323,20 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help__subcmd__dmesg)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__estimate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

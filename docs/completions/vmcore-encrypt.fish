@@ -73,6 +73,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s v -l vers
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "estimate" -d 'Estimate how large a dump of the running machine would be'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -86,6 +87,8 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -l 
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -l json -d 'Print one JSON object instead of lines'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -l recipients-only -d 'Look at the recipients only'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -s h -l help -d 'Print help'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand estimate" -l json -d 'Print one JSON object instead of lines'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand estimate" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l device -d 'The partition that --output-device or --framed wrote' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l dest -d 'The directory for the file; made when absent' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -s h -l help -d 'Print help'
@@ -94,8 +97,9 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s R
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l input -d 'Read records in the form of /dev/kmsg from this file instead' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s w -l follow -d 'Go on with messages as they come; without it the log as it is now is printed'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check collect kmsg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check collect kmsg help" -f -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check collect kmsg help" -f -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check collect kmsg help" -f -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check collect kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "estimate" -d 'Estimate how large a dump of the running machine would be'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -14,7 +14,10 @@ use crate::filter::{Classifier, DumpLevel, Warning};
 use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
+use std::path::Path;
 
+/// The running kernel's memory: a moving target.
+const LIVE: &str = "/proc/kcore";
 /// What helps when there is no room for the dump.
 const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d 1,31";
 
@@ -34,6 +37,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let vmcore = input::open_vmcore(&args.vmcore)?;
+    if args.vmcore == Path::new(LIVE) {
+        say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
+    }
     Dump { args, place, vmcore, recipients, stop }.save()
 }
 

@@ -28,6 +28,9 @@ _vmcore__encrypt() {
             vmcore__encrypt,estimate)
                 cmd="vmcore__encrypt__subcmd__estimate"
                 ;;
+            vmcore__encrypt,fingerprint)
+                cmd="vmcore__encrypt__subcmd__fingerprint"
+                ;;
             vmcore__encrypt,help)
                 cmd="vmcore__encrypt__subcmd__help"
                 ;;
@@ -46,6 +49,9 @@ _vmcore__encrypt() {
             vmcore__encrypt__subcmd__help,estimate)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__estimate"
                 ;;
+            vmcore__encrypt__subcmd__help,fingerprint)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__fingerprint"
+                ;;
             vmcore__encrypt__subcmd__help,help)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__help"
                 ;;
@@ -59,7 +65,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check estimate collect kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --cmdline --compress-level --output-device --allow-signature --framed --force --limit --keep-incomplete --dry-run --num-threads --message-level --show-stats --check-params --cyclic-buffer --work-dir --non-mmap --split --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check estimate collect fingerprint kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,6 +92,10 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -237,7 +247,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__dmesg)
-            opts="-r -R -f -h --recipient --recipients-file --partial --partial-dmesg --force --help"
+            opts="-r -R -f -h --recipient --recipients-file --cmdline --partial --partial-dmesg --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -256,6 +266,10 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -280,8 +294,42 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__fingerprint)
+            opts="-r -R -h --recipient --recipients-file --cmdline --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --recipient)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipients-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cmdline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg check estimate collect kmsg help"
+            opts="dmesg check estimate collect fingerprint kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -350,6 +398,20 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__fingerprint)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -379,7 +441,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__kmsg)
-            opts="-r -R -w -h --recipient --recipients-file --follow --input --help"
+            opts="-r -R -w -h --recipient --recipients-file --cmdline --follow --input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -398,6 +460,10 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

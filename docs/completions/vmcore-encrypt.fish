@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmcore_encrypt_global_optspecs
-    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= c l p z compress-level= F output-device= allow-signature= framed f/force L/limit= keep-incomplete dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= non-mmap split splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
+    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= cmdline= c l p z compress-level= F output-device= allow-signature= framed f/force L/limit= keep-incomplete dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= non-mmap split splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
 end
 
 function __fish_vmcore_encrypt_needs_command
@@ -27,6 +27,7 @@ end
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s d -l dump-level -d 'Which pages to leave out: sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l compress-level -d 'zstd level of the dump' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l output-device -d 'Write to this partition itself: no file system, nothing else on it; the next boot collects it' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l allow-signature -d 'With --output-device /dev/disk/by-...: what may be overwritten there, as the refusal calls it' -r
@@ -75,10 +76,12 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "dmesg" -
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "estimate" -d 'Estimate how large a dump of the running machine would be'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "fingerprint" -d 'Print the fingerprint of the recipients, to pin them'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l partial-dmesg -l partial -d 'Only messages after the last clearing of the log'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s f -l force -d 'Overwrite an existing file'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
@@ -92,14 +95,20 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand estimate" 
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l device -d 'The partition that --output-device or --framed wrote' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l dest -d 'The directory for the file; made when absent' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -s h -l help -d 'Print help'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l input -d 'Read records in the form of /dev/kmsg from this file instead' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s w -l follow -d 'Go on with messages as they come; without it the log as it is now is printed'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "estimate" -d 'Estimate how large a dump of the running machine would be'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "check" -d 'Tell whether the next crash of this machine would be saved, encrypted'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "estimate" -d 'Estimate how large a dump of the running machine would be'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "collect" -d 'Copy a dump from a raw partition into a file; needs no key'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "fingerprint" -d 'Print the fingerprint of the recipients, to pin them'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "kmsg" -d 'Print the running kernel\'s log as encrypted lines'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

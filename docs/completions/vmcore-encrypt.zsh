@@ -21,6 +21,7 @@ _vmcore-encrypt() {
 '*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '--compress-level=[zstd level of the dump]:LEVEL:_default' \
 '(-F --framed)--output-device=[Write to this partition itself\: no file system, nothing else on it; the next boot collects it]:DEVICE:_files' \
 '--allow-signature=[With --output-device /dev/disk/by-...\: what may be overwritten there, as the refusal calls it]:NAME:_default' \
@@ -86,6 +87,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '--partial-dmesg[Only messages after the last clearing of the log]' \
 '--partial[Only messages after the last clearing of the log]' \
 '-f[Overwrite an existing file]' \
@@ -123,12 +125,24 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(fingerprint)
+_arguments "${_arguments_options[@]}" : \
+'*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
+'*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (kmsg)
 _arguments "${_arguments_options[@]}" : \
 '*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '(-w --follow)--input=[Read records in the form of /dev/kmsg from this file instead]:FILE:_files' \
 '-w[Go on with messages as they come; without it the log as it is now is printed]' \
 '--follow[Go on with messages as they come; without it the log as it is now is printed]' \
@@ -164,6 +178,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(fingerprint)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (kmsg)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -188,6 +206,7 @@ _vmcore-encrypt_commands() {
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
+'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
@@ -213,6 +232,11 @@ _vmcore-encrypt__subcmd__estimate_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt estimate commands' commands "$@"
 }
+(( $+functions[_vmcore-encrypt__subcmd__fingerprint_commands] )) ||
+_vmcore-encrypt__subcmd__fingerprint_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt fingerprint commands' commands "$@"
+}
 (( $+functions[_vmcore-encrypt__subcmd__help_commands] )) ||
 _vmcore-encrypt__subcmd__help_commands() {
     local commands; commands=(
@@ -220,6 +244,7 @@ _vmcore-encrypt__subcmd__help_commands() {
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
+'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
@@ -244,6 +269,11 @@ _vmcore-encrypt__subcmd__help__subcmd__dmesg_commands() {
 _vmcore-encrypt__subcmd__help__subcmd__estimate_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt help estimate commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__fingerprint_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__fingerprint_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help fingerprint commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__help__subcmd__help_commands] )) ||
 _vmcore-encrypt__subcmd__help__subcmd__help_commands() {

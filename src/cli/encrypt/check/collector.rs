@@ -88,7 +88,7 @@ fn own_plan(config: &Config, distribution: Distribution) -> Plan {
         Chooser::Raw => Goal::Raw(device),
     };
     let levels = config.get("DUMP_LEVEL").unwrap_or("31");
-    let level = levels.split(',').filter_map(|level| level.parse().ok()).last().unwrap_or(31);
+    let level = levels.split(',').filter_map(|level| level.parse().ok()).next_back().unwrap_or(31);
     Plan { distribution, goal, level, limit: None, in_image: true }
 }
 

@@ -42,6 +42,8 @@ pub fn raw_frame(out: &mut Vec<u8>, content: [u8; 16]) {
 /// Compresses blocks, one frame each, with the content size in the frame header.
 pub struct BlockCompressor {
     context: CCtx<'static>,
+    /// Where zstd writes: its bound is more than a block, so each frame is copied out at its true size.
+    packed: Vec<u8>,
 }
 
 impl BlockCompressor {
@@ -58,7 +60,7 @@ impl BlockCompressor {
         ] {
             context.set_parameter(parameter).map_err(zstd_error)?;
         }
-        Ok(BlockCompressor { context })
+        Ok(BlockCompressor { context, packed: Vec::new() })
     }
 
     /// Appends `content` as one frame to `out`.
@@ -66,10 +68,10 @@ impl BlockCompressor {
     /// # Errors
     /// [`Error::Zstd`]; only want of memory is expected.
     pub fn compress(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        let start = out.len();
-        out.resize(start + zstd_safe::compress_bound(content.len()), 0);
-        let written = self.context.compress2(&mut out[start..], content).map_err(zstd_error)?;
-        out.truncate(start + written);
+        self.packed.clear();
+        self.packed.reserve(zstd_safe::compress_bound(content.len()));
+        self.context.compress2(&mut self.packed, content).map_err(zstd_error)?;
+        out.extend_from_slice(&self.packed);
         Ok(())
     }
 }

@@ -41,9 +41,14 @@ impl BlockMap {
 
     /// Adds one page behind the last; joins the last run where it fits.
     pub fn push(&mut self, pfn: Pfn, kind: RunKind) {
+        self.push_run(PfnRange { start: pfn, end: pfn.saturating_add(1) }, kind);
+    }
+
+    /// Adds pages behind the last; they join the last run where they fit.
+    pub fn push_run(&mut self, pages: PfnRange, kind: RunKind) {
         match self.runs.last_mut() {
-            Some(run) if run.pages.end == pfn && run.kind == kind => run.pages.end = pfn.saturating_add(1),
-            _ => self.runs.push(PageRun { pages: PfnRange { start: pfn, end: pfn.saturating_add(1) }, kind }),
+            Some(run) if run.pages.end == pages.start && run.kind == kind => run.pages.end = pages.end,
+            _ => self.runs.push(PageRun { pages, kind }),
         }
     }
 

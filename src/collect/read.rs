@@ -5,7 +5,7 @@ use super::Error;
 use super::pages::Job;
 use crate::blocks::{BlockCompressor, BlockMap, RunKind};
 use crate::units::{PageSize, Pfn, PfnRange};
-use crate::vmcore::{ReadError, Vmcore};
+use crate::vmcore::{ReadError, Vmcore, Window};
 
 /// What became of a job.
 pub struct Part {
@@ -22,6 +22,7 @@ pub struct Part {
 /// A thread's buffers for reading blocks.
 pub struct BlockReader {
     pages: Vec<u8>,
+    window: Window,
     compressor: BlockCompressor,
     /// The first page that could not be read, for the report.
     pub first_failure: Option<ReadError>,
@@ -30,28 +31,63 @@ pub struct BlockReader {
 impl BlockReader {
     /// Buffers for blocks, compressed at a zstd level.
     pub fn new(level: i32) -> Result<BlockReader, Error> {
-        Ok(BlockReader { pages: Vec::new(), compressor: BlockCompressor::new(level)?, first_failure: None })
+        Ok(BlockReader {
+            pages: Vec::new(),
+            window: Window::default(),
+            compressor: BlockCompressor::new(level)?,
+            first_failure: None,
+        })
     }
 
     /// Does a job.
     pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<Part, Error> {
         let mut part = Part { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
-        if let Job::Early(ranges) | Job::Pages(ranges) = &part.job {
+        if let Job::Early(ranges) | Job::Pages(ranges) = &part.job
+            && !self.compress_in_place(vmcore, ranges, &mut part.map, &mut part.frame)?
+        {
             self.pages.clear();
             for &range in ranges {
                 part.unreadable += self.read_range(vmcore, range, &mut part.map);
             }
             if !self.pages.is_empty() {
                 self.compressor.compress(&self.pages, &mut part.frame)?;
-                part.frame.shrink_to_fit();
             }
         }
         Ok(part)
     }
 
+    /// A block of neighbours without a zero page is compressed where it is mapped; false for any other.
+    fn compress_in_place(
+        &mut self,
+        vmcore: &Vmcore,
+        ranges: &[PfnRange],
+        map: &mut BlockMap,
+        frame: &mut Vec<u8>,
+    ) -> Result<bool, Error> {
+        let &[range] = ranges else { return Ok(false) };
+        let Some(bytes) = vmcore.view_pages(range, &mut self.window) else { return Ok(false) };
+        if bytes.chunks(vmcore.page_size().len()).any(is_zero) {
+            return Ok(false);
+        }
+        map.push_run(range, RunKind::Data);
+        self.compressor.compress(bytes, frame)?;
+        Ok(true)
+    }
+
     /// Appends the pages of a range that have data; returns how many could not be read.
     fn read_range(&mut self, vmcore: &Vmcore, range: PfnRange, map: &mut BlockMap) -> u64 {
         let page = vmcore.page_size();
+        if let Some(bytes) = vmcore.view_pages(range, &mut self.window) {
+            for (pfn, bytes) in (range.start.0..).zip(bytes.chunks(page.len())) {
+                if is_zero(bytes) {
+                    map.push(Pfn(pfn), RunKind::Zero);
+                } else {
+                    map.push(Pfn(pfn), RunKind::Data);
+                    self.pages.extend_from_slice(bytes);
+                }
+            }
+            return 0;
+        }
         let start = self.pages.len();
         let len = usize::try_from(range.count()).unwrap_or(0) << page.shift();
         self.pages.resize(start + len, 0);

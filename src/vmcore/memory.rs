@@ -1,10 +1,12 @@
 //! The bytes at a physical address. Segments may overlap and come in any order, so they are first cut
 //! into extents: disjoint, ascending, and only what the file really holds.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::elf::Segment;
 use super::error::{Cause, ReadError};
+use super::mapped::Window;
 use super::source::{PhysSource, read_exact_at};
 use crate::units::{PageSize, PfnRange, PhysAddr};
 
@@ -24,13 +26,15 @@ pub(super) struct Memory {
     claimed: Vec<(u64, u64)>,
     /// The extent found last: reads run in sequences.
     last_hit: AtomicUsize,
+    /// The view of whoever reads into a buffer; a second reader at the same time does without.
+    window: Mutex<Window>,
 }
 
 impl Memory {
     pub(super) fn new(source: Box<dyn PhysSource>, segments: &[Segment]) -> Memory {
         let extents = extents(segments, source.len());
         let claimed = segments.iter().map(|s| (s.paddr.0, s.mem_size)).collect();
-        Memory { source, extents, claimed, last_hit: AtomicUsize::new(0) }
+        Memory { source, extents, claimed, last_hit: AtomicUsize::new(0), window: Mutex::default() }
     }
 
     /// Start and size in bytes of the memory the file holds, ascending.
@@ -68,8 +72,23 @@ impl Memory {
         if next == first { Err(self.missing(paddr.0)) } else { Ok(()) }
     }
 
+    /// The bytes from `paddr` on, when one extent holds them all and the source can be mapped.
+    pub(super) fn view<'w>(&self, paddr: PhysAddr, len: usize, window: &'w mut Window) -> Option<&'w [u8]> {
+        let extent = self.find(paddr.0)?;
+        if extent.end - paddr.0 < len as u64 {
+            return None;
+        }
+        self.source.view(window, extent.file_offset + (paddr.0 - extent.start), len)
+    }
+
     fn read_extent(&self, extent: Extent, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         let offset = extent.file_offset + (at - extent.start);
+        if let Ok(mut window) = self.window.try_lock()
+            && let Some(bytes) = self.source.view(&mut window, offset, buf.len())
+        {
+            buf.copy_from_slice(bytes);
+            return Ok(());
+        }
         read_exact_at(self.source.as_ref(), buf, offset)
             .map_err(|e| ReadError { paddr: PhysAddr(at), cause: Cause::Io(e) })
     }

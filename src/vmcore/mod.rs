@@ -3,6 +3,7 @@
 
 mod elf;
 mod error;
+mod mapped;
 mod memory;
 mod notes;
 mod source;
@@ -14,6 +15,7 @@ use std::path::Path;
 
 pub use elf::{Machine, Segment};
 pub use error::{Cause, Error, ReadError};
+pub use mapped::Window;
 pub use notes::{Note, Notes};
 pub use source::PhysSource;
 pub use vmcoreinfo::VmcoreInfo;
@@ -138,6 +140,13 @@ impl Vmcore {
     /// undefined.
     pub fn read_phys(&self, paddr: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         self.memory.read(paddr, buf)
+    }
+
+    /// The bytes of whole pages without a copy, seen through a thread's `window`. `None` where the file
+    /// cannot be mapped or the pages do not lie in it as one piece: then [`Vmcore::read_pages`] tells.
+    pub fn view_pages<'w>(&self, pages: PfnRange, window: &'w mut Window) -> Option<&'w [u8]> {
+        let len = usize::try_from(pages.count()).ok()?.checked_mul(self.page_size.len())?;
+        self.memory.view(self.page_size.address_of(pages.start)?, len, window)
     }
 
     /// Fills `buf` with whole pages from `first` on. Where only part of a page is in the file (a segment

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::mapped::{Mappable, Window};
+
 /// Bytes that can be read at any position, by several threads at once.
 pub trait PhysSource: Send + Sync {
     /// Reads up to `buf.len()` bytes at `offset` bytes from the start; 0 at the end.
@@ -16,6 +18,13 @@ pub trait PhysSource: Send + Sync {
 
     /// Bytes from the start to the end; `u64::MAX` when unknown.
     fn len(&self) -> u64;
+
+    /// `len` bytes at `offset` without a copy, seen through a thread's `window`; `None` where that cannot be
+    /// done: then they must be read.
+    fn view<'w>(&self, window: &'w mut Window, offset: u64, len: usize) -> Option<&'w [u8]> {
+        let _ = (window, offset, len);
+        None
+    }
 
     /// Whether there is nothing to read.
     fn is_empty(&self) -> bool {
@@ -36,10 +45,11 @@ impl PhysSource for Vec<u8> {
     }
 }
 
-/// A file read with `pread`.
+/// A file read with `pread`, or mapped where that is safe.
 pub(super) struct FileSource {
     file: File,
     len: u64,
+    mappable: Mappable,
 }
 
 impl FileSource {
@@ -51,13 +61,17 @@ impl FileSource {
         }
         // A size is known for regular files, /proc/vmcore among them; devices and such report 0.
         let len = if metadata.is_file() { metadata.len() } else { u64::MAX };
-        Ok(FileSource { file, len })
+        Ok(FileSource { mappable: Mappable::of(&file), file, len })
     }
 }
 
 impl PhysSource for FileSource {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buf, offset)
+    }
+
+    fn view<'w>(&self, window: &'w mut Window, offset: u64, len: usize) -> Option<&'w [u8]> {
+        window.bytes(offset, len, |start| self.mappable.map(&self.file, start, self.len))
     }
 
     fn len(&self) -> u64 {

@@ -10,6 +10,7 @@
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
+#     --load                fill the first kernel's memory (guest/load) from the second --disk, an ext4
 #     --net                 a network card; the host is 10.0.2.2
 #     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)  --cpu MODEL (max)
 #     --timeout S (300)
@@ -19,7 +20,7 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' image='' append='' dump='' net='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
+work='' suite=bookworm job='' image='' append='' dump='' net='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
 disks=() files=() programs=()
@@ -28,6 +29,7 @@ parse() {
     while [ $# -gt 0 ]; do
         case "$1" in
             --net) net=1; shift; continue ;;
+            --load) load=1; shift; continue ;;
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
@@ -69,6 +71,7 @@ boot_disk() { # KERNEL BASE
     make_secrets "$work/secrets"
     cp -r "$work/secrets" "$1/vmlinuz" "$root/"
     if [ -n "$image" ]; then cp "$image" "$root/capture.cpio.gz"; else capture_image "$2" "$root/capture.cpio.gz"; fi
+    [ -z "$load" ] || cp "$HERE/guest/load" "$root/"
     echo "console=ttyS0 rdinit=/init $QUIET_START panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
     quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M
     rm -rf "$root"

@@ -35,8 +35,14 @@ lint: tools ## format, clippy, shellcheck
 	cargo clippy --all-targets -- -D warnings
 	shellcheck $(SCRIPTS)
 
-bench: tools ## the benches; results go to standard output
-	cargo bench
+bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md and its plots
+	mkdir -p target/bench
+	BENCH_VMCORE=$$(tests/vm/capture.sh bookworm-5level-busy) cargo bench --bench stages
+	SYNTH_OUT=$$PWD/target/bench cargo test --test synth_self write_large -- --ignored
+	benches/e2e/run.py --ram target/bench --stages target/criterion --out target/bench/results.json \
+	    --makedumpfile "$$(tests/vm/program.sh makedumpfile)" \
+	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-busy)"
+	benches/e2e/report.py target/bench/results.json docs
 
 vmcores: tools ## plain vmcores of crashed guests, target/vmcores
 	tests/vm/capture.sh bookworm-5level-kdump

@@ -21,6 +21,7 @@ use assemble::Assembler;
 use chunks::Chunk;
 use facts::DumpFacts;
 use pages::{Job, PageSource};
+pub use read::is_zero;
 use read::{BlockReader, Part};
 use std::io::{self, Write};
 use std::num::NonZero;

@@ -61,3 +61,14 @@ fn classes_follow_the_description() {
     assert_eq!(count(1, Class::Offline), 2);
     assert_eq!(count(31, Class::Hwpoison), 0);
 }
+
+/// Leaves machines of 8 GiB to 1 TiB, a few MiB of disk each, under `SYNTH_OUT`: what `benches/e2e` measures.
+#[test]
+#[ignore = "writes files for benches/e2e"]
+fn write_large() {
+    let dir = std::path::PathBuf::from(std::env::var("SYNTH_OUT").unwrap());
+    for gib in [8, 64, 256, 1024] {
+        let core = zoo::large(arch::x86_64::four_level(), kernel::v6_12(), gib).build();
+        core.write_to(&dir.join(format!("ram-{gib}.elf")));
+    }
+}

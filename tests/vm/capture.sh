@@ -5,7 +5,7 @@
 #   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
 #     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
 #     PAGING  4level, 5level
-#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory)
+#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), busy (kdump of 4 GB in use)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -28,6 +28,25 @@ by_kdump() {
     truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
 }
 
+# Files of this machine, for the guest to read: 600 MB of those that are not large.
+data_disk() { # IMAGE
+    local root
+    root=$(mktemp -d)
+    find /usr/bin /usr/lib /usr/share -xdev -type f -size -4M -printf '%s %p\n' \
+        | awk '(sum += $1) < 600000000 { sub(/^[0-9]* /, ""); print }' | cpio --quiet -pd "$root" 2> /dev/null
+    quietly mke2fs -q -t ext4 -d "$root" "$1" 900M
+    rm -rf "$root"
+}
+
+by_busy() {
+    rm -f "$work"/{disk,data}.img
+    truncate -s 4400M "$work/disk.img"
+    data_disk "$work/data.img"
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 4096 --crashkernel 128M --timeout 1800 \
+        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" --disk "$work/data.img" --load
+    truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
+}
+
 by_qemu() {
     "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --dump "$work/disk.img"
 }
@@ -40,7 +59,8 @@ if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
     case "$how" in
         kdump) by_kdump ;;
         qemu) by_qemu ;;
-        *) fail "capture.sh knows kdump and qemu, not $how" ;;
+        busy) by_busy ;;
+        *) fail "capture.sh knows kdump, qemu and busy, not $how" ;;
     esac
     rm -rf "$out/$name".{release,secrets}
     mv "$work/secrets" "$out/$name.secrets"

@@ -1,7 +1,7 @@
 //! Images built by the real dracut and mkinitramfs: a kdump image has all it needs or is not built, an
 //! ordinary one has nothing of ours or only what is inert.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, RECIPIENT};
 use crate::{has, module_dir, text};
 use std::fs;
 use std::process::Command;
@@ -42,8 +42,8 @@ fn a_dracut_kdump_image_holds_what_it_needs_and_no_private_key() {
     ] {
         assert!(list.contains(file), "{file} is missing:\n{list}");
     }
-    assert!(!holds(&machine, "AGE-SECRET-KEY"));
-    assert!(holds(&machine, "age1qqqq"), "the scan finds what is there");
+    assert!(!holds(&machine, "AGE-SECRET-KEY-1QQ"));
+    assert!(holds(&machine, RECIPIENT), "the scan finds what is there");
 }
 
 fn holds(machine: &Machine, needle: &str) -> bool {
@@ -70,7 +70,8 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
         format!("rm {recipients}"),
         format!(": > {recipients}"),
         format!("echo '# none' > {recipients}"),
-        format!("echo AGE-SECRET-KEY-1QQ >> {recipients}"),
+        format!("echo age1typo > {recipients}"),
+        format!("(echo; echo AGE-SECRET-KEY-1QQ) >> {recipients}"),
         "rm /usr/bin/vmcore-encrypt".to_owned(),
         "rm /usr/lib/vmcore-encrypt/functions.sh".to_owned(),
         "echo TARGET=kdump > /etc/vmcore-encrypt/config".to_owned(),
@@ -225,7 +226,7 @@ fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
     let build = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
     for break_it in [
         "rm /etc/vmcore-encrypt/recipients",
-        "echo AGE-SECRET-KEY-1QQ >> /etc/vmcore-encrypt/recipients",
+        "(echo; echo AGE-SECRET-KEY-1QQ) >> /etc/vmcore-encrypt/recipients",
         "rm /usr/bin/vmcore-encrypt",
         "echo TARGET=usb > /etc/vmcore-encrypt/config",
     ] {

@@ -24,14 +24,12 @@ struct Lab {
 impl Lab {
     /// A machine with the real collector, a fresh identity and the guest's kernel modules.
     fn new() -> Option<Lab> {
-        let tools = ["kexec", "age-keygen", "strip", "debugfs"];
+        let tools = ["kexec", "age-keygen", "debugfs"];
         if !tools.iter().all(|tool| has(tool)) {
             return None;
         }
         let work = TempDir::new().unwrap();
-        let collector = work.path().join("collector");
-        run(Command::new("strip").arg("-o").arg(&collector).arg(env!("CARGO_BIN_EXE_vmcore-encrypt")));
-        let machine = Machine::with_collector(&collector)?;
+        let machine = Machine::new()?;
         machine.write("/etc/vmcore-encrypt/config", TO_SECOND_DISK);
         let identity = run(&mut Command::new("age-keygen"));
         fs::write(work.path().join("identity"), &identity).unwrap();
@@ -77,33 +75,45 @@ impl Lab {
         String::from_utf8_lossy(&fs::read(self.work.path().join("console.log")).unwrap()).into_owned()
     }
 
-    /// The dump file off the guest's disk.
-    fn dump(&self) -> PathBuf {
+    /// The directory of the dump, off the guest's disk.
+    fn saved(&self) -> PathBuf {
         let disk = self.work.path().join("dump.img");
         let request = format!("rdump /crash {}", self.work.path().display());
         run(Command::new("debugfs").arg("-R").arg(request).arg(disk));
         let dated = fs::read_dir(self.work.path().join("crash")).unwrap().next();
-        let dump = dated.unwrap_or_else(|| panic!("no dump:\n{}", self.console())).unwrap().path();
-        dump.join("vmcore.age")
+        dated.unwrap_or_else(|| panic!("no dump:\n{}", self.console())).unwrap().path()
     }
 
-    /// The dump opens and holds what the guest planted; the disk and the console hold none of it.
-    fn assert_only_the_dump_knows(&self, dump: &Path) {
+    fn secret(&self, name: &str) -> String {
+        let secret = fs::read_to_string(self.work.path().join("secrets").join(name)).unwrap();
+        secret.trim().to_owned()
+    }
+
+    /// The log, opened by programs that are not ours.
+    fn log(&self, saved: &Path) -> String {
+        let mut open = Command::new("sh");
+        open.args(["-euc", "age -d -i \"$1\" \"$2\" | zstd -dcq", "sh"]);
+        run(open.arg(self.work.path().join("identity")).arg(saved.join("dmesg.age")))
+    }
+
+    /// Dump and log open and hold what the guest planted; the disk and the console hold none of it.
+    fn assert_only_the_dump_knows(&self) {
+        let saved = self.saved();
         let core = self.work.path().join("core");
         let identity = self.work.path().join("identity");
         run(Command::new(env!("CARGO_BIN_EXE_vmcore-decrypt")).args(["--format", "elf", "-i"]).args([
             &identity,
-            &dump.to_owned(),
+            &saved.join("vmcore.age"),
             &core,
         ]));
         let (core, disk) = (fs::read(core).unwrap(), fs::read(self.work.path().join("dump.img")).unwrap());
         for name in SECRET_LINES {
-            let secret = fs::read_to_string(self.work.path().join("secrets").join(name)).unwrap();
-            let secret = secret.trim();
-            assert!(holds(&core, secret), "{name} is not in the restored dump");
-            assert!(!holds(&disk, secret), "{name} is on the disk in plain");
-            assert!(!self.console().contains(secret), "{name} is on the console");
+            let secret = self.secret(name);
+            assert!(holds(&core, &secret), "{name} is not in the restored dump");
+            assert!(!holds(&disk, &secret), "{name} is on the disk in plain");
+            assert!(!self.console().contains(&secret), "{name} is on the console");
         }
+        assert!(self.log(&saved).contains(&self.secret("klog")));
     }
 }
 
@@ -138,7 +148,7 @@ fn an_image_built_by_dracut_saves_the_crash() {
     let Some(lab) = Lab::new() else { return };
     lab.build(MKINITRD);
     lab.crash("", &[]);
-    lab.assert_only_the_dump_knows(&lab.dump());
+    lab.assert_only_the_dump_knows();
 }
 
 /// Debian's cryptsetup for the initramfs, put where a merged /usr has it.
@@ -180,6 +190,6 @@ fn an_image_of_kdump_tools_saves_the_crash_before_root_is_unlocked() {
     assert!(list.contains("scripts/local-top/cryptroot") && list.contains("sbin/cryptsetup"), "{list}");
     let root = lab.machine.path("/out/root.img");
     lab.crash("root=/dev/mapper/root cryptopts=source=/dev/vdc,target=root panic=10", &[root]);
-    lab.assert_only_the_dump_knows(&lab.dump());
+    lab.assert_only_the_dump_knows();
     assert!(!lab.console().contains("unlock"), "nobody is there to type: {}", lab.console());
 }

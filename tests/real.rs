@@ -1,0 +1,193 @@
+//! Real memory: guests of several kernels that crashed in the lab. makedumpfile judges the classes and bitmaps, the
+//! vmcore itself every page, crash and drgn the restored dumps.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+mod common;
+mod readers;
+
+use common::{judge, or_skip, succeed, text};
+use readers::{Elf, Found, Kdump};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The lines of the report that both programs count alike; the others count the kernel image twice there.
+const CLASSES: [&str; 7] = [
+    "Pages filled with zero",
+    "Non-private cache pages",
+    "Private cache pages",
+    "User process data pages",
+    "Free pages",
+    "Hwpoison pages",
+    "Offline pages",
+];
+
+struct Keys {
+    identity: PathBuf,
+    recipients: PathBuf,
+}
+
+impl Keys {
+    fn new(dir: &Path) -> Keys {
+        let (identity, recipients) = common::keys(dir);
+        Keys { identity, recipients }
+    }
+
+    /// Encrypts a vmcore; the report.
+    fn encrypt(&self, vmcore: &Path, level: u8, out: &Path, more: &[&str]) -> String {
+        let mut command = common::encrypt();
+        command.args(["-f", "-d", &level.to_string(), "--recipients-file"]).arg(&self.recipients);
+        let output = common::run(command.args(more).arg(vmcore).arg(out));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    }
+
+    fn decrypt(&self, dump: &Path, out: &Path, more: &[&str]) {
+        succeed(common::decrypt().args(more).args(["-f", "-i"]).arg(&self.identity).arg(dump).arg(out));
+    }
+}
+
+fn counts(report: &str) -> Vec<u64> {
+    let count = |name| {
+        let line = report.lines().find(|line| line.trim_start().starts_with(name));
+        let hex = line.and_then(|line| line.split("0x").nth(1)).unwrap_or_else(|| panic!("no {name:?} in\n{report}"));
+        u64::from_str_radix(hex.trim(), 16).unwrap()
+    };
+    CLASSES.into_iter().map(count).collect()
+}
+
+/// makedumpfile's report and its dump.
+fn peer(program: &Path, vmcore: &Path, level: u8, out: &Path) -> (Vec<u64>, Kdump) {
+    let _ = std::fs::remove_file(out);
+    let mut command = Command::new(program);
+    command.args(["--message-level", "16", "-l", "-d", &level.to_string()]).arg(vmcore).arg(out);
+    (counts(&succeed(&mut command)), Kdump::open(out))
+}
+
+/// Counts and both bitmaps at these levels are makedumpfile's.
+fn assert_peer_agrees(name: &str, levels: impl IntoIterator<Item = u8>) {
+    let dir = common::scratch(&format!("real-{name}"));
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore(name)) else { return };
+    let Some(makedumpfile) = or_skip(judge::program("makedumpfile")) else { return };
+    let [dump, restored, theirs] = ["dump.age", "restored", "theirs"].map(|name| dir.join(name));
+    for level in levels {
+        let report = keys.encrypt(&vmcore, level, &dump, &[]);
+        let (expected, kdump) = peer(&makedumpfile, &vmcore, level, &theirs);
+        assert_eq!(counts(&report), expected, "{name}, level {level}");
+        keys.decrypt(&dump, &restored, &["--compress", "none"]);
+        assert!(Kdump::open(&restored).bitmaps() == kdump.bitmaps(), "{name}, level {level}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn makedumpfile_leaves_out_the_same_pages() {
+    assert_peer_agrees("bookworm-5level-kdump", 0..=31);
+    assert_peer_agrees("bookworm-4level-kdump", [0, 1, 2, 4, 8, 16, 31]);
+    assert_peer_agrees("trixie-5level-kdump", [0, 1, 2, 4, 8, 16, 31]);
+}
+
+/// Where bit 8 is set, makedumpfile 1.7.8 takes tail pages of kernel 7.1 and later for user data: docs/filtering.md.
+#[test]
+fn makedumpfile_leaves_out_the_same_pages_of_a_newer_kernel_but_for_user_pages() {
+    assert_peer_agrees("sid-5level-kdump", [0, 1, 2, 4, 16, 23]);
+}
+
+/// Every page that is not excluded has the vmcore's bytes, and what is excluded says so.
+fn assert_every_page(name: &str) {
+    let dir = common::scratch(&format!("pages-{name}"));
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore(name)) else { return };
+    let [dump, restored, elf] = ["dump.age", "restored", "elf"].map(|name| dir.join(name));
+    let source = Elf::open(&vmcore, 4096);
+    for level in [0, 31] {
+        keys.encrypt(&vmcore, level, &dump, &[]);
+        keys.decrypt(&dump, &restored, &["--compress", "zlib"]);
+        keys.decrypt(&dump, &elf, &["--format", "elf"]);
+        let (kdump, elf) = (Kdump::open(&restored), Elf::open(&elf, 4096));
+        let mut excluded = 0;
+        for pfn in 0..kdump.max_mapnr {
+            match kdump.page(pfn) {
+                Found::Absent => assert_eq!((source.page(pfn), elf.page(pfn)), (None, None), "{name}, {pfn:#x}"),
+                Found::Excluded => {
+                    excluded += 1;
+                    assert!(elf.page(pfn).is_none() && source.page(pfn).is_some(), "{name}, {pfn:#x}");
+                }
+                Found::Bytes(bytes) => {
+                    assert!(source.page(pfn) == Some(&bytes[..]), "{name}, level {level}, {pfn:#x}");
+                    assert!(elf.page(pfn) == Some(&bytes[..]), "{name}, level {level}, {pfn:#x}, ELF");
+                }
+            }
+        }
+        assert_eq!(excluded > 1000, level == 31, "{name}: {excluded} pages excluded at level {level}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn every_page_of_real_memory_comes_back() {
+    for name in ["bookworm-5level-kdump", "bookworm-5level-qemu", "trixie-4level-qemu", "sid-5level-kdump"] {
+        assert_every_page(name);
+    }
+}
+
+/// What crash must show of a dump of the lab's guest.
+const SHOWN: [&str; 7] = [
+    "PANIC: \"Kernel panic - not syncing: sysrq triggered crash\"",
+    "COMMAND: \"crasher\"",
+    "sysrq_handle_crash at",
+    "RU   0.",
+    "sysrq: Trigger a crash",
+    "TOTAL MEM",
+    "virtio_blk",
+];
+
+#[test]
+fn crash_and_drgn_read_every_form() {
+    let dir = common::scratch("real-readers");
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let dump = dir.join("dump.age");
+    keys.encrypt(&vmcore, 31, &dump, &[]);
+    for form in [
+        &["--compress", "zstd"][..],
+        &["--compress", "zlib"],
+        &["--compress", "lzo"],
+        &["--compress", "none"],
+        &["--format", "elf"],
+        &["--format", "flattened"],
+    ] {
+        let restored = dir.join("restored");
+        keys.decrypt(&dump, &restored, form);
+        let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
+        let Some(seen) = or_skip(judge::crash(&restored, &vmlinux, &commands)) else { return };
+        for expected in SHOWN {
+            assert!(seen.contains(expected), "{form:?}: crash does not show {expected}:\n{seen}");
+        }
+        let Some(seen) = or_skip(judge::drgn(&restored, &vmlinux, &vmcore.with_extension("secrets"))) else { return };
+        assert!(seen.contains("panicking task: crasher"), "{form:?}: {seen}");
+        assert!(seen.contains("frame: sysrq_handle_crash"), "{form:?}: {seen}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn stock_tools_alone_give_a_dump_that_crash_reads() {
+    let dir = common::scratch("real-stock");
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let Some(makedumpfile) = or_skip(judge::program("makedumpfile")) else { return };
+    let [dump, restored] = ["dump.age", "restored"].map(|name| dir.join(name));
+    keys.encrypt(&vmcore, 31, &dump, &[]);
+    let script = "set -e -o pipefail; age -d -i \"$1\" \"$2\" | zstd -d | \"$3\" -R \"$4\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash"]).arg(&keys.identity).arg(&dump).arg(makedumpfile).arg(&restored);
+    succeed(&mut command);
+    let Some(seen) = or_skip(judge::crash(&restored, &vmlinux, &["sys", "bt", "log", "mod"])) else { return };
+    for expected in SHOWN.iter().filter(|text| !["RU   0.", "TOTAL MEM"].contains(text)) {
+        assert!(seen.contains(expected), "crash does not show {expected}:\n{seen}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}

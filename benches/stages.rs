@@ -3,7 +3,9 @@
 //! synthetic one, whose pages compress better than any machine's.
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a bench program")]
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use vmcore_encrypt::blocks::{BlockCompressor, BlockDecompressor, BlockMap, RunKind};
@@ -69,7 +71,13 @@ fn each_kept(core: &Vmcore, mut each: impl FnMut(Pfn)) -> u64 {
 }
 
 /// Runs `stage` on every `size` bytes of the pages.
-fn over(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, bytes: &[u8], size: usize, mut stage: impl FnMut(&[u8])) {
+fn over(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    bytes: &[u8],
+    size: usize,
+    mut stage: impl FnMut(&[u8]),
+) {
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function(name, |b| b.iter(|| bytes.chunks(size).for_each(&mut stage)));
 }
@@ -133,7 +141,9 @@ fn restoring(c: &mut Criterion) {
     group.bench_function("decompress", |b| {
         b.iter(|| frames.iter().for_each(|frame| decompressor.decompress(frame, &mut out).unwrap()));
     });
-    for (name, codec) in [("pack-zstd", Codec::Zstd), ("pack-zlib", Codec::Zlib), ("pack-snappy", Codec::Snappy)] {
+    for (name, codec) in
+        [("pack-zstd", Codec::Zstd), ("pack-zlib", Codec::Zlib), ("pack-snappy", Codec::Snappy)]
+    {
         let mut packer = PageCompressor::new(codec).unwrap();
         let mut packed = Vec::new();
         over(&mut group, name, &pages, PAGE, |page| {

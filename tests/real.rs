@@ -49,7 +49,9 @@ impl Keys {
 fn counts(report: &str) -> Vec<u64> {
     let count = |name| {
         let line = report.lines().find(|line| line.trim_start().starts_with(name));
-        let hex = line.and_then(|line| line.split("0x").nth(1)).unwrap_or_else(|| panic!("no {name:?} in\n{report}"));
+        let hex = line
+            .and_then(|line| line.split("0x").nth(1))
+            .unwrap_or_else(|| panic!("no {name:?} in\n{report}"));
         u64::from_str_radix(hex.trim(), 16).unwrap()
     };
     CLASSES.into_iter().map(count).collect()
@@ -108,7 +110,9 @@ fn assert_every_page(name: &str) {
         let mut excluded = 0;
         for pfn in 0..kdump.max_mapnr {
             match kdump.page(pfn) {
-                Found::Absent => assert_eq!((source.page(pfn), elf.page(pfn)), (None, None), "{name}, {pfn:#x}"),
+                Found::Absent => {
+                    assert_eq!((source.page(pfn), elf.page(pfn)), (None, None), "{name}, {pfn:#x}")
+                }
                 Found::Excluded => {
                     excluded += 1;
                     assert!(elf.page(pfn).is_none() && source.page(pfn).is_some(), "{name}, {pfn:#x}");
@@ -165,7 +169,9 @@ fn crash_and_drgn_read_every_form() {
         for expected in SHOWN {
             assert!(seen.contains(expected), "{form:?}: crash does not show {expected}:\n{seen}");
         }
-        let Some(seen) = or_skip(judge::drgn(&restored, &vmlinux, &vmcore.with_extension("secrets"))) else { return };
+        let Some(seen) = or_skip(judge::drgn(&restored, &vmlinux, &vmcore.with_extension("secrets"))) else {
+            return;
+        };
         assert!(seen.contains("panicking task: crasher"), "{form:?}: {seen}");
         assert!(seen.contains("frame: sysrq_handle_crash"), "{form:?}: {seen}");
     }

@@ -111,7 +111,7 @@ fn assert_every_page(name: &str) {
         for pfn in 0..kdump.max_mapnr {
             match kdump.page(pfn) {
                 Found::Absent => {
-                    assert_eq!((source.page(pfn), elf.page(pfn)), (None, None), "{name}, {pfn:#x}")
+                    assert_eq!((source.page(pfn), elf.page(pfn)), (None, None), "{name}, {pfn:#x}");
                 }
                 Found::Excluded => {
                     excluded += 1;

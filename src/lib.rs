@@ -19,6 +19,8 @@
 //! |---|---|
 //! | `cli` | what was typed, what is said back, exit statuses |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
+//! | `mount` | a dump as a read-only directory |
+//! | `remote` | a dump on a server, by range |
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | ordered work on several threads |
 //! | `pin` | which recipients this machine may encrypt to |
@@ -45,11 +47,15 @@ pub mod kdump;
 pub mod klog;
 pub mod kmsg;
 pub mod mm;
+#[cfg(feature = "analyst")]
+pub mod mount;
 pub mod pin;
 pub mod pipeline;
 pub mod raw;
 #[cfg(feature = "analyst")]
 pub mod reader;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[cfg(feature = "analyst")]
 pub mod restore;
 pub mod sink;

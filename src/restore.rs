@@ -4,14 +4,18 @@
 
 mod arrange;
 mod elf_file;
+mod foreign;
 mod frames;
 mod kdump_file;
 mod pages;
+mod salvage;
+
+pub use salvage::Losses;
 
 use crate::blocks::{self, BlockDecompressor, BlockMap, ClassCounts, Head, RunKind, Tail};
 use crate::compress::{Codec, PageCompressor};
 use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
-use crate::crypt::{self, Identities, PayloadKey, StreamError};
+use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
 use crate::kdump::{self, DescFlags};
 use crate::pipeline::{self, Ordered, Work};
 use crate::sink::OutputFile;
@@ -35,6 +39,9 @@ pub enum Error {
     /// The KDUMP head inside is wrong.
     #[error(transparent)]
     Kdump(#[from] kdump::Error),
+    /// An age file, but no dump inside.
+    #[error("it holds no dump")]
+    NotADump,
     /// The decrypted stream contradicts itself.
     #[error("reading the decrypted stream: {0}")]
     Malformed(String),
@@ -53,6 +60,14 @@ impl Error {
     fn malformed(why: &str) -> Error {
         Error::Malformed(why.to_owned())
     }
+
+    /// An error of a read, which may carry a payload error inside.
+    fn read(error: io::Error) -> Error {
+        match StreamError::find(&error) {
+            Some(cause) => Error::Stream(cause),
+            None => Error::Read(error),
+        }
+    }
 }
 
 /// Where a restored dump goes and in which form.
@@ -69,12 +84,14 @@ pub enum Output<'a> {
 
 /// What was restored.
 pub struct Report {
-    /// Facts from the dump's head.
-    pub head: Head,
-    /// Page counts from its tail.
+    /// Facts from the dump's head; none for a stream of another collector.
+    pub head: Option<Head>,
+    /// Page counts from its tail; zero when it has none.
     pub pages: ClassCounts,
-    /// False when a size limit had ended the dump early.
+    /// False when a size limit had ended the dump early, or something was lost.
     pub complete: bool,
+    /// What was lost; nothing unless it was a salvage.
+    pub losses: Losses,
 }
 
 /// Decrypts `dump` with one of `identities` and writes it to `output`.
@@ -87,25 +104,85 @@ pub fn restore(
     output: Output<'_>,
     threads: NonZero<usize>,
 ) -> Result<Report, Error> {
-    let mut input = dump;
-    let key = identities.open(&mut input)?.key;
-    let form = output.form();
-    let mut chunks = ChunkSource::new(input);
-    let mut frames = FrameReader::default();
+    run(dump, identities, output, threads, FrameReader::default())
+}
+
+/// Restores what is authentic of a damaged or cut dump: damaged chunks are passed over, and so is what
+/// lies partly in them. Not for [`Output::Flattened`], whose records would not fit together.
+///
+/// # Errors
+/// As [`restore`], but for damage and a missing end. Without its first chunks a dump cannot be restored.
+pub fn salvage(
+    dump: &mut (dyn BufRead + Send),
+    identities: &Identities,
+    output: Output<'_>,
+    threads: NonZero<usize>,
+) -> Result<Report, Error> {
+    run(dump, identities, output, threads, FrameReader::salvaging())
+}
+
+fn run(
+    mut dump: &mut (dyn BufRead + Send),
+    identities: &Identities,
+    output: Output<'_>,
+    threads: NonZero<usize>,
+    mut frames: FrameReader,
+) -> Result<Report, Error> {
+    let key = identities.open(&mut dump)?.key;
+    let mut chunks = ChunkSource::new(dump);
+    let first = chunks.next_chunk()?;
+    let work = Restoring { key, form: output.form(), salvage: frames.tracker().is_some() };
+    if let Some(first) = &first
+        && foreign::is_foreign(&work.start_of(first))
+    {
+        return restore_foreign(first, chunks.input, work.key, output);
+    }
+    let mut first = first;
     let mut arranger = Arranger::new(output);
     pipeline::run(
         threads,
-        &Restoring { key, form },
+        &work,
         Ordered {
-            source: &mut || chunks.next_chunk(),
-            middle: &mut |plaintext: Option<Vec<u8>>, pieces| match plaintext {
-                Some(bytes) => frames.read(&bytes, pieces),
+            source: &mut || match first.take() {
+                Some(first) => Ok(Some(first)),
+                None => chunks.next_chunk(),
+            },
+            middle: &mut |opened: Option<OpenedChunk>, pieces| match opened {
+                Some(chunk) => take_chunk(&mut frames, &chunk, pieces),
                 None => frames.finish(),
             },
             sink: &mut |piece| arranger.take(piece),
         },
     )?;
-    arranger.finish()
+    arranger.finish(frames.into_tracker())
+}
+
+fn take_chunk(frames: &mut FrameReader, chunk: &OpenedChunk, pieces: &mut Vec<Piece>) -> Result<(), Error> {
+    if let (Some(why), Some(tracker)) = (chunk.failed, frames.tracker()) {
+        match why {
+            StreamError::Truncated { .. } => tracker.cut(why),
+            _ => tracker.chunk_lost(),
+        }
+    }
+    match &chunk.plaintext {
+        Some(bytes) => frames.read(bytes, pieces),
+        None => {
+            frames.skip_to((chunk.index + 1) * CHUNK_SIZE as u64);
+            Ok(())
+        }
+    }
+}
+
+fn restore_foreign(
+    first: &SealedChunk,
+    rest: &mut (dyn BufRead + Send),
+    key: PayloadKey,
+    output: Output<'_>,
+) -> Result<Report, Error> {
+    let sealed = first.bytes.as_slice().chain(rest);
+    foreign::restore(DecryptReader::new(sealed, key), output)?;
+    let (pages, losses) = (ClassCounts::default(), Losses::default());
+    Ok(Report { head: None, pages, complete: true, losses })
 }
 
 /// What the threads make of blocks.
@@ -134,6 +211,14 @@ struct SealedChunk {
     index: u64,
     last: bool,
     bytes: Vec<u8>,
+}
+
+/// A chunk that was opened, or could not be.
+struct OpenedChunk {
+    index: u64,
+    plaintext: Option<Vec<u8>>,
+    /// What is wrong with it; nothing unless it is a salvage.
+    failed: Option<StreamError>,
 }
 
 /// Reads the payload chunk by chunk, one ahead, so that the final one is known.
@@ -183,6 +268,7 @@ enum Arranged {
 struct Restoring {
     key: PayloadKey,
     form: Form,
+    salvage: bool,
 }
 
 struct Scratch {
@@ -192,7 +278,7 @@ struct Scratch {
 
 impl Work for Restoring {
     type Job = SealedChunk;
-    type Part = Vec<u8>;
+    type Part = OpenedChunk;
     type Piece = Piece;
     type Done = Arranged;
     type Error = Error;
@@ -206,9 +292,15 @@ impl Work for Restoring {
         })
     }
 
-    fn first(&self, _: &mut Scratch, mut chunk: SealedChunk) -> Result<Vec<u8>, Error> {
-        self.open(&mut chunk)?;
-        Ok(chunk.bytes)
+    fn first(&self, _: &mut Scratch, mut chunk: SealedChunk) -> Result<OpenedChunk, Error> {
+        let (plaintext, failed) = match self.open(&mut chunk) {
+            Ok(()) => (Some(chunk.bytes), None),
+            Err(error) if !self.salvage => return Err(error.into()),
+            // Then it was opened, only not as the final chunk.
+            Err(error @ StreamError::Truncated { remainder: 0, .. }) => (Some(chunk.bytes), Some(error)),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(OpenedChunk { index: chunk.index, plaintext, failed })
     }
 
     fn second(&self, scratch: &mut Scratch, piece: Piece) -> Result<Arranged, Error> {
@@ -222,6 +314,15 @@ impl Work for Restoring {
 }
 
 impl Restoring {
+    /// The first bytes of a stream; none when they are not authentic.
+    fn start_of(&self, first: &SealedChunk) -> Vec<u8> {
+        let mut bytes = first.bytes.clone();
+        if self.key.open_next(first.index, &mut bytes).is_err() {
+            bytes.clear();
+        }
+        bytes
+    }
+
     /// Opens a chunk. Where the input ends without its final chunk the error says so, not "corrupt".
     fn open(&self, chunk: &mut SealedChunk) -> Result<(), StreamError> {
         let sealed_len = chunk.bytes.len();

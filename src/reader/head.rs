@@ -59,9 +59,9 @@ impl DumpHead {
     }
 }
 
-/// The pages of a segment; `None` when it leaves the address space.
+/// The pages of a segment; `None` when it is empty or leaves the address space.
 pub(super) fn segment_pages(segment: &blocks::SegmentFacts, page: PageSize) -> Option<PfnRange> {
-    let end = segment.paddr.checked_add(segment.size)?;
+    let end = segment.paddr.checked_add(segment.size).filter(|&end| end > segment.paddr)?;
     Some(PfnRange::new(segment.paddr >> page.shift(), end.div_ceil(page.bytes())))
 }
 

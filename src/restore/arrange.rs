@@ -2,9 +2,11 @@
 
 use super::elf_file::ElfFile;
 use super::kdump_file::KdumpFile;
+use super::salvage::Tracker;
 use super::{Arranged, Error, Output, Report};
 use crate::blocks::{Head, Tail};
 use crate::reader::DumpHead;
+use crate::units::Pfn;
 use std::io::Write;
 
 /// The output and what was learned on the way.
@@ -63,11 +65,10 @@ impl<'a> Arranger<'a> {
         if let State::Waiting(_) = self.state {
             self.start(bytes)?;
         }
-        match &mut self.state {
-            State::Kdump(file) => file.records(bytes),
-            State::Flattened(out) => Ok(out.write_all(bytes)?),
-            _ => Ok(()),
+        if let State::Flattened(out) = &mut self.state {
+            out.write_all(bytes)?;
         }
+        Ok(())
     }
 
     /// Opens the output: from here on the head of the dump is known.
@@ -97,17 +98,23 @@ impl<'a> Arranger<'a> {
         }
     }
 
-    /// Ends the output.
-    pub fn finish(self) -> Result<Report, Error> {
-        let (Some(head), Some(tail)) = (self.head, self.tail) else {
+    /// Ends the output. With an account of losses a dump needs no tail.
+    pub fn finish(self, tracker: Option<Tracker>) -> Result<Report, Error> {
+        let (Some(head), true) = (self.head, self.tail.is_some() || tracker.is_some()) else {
             return Err(Error::malformed("its head or tail is missing"));
         };
+        if let (State::Waiting(_), Some(_)) = (&self.state, &tracker) {
+            return Err(Error::malformed("its headers are lost; without them nothing can be restored"));
+        }
+        let losses = tracker.map(|tracker| tracker.finish(Pfn(head.max_mapnr))).unwrap_or_default();
+        let complete = losses.is_none() && self.tail.as_ref().is_some_and(|tail| tail.complete);
         match self.state {
-            State::Kdump(file) => file.finish(tail.complete)?,
-            State::Elf(file) => file.finish(tail.complete)?,
+            State::Kdump(file) => file.finish(complete)?,
+            State::Elf(file) => file.finish(complete)?,
             State::Flattened(out) => out.flush()?,
             State::Waiting(_) | State::Nothing => {}
         }
-        Ok(Report { head, pages: tail.pages, complete: tail.complete })
+        let pages = self.tail.map_or_else(Default::default, |tail| tail.pages);
+        Ok(Report { head: Some(head), pages, complete, losses })
     }
 }

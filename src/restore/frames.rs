@@ -2,7 +2,8 @@
 //! the head and the tail say. Decompression is left to the threads.
 
 use super::Error;
-use crate::blocks::{BlockMap, Frame, Head, RunKind, Splitter, Tail};
+use super::salvage::Tracker;
+use crate::blocks::{BlockMap, Frame, Head, IndexPiece, RunKind, Splitter, Tail};
 
 /// What a frame, or a block of frames, asks for.
 pub enum Piece {
@@ -28,9 +29,26 @@ pub struct FrameReader {
     splitter: Splitter,
     map: Option<BlockMap>,
     record_head: Option<Vec<u8>>,
+    /// Present when what is lost is passed over.
+    tracker: Option<Tracker>,
 }
 
 impl FrameReader {
+    /// A reader that passes over gaps and tells what lay in them.
+    pub fn salvaging() -> FrameReader {
+        FrameReader { tracker: Some(Tracker::default()), ..FrameReader::default() }
+    }
+
+    /// What keeps account of losses, when they are passed over.
+    pub fn tracker(&mut self) -> Option<&mut Tracker> {
+        self.tracker.as_mut()
+    }
+
+    /// Gives up reading for the account of losses.
+    pub fn into_tracker(self) -> Option<Tracker> {
+        self.tracker
+    }
+
     /// Takes the next bytes of the stream and hands out what is whole.
     pub fn read(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) -> Result<(), Error> {
         self.splitter.feed(bytes);
@@ -40,23 +58,47 @@ impl FrameReader {
         Ok(())
     }
 
+    /// Passes over a gap that ends before byte `offset` of the stream, and the block it cuts.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.splitter.skip_to(offset);
+        self.map = None;
+        self.record_head = None;
+    }
+
     /// Ends the stream.
     pub fn finish(&self) -> Result<(), Error> {
-        if self.splitter.is_inside_frame() || self.map.is_some() {
+        if self.tracker.is_none() && (self.splitter.is_inside_frame() || self.map.is_some()) {
             return Err(crate::blocks::Error::EndsInFrame.into());
         }
         Ok(())
     }
 
     fn take(&mut self, frame: Frame) -> Result<Option<Piece>, Error> {
-        Ok(match frame {
+        let piece = match frame {
             Frame::Data(bytes) => self.take_data(bytes),
             Frame::Tagged { tag: Head::TAG, content } => Some(Piece::Head(Box::new(Head::parse(&content)?))),
             Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
             Frame::Tagged { tag: BlockMap::TAG, content } => self.take_map(BlockMap::parse(&content)?)?,
-            // Index pieces repeat the maps; frames with other tags are a later version's additions.
+            Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(&content)?,
+            // Frames with other tags are a later version's additions.
             Frame::Tagged { .. } | Frame::Foreign => None,
-        })
+        };
+        match (&mut self.tracker, &piece) {
+            (Some(tracker), Some(Piece::Block { map, .. })) => tracker.block(map),
+            (Some(tracker), Some(Piece::Tail(tail))) => {
+                tracker.tail(tail.pages.saved.saturating_add(tail.pages.zero));
+            }
+            _ => {}
+        }
+        Ok(piece)
+    }
+
+    /// Index pieces repeat the maps, and matter only where some are lost.
+    fn take_index(&mut self, content: &[u8]) -> Result<Option<Piece>, Error> {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.index(&IndexPiece::parse(content)?);
+        }
+        Ok(None)
     }
 
     fn take_map(&mut self, map: BlockMap) -> Result<Option<Piece>, Error> {

@@ -1,13 +1,13 @@
-//! A KDUMP file as output: heads and first bitmap come from the dump, pages follow as they arrive, the
-//! second bitmap and the descriptors are written at the end, when it is known which pages came.
+//! A KDUMP file as output: pages as they arrive; head, bitmaps and descriptors at the end, when it is known
+//! which pages came. Of the dump's own records only the head is taken, so a cut dump lacks nothing.
 
 use super::pages::PageTable;
 use super::{Error, StoredBlock};
 use crate::compress::{Codec, PageCompressor};
-use crate::kdump::Records;
 use crate::kdump::{DescFlags, PageDesc, STATUS_INCOMPLETE};
 use crate::reader::DumpHead;
 use crate::sink::OutputFile;
+use crate::units::PfnRange;
 
 /// Tables are written in pieces of this size.
 const PIECE: usize = 1 << 20;
@@ -42,18 +42,6 @@ impl<'a> KdumpFile<'a> {
         })
     }
 
-    /// Takes records: of those only the first bitmap is kept, the others are made anew.
-    pub fn records(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        for record in Records::new(bytes) {
-            let (offset, data) = record?;
-            let end = offset.saturating_add(data.len() as u64);
-            if offset >= self.head.layout.bitmap1 && end <= self.head.layout.bitmap2 {
-                self.output.write_at(data, offset)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Appends a block's pages.
     pub fn block(&mut self, block: &StoredBlock) -> Result<(), Error> {
         self.output.write_at(&block.bytes, self.end)?;
@@ -65,7 +53,8 @@ impl<'a> KdumpFile<'a> {
     /// Writes what was not known before: head, second bitmap, descriptors.
     pub fn finish(mut self, complete: bool) -> Result<(), Error> {
         self.table.sort()?;
-        self.write_bitmap2()?;
+        self.write_bitmap(self.head.layout.bitmap1, self.head.present().into_iter())?;
+        self.write_bitmap(self.head.layout.bitmap2, self.table.runs().map(|run| run.pages))?;
         self.write_descriptors()?;
         self.head.kdump.status = self.codec.flags().0 | if complete { 0 } else { STATUS_INCOMPLETE };
         self.output.write_at(&self.head.kdump.encode()?, 0)?;
@@ -74,11 +63,11 @@ impl<'a> KdumpFile<'a> {
         Ok(self.output.file().set_len(len.max(self.end))?)
     }
 
-    fn write_bitmap2(&self) -> Result<(), Error> {
-        let bitmap = self.head.layout.bitmap2;
+    /// Writes the bitmap at `bitmap` with the bits of all ranges (ascending) set.
+    fn write_bitmap(&self, bitmap: u64, ranges: impl Iterator<Item = PfnRange>) -> Result<(), Error> {
         let mut piece = TablePiece::default();
-        for run in self.table.runs() {
-            for pfn in run.pages.start.0..run.pages.end.0 {
+        for range in ranges {
+            for pfn in range.start.0..range.end.0 {
                 let byte = pfn / 8;
                 if piece.must_end_before(byte) {
                     self.output.write_at(&piece.bytes, bitmap + piece.start)?;

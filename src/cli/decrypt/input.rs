@@ -62,6 +62,8 @@ pub fn open_sequential(
         |error: &dyn std::error::Error| Failure::caused(format!("opening dump {}", quoted(path)), error);
     let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
         (None, Box::new(io::stdin()))
+    } else if let Some(source) = remote(path)? {
+        (Some(source.len()), Box::new(SourceReader::new(source)))
     } else {
         let file = File::open(path).map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -87,12 +89,39 @@ pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         let message = "opening dump \"-\": it is read here and there, which standard input does not allow";
         return Err(Failure::new(Status::Usage, message).hint("name a file"));
     }
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let source: Arc<dyn Source> = Arc::new(FileSource::new(file).map_err(|error| failed(&error))?);
+    let source = match remote(path)? {
+        Some(source) => source,
+        None => local(path).map_err(|error| failed(&error))?,
+    };
     if source.is_empty() {
         return Err(empty(path));
     }
     without_armor(&source).map_err(|error| failed(&error)).map(|plain| plain.unwrap_or(source))
+}
+
+fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
+    Ok(Arc::new(FileSource::new(File::open(path)?)?))
+}
+
+/// The dump on a server, when `path` is a URL.
+#[cfg(feature = "remote")]
+fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
+    let Some(url) = path.to_str().filter(|name| crate::remote::is_url(name)) else { return Ok(None) };
+    crate::remote::open(url)
+        .map(Some)
+        .map_err(|error| Failure::caused(format!("opening dump {}", quoted(path)), &error))
+}
+
+/// Without the feature a URL is told from a file that does not exist.
+#[cfg(not(feature = "remote"))]
+fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
+    let is_url = path.to_str().is_some_and(|name| name.contains("://")) && !path.exists();
+    if is_url {
+        let message =
+            format!("opening dump {}: this program was built without the feature remote", quoted(path));
+        return Err(Failure::new(Status::Usage, message));
+    }
+    Ok(None)
 }
 
 /// The binary file inside an armored one; `None` when it has no armor.

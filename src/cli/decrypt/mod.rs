@@ -5,6 +5,7 @@ mod info;
 mod input;
 mod keygen;
 mod kmsg;
+mod mount;
 mod restore;
 mod rewrap;
 mod verify;
@@ -45,6 +46,8 @@ enum Command {
     Verify(verify::Args),
     /// Print the crashed kernel's log
     Dmesg(dmesg::Args),
+    /// Show a dump as files, without restoring it
+    Mount(mount::Args),
     /// Give a dump to other recipients
     Rewrap(rewrap::Args),
     /// Make an identity and its recipient
@@ -62,6 +65,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (Some(Command::Info(args)), _) => info::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        (Some(Command::Mount(args)), _) => mount::run(args),
         (Some(Command::Rewrap(args)), _) => rewrap::run(args),
         (Some(Command::Keygen(args)), _) => keygen::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),

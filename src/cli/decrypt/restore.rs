@@ -4,8 +4,9 @@ use super::super::{Failure, Status, meter, quoted, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::compress::Codec;
-use crate::restore::{self, Output};
+use crate::restore::{self, Losses, Output};
 use crate::sink::{OutputFile, Stream};
+use crate::units::PfnRange;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
@@ -27,6 +28,9 @@ pub struct Args {
     /// Overwrite an existing output file
     #[arg(short = 'f', long)]
     force: bool,
+    /// Restore what is authentic of a damaged or cut dump, and say what is lost
+    #[arg(long)]
+    salvage: bool,
     /// Threads that decrypt and compress [default: one per CPU]
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
@@ -78,14 +82,22 @@ impl From<Compress> for Codec {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.salvage && args.format == Format::Flattened {
+        let message = "salvaging to a flattened stream: its records would not fit together";
+        return Err(Failure::new(Status::Usage, message).hint("use --format kdump or elf"));
+    }
     let identities = args.identities.read()?;
     let mut dump = watched("restoring", &args.dump)?;
     let mut target = Target::open(args)?;
     let failed = |error: &restore::Error| failure(&args.dump, Some(&args.output), error);
     let threads = input::threads(args.num_threads);
-    let report = restore::restore(&mut *dump, &identities, target.output(args), threads)
-        .map_err(|error| failed(&error))?;
+    let run = if args.salvage { restore::salvage } else { restore::restore };
+    let report =
+        run(&mut *dump, &identities, target.output(args), threads).map_err(|error| failed(&error))?;
     target.finish().map_err(|error| failed(&restore::Error::Write(error)))?;
+    if !report.losses.is_none() {
+        return Err(incomplete(args, &report.losses));
+    }
     if !report.complete {
         say(PROGRAM, "warning", "the dump is incomplete: a size limit ended it when it was collected");
     }
@@ -145,6 +157,38 @@ impl Target {
     }
 }
 
+/// The most ranges of pages that are named one by one.
+const MAX_RANGES: usize = 20;
+
+/// Says what a salvage lost. What was saved is there, but the exit status tells that it is not all.
+fn incomplete(args: &Args, losses: &Losses) -> Failure {
+    let dump = quoted(&args.dump);
+    let warn = |text: &str| say(PROGRAM, "warning", text);
+    if losses.chunks > 0 {
+        warn(&format!("{} chunks of {dump} are damaged", losses.chunks));
+    }
+    if let Some(cut) = &losses.cut {
+        warn(&format!("{dump} is {cut}"));
+    }
+    name_ranges("lost pages", &losses.pages);
+    name_ranges("pages may also be lost", &losses.doubtful);
+    let status = if losses.cut.is_some() { Status::Truncated } else { Status::Damaged };
+    let message = format!("salvaging {dump}: {} holds what is authentic, not all", quoted(&args.output));
+    Failure::new(status, message)
+}
+
+fn name_ranges(what: &str, ranges: &[PfnRange]) {
+    let warn = |text: &str| say(PROGRAM, "warning", text);
+    for range in ranges.iter().take(MAX_RANGES) {
+        let (first, last) = (range.start.0, range.end.0 - 1);
+        warn(&format!("{what}: pfn {first:#x} to {last:#x} ({} pages)", range.count()));
+    }
+    if let Some(more) = ranges.len().checked_sub(MAX_RANGES + 1) {
+        let pages: u64 = ranges[MAX_RANGES..].iter().map(|range| range.count()).sum();
+        warn(&format!("{what}: {} more ranges ({pages} pages)", more + 1));
+    }
+}
+
 /// Opens a dump whose reading shows on the console.
 pub fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
     input::open_sequential(dump, |len, bytes| meter::watch(doing, len, bytes))
@@ -160,6 +204,8 @@ pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Fa
         }
         (restore::Error::Crypt(cause), _) => input::crypt_failure(dump, cause),
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),
+        (restore::Error::NotADump, _) => Failure::caused(format!("restoring {}", quoted(dump)), error)
+            .hint("if it is a log, vmcore-decrypt dmesg prints it"),
         (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", quoted(dump)), error),
         (error, _) => Failure::caused(format!("restoring {}", quoted(dump)), error).status(Status::Damaged),
     }

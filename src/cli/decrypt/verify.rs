@@ -42,8 +42,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn verdict(args: &Args, report: &Report) -> String {
-    let page = report.head.page_size;
-    let saved = size::show(report.pages.saved.saturating_mul(page));
+    let Some(head) = &report.head else {
+        return format!("{}: authentic; a stream of another collector", quoted(&args.dump));
+    };
+    let saved = size::show(report.pages.saved.saturating_mul(head.page_size));
     let end = if report.complete { "complete" } else { "ended early by its size limit" };
     format!(
         "{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",

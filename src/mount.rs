@@ -1,0 +1,233 @@
+//! A dump as a read-only directory: `vmcore` (a KDUMP file), `vmcore.elf`, `dmesg.txt` and
+//! `vmcoreinfo.txt`. Nothing is restored: each read decrypts the blocks it touches, of which a bounded
+//! number is kept in memory, and no plain byte is written to a disk. The FUSE protocol is spoken
+//! directly to the kernel; who waits for the end of the mount is the caller's matter.
+
+use crate::kdump;
+use crate::klog;
+use crate::mm::KernelMemory;
+use crate::reader::{Dump, ElfView, KdumpView};
+use crate::vmcore::PhysSource;
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen,
+    Request, SessionACL,
+};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Nothing in the directory ever changes.
+const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
+/// The inode number of the first file; 1 is the directory.
+const FIRST_INODE: u64 = 2;
+
+/// Told what could not be read: name of the file, offset, cause.
+pub type OnError = Box<dyn Fn(&str, u64, &io::Error) + Send + Sync>;
+
+/// A file of the directory.
+struct Entry {
+    name: &'static str,
+    content: Box<dyn PhysSource>,
+}
+
+/// The directory.
+pub struct DumpDirectory {
+    entries: Vec<Entry>,
+    time: SystemTime,
+    owner: (u32, u32),
+    on_error: OnError,
+}
+
+impl DumpDirectory {
+    /// The directory of a dump. A log that cannot be read leaves `dmesg.txt` out; why comes beside.
+    ///
+    /// # Errors
+    /// The dump's tables would leave 64 bits.
+    pub fn new(dump: &Arc<Dump>, on_error: OnError) -> Result<(DumpDirectory, Option<String>), kdump::Error> {
+        let mut entries = vec![
+            Entry { name: "vmcore", content: Box::new(KdumpView::new(Arc::clone(dump))?) },
+            Entry { name: "vmcore.elf", content: Box::new(ElfView::new(Arc::clone(dump))) },
+        ];
+        let log = log(dump);
+        let missing = log.as_ref().err().cloned();
+        if let Ok(text) = log {
+            entries.push(Entry { name: "dmesg.txt", content: Box::new(text) });
+        }
+        entries.push(Entry { name: "vmcoreinfo.txt", content: Box::new(dump.vmcoreinfo().to_vec()) });
+        let seconds = u64::try_from(dump.facts().crash_time).unwrap_or(0);
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Ok((DumpDirectory { entries, time, owner, on_error }, missing))
+    }
+
+    fn entry(&self, inode: INodeNo) -> Option<&Entry> {
+        let number = inode.0.checked_sub(FIRST_INODE)?;
+        self.entries.get(usize::try_from(number).ok()?)
+    }
+
+    fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
+        let (kind, perm, nlink, size) = match self.entry(inode) {
+            _ if inode == INodeNo::ROOT => (FileType::Directory, 0o500, 2, 0),
+            Some(entry) => (FileType::RegularFile, 0o400, 1, entry.content.len()),
+            None => return None,
+        };
+        let time = self.time;
+        Some(FileAttr {
+            ino: inode,
+            size,
+            blocks: size.div_ceil(512),
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            kind,
+            perm,
+            nlink,
+            uid: self.owner.0,
+            gid: self.owner.1,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        })
+    }
+
+    /// Reads as much of a file as is asked for, less only at its end.
+    fn read_full(entry: &Entry, offset: u64, size: u32) -> io::Result<Vec<u8>> {
+        let left = entry.content.len().saturating_sub(offset);
+        let mut bytes = vec![0; usize::try_from(left.min(size.into())).unwrap_or(0)];
+        let mut done = 0;
+        while done < bytes.len() {
+            match entry.content.read_at(&mut bytes[done..], offset + done as u64)? {
+                0 => break,
+                read => done += read,
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+}
+
+fn log(dump: &Arc<Dump>) -> Result<Vec<u8>, String> {
+    let vmcore = dump.vmcore().map_err(|error| error.to_string())?;
+    let memory = KernelMemory::new(&vmcore).map_err(|error| error.to_string())?;
+    let mut text = Vec::new();
+    klog::dmesg(&memory, &mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+impl Filesystem for DumpDirectory {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.entries.iter().zip(FIRST_INODE..).find(|(entry, _)| entry.name == name);
+        let inode = found.filter(|_| parent == INodeNo::ROOT).map(|(_, inode)| INodeNo(inode));
+        match inode.and_then(|inode| self.attributes(inode)) {
+            Some(attributes) => reply.entry(&UNCHANGED, &attributes, Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.attributes(inode) {
+            Some(attributes) => reply.attr(&UNCHANGED, &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        match self.entry(inode) {
+            Some(_) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            None => reply.error(Errno::EISDIR),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(entry) = self.entry(inode) else { return reply.error(Errno::EISDIR) };
+        match Self::read_full(entry, offset, size) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => {
+                (self.on_error)(entry.name, offset, &error);
+                reply.error(Errno::EIO);
+            }
+        }
+    }
+
+    fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        if inode != INodeNo::ROOT {
+            return reply.error(Errno::ENOTDIR);
+        }
+        let dots = [(1, FileType::Directory, "."), (1, FileType::Directory, "..")];
+        let files = self.entries.iter().zip(FIRST_INODE..);
+        let files = files.map(|(entry, inode)| (inode, FileType::RegularFile, entry.name));
+        let listed = dots.into_iter().chain(files).zip(1..);
+        for ((inode, kind, name), next) in listed.skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
+            if reply.add(INodeNo(inode), next, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
+
+/// A mounted directory. Dropping it unmounts.
+pub struct Mounted {
+    session: BackgroundSession,
+    directory: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts a dump's directory, served by `threads` threads, readable by the caller alone.
+    ///
+    /// # Errors
+    /// What the kernel or `fusermount3` says.
+    pub fn new(content: DumpDirectory, directory: &Path, threads: usize) -> io::Result<Mounted> {
+        let mut config = Config::default();
+        config.mount_options = vec![
+            MountOption::RO,
+            MountOption::NoSuid,
+            MountOption::NoDev,
+            MountOption::NoExec,
+            MountOption::DefaultPermissions,
+            MountOption::FSName("vmcore-decrypt".to_owned()),
+        ];
+        config.acl = SessionACL::Owner;
+        config.n_threads = Some(threads);
+        let directory = directory.canonicalize()?;
+        let session = fuser::spawn_mount(content, &directory, &config)?;
+        Ok(Mounted { session, directory })
+    }
+
+    /// Whether somebody else unmounted it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.session.guard.is_finished()
+    }
+
+    /// Unmounts. Where a program still has a file open, the directory goes at once and the file stays
+    /// readable until this process ends; then `true` comes back.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unmount(self) -> io::Result<bool> {
+        let Mounted { session, directory } = self;
+        match session.umount_and_join() {
+            Ok(()) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                nix::mount::umount2(&directory, nix::mount::MntFlags::MNT_DETACH)?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

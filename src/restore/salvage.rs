@@ -1,0 +1,190 @@
+//! What a salvage lost: damaged chunks and a missing end, told in pages. Blocks that came through say
+//! which pages they hold, index pieces say which there were; the rest is known by its neighbours, since
+//! blocks come in pfn order but for those of the kernel image, which come first.
+
+use crate::blocks::{BlockMap, IndexPiece};
+use crate::crypt::StreamError;
+use crate::units::{Pfn, PfnRange};
+
+/// What is missing from a salvaged dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Chunks that failed to authenticate.
+    pub chunks: u64,
+    /// Why the dump has no end, when it has none.
+    pub cut: Option<StreamError>,
+    /// Pages that the dump held and that are lost: merged, ascending.
+    pub pages: Vec<PfnRange>,
+    /// Memory in which further pages may be lost: merged, ascending.
+    pub doubtful: Vec<PfnRange>,
+}
+
+impl Losses {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Losses::default()
+    }
+}
+
+/// Watches a stream with gaps.
+#[derive(Default)]
+pub struct Tracker {
+    losses: Losses,
+    came_through: Vec<PfnRange>,
+    named: Vec<PfnRange>,
+    /// End of the block that came last.
+    reached: Pfn,
+    /// Whether the kernel image's blocks are over: from there on pfns ascend.
+    ascending: bool,
+    /// Whether a gap lies behind the block that came last.
+    gap: bool,
+    is_whole: bool,
+}
+
+impl Tracker {
+    /// A chunk is damaged.
+    pub fn chunk_lost(&mut self) {
+        self.losses.chunks += 1;
+        self.gap = true;
+    }
+
+    /// The stream has no end.
+    pub fn cut(&mut self, why: StreamError) {
+        self.losses.cut = Some(why);
+    }
+
+    /// A block came through.
+    pub fn block(&mut self, map: &BlockMap) {
+        let (Some(first), Some(last)) = (map.runs.first(), map.runs.last()) else { return };
+        let descends = first.pages.start < self.reached;
+        if self.gap {
+            let from = if descends || !self.ascending { Pfn(0) } else { self.reached };
+            self.losses.doubtful.push(PfnRange { start: from, end: first.pages.start });
+        }
+        self.ascending |= descends;
+        self.reached = last.pages.end;
+        self.gap = false;
+        self.came_through.extend(map.runs.iter().map(|run| run.pages));
+    }
+
+    /// A piece of the index came through: it names blocks before it.
+    pub fn index(&mut self, piece: &IndexPiece) {
+        self.named.extend(piece.entries.iter().flat_map(|entry| &entry.map.runs).map(|run| run.pages));
+    }
+
+    /// The tail came through, and says how many pages there were.
+    pub fn tail(&mut self, pages: u64) {
+        self.named = merged(std::mem::take(&mut self.named));
+        self.is_whole = self.named.iter().map(|range| range.count()).sum::<u64>() == pages;
+    }
+
+    /// What was lost of memory up to `end`.
+    pub fn finish(mut self, end: Pfn) -> Losses {
+        if self.gap || self.losses.cut.is_some() {
+            let from = if self.ascending { self.reached } else { Pfn(0) };
+            self.losses.doubtful.push(PfnRange { start: from, end });
+        }
+        let came_through = merged(self.came_through);
+        self.losses.pages = without(&merged(self.named), &came_through);
+        self.losses.doubtful = match self.is_whole {
+            true => Vec::new(),
+            false => without(&merged(self.losses.doubtful), &came_through),
+        };
+        self.losses
+    }
+}
+
+/// Each page once, ascending.
+fn merged(mut ranges: Vec<PfnRange>) -> Vec<PfnRange> {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let joins = next.start <= last.end;
+        if joins {
+            last.end = last.end.max(next.end);
+        }
+        joins
+    });
+    ranges
+}
+
+/// What of `ranges` is in none of `others`; both merged.
+fn without(ranges: &[PfnRange], others: &[PfnRange]) -> Vec<PfnRange> {
+    let mut left = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        let from = others.partition_point(|other| other.end <= range.start);
+        for other in others[from..].iter().take_while(|other| other.start < range.end) {
+            left.push(PfnRange { start, end: other.start });
+            start = other.end;
+        }
+        left.push(PfnRange { start, end: range.end });
+    }
+    left.retain(|range| !range.is_empty());
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::{IndexEntry, RunKind};
+
+    fn map(start: u64, end: u64) -> BlockMap {
+        let mut map = BlockMap::default();
+        (start..end).for_each(|pfn| map.push(Pfn(pfn), RunKind::Data));
+        map
+    }
+
+    fn ranges(pairs: &[(u64, u64)]) -> Vec<PfnRange> {
+        pairs.iter().map(|&(start, end)| PfnRange::new(start, end)).collect()
+    }
+
+    fn piece(maps: &[(u64, u64)]) -> IndexPiece {
+        let entry = |&(start, end): &(u64, u64)| IndexEntry { offset: 0, len: 0, map: map(start, end) };
+        IndexPiece { previous: None, entries: maps.iter().map(entry).collect() }
+    }
+
+    #[test]
+    fn a_whole_index_says_exactly_what_is_lost() {
+        let mut tracker = Tracker::default();
+        tracker.block(&map(100, 110));
+        tracker.block(&map(0, 10));
+        tracker.chunk_lost();
+        tracker.block(&map(20, 30));
+        tracker.index(&piece(&[(100, 110), (0, 10), (10, 15), (20, 30)]));
+        tracker.tail(35);
+        let losses = tracker.finish(Pfn(200));
+        assert_eq!((losses.pages, losses.doubtful), (ranges(&[(10, 15)]), vec![]));
+    }
+
+    #[test]
+    fn without_an_index_the_neighbours_bound_the_loss() {
+        let mut tracker = Tracker::default();
+        tracker.block(&map(100, 110));
+        tracker.block(&map(0, 10));
+        tracker.chunk_lost();
+        tracker.block(&map(20, 30));
+        tracker.cut(StreamError::Truncated { plaintext: 1, remainder: 0 });
+        let losses = tracker.finish(Pfn(200));
+        assert_eq!(losses.doubtful, ranges(&[(10, 20), (30, 100), (110, 200)]));
+        assert_eq!(losses.pages, []);
+    }
+
+    #[test]
+    fn a_cut_inside_the_kernel_image_leaves_everything_in_doubt() {
+        let mut tracker = Tracker::default();
+        tracker.block(&map(100, 110));
+        tracker.cut(StreamError::Truncated { plaintext: 1, remainder: 0 });
+        assert_eq!(tracker.finish(Pfn(200)).doubtful, ranges(&[(0, 100), (110, 200)]));
+    }
+
+    #[test]
+    fn nothing_lost_is_none() {
+        let mut tracker = Tracker::default();
+        tracker.block(&map(0, 10));
+        tracker.index(&piece(&[(0, 10)]));
+        tracker.tail(10);
+        assert!(tracker.finish(Pfn(10)).is_none());
+    }
+}

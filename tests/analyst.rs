@@ -1,0 +1,445 @@
+//! The analyst's side on synthetic machines: a dump read at any place, its views read by readers that share nothing
+//! with it, damaged and forged dumps, streams of other collectors, a mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test program"
+)]
+
+mod readers;
+mod synth;
+
+use readers::{Elf, Found, Kdump};
+use std::fs;
+use std::io::Cursor;
+use std::num::NonZero;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use synth::{Class, Core, Presence, arch, kernel, zoo};
+use tempfile::TempDir;
+use vmcore_encrypt::blocks::{Frame, IndexWriter, Splitter, Tail, skippable_frame};
+use vmcore_encrypt::collect::{self, Options};
+use vmcore_encrypt::compress::Codec;
+use vmcore_encrypt::crypt::recipients::parse_lines;
+use vmcore_encrypt::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
+use vmcore_encrypt::crypt::{DecryptReader, EncryptWriter, Entropy, Identities, NoPrompt, Recipients};
+use vmcore_encrypt::filter::DumpLevel;
+use vmcore_encrypt::klog;
+use vmcore_encrypt::mm::KernelMemory;
+use vmcore_encrypt::reader::{Dump, ElfView, IndexState, KdumpView, Page};
+use vmcore_encrypt::restore::{self, Output};
+use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::units::{Pfn, PfnRange};
+use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
+
+const IDENTITY: &str = include_str!("vectors/identity.txt");
+
+fn identities() -> Identities {
+    let mut identities = Identities::new(Arc::new(NoPrompt));
+    identities.add_file("test", IDENTITY.as_bytes()).unwrap();
+    identities
+}
+
+fn recipients() -> Recipients {
+    let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap()
+}
+
+fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
+    action(&mut Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} })
+}
+
+/// A machine, its dump, and a place for files.
+struct Sample {
+    core: Core,
+    level: u8,
+    dump: Vec<u8>,
+    directory: TempDir,
+}
+
+fn sample(level: u8) -> Sample {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vmcore");
+    let core = zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build();
+    core.write_to(&path);
+    let options = Options {
+        level: DumpLevel::new(level).unwrap(),
+        threads: NonZero::new(2).unwrap(),
+        compression: 1,
+        limit: None,
+    };
+    let vmcore = Vmcore::open(&path).unwrap();
+    let mut dump = Vec::new();
+    with_entropy(|entropy| {
+        collect::collect(&vmcore, &recipients(), entropy, &options, &mut dump, &mut |_| {}).unwrap();
+    });
+    Sample { core, level, dump, directory }
+}
+
+impl Sample {
+    /// What a reader must find of a page, from the description alone.
+    fn expected(&self, classes: &[Class], pfn: u64) -> Found {
+        match (self.core.presence(pfn), classes[pfn as usize]) {
+            (Presence::Hole, _) => Found::Absent,
+            (Presence::Data, Class::Kept) => {
+                let mut bytes = vec![0; self.core.page_size() as usize];
+                self.core.read_page(pfn, &mut bytes);
+                Found::Bytes(bytes)
+            }
+            _ => Found::Excluded,
+        }
+    }
+
+    fn check(&self, name: &str, find: impl Fn(u64) -> Found) {
+        let classes = self.core.classes(self.level.into());
+        for pfn in 0..self.core.max_mapnr() {
+            assert!(find(pfn) == self.expected(&classes, pfn), "{name}: pfn {pfn:#x}");
+        }
+    }
+}
+
+fn open(dump: &[u8]) -> Result<Arc<Dump>, vmcore_encrypt::reader::Error> {
+    Dump::open(Arc::new(dump.to_vec()), &identities(), 1 << 20).map(Arc::new)
+}
+
+fn find(dump: &Dump, pfn: u64) -> Found {
+    match dump.page(Pfn(pfn)).unwrap() {
+        Page::Data(bytes) => Found::Bytes(bytes.to_vec()),
+        Page::Zero => Found::Bytes(vec![0; dump.head().page.len()]),
+        Page::Excluded => Found::Excluded,
+        Page::Absent => Found::Absent,
+    }
+}
+
+/// Reads a view in pieces of an odd size, as no reader's pages lie.
+fn save(view: &dyn PhysSource, path: &Path) {
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 100_003];
+    loop {
+        match view.read_at(&mut piece, bytes.len() as u64).unwrap() {
+            0 => break,
+            read => bytes.extend_from_slice(&piece[..read]),
+        }
+    }
+    assert_eq!(bytes.len() as u64, view.len());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn every_page_is_found_by_the_index_and_in_both_views() {
+    for level in [0, 31] {
+        let sample = sample(level);
+        let dump = open(&sample.dump).unwrap();
+        assert_eq!((dump.index_state(), dump.cut(), dump.is_complete()), (IndexState::Whole, None, true));
+        sample.check("reader", |pfn| find(&dump, pfn));
+        let path = sample.directory.path().join("view");
+        save(&KdumpView::new(Arc::clone(&dump)).unwrap(), &path);
+        let kdump = Kdump::open(&path);
+        sample.check("kdump view", |pfn| kdump.page(pfn));
+        save(&ElfView::new(Arc::clone(&dump)), &path);
+        let elf = Elf::open(&path, 4096);
+        sample.check("elf view", |pfn| match (elf.page(pfn), find(&dump, pfn)) {
+            (Some(bytes), _) => Found::Bytes(bytes.to_vec()),
+            (None, Found::Bytes(_)) => panic!("no segment for pfn {pfn:#x}"),
+            (None, found) => found,
+        });
+    }
+}
+
+#[test]
+fn the_log_is_read_from_its_blocks() {
+    let sample = sample(31);
+    let dump = open(&sample.dump).unwrap();
+    let vmcore = dump.vmcore().unwrap();
+    let mut text = Vec::new();
+    klog::dmesg(&KernelMemory::new(&vmcore).unwrap(), &mut text).unwrap();
+    assert!(text == sample.core.log.as_bytes());
+}
+
+#[test]
+fn a_cut_dump_opens_without_its_index() {
+    let sample = sample(31);
+    for cut in [sample.dump.len() - 1, sample.dump.len() / 2] {
+        let dump = open(&sample.dump[..cut]).unwrap();
+        assert_eq!(dump.index_state(), IndexState::ReadThrough);
+        assert!(dump.cut().is_some() && !dump.is_complete());
+        let classes = sample.core.classes(31);
+        let mut held = 0;
+        for pfn in 0..sample.core.max_mapnr() {
+            let (found, expected) = (find(&dump, pfn), sample.expected(&classes, pfn));
+            held += u64::from(matches!(found, Found::Bytes(_)));
+            assert!(found == expected || found == Found::Excluded, "pfn {pfn:#x}");
+        }
+        assert_eq!(held, dump.held().data + dump.held().zero);
+        assert!(held > 100, "{held}");
+    }
+}
+
+/// The decrypted stream of a dump.
+fn plaintext(dump: &[u8]) -> Vec<u8> {
+    let mut rest = dump;
+    let key = identities().open(&mut rest).unwrap().key;
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut DecryptReader::new(rest, key), &mut plain).unwrap();
+    plain
+}
+
+/// An authentic file around any stream: what a forger who knows a recipient can make.
+fn forged(plain: &[u8]) -> Vec<u8> {
+    let (header, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
+    let mut writer = EncryptWriter::new(header, key);
+    std::io::Write::write_all(&mut writer, plain).unwrap();
+    writer.finish().unwrap()
+}
+
+/// The stream up to the last index piece, and the blocks it names: offset, length, map.
+fn before_index(plain: &[u8]) -> (Vec<u8>, Vec<vmcore_encrypt::blocks::IndexEntry>) {
+    let mut splitter = Splitter::default();
+    splitter.feed(plain);
+    let mut entries = Vec::new();
+    while let Some((at, _, frame)) = splitter.next_frame().unwrap() {
+        if let Frame::Tagged { tag, content } = frame
+            && tag == vmcore_encrypt::blocks::IndexPiece::TAG
+        {
+            entries.extend(vmcore_encrypt::blocks::IndexPiece::parse(&content).unwrap().entries);
+            return (plain[..at as usize].to_vec(), entries);
+        }
+    }
+    panic!("no index");
+}
+
+/// A dump whose index says what `change` makes of it.
+fn with_index(sample: &Sample, change: impl Fn(&mut vmcore_encrypt::blocks::IndexEntry, usize)) -> Vec<u8> {
+    let (mut stream, mut entries) = before_index(&plaintext(&sample.dump));
+    let mut writer = IndexWriter::default();
+    for (number, entry) in entries.iter_mut().enumerate() {
+        change(entry, number);
+        writer.push(entry.offset, entry.len, &entry.map);
+    }
+    let piece = writer.take_piece(stream.len() as u64).unwrap();
+    skippable_frame(&mut stream, vmcore_encrypt::blocks::IndexPiece::TAG, &piece);
+    let tail = Tail { pages: Default::default(), last_index: writer.last_piece(), complete: true };
+    let content = tail.encode(stream.len() as u64).unwrap();
+    skippable_frame(&mut stream, Tail::TAG, &content);
+    forged(&stream)
+}
+
+#[test]
+fn an_index_that_lies_never_gives_wrong_pages() {
+    let sample = sample(31);
+    let honest = open(&with_index(&sample, |_, _| {})).unwrap();
+    sample.check("honest", |pfn| find(&honest, pfn));
+    let classes = sample.core.classes(31);
+    let lies: [(&str, fn(&mut vmcore_encrypt::blocks::IndexEntry, usize)); 5] = [
+        ("outside", |entry, _| entry.offset += 1 << 40),
+        ("huge", |entry, _| entry.len = u64::MAX),
+        ("short", |entry, _| entry.len = 3),
+        ("shifted", |entry, _| entry.offset += 1),
+        ("more pages", |entry, _| {
+            let run = entry.map.runs.last_mut().unwrap();
+            run.pages = PfnRange { start: run.pages.start, end: Pfn(run.pages.end.0 + 1) };
+        }),
+    ];
+    for (name, lie) in lies {
+        let Ok(dump) = open(&with_index(&sample, lie)) else { continue };
+        for pfn in 0..sample.core.max_mapnr() {
+            let expected = sample.expected(&classes, pfn);
+            match dump.page(Pfn(pfn)) {
+                Ok(Page::Data(bytes)) => assert!(Found::Bytes(bytes.to_vec()) == expected, "{name} {pfn:#x}"),
+                Ok(Page::Zero | Page::Excluded | Page::Absent) | Err(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_in_two_blocks_or_outside_are_refused() {
+    let sample = sample(31);
+    let twice = with_index(&sample, |entry, number| {
+        if number > 0 {
+            entry.map.runs = vec![entry.map.runs[0]];
+            entry.map.runs[0].pages = PfnRange::new(5, 6);
+        }
+    });
+    // The index is refused, and the stream is read through instead, which is honest.
+    assert_eq!(open(&twice).unwrap().index_state(), IndexState::ReadThrough);
+    let outside = with_index(&sample, |entry, number| {
+        if number == 0 {
+            let run = entry.map.runs.last_mut().unwrap();
+            run.pages = PfnRange::new(1 << 40, (1 << 40) + run.pages.count());
+        }
+    });
+    assert!(open(&outside).is_err());
+}
+
+fn salvage(sample: &Sample, dump: &[u8], name: &str) -> (restore::Report, Kdump) {
+    let path = sample.directory.path().join(name);
+    let file = OutputFile::create_hidden(&path, true).unwrap();
+    let report = restore::salvage(
+        &mut Cursor::new(dump),
+        &identities(),
+        Output::Kdump(&file, Codec::Zstd),
+        NonZero::new(2).unwrap(),
+    )
+    .unwrap();
+    file.finish().unwrap();
+    (report, Kdump::open(&path))
+}
+
+const INCOMPLETE: u64 = 8;
+
+#[test]
+fn damage_costs_the_pages_it_hit_and_says_which() {
+    let sample = sample(0);
+    let classes = sample.core.classes(0);
+    let chunks = sample.dump.len() / ENCRYPTED_CHUNK_SIZE;
+    assert!(chunks > 6, "{chunks}");
+    for chunk in [2, chunks / 2, chunks - 2] {
+        let mut dump = sample.dump.clone();
+        dump[chunk * ENCRYPTED_CHUNK_SIZE + 1000] ^= 1;
+        let (report, kdump) = salvage(&sample, &dump, "damaged");
+        assert!(!report.complete && kdump.status & INCOMPLETE != 0);
+        assert_eq!((report.losses.chunks, &report.losses.cut), (1, &None));
+        for pfn in 0..sample.core.max_mapnr() {
+            let (found, expected) = (kdump.page(pfn), sample.expected(&classes, pfn));
+            let lost = report.losses.pages.iter().any(|range| range.contains(Pfn(pfn)));
+            let wanted = if lost { Found::Excluded } else { expected };
+            assert!(found == wanted, "chunk {chunk}, pfn {pfn:#x}, lost {lost}");
+        }
+        assert!(!report.losses.pages.is_empty(), "chunk {chunk}");
+    }
+}
+
+#[test]
+fn a_cut_dump_is_salvaged_up_to_the_cut() {
+    let sample = sample(0);
+    let classes = sample.core.classes(0);
+    for cut in [sample.dump.len() / 2, sample.dump.len() - 1] {
+        let (report, kdump) = salvage(&sample, &sample.dump[..cut], "cut");
+        assert!(report.losses.cut.is_some() && kdump.status & INCOMPLETE != 0);
+        for pfn in 0..sample.core.max_mapnr() {
+            let (found, expected) = (kdump.page(pfn), sample.expected(&classes, pfn));
+            let doubtful = report.losses.doubtful.iter().any(|range| range.contains(Pfn(pfn)));
+            assert!(found == expected || (doubtful && found == Found::Excluded), "pfn {pfn:#x}");
+        }
+    }
+    let (report, kdump) = salvage(&sample, &sample.dump, "whole");
+    assert!(report.complete && report.losses.is_none() && kdump.status & INCOMPLETE == 0);
+}
+
+#[test]
+fn without_its_headers_nothing_is_salvaged() {
+    let sample = sample(31);
+    let mut dump = sample.dump.clone();
+    dump[300] ^= 1;
+    let result =
+        restore::salvage(&mut Cursor::new(&dump), &identities(), Output::Nothing, NonZero::<usize>::MIN);
+    assert!(result.is_err());
+    assert!(sample.dump.len() > CHUNK_SIZE);
+}
+
+/// `makedumpfile -F | age`, and the same with zstd between: what others may have made.
+#[test]
+fn streams_of_other_collectors_are_rearranged_or_passed_on() {
+    let sample = sample(31);
+    let flattened = zstd_decoded(&plaintext(&sample.dump));
+    for (name, plain) in
+        [("plain", flattened.clone()), ("zstd", zstd::encode_all(&flattened[..], 1).unwrap())]
+    {
+        let dump = forged(&plain);
+        let path = sample.directory.path().join(name);
+        let file = OutputFile::create_hidden(&path, true).unwrap();
+        let output = Output::Kdump(&file, Codec::None);
+        let report =
+            restore::restore(&mut Cursor::new(&dump), &identities(), output, NonZero::<usize>::MIN).unwrap();
+        assert!(report.head.is_none());
+        file.finish().unwrap();
+        let kdump = Kdump::open(&path);
+        sample.check(name, |pfn| kdump.page(pfn));
+        let mut passed = Vec::new();
+        let output = Output::Flattened(&mut passed);
+        restore::restore(&mut Cursor::new(&dump), &identities(), output, NonZero::<usize>::MIN).unwrap();
+        assert!(passed == flattened, "{name}");
+        let cut = &dump[..dump.len() - 1];
+        let result =
+            restore::restore(&mut Cursor::new(cut), &identities(), Output::Nothing, NonZero::<usize>::MIN);
+        assert!(matches!(result, Err(restore::Error::Stream(_))), "{name}");
+    }
+}
+
+fn zstd_decoded(frames: &[u8]) -> Vec<u8> {
+    zstd::decode_all(frames).unwrap()
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmcore-decrypt");
+
+/// Whether this machine lets us mount; says so where not.
+fn can_mount() -> bool {
+    let fuse = fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    let may = rustix::process::geteuid().is_root() || Command::new("fusermount3").arg("-V").output().is_ok();
+    if !(fuse && may) {
+        eprintln!("skipped: mounting needs /dev/fuse, and root or fusermount3");
+    }
+    fuse && may
+}
+
+fn files(sample: &Sample) -> [std::path::PathBuf; 3] {
+    let at = |name: &str| sample.directory.path().join(name);
+    fs::write(at("dump"), &sample.dump).unwrap();
+    fs::write(at("key"), IDENTITY).unwrap();
+    fs::create_dir(at("mnt")).unwrap();
+    [at("dump"), at("key"), at("mnt")]
+}
+
+fn is_mounted(directory: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| line.split(' ').nth(1) == directory.to_str())
+}
+
+#[test]
+fn a_mount_serves_a_command_and_ends_with_it() {
+    if !can_mount() {
+        return;
+    }
+    let sample = sample(31);
+    let [dump, key, directory] = files(&sample);
+    let script = format!("ls {0} && cp {0}/* {1}", directory.display(), sample.directory.path().display());
+    let output = Command::new(PROGRAM)
+        .args(["mount", "-i"])
+        .args([&key, &dump, &directory])
+        .args(["--", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "dmesg.txt\nvmcore\nvmcore.elf\nvmcoreinfo.txt\n");
+    assert!(!is_mounted(&directory));
+    let kdump = Kdump::open(&sample.directory.path().join("vmcore"));
+    sample.check("mounted", |pfn| kdump.page(pfn));
+    let log = fs::read(sample.directory.path().join("dmesg.txt")).unwrap();
+    assert!(log == sample.core.log.as_bytes());
+}
+
+#[test]
+fn a_signal_unmounts() {
+    if !can_mount() {
+        return;
+    }
+    let sample = sample(31);
+    let [dump, key, directory] = files(&sample);
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut child =
+            Command::new(PROGRAM).args(["mount", "-i"]).args([&key, &dump, &directory]).spawn().unwrap();
+        let started = Instant::now();
+        while !is_mounted(&directory) {
+            assert!(started.elapsed() < Duration::from_secs(20), "not mounted");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(!is_mounted(&directory));
+    }
+}

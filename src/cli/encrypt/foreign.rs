@@ -40,7 +40,7 @@ const OPTIONS: &[Foreign] = &[
     option("--cyclic-buffer", Value::Taken, NoEffect(MEMORY)),
     option("--work-dir", Value::Taken, NoEffect("no working file is needed")),
     option("-b", Value::Taken, NoEffect("writes are always large")),
-    option("--non-mmap", Value::None, NoEffect("the vmcore is never mapped")),
+    option("--non-mmap", Value::None, NoEffect("/proc/vmcore is read where mapping it fails")),
     option("--split", Value::None, Refused(SPLIT)),
     option("--splitblock-size", Value::Taken, Refused(SPLIT)),
     option("--reassemble", Value::None, Refused("there are no split dumps")),

@@ -89,9 +89,12 @@ impl ElfCore {
         let kept = joined(kept, self.segments.len());
         let mut headers = vec![self.note_header()];
         for segment in &self.segments {
+            // A forged dump may have any number of segments over each other; the field holds no more.
+            if headers.len() > MAX_SEGMENTS {
+                break;
+            }
             headers.extend(self.segment_headers(segment, &kept));
         }
-        // A forged dump may have any number of segments; the field holds no more.
         headers.truncate(MAX_SEGMENTS + 1);
         let bytes = [self.ehdr(headers.len(), complete), headers.concat()].concat();
         (bytes, kept.iter().filter_map(|run| self.end_of(*run)).max().unwrap_or(self.data))

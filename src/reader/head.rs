@@ -31,6 +31,10 @@ impl DumpHead {
         let kdump =
             kdump::Head::parse(&plain_bytes(records)?).map_err(|error| malformed(error.to_string()))?;
         let layout = kdump.layout().map_err(|error| malformed(error.to_string()))?;
+        // So that a place in an ELF core, which may lie behind all of memory, fits 64 bits.
+        if facts.max_mapnr > u64::MAX >> (page.shift() + 1) {
+            return Err(malformed(format!("{:#x} pages are more than an address space", facts.max_mapnr)));
+        }
         let head = DumpHead { facts, page, kdump, layout };
         if head.kdump.page_size != page || head.kdump.max_mapnr != head.facts.max_mapnr {
             return Err(malformed("the two heads of the dump contradict each other"));

@@ -1,25 +1,27 @@
 //! Where a dump may go, and that an analyst can work with what arrives there.
 
 use crate::common::guest::{Crash, Disk, Guest};
-use crate::common::{Absent, decrypt, judge, keys, or_skip, scratch, succeed, vmlinux};
+use crate::common::{Absent, decrypt, encrypt, judge, keys, or_skip, scratch, succeed, vmlinux};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::JoinHandle;
 
 /// Every target of one capture, after the other: a capture kernel can be asked more than once.
 const EVERY_TARGET: &str = r#"
 mount -t ext4 /dev/vdb /mnt
 try ext4 vmcore-encrypt -d 31 /proc/vmcore /mnt/vmcore-incomplete
+try dmesg vmcore-encrypt dmesg /proc/vmcore /mnt/dmesg.age
 umount /mnt
 
 mount -t vfat /dev/vdc /mnt
 try vfat vmcore-encrypt -d 1 /proc/vmcore /mnt/vmcore.age
 umount /mnt
 
-encrypt_to_stdout() { vmcore-encrypt -d 31 -F /proc/vmcore; }
-try dd encrypt_to_stdout | dd of=/dev/vdd bs=512
-try socket encrypt_to_stdout | nc 10.0.2.2 PORT
+try dd vmcore-encrypt -d 31 --framed /proc/vmcore | dd of=/dev/vdd bs=512
+try device vmcore-encrypt -d 31 --output-device /dev/vde /proc/vmcore
+try socket vmcore-encrypt -d 31 /proc/vmcore | nc 10.0.2.2 PORT
 "#;
 
 /// One dump that arrived.
@@ -39,42 +41,62 @@ impl Arrived {
 #[test]
 fn a_dump_arrives_at_every_target() {
     let Some((crash, arrived)) = or_skip(every_target()) else { return };
-    for target in ["ext4", "vfat", "dd", "socket"] {
+    for target in ["ext4", "dmesg", "vfat", "dd", "device", "socket"] {
         assert_eq!(crash.status(target), 0, "{target}:\n{}", crash.console);
     }
     crash.assert_no_plaintext();
 
     let Some(vmlinux) = or_skip(vmlinux("bookworm")) else { return };
-    let [ext4, vfat, dd, socket] = arrived.each_ref().map(Arrived::restore);
-    for dump in [&ext4, &dd, &socket] {
+    let [ext4, vfat, dd, device, socket] = arrived.each_ref().map(Arrived::restore);
+    for dump in [&ext4, &dd, &device, &socket] {
         assert_planted(dump, &vmlinux, &crash, &["klog", "slab"]);
     }
     assert_planted(&vfat, &vmlinux, &crash, &["klog", "slab", "anon", "clean", "dirty", "tmpfs"]);
     assert_crash_reads(&ext4, &vmlinux);
 }
 
-fn every_target() -> Result<(Crash, [Arrived; 4]), Absent> {
+fn every_target() -> Result<(Crash, [Arrived; 5]), Absent> {
     let guest = Guest::new("targets", "bookworm");
     let work = guest.work().to_owned();
     let keep = scratch("vm-targets-received");
     let (identity, recipients) = keys(&keep);
     let ext4 = Disk::ext4(&work, "ext4.img", 64);
     let vfat = Disk::vfat(&work, "vfat.img", 128);
-    let raw = Disk::raw(&work, "raw.img", 64);
+    let [dd, device] = ["dd.img", "device.img"].map(|name| Disk::raw(&work, name, 64));
     let (port, receiver) = receive(work.join("stream"));
 
     let guest = guest.net().file(&recipients, "etc/vmcore-encrypt/recipients");
-    let guest = guest.disk(&ext4).disk(&vfat).disk(&raw);
+    let guest = guest.disk(&ext4).disk(&vfat).disk(&dd).disk(&device);
     let crash = guest.crash(&EVERY_TARGET.replace("PORT", &port.to_string()))?;
     receiver.join().unwrap();
 
-    let arrived = ["ext4", "vfat", "dd", "socket"]
-        .map(|name| Arrived { identity: identity.clone(), dump: keep.join(name).with_extension("age") });
-    ext4.take_ext4("/vmcore-incomplete", &arrived[0].dump);
-    vfat.take_vfat("vmcore.age", &arrived[1].dump);
-    std::fs::copy(work.join("stream"), &arrived[3].dump).unwrap();
-    cut(&raw.image, bytes_through_dd(&crash), &arrived[2].dump);
-    Ok((crash, arrived))
+    let dumps = ["ext4", "vfat", "dd", "device", "socket"].map(|name| keep.join(name).with_extension("age"));
+    ext4.take_ext4("/vmcore-incomplete", &dumps[0]);
+    vfat.take_vfat("vmcore.age", &dumps[1]);
+    // A framed dump is read off the partition as it is, or collected from there.
+    std::fs::copy(&dd.image, &dumps[2]).unwrap();
+    collect(&device, &dumps[3]);
+    std::fs::copy(work.join("stream"), &dumps[4]).unwrap();
+    ext4.take_ext4("/dmesg.age", &keep.join("dmesg.age"));
+    assert_log(&keep.join("dmesg.age"), &identity, &crash);
+    Ok((crash, dumps.map(|dump| Arrived { identity: identity.clone(), dump })))
+}
+
+/// What the next boot does: the dump leaves the partition, without a key.
+fn collect(device: &Disk, to: &Path) {
+    let dir = to.with_extension("collected");
+    succeed(encrypt().arg("collect").arg("--device").arg(&device.image).arg("--dest").arg(&dir));
+    let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap();
+    std::fs::rename(file.path(), to).unwrap();
+}
+
+/// The encrypted log opens with stock tools and holds what the kernel was told to log.
+fn assert_log(log: &Path, identity: &Path, crash: &Crash) {
+    let opened = log.with_extension("zst");
+    succeed(Command::new("age").args(["-d", "-o"]).arg(&opened).arg("-i").arg(identity).arg(log));
+    let text = succeed(Command::new("zstd").args(["-q", "-d", "-c"]).arg(&opened));
+    let planted = std::fs::read_to_string(crash.secrets_dir().join("klog")).unwrap();
+    assert!(text.contains(planted.trim()), "{text}");
 }
 
 /// Takes one connection and keeps what comes.
@@ -86,18 +108,6 @@ fn receive(to: PathBuf) -> (u16, JoinHandle<u64>) {
         std::io::copy(&mut stream, &mut File::create(to).unwrap()).unwrap()
     });
     (port, receiver)
-}
-
-/// The length of the dump on the raw disk, which nothing on the disk tells: the last report before `dd` ended.
-fn bytes_through_dd(crash: &Crash) -> u64 {
-    let before = crash.console.split("LAB: dd status").next().unwrap();
-    let line = before.lines().rev().find(|line| line.starts_with("Write bytes")).unwrap();
-    line.split_whitespace().nth(3).unwrap().parse().unwrap()
-}
-
-fn cut(image: &Path, bytes: u64, to: &Path) {
-    std::fs::copy(image, to).unwrap();
-    File::options().write(true).open(to).unwrap().set_len(bytes).unwrap();
 }
 
 /// drgn sees the panicking task, its back trace, and exactly these secrets.

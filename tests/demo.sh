@@ -22,14 +22,14 @@ ln -s "$makedumpfile" "$demo/makedumpfile"
 cd "$demo"
 
 echo "A guest has crashed; proc-vmcore is what its capture kernel had as /proc/vmcore."
-run age-keygen -o key.txt
-printf '\n$ age-keygen -y key.txt > recipients\n'
-age-keygen -y key.txt | tee recipients
+printf '\n$ vmcore-decrypt keygen -o key.txt | tee recipients\n'
+vmcore-decrypt keygen -o key.txt | tee recipients
 run vmcore-encrypt -d 31 --recipients-file recipients proc-vmcore vmcore.age
 run vmcore-decrypt -i key.txt vmcore.age vmcore
+run vmcore-decrypt verify -i key.txt vmcore.age
 run ls -Llgo proc-vmcore vmcore.age vmcore
-printf '\nThe same with stock tools, and what the kernel said last:\n'
+printf '\n$ vmcore-decrypt dmesg -i key.txt vmcore.age | tail -n 12\n'
+vmcore-decrypt dmesg -i key.txt vmcore.age | tail -n 12
+printf '\nThe same dump with stock tools alone:\n'
 printf '\n$ age -d -i key.txt vmcore.age | zstd -d | makedumpfile -R vmcore.stock\n'
 age -d -i key.txt vmcore.age | zstd -d | ./makedumpfile -R vmcore.stock
-run ./makedumpfile --dump-dmesg vmcore log
-run tail -n 12 log

@@ -31,6 +31,9 @@ _vmcore__decrypt() {
             vmcore__decrypt,kmsg)
                 cmd="vmcore__decrypt__subcmd__kmsg"
                 ;;
+            vmcore__decrypt,mount)
+                cmd="vmcore__decrypt__subcmd__mount"
+                ;;
             vmcore__decrypt,rewrap)
                 cmd="vmcore__decrypt__subcmd__rewrap"
                 ;;
@@ -52,6 +55,9 @@ _vmcore__decrypt() {
             vmcore__decrypt__subcmd__help,kmsg)
                 cmd="vmcore__decrypt__subcmd__help__subcmd__kmsg"
                 ;;
+            vmcore__decrypt__subcmd__help,mount)
+                cmd="vmcore__decrypt__subcmd__help__subcmd__mount"
+                ;;
             vmcore__decrypt__subcmd__help,rewrap)
                 cmd="vmcore__decrypt__subcmd__help__subcmd__rewrap"
                 ;;
@@ -65,7 +71,7 @@ _vmcore__decrypt() {
 
     case "${cmd}" in
         vmcore__decrypt)
-            opts="-i -f -v -h --identity --format --compress --force --num-threads --version --help info verify dmesg rewrap keygen kmsg help"
+            opts="-i -f -v -h --identity --format --compress --force --salvage --num-threads --version --help info verify dmesg mount rewrap keygen kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,7 +127,7 @@ _vmcore__decrypt() {
             return 0
             ;;
         vmcore__subcmd__decrypt__subcmd__help)
-            opts="info verify dmesg rewrap keygen kmsg help"
+            opts="info verify dmesg mount rewrap keygen kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -191,6 +197,20 @@ _vmcore__decrypt() {
             return 0
             ;;
         vmcore__subcmd__decrypt__subcmd__help__subcmd__kmsg)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__decrypt__subcmd__help__subcmd__mount)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -298,8 +318,30 @@ _vmcore__decrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__decrypt__subcmd__mount)
+            opts="-i -h --identity --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__decrypt__subcmd__rewrap)
-            opts="-i -r -R -f -h --identity --recipient --recipients-file --force --help"
+            opts="-i -r -R -f -h --identity --recipient --recipients-file --cmdline --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -326,6 +368,10 @@ _vmcore__decrypt() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cmdline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

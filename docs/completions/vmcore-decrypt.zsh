@@ -28,6 +28,7 @@ none\:"Pages as they are"))' \
 '--num-threads=[Threads that decrypt and compress \[default\: one per CPU\]]:N:_default' \
 '-f[Overwrite an existing output file]' \
 '--force[Overwrite an existing output file]' \
+'--salvage[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
 '-v[Print the version]' \
 '--version[Print the version]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -72,6 +73,17 @@ _arguments "${_arguments_options[@]}" : \
 ':dump -- The encrypted dump, or an encrypted log of vmcore-encrypt dmesg (then - is standard input):_files' \
 && ret=0
 ;;
+(mount)
+_arguments "${_arguments_options[@]}" : \
+'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':dump -- The encrypted dump:_files' \
+':directory -- An existing directory:_files' \
+'*::command -- Run this while the dump is mounted:_default' \
+&& ret=0
+;;
 (rewrap)
 _arguments "${_arguments_options[@]}" : \
 '*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
@@ -80,6 +92,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
+'--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '-f[Overwrite an existing output file]' \
 '--force[Overwrite an existing output file]' \
 '-h[Print help]' \
@@ -132,6 +145,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(mount)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (rewrap)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -163,6 +180,7 @@ _vmcore-decrypt_commands() {
 'info:Show what a dump holds and who can open it' \
 'verify:Check that a dump is whole and authentic, without writing it' \
 'dmesg:Print the crashed kernel'\''s log' \
+'mount:Show a dump as files, without restoring it' \
 'rewrap:Give a dump to other recipients' \
 'keygen:Make an identity and its recipient' \
 'kmsg:Decrypt the kernel messages in a log' \
@@ -181,6 +199,7 @@ _vmcore-decrypt__subcmd__help_commands() {
 'info:Show what a dump holds and who can open it' \
 'verify:Check that a dump is whole and authentic, without writing it' \
 'dmesg:Print the crashed kernel'\''s log' \
+'mount:Show a dump as files, without restoring it' \
 'rewrap:Give a dump to other recipients' \
 'keygen:Make an identity and its recipient' \
 'kmsg:Decrypt the kernel messages in a log' \
@@ -213,6 +232,11 @@ _vmcore-decrypt__subcmd__help__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-decrypt help kmsg commands' commands "$@"
 }
+(( $+functions[_vmcore-decrypt__subcmd__help__subcmd__mount_commands] )) ||
+_vmcore-decrypt__subcmd__help__subcmd__mount_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt help mount commands' commands "$@"
+}
 (( $+functions[_vmcore-decrypt__subcmd__help__subcmd__rewrap_commands] )) ||
 _vmcore-decrypt__subcmd__help__subcmd__rewrap_commands() {
     local commands; commands=()
@@ -237,6 +261,11 @@ _vmcore-decrypt__subcmd__keygen_commands() {
 _vmcore-decrypt__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-decrypt kmsg commands' commands "$@"
+}
+(( $+functions[_vmcore-decrypt__subcmd__mount_commands] )) ||
+_vmcore-decrypt__subcmd__mount_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-decrypt mount commands' commands "$@"
 }
 (( $+functions[_vmcore-decrypt__subcmd__rewrap_commands] )) ||
 _vmcore-decrypt__subcmd__rewrap_commands() {

@@ -105,6 +105,9 @@ impl Core {
             }
         } else {
             fill(self.content(pfn), pfn, bytes);
+            for (at, cell) in self.memory.cells(start, start + self.page_size()) {
+                bytes[(at - start) as usize..][..CELL as usize].copy_from_slice(cell);
+            }
         }
         self.cut(start, bytes);
     }

@@ -234,7 +234,8 @@ fn an_index_that_lies_never_gives_wrong_pages() {
     let honest = open(&with_index(&sample, |_, _| {})).unwrap();
     sample.check("honest", |pfn| find(&honest, pfn));
     let classes = sample.core.classes(31);
-    let lies: [(&str, fn(&mut vmcore_encrypt::blocks::IndexEntry, usize)); 5] = [
+    type Lie = fn(&mut vmcore_encrypt::blocks::IndexEntry, usize);
+    let lies: [(&str, Lie); 5] = [
         ("outside", |entry, _| entry.offset += 1 << 40),
         ("huge", |entry, _| entry.len = u64::MAX),
         ("short", |entry, _| entry.len = 3),

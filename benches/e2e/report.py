@@ -25,7 +25,7 @@ def table(header, rows):
 def run_rows(runs, base):
     for name, run in runs.items():
         yield [
-            name,
+            name.replace("|", "\\|"),
             f"{run['cpu']:.2f}",
             f"{run['cpu'] / runs[base]['cpu']:.2f}",
             f"{run['wall']:.2f}",
@@ -92,10 +92,9 @@ def ram_plot(curve):
 def main():
     results, docs = json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2])
     text = HEAD.format(**results)
-    for result in results["collect"]:
-        for key, unit, scale in (("cpu", "CPU seconds", 1), ("size", "MB", 1e6)):
-            if result is results["collect"][-2]:
-                (docs / f"{key}.svg").write_text(bars(result, key, unit, scale))
+    shown = [result for result in results["collect"] if result["level"] == 31][-1]
+    for key, unit, scale in (("cpu", "CPU seconds", 1), ("size", "MB", 1e6)):
+        (docs / f"{key}.svg").write_text(bars(shown, key, unit, scale))
     text += "![](cpu.svg) ![](size.svg)\n\n"
     text += runs_section("Collecting", results["collect"], "makedumpfile -l (plain)")
     text += runs_section("Restoring", results["restore"], "makedumpfile -R (plain)")

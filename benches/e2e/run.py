@@ -2,7 +2,7 @@
 """Pairs our commands with the peers' on the same vmcores, alternating in the same run, and writes what was measured
 as JSON: medians of CPU time (user and system, all processes of a pipeline), wall time, output size, peak RSS.
 
-    run.py [--rounds N] [--ram DIR] [--stages DIR] --makedumpfile PATH --out FILE VMCORE...
+    run.py [--rounds N] [--levels N,N] [--ram DIR] [--stages DIR] --makedumpfile PATH --out FILE VMCORE...
 
 --ram holds ram-GIB.elf files: their collection is measured once each. --stages is criterion's directory, whose means
 are taken over. Ratios mean something on a busy machine, seconds do not."""
@@ -119,6 +119,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--bin", default=str(TOP / "target/release"))
+    parser.add_argument("--levels", default="31,1")
     parser.add_argument("--ram")
     parser.add_argument("--stages")
     parser.add_argument("--makedumpfile", required=True)
@@ -134,7 +135,7 @@ def main():
         for core in args.vmcores:
             facts = {"vmcore": pathlib.Path(core).stem, "bytes": os.path.getsize(core)}
             subprocess.run(["cat", core], check=True, stdout=subprocess.DEVNULL)
-            for level in (31, 1):
+            for level in map(int, args.levels.split(",")):
                 print(f"{core}, level {level}", file=sys.stderr)
                 commands = collecting(args, core, level, recipient, out)
                 report["collect"].append({**facts, "level": level, "runs": alternate(commands, args.rounds, out)})

@@ -15,7 +15,7 @@ use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
 use crate::crypt::{self, Entropy, PayloadKey, Recipients};
 use crate::filter::DumpLevel;
 use crate::kdump;
-use crate::pipeline::{self, Ordered, Work};
+use crate::pipeline::{self, Ordered, Work, lock};
 use crate::vmcore::{ReadError, Vmcore};
 use assemble::Assembler;
 use chunks::Chunk;
@@ -26,7 +26,7 @@ use read::{BlockReader, Part};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// What to collect and how.
 pub struct Options {
@@ -97,8 +97,8 @@ pub fn collect(
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
-    let facts = DumpFacts::gather(vmcore, options.level)?;
     let mut source = PageSource::new(vmcore, options.level);
+    let facts = DumpFacts::gather(vmcore, options.level, source.max_mapnr())?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;
@@ -197,8 +197,4 @@ impl Collecting<'_> {
     fn into_first_failure(self) -> Option<ReadError> {
         self.first_failure.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use super::Error;
 use crate::blocks::{Head, SegmentFacts};
-use crate::filter::{Classifier, DumpLevel};
+use crate::filter::DumpLevel;
 use crate::kdump::{self, Layout, Uts};
 use crate::mm::KernelMemory;
 use crate::units::{ByteOrder, PfnRange};
@@ -25,9 +25,8 @@ pub struct DumpFacts {
 }
 
 impl DumpFacts {
-    /// Reads them from a vmcore.
-    pub fn gather(vmcore: &Vmcore, level: DumpLevel) -> Result<DumpFacts, Error> {
-        let max_mapnr = Classifier::new(vmcore, level).0.max_mapnr().0;
+    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns.
+    pub fn gather(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> Result<DumpFacts, Error> {
         let all = PfnRange::new(0, max_mapnr);
         let present: Vec<_> = vmcore.present().iter().map(|range| range.intersect(all)).collect();
         let kdump = kdump_head(vmcore, level, max_mapnr);

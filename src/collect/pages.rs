@@ -87,6 +87,11 @@ impl<'a> PageSource<'a> {
         }
     }
 
+    /// Number of pfns a dump describes, holes included.
+    pub fn max_mapnr(&self) -> u64 {
+        self.classifier.max_mapnr().0
+    }
+
     /// The first pfn that is not classified yet.
     pub fn position(&self) -> u64 {
         self.position

@@ -98,6 +98,15 @@ impl Crash {
     }
 }
 
+impl Drop for Crash {
+    /// What a test that passed leaves would fill the disk; what one that fails leaves is its evidence.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.work);
+        }
+    }
+}
+
 /// A disk image of the host's.
 pub struct Disk {
     pub image: PathBuf,

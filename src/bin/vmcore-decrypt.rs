@@ -1,8 +1,10 @@
 //! vmcore-decrypt: restores an encrypted crash dump.
 
+use clap::Parser;
 use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, decrypt};
 
 fn main() -> ExitCode {
-    cli::run("vmcore-decrypt", std::env::args_os(), decrypt::run)
+    cli::harden("vmcore-decrypt");
+    cli::exit("vmcore-decrypt", decrypt::run(&decrypt::Cli::parse()))
 }

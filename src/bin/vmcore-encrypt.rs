@@ -4,5 +4,6 @@ use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, encrypt};
 
 fn main() -> ExitCode {
-    cli::run("vmcore-encrypt", encrypt::with_sub_command(std::env::args_os()), encrypt::run)
+    cli::harden("vmcore-encrypt");
+    cli::exit("vmcore-encrypt", encrypt::run(&encrypt::Cli::from_command_line()))
 }

@@ -44,7 +44,7 @@ impl Vmcore {
     ///
     /// The file cannot be read, is no 64-bit ELF core, or its headers or notes are cut short.
     pub fn open(path: &Path) -> Result<Vmcore, Error> {
-        let source = source::FileSource::open(path)?;
+        let source = source::FileSource::open(path).map_err(Error::Open)?;
         Vmcore::from_source(Box::new(source))
     }
 

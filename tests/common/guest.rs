@@ -57,15 +57,26 @@ impl Guest {
         self
     }
 
+    /// Gives the guest memory and its capture kernel a part of it, as `512` MB and `192M`.
+    pub fn memory(self, megabytes: &str, reserved: &str) -> Guest {
+        self.arg("--memory", megabytes).arg("--crashkernel", reserved)
+    }
+
     /// Boots the guest, crashes it, and runs the job, a shell script, in the capture kernel.
     pub fn crash(self, job: &str) -> Result<Crash, Absent> {
         let script = self.work.join("job");
         std::fs::write(&script, format!("{PRELUDE}\n{job}")).unwrap();
-        let guest = self.arg("--job", script);
-        let guest = {
-            let work = guest.work.clone();
-            guest.arg("--work", work)
-        };
+        self.arg("--job", script).boot()
+    }
+
+    /// Boots the guest and crashes it; the capture kernel has this whole image, and these words on its command line.
+    pub fn crash_into(self, image: &Path, append: &str) -> Result<Crash, Absent> {
+        self.arg("--image", image).arg("--append", append).boot()
+    }
+
+    fn boot(self) -> Result<Crash, Absent> {
+        let work = self.work.clone();
+        let guest = self.arg("--work", work);
         lab("crash.sh", &guest.args)?;
         let console = super::text(&std::fs::read(guest.work.join("console.log")).unwrap());
         Ok(Crash { secrets: Secrets::load(&guest.work.join("secrets")), console, work: guest.work })
@@ -142,6 +153,19 @@ impl Disk {
     /// Copies a file out of a FAT disk.
     pub fn take_vfat(&self, file: &str, to: &Path) {
         succeed(Command::new("mcopy").arg("-i").arg(&self.image).arg(format!("::{file}")).arg(to));
+    }
+
+    /// Copies a directory out of a FAT disk.
+    pub fn take_vfat_directory(&self, directory: &str, to: &Path) {
+        succeed(
+            Command::new("mcopy").arg("-s").arg("-i").arg(&self.image).arg(format!("::{directory}")).arg(to),
+        );
+    }
+
+    /// Copies a directory out of an ext4 disk.
+    pub fn take_ext4_directory(&self, directory: &str, to: &Path) {
+        let request = format!("rdump /{directory} {}", to.display());
+        succeed(sbin("debugfs").args(["-R", &request]).arg(&self.image));
     }
 
     /// The names in the root of an ext4 disk.

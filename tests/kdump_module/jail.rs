@@ -1,6 +1,7 @@
 //! A capture kernel's root directory in small: one shell as `/bin/sh`, busybox for the tools an initramfs
 //! has, stubs that write down how they were called, and a `/proc/vmcore` full of a marker.
 
+use crate::common::{Absent, or_skip};
 use crate::{as_root, module_dir};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -100,26 +101,15 @@ impl Jail {
         jail.write("/etc/hostname.kdump", "host1\n");
         jail.write("/log", "");
         fs::create_dir_all(jail.path("/remote")).unwrap();
-        if !jail.run("sync").status.success() {
-            eprintln!("skipped: cannot change root here");
-            return None;
-        }
-        Some(jail)
+        let ran = jail.run("sync").status.success();
+        or_skip(if ran { Ok(jail) } else { Err(Absent("the right to change root".into())) })
     }
 
     fn install_tools(&self) -> Option<()> {
-        let Some(busybox) = find("busybox") else {
-            eprintln!("skipped: busybox is not installed");
-            return None;
-        };
-        self.install_with_libraries(&busybox, "/bin/busybox");
+        self.install_with_libraries(&or_skip(find("busybox"))?, "/bin/busybox");
         self.install_applets(APPLETS);
         if let Shell::Dash = self.shell {
-            let Some(dash) = find("dash") else {
-                eprintln!("skipped: dash is not installed");
-                return None;
-            };
-            self.install_with_libraries(&dash, "/bin/sh");
+            self.install_with_libraries(&or_skip(find("dash"))?, "/bin/sh");
         }
         Some(())
     }
@@ -271,11 +261,12 @@ impl Jail {
     }
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+fn find(program: &str) -> Result<PathBuf, Absent> {
     ["/bin", "/usr/bin", "/sbin", "/usr/sbin"]
         .iter()
         .map(|directory| Path::new(directory).join(program))
         .find(|path| path.exists())
+        .ok_or_else(|| Absent(program.to_owned()))
 }
 
 #[test]

@@ -1,26 +1,16 @@
 //! This machine with `kdump-module/` installed on it, seen copy-on-write: distributions' own image builders
 //! run in it, at the real paths, and leave nothing behind but what they write to `/out`.
 
-use crate::module_dir;
+use crate::common::{Absent, collector, or_skip};
+use crate::{as_root, module_dir};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Somebody's recipient.
 pub const RECIPIENT: &str = "age195a2ql4qaa2fmn8ueaqwyefppwxs9d03juwy7sthmwpzxju7ev5qtggy09";
-
-/// The collector as it is shipped: without symbols.
-fn collector() -> &'static Path {
-    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
-    STRIPPED.get_or_init(|| {
-        let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vmcore-encrypt");
-        crate::run(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_vmcore-encrypt")));
-        stripped
-    })
-}
 
 pub struct Machine {
     stage: TempDir,
@@ -29,20 +19,19 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// `None`, with the reason on stderr, where the view cannot be made (it takes root and overlayfs).
+    /// With the collector as it is shipped. `None` where the view cannot be made: it takes overlayfs, and root or a
+    /// user namespace.
     pub fn new() -> Option<Machine> {
-        if !crate::has("strip") {
-            return None;
-        }
         let machine = Machine { stage: TempDir::new().ok()?, binds: Vec::new() };
         fs::create_dir(machine.path("/out")).unwrap();
         make_install("install", machine.stage.path(), collector());
         machine.write("/etc/vmcore-encrypt/recipients", RECIPIENT);
-        if !machine.run("true").status.success() {
-            eprintln!("skipped: no copy-on-write view of this machine (needs root, overlayfs)");
-            return None;
-        }
-        Some(machine)
+        let seen = machine.run("true");
+        or_skip(if seen.status.success() {
+            Ok(machine)
+        } else {
+            Err(Absent(format!("overlayfs, for a view of this machine: {}", crate::text(&seen))))
+        })
     }
 
     pub fn write(&self, path: &str, content: &str) {
@@ -62,7 +51,7 @@ impl Machine {
 
     /// Runs a shell script on the machine.
     pub fn run(&self, script: &str) -> Output {
-        Command::new("unshare")
+        as_root("unshare")
             .args(["--mount", "sh"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kdump_module/machine.sh"))
             .arg(self.stage.path())

@@ -8,18 +8,23 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its premise fails")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod debian;
+mod fedora;
 mod images;
 mod jail;
+mod kdump_tools;
 mod machine;
 mod packages;
 mod samples;
 mod save;
 mod scripts;
 mod suse;
-mod upstream;
 mod vm;
 
+use common::{Absent, or_skip};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -28,16 +33,11 @@ fn module_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kdump-module")
 }
 
-/// Whether a program is in PATH; says what is skipped when it is not.
+/// Whether a program is where root finds programs; says what is skipped when it is not.
 fn has(program: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", "command -v \"$1\" >/dev/null", "sh", program])
-        .status()
-        .is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
+    let find = "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\" >/dev/null";
+    let found = Command::new("sh").args(["-c", find, "sh", program]).status().unwrap();
+    or_skip(if found.success() { Ok(()) } else { Err(Absent(program.to_owned())) }).is_some()
 }
 
 /// A command that may change root: directly for root, else as root of a user namespace.
@@ -51,13 +51,7 @@ fn as_root(program: &str) -> Command {
     command
 }
 
-/// Runs a command that has to succeed; its standard output.
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
+/// Both streams of a program, to show or to search.
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    common::text(&output.stdout) + &common::text(&output.stderr)
 }

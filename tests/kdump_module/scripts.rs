@@ -116,7 +116,7 @@ fn rearm(jail: &Jail, tools: &[&str]) -> Vec<String> {
 }
 
 fn release() -> String {
-    crate::run(Command::new("uname").arg("-r"))
+    crate::common::succeed(Command::new("uname").arg("-r")).trim().to_owned()
 }
 
 #[test]

@@ -2,166 +2,146 @@
 //! that crashes: the dump lands on a plain disk and opens with the identity, nobody is asked for a
 //! passphrase, and no planted secret is on the disk or the console.
 
+use crate::common::guest::{Crash, Disk, Guest};
+use crate::common::{Absent, decrypt, encrypt, keys, lab, or_skip, scratch, succeed};
+use crate::has;
 use crate::machine::Machine;
-use crate::{has, run};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tempfile::TempDir;
 
-const TO_SECOND_DISK: &str =
-    "TARGET=file\nDEVICE=/dev/vdb\nFSTYPE=ext4\nRESERVE=1\nON_SUCCESS=poweroff\nON_FAILURE=poweroff\n";
-
-/// Secrets of the lab that are lines, planted in the kernel log and in slab memory.
-const SECRET_LINES: [&str; 2] = ["klog", "slab"];
-
+/// A machine like the guest: its kernel's modules, a fresh identity, and the second disk as target.
 struct Lab {
     machine: Machine,
-    kernel: PathBuf,
-    work: TempDir,
+    release: String,
+    /// What must not be searched for plaintext: the identity and what it opens.
+    keep: PathBuf,
+    identity: PathBuf,
 }
 
 impl Lab {
-    /// A machine with the real collector, a fresh identity and the guest's kernel modules.
-    fn new() -> Option<Lab> {
-        let tools = ["kexec", "age-keygen", "debugfs"];
-        if !tools.iter().all(|tool| has(tool)) {
-            return None;
-        }
-        let work = TempDir::new().unwrap();
-        let machine = Machine::new()?;
-        machine.write("/etc/vmcore-encrypt/config", TO_SECOND_DISK);
-        let identity = run(&mut Command::new("age-keygen"));
-        fs::write(work.path().join("identity"), &identity).unwrap();
-        let recipient = identity.split("public key: ").nth(1).unwrap().lines().next().unwrap();
-        machine.write("/etc/vmcore-encrypt/recipients", recipient);
-        let kernel = PathBuf::from(run(lab_script("kernel.sh").arg("bookworm")));
-        let lab = Lab { machine, kernel, work };
-        Some(lab.with_kernel_modules())
-    }
-
-    fn with_kernel_modules(mut self) -> Lab {
-        let modules = format!("lib/modules/{}", self.release());
-        let source = self.kernel.join(&modules);
-        self.machine.binds.push(format!("{}:/{modules}", source.display()));
-        self
-    }
-
-    fn release(&self) -> String {
-        fs::read_to_string(self.kernel.join("release")).unwrap().trim().to_owned()
+    fn new(name: &str, target: &str) -> Option<Lab> {
+        let kernel = PathBuf::from(or_skip(lab("kernel.sh", ["bookworm"]))?);
+        let release = fs::read_to_string(kernel.join("release")).unwrap().trim().to_owned();
+        let keep = scratch(&format!("vm-{name}-received"));
+        let (identity, recipients) = keys(&keep);
+        let mut machine = Machine::new()?;
+        let config =
+            format!("{target}\nDEVICE=/dev/vdb\nRESERVE=1\nON_SUCCESS=poweroff\nON_FAILURE=poweroff\n");
+        machine.write("/etc/vmcore-encrypt/config", &config);
+        machine.write("/etc/vmcore-encrypt/recipients", &fs::read_to_string(recipients).unwrap());
+        let modules = format!("lib/modules/{release}");
+        machine.binds.push(format!("{}:/{modules}", kernel.join(&modules).display()));
+        Some(Lab { machine, release, keep, identity })
     }
 
     /// Builds `/out/image` and more; `$release` is the guest's kernel.
-    fn build(&self, script: &str) {
-        let built = self.machine.run(&format!("release={}\n{script}", self.release()));
+    fn build(&self, script: &str) -> PathBuf {
+        let built = self.machine.run(&format!("release={}\n{script}", self.release));
         assert!(built.status.success(), "{}", crate::text(&built));
+        self.machine.path("/out/image")
     }
 
-    /// Crashes a guest whose capture kernel has the built image, an empty disk `/dev/vdb`, and these others.
-    fn crash(&self, append: &str, disks: &[PathBuf]) {
-        let dump_disk = self.work.path().join("dump.img");
-        run(Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&dump_disk).arg("128M"));
-        let mut crash = lab_script("crash.sh");
-        crash.arg("--work").arg(self.work.path()).arg("--image").arg(self.machine.path("/out/image"));
-        crash.args(["--memory", "512", "--crashkernel", "192M", "--append", append]);
-        for disk in std::iter::once(&dump_disk).chain(disks) {
-            crash.arg("--disk").arg(disk);
-        }
-        let crashed = crash.output().unwrap();
-        assert!(crashed.status.success(), "{}\n{}", crate::text(&crashed), self.console());
+    /// The dump opens and holds what the guest planted; the disks and the console hold none of it.
+    fn assert_only_the_dump_knows(&self, crash: &Crash, dump: &Path) {
+        crash.assert_no_plaintext();
+        let core = self.keep.join("core");
+        succeed(decrypt().args(["--format", "elf", "-i"]).args([&self.identity, &dump.to_owned(), &core]));
+        let found = crash.secrets.find(&core);
+        assert!(found.contains("klog") && found.contains("slab"), "{found:?}");
+        // Level 31. What is left of "anon" is what its pipe holds, and that is the kernel's.
+        let excluded = BTreeSet::from(["clean", "dirty", "tmpfs"].map(str::to_owned));
+        assert!(found.is_disjoint(&excluded), "{found:?}");
     }
 
-    fn console(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.work.path().join("console.log")).unwrap()).into_owned()
+    /// The directory of the one dump that was taken off a disk, below `crash`.
+    fn saved(&self, crash: &Crash) -> PathBuf {
+        let mut dated = fs::read_dir(self.keep.join("crash")).unwrap();
+        dated.next().unwrap_or_else(|| panic!("no dump:\n{}", crash.console)).unwrap().path()
     }
 
-    /// The directory of the dump, off the guest's disk.
-    fn saved(&self) -> PathBuf {
-        let disk = self.work.path().join("dump.img");
-        let request = format!("rdump /crash {}", self.work.path().display());
-        run(Command::new("debugfs").arg("-R").arg(request).arg(disk));
-        let dated = fs::read_dir(self.work.path().join("crash")).unwrap().next();
-        dated.unwrap_or_else(|| panic!("no dump:\n{}", self.console())).unwrap().path()
-    }
-
-    fn secret(&self, name: &str) -> String {
-        let secret = fs::read_to_string(self.work.path().join("secrets").join(name)).unwrap();
-        secret.trim().to_owned()
-    }
-
-    /// The log, opened by programs that are not ours.
-    fn log(&self, saved: &Path) -> String {
+    /// The log beside the dump, opened by programs that are not ours.
+    fn assert_the_log_opens(&self, crash: &Crash, log: &Path) {
+        let plain = self.keep.join("log");
         let mut open = Command::new("sh");
-        open.args(["-euc", "age -d -i \"$1\" \"$2\" | zstd -dcq", "sh"]);
-        run(open.arg(self.work.path().join("identity")).arg(saved.join("dmesg.age")))
-    }
-
-    /// Dump and log open and hold what the guest planted; the disk and the console hold none of it.
-    fn assert_only_the_dump_knows(&self) {
-        let saved = self.saved();
-        let core = self.work.path().join("core");
-        let identity = self.work.path().join("identity");
-        run(Command::new(env!("CARGO_BIN_EXE_vmcore-decrypt")).args(["--format", "elf", "-i"]).args([
-            &identity,
-            &saved.join("vmcore.age"),
-            &core,
-        ]));
-        let (core, disk) = (fs::read(core).unwrap(), fs::read(self.work.path().join("dump.img")).unwrap());
-        for name in SECRET_LINES {
-            let secret = self.secret(name);
-            assert!(holds(&core, &secret), "{name} is not in the restored dump");
-            assert!(!holds(&disk, &secret), "{name} is on the disk in plain");
-            assert!(!self.console().contains(&secret), "{name} is on the console");
-        }
-        assert!(self.log(&saved).contains(&self.secret("klog")));
+        open.args(["-euc", "age -d -i \"$1\" \"$2\" | zstd -dcq > \"$3\"", "sh"]);
+        succeed(open.args([&self.identity, log, &plain]));
+        assert!(crash.secrets.find(&plain).contains("klog"));
     }
 }
 
-fn lab_script(script: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm").join(script))
-}
-
-fn holds(bytes: &[u8], needle: &str) -> bool {
-    // Most bytes are not the needle's first: skipping them fast is what makes a debug build bearable.
-    let (first, rest) = needle.as_bytes().split_first().unwrap();
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| byte == first) {
-        from += at + 1;
-        if bytes[from..].starts_with(rest) {
-            return true;
+impl Drop for Lab {
+    /// What a test that passed leaves would fill the disk.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.keep);
         }
     }
-    false
+}
+
+/// A guest with what distributions reserve.
+fn guest(name: &str) -> Guest {
+    Guest::new(name, "bookworm").memory("512", "192M")
 }
 
 /// What vmcore-encrypt-mkinitrd builds on a machine like the guest, which this one is not: its drivers are
 /// named, and what serves other hardware is left out.
 const MKINITRD: &str = "vmcore-encrypt-mkinitrd /out/image $release --no-hostonly --gzip \
     --add-drivers 'virtio_pci virtio_blk' --omit 'kernel-modules kernel-modules-extra qemu dm lunmask lvm mdraid \
-    multipath nvdimm virtiofs rootfs-block resume terminfo usrmount'";
+    multipath nvdimm virtiofs rootfs-block terminfo usrmount'";
 
 #[test]
-fn an_image_built_by_dracut_saves_the_crash() {
-    if !has("dracut") {
+fn a_dracut_image_saves_to_a_fat_partition() {
+    let Some(lab) = has("dracut").then(|| Lab::new("dracut-fat", "TARGET=file\nFSTYPE=vfat")).flatten()
+    else {
         return;
-    }
-    let Some(lab) = Lab::new() else { return };
-    lab.build(MKINITRD);
-    lab.crash("", &[]);
-    lab.assert_only_the_dump_knows();
+    };
+    let image = lab.build(MKINITRD);
+    let guest = guest("dracut-fat");
+    let disk = Disk::vfat(guest.work(), "esp.img", 128);
+    let Some(crash) = or_skip(guest.disk(&disk).crash_into(&image, "")) else { return };
+    disk.take_vfat_directory("crash", &lab.keep);
+    let saved = lab.saved(&crash);
+    lab.assert_only_the_dump_knows(&crash, &saved.join("vmcore.age"));
+    lab.assert_the_log_opens(&crash, &saved.join("dmesg.age"));
 }
 
-/// Debian's cryptsetup for the initramfs, put where a merged /usr has it.
-const CRYPTSETUP: &str = "cryptsetup-initramfs cryptsetup cryptsetup-bin libcryptsetup12 libargon2-1 libjson-c5 \
-    libdevmapper1.02.1 dmsetup libpopt0";
+#[test]
+fn a_dracut_image_saves_to_a_raw_partition() {
+    let Some(lab) = has("dracut").then(|| Lab::new("dracut-raw", "TARGET=raw")).flatten() else { return };
+    let image = lab.build(MKINITRD);
+    let guest = guest("dracut-raw");
+    let disk = Disk::raw(guest.work(), "raw.img", 128);
+    let Some(crash) = or_skip(guest.disk(&disk).crash_into(&image, "")) else { return };
+    let collected = lab.keep.join("collected");
+    succeed(encrypt().arg("collect").arg("--device").arg(&disk.image).arg("--dest").arg(&collected));
+    let dump = fs::read_dir(collected).unwrap().next().unwrap().unwrap().path();
+    lab.assert_only_the_dump_knows(&crash, &dump);
+}
 
-fn install_cryptsetup(lab: &Lab) {
-    let unpacked = lab.work.path().join("cryptsetup");
-    run(lab_script("packages.sh").args(["fetch", "bookworm"]).arg(&unpacked).args(CRYPTSETUP.split(' ')));
+/// Debian's cryptsetup for the initramfs.
+const CRYPTSETUP: [&str; 9] = [
+    "cryptsetup-initramfs",
+    "cryptsetup",
+    "cryptsetup-bin",
+    "libcryptsetup12",
+    "libargon2-1",
+    "libjson-c5",
+    "libdevmapper1.02.1",
+    "dmsetup",
+    "libpopt0",
+];
+
+/// Puts it where a merged /usr has it.
+fn install_cryptsetup(machine: &Machine, scratch: &Path) -> Result<(), Absent> {
+    let tree = scratch.join("cryptsetup");
+    let fetch = ["fetch", "bookworm", tree.to_str().unwrap()];
+    lab("packages.sh", fetch.into_iter().chain(CRYPTSETUP))?;
     for (from, to) in [("usr", "/usr"), ("etc", "/etc"), ("lib", "/usr/lib"), ("sbin", "/usr/sbin")] {
-        let from = unpacked.join(from).join(".");
-        run(Command::new("cp").arg("-a").arg(from).arg(lab.machine.path(to)));
+        succeed(Command::new("cp").arg("-a").arg(tree.join(from).join(".")).arg(machine.path(to)));
     }
+    Ok(())
 }
 
 /// As kdump-tools builds its image, with the guest's drivers named; and a root file system that only a
@@ -179,17 +159,23 @@ mkinitramfs -c gzip -d /var/lib/kdump/initramfs-tools -o /out/image $release
 lsinitramfs /out/image > /out/list";
 
 #[test]
-fn an_image_of_kdump_tools_saves_the_crash_before_root_is_unlocked() {
-    if !has("mkinitramfs") {
+fn a_kdump_tools_image_saves_before_root_is_unlocked() {
+    let Some(lab) = has("mkinitramfs").then(|| Lab::new("kdump-tools", "TARGET=file")).flatten() else {
         return;
-    }
-    let Some(lab) = Lab::new() else { return };
-    install_cryptsetup(&lab);
-    lab.build(KDUMP_TOOLS_IMAGE);
+    };
+    let Some(()) = or_skip(install_cryptsetup(&lab.machine, &lab.keep)) else { return };
+    let image = lab.build(KDUMP_TOOLS_IMAGE);
     let list = fs::read_to_string(lab.machine.path("/out/list")).unwrap();
     assert!(list.contains("scripts/local-top/cryptroot") && list.contains("sbin/cryptsetup"), "{list}");
-    let root = lab.machine.path("/out/root.img");
-    lab.crash("root=/dev/mapper/root cryptopts=source=/dev/vdc,target=root panic=10", &[root]);
-    lab.assert_only_the_dump_knows();
-    assert!(!lab.console().contains("unlock"), "nobody is there to type: {}", lab.console());
+
+    let guest = guest("kdump-tools");
+    let disk = Disk::ext4(guest.work(), "boot-partition.img", 128);
+    let root = Disk { image: lab.machine.path("/out/root.img") };
+    let append = "root=/dev/mapper/root cryptopts=source=/dev/vdc,target=root panic=10";
+    let Some(crash) = or_skip(guest.disk(&disk).disk(&root).crash_into(&image, append)) else { return };
+    disk.take_ext4_directory("crash", &lab.keep);
+    let saved = lab.saved(&crash);
+    lab.assert_only_the_dump_knows(&crash, &saved.join("vmcore.age"));
+    lab.assert_the_log_opens(&crash, &saved.join("dmesg.age"));
+    assert!(!crash.console.contains("unlock"), "nobody is there to type:\n{}", crash.console);
 }

@@ -4,8 +4,8 @@
 set -euo pipefail
 
 PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
-    e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog
-    dracut-core initramfs-tools-core rpm"
+    e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog openssh-client cryptsetup-bin
+    systemd dracut-core initramfs-tools-core rpm"
 
 missing() {
     local package

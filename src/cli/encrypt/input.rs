@@ -24,11 +24,7 @@ pub fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
 pub fn open_partial_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     let doing = || format!("opening vmcore {}", quoted(path));
     Vmcore::open(path).map_err(|error| {
-        let hint = match &error {
-            Error::NotSeekable(_) => "pages are read here and there: name a file, or save the stream to one",
-            Error::Open(_) if path == Path::new("-") => {
-                "standard input is not read: pages are read here and there, so name a file"
-            }
+        let hint = match error {
             Error::NotElf | Error::NotCore(_) => "the input must be an ELF core such as /proc/vmcore",
             Error::Truncated { .. } => "the copy is cut; copy it again",
             _ => return Failure::caused(doing(), &error),

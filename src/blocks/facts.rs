@@ -70,6 +70,12 @@ pub struct ClassCounts {
     pub unreadable: u64,
     /// Saved with their data.
     pub saved: u64,
+    /// Kept since nothing tells their class: their page structures are missing or could not be read.
+    #[serde(default)]
+    pub unjudged: u64,
+    /// Kept since their page structures contradict themselves.
+    #[serde(default)]
+    pub doubtful: u64,
 }
 
 /// What is known when the dump ends.

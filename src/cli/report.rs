@@ -32,6 +32,11 @@ pub fn lines(pages: &ClassCounts, level: u8, written: u64) -> String {
         let _ = writeln!(text, "    {:<23} : {:#018x}", "Unreadable pages", pages.unreadable);
     }
     let _ = writeln!(text, "  Remaining pages  : {remaining:#018x}");
+    for (name, count) in [("Unclassified pages", pages.unjudged), ("Doubtful pages", pages.doubtful)] {
+        if count > 0 {
+            let _ = writeln!(text, "    {name:<23} : {count:#018x}");
+        }
+    }
     let _ = writeln!(text, "  (The number of pages is reduced to {percent}%.)");
     let _ = writeln!(text, "Memory Hole     : {:#018x}", pages.total.saturating_sub(pages.present));
     let _ = writeln!(text, "--------------------------------------------------");
@@ -72,6 +77,16 @@ Total pages     : 0x000000000000f7da
 Write bytes     : 31427032 (30.0 MiB)
 ";
         assert_eq!(text, expected);
+        let broken = lines(&ClassCounts { unreadable: 1, unjudged: 2, doubtful: 3, ..pages }, 31, 0);
+        let more: Vec<&str> = broken.lines().filter(|line| !expected.contains(line)).collect();
+        assert_eq!(
+            more[..3],
+            [
+                "    Unreadable pages        : 0x0000000000000001",
+                "    Unclassified pages      : 0x0000000000000002",
+                "    Doubtful pages          : 0x0000000000000003",
+            ]
+        );
         assert!(lines(&pages, 30, 0).contains("zero  : 0x0000000000000000"));
     }
 }

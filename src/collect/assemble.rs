@@ -103,11 +103,12 @@ impl Assembler {
     fn write_bitmap1(&mut self, present: &[PfnRange]) -> Result<(), Error> {
         let mut piece = BitmapPiece::default();
         for range in present {
-            for pfn in range.start.0..range.end.0 {
-                if piece.must_end_before(Pfn(pfn)) {
+            let mut next = range.start;
+            while next < range.end {
+                if piece.must_end_before(next) {
                     self.write_bitmap_piece(self.layout.bitmap1, &mut piece)?;
                 }
-                piece.set(Pfn(pfn));
+                next = piece.set_from(next, range.end);
             }
         }
         self.write_bitmap_piece(self.layout.bitmap1, &mut piece)
@@ -300,7 +301,23 @@ impl BitmapPiece {
         !self.bytes.is_empty() && (byte > end + BITMAP_GAP || byte >= self.start + RECORD_BYTES as u64)
     }
 
+    /// Sets the bits from `pfn` to the end of its byte, or of the pages; gives the first pfn not set.
+    fn set_from(&mut self, pfn: Pfn, end: Pfn) -> Pfn {
+        let stop = Pfn((pfn.0 / 8 + 1) * 8).min(end);
+        if stop.0 - pfn.0 == 8 {
+            *self.byte(pfn) = 0xff;
+        } else {
+            (pfn.0..stop.0).for_each(|pfn| self.set(Pfn(pfn)));
+        }
+        stop
+    }
+
     fn set(&mut self, pfn: Pfn) {
+        *self.byte(pfn) |= 1 << (pfn.0 % 8);
+    }
+
+    /// The byte of a page, at or behind the last one of the piece.
+    fn byte(&mut self, pfn: Pfn) -> &mut u8 {
         let byte = pfn.0 / 8;
         if self.bytes.is_empty() {
             self.start = byte;
@@ -309,6 +326,6 @@ impl BitmapPiece {
         if at >= self.bytes.len() {
             self.bytes.resize(at + 1, 0);
         }
-        self.bytes[at] |= 1 << (pfn.0 % 8);
+        &mut self.bytes[at]
     }
 }

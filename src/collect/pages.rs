@@ -5,6 +5,7 @@ use crate::blocks::ClassCounts;
 use crate::filter::{Classifier, DumpLevel, PageClass};
 use crate::units::{Pfn, PfnRange};
 use crate::vmcore::{Segment, Vmcore};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// Bytes of pages in a block. 128 KiB compresses 3 % worse than 1 MiB and makes random reads eight
@@ -83,6 +84,11 @@ impl<'a> PageSource<'a> {
             free: counts.of(PageClass::Free),
             hwpoison: counts.of(PageClass::Hwpoison),
             offline: counts.of(PageClass::Offline),
+            unjudged: match self.classifier.judges() {
+                true => counts.unreadable_struct_pages + counts.without_struct_page,
+                false => counts.of(PageClass::Kept),
+            },
+            doubtful: counts.doubtful,
             ..ClassCounts::default()
         }
     }
@@ -198,12 +204,15 @@ fn kernel_image(vmcore: &Vmcore) -> Option<PfnRange> {
         let end = segment.paddr.0.checked_add(segment.mem_size)?;
         Some(PfnRange::new(page.pfn_of(segment.paddr).0, end.div_ceil(page.bytes())))
     };
-    let segments = vmcore.segments();
-    let inside = |inner: PfnRange, outer: PfnRange| inner != outer && inner.intersect(outer) == inner;
-    segments.iter().filter_map(range).find(|&image| {
-        !image.is_empty()
-            && image.count() <= MAX_EARLY
-            && segments.iter().filter_map(range).any(|outer| inside(image, outer))
+    let mut ranges: Vec<_> = vmcore.segments().iter().filter_map(range).collect();
+    // What holds another range comes before it: it starts earlier, or there and ends later.
+    ranges.sort_by_key(|range| (range.start, Reverse(range.end)));
+    ranges.dedup();
+    let mut reach = Pfn(0);
+    ranges.into_iter().find(|range| {
+        let inside = range.end <= reach;
+        reach = reach.max(range.end);
+        inside && !range.is_empty() && range.count() <= MAX_EARLY
     })
 }
 

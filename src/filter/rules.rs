@@ -16,10 +16,25 @@ const USUAL_PRIVATE: u32 = 11;
 const USUAL_SWAPCACHE: u32 = 15;
 const USUAL_SLAB: u64 = 1 << 7;
 const USUAL_HEAD: u64 = 1 << 14;
+/// Log2 of the pages in the largest page there is: 16 GiB, in 4 KiB pages. Broken memory must not claim more, since
+/// one page then takes all behind it along. Source: Linux `arch/powerpc/mm/hugetlbpage.c`.
+const MAX_ORDER: u32 = 22;
+/// More block orders than any configuration has (`CONFIG_ARCH_FORCE_MAX_ORDER` is 13 at most).
+const MAX_FREE_ORDERS: u64 = 20;
 /// Bit 0 of `mapping`: anonymous.
 const MAPPING_ANON: u64 = 1;
 /// Bit 0 of `compound_head` or `compound_info`: a tail page.
 const TAIL: u64 = 1;
+
+/// What cache, user and free pages are told by, that some kernels do not print. Where slab is not told its pages may
+/// pass for user and free ones.
+const CACHE_KEYS: [Key; 4] =
+    [&["NUMBER(PG_lru)"], &["NUMBER(PG_private)"], &["NUMBER(PG_swapcache)"], &["NUMBER(PG_swapbacked)"]];
+const SLAB_KEY: Key = &["NUMBER(PG_slab)", "NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)"];
+const FREE_KEYS: [Key; 2] = [&["NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)"], SLAB_KEY];
+
+/// A key of VMCOREINFO in its older and newer spelling.
+type Key = &'static [&'static str];
 
 /// What is to be done with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +53,7 @@ struct FreeRules {
     buddy: u32,
     unaccepted: Option<u32>,
     private: usize,
-    /// Number of block orders, 1 to 63.
+    /// Number of block orders, 1 to [`MAX_FREE_ORDERS`].
     orders: u64,
 }
 
@@ -72,7 +87,14 @@ impl Rules {
     /// Resolves the rules. What the level asks for and VMCOREINFO cannot tell becomes a warning.
     pub(super) fn new(info: &VmcoreInfo, layout: PageLayout, level: DumpLevel) -> (Rules, Vec<Warning>) {
         let mut warnings = Vec::new();
-        let free = level.excludes(DumpLevel::FREE).then(|| FreeRules::new(info, &layout));
+        let mut wants = |bits, kind: &'static str, keys: &[Key]| {
+            let missing = level.excludes(bits).then(|| lost_key(info, keys)).flatten();
+            warnings.extend(missing.map(|key| Warning::NotTold { kind, key }));
+            level.excludes(bits) && missing.is_none()
+        };
+        let cache = wants(DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE, "cache", &CACHE_KEYS);
+        let user = wants(DumpLevel::USER, "user", &[SLAB_KEY]);
+        let free = wants(DumpLevel::FREE, "free", &FREE_KEYS).then(|| FreeRules::new(info, &layout));
         let free = free.and_then(|rules| rules.map_err(|warning| warnings.push(warning)).ok());
         let compound = DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE | DumpLevel::USER;
         if level.excludes(compound) && layout.compound == CompoundKeys::Unknown {
@@ -84,11 +106,11 @@ impl Rules {
         let usual_slab = if slab_type.is_some() { 0 } else { USUAL_SLAB };
         let rules = Rules {
             layout,
-            cache: level.excludes(DumpLevel::CACHE),
-            private_cache: level.excludes(DumpLevel::PRIVATE_CACHE),
-            user: level.excludes(DumpLevel::USER),
+            cache: cache && level.excludes(DumpLevel::CACHE),
+            private_cache: cache && level.excludes(DumpLevel::PRIVATE_CACHE),
+            user,
             free,
-            head: info.address("PG_head_mask").unwrap_or(USUAL_HEAD),
+            head: info.address("PG_head_mask").unwrap_or(if info.is_cut() { 0 } else { USUAL_HEAD }),
             lru: flag(info, "PG_lru").unwrap_or(USUAL_LRU),
             private: flag(info, "PG_private").unwrap_or(1 << USUAL_PRIVATE),
             swap: swap_mask(info),
@@ -131,7 +153,7 @@ impl Rules {
         } else {
             self.compound(&page, behind)
         };
-        let order = if order < 64 && pfn.0.trailing_zeros() >= order { order } else { 0 };
+        let order = if order <= MAX_ORDER && pfn.0.trailing_zeros() >= order { order } else { 0 };
         match self.class(&page, hugetlb) {
             Some(class) => Verdict::Exclude(class, 1 << order),
             None => Verdict::Keep,
@@ -206,11 +228,18 @@ fn low_byte(flags: u64) -> u32 {
     u32::from(flags.to_le_bytes()[0])
 }
 
+/// The key of these, if any, that a text that was cut may have lost: its absence then says nothing of the kernel,
+/// and what is usual without it may be wrong.
+fn lost_key(info: &VmcoreInfo, keys: &[Key]) -> Option<&'static str> {
+    let lost = |key: &&Key| info.is_cut() && !key.iter().any(|name| info.string(name).is_some());
+    keys.iter().find(lost)?.first().copied()
+}
+
 impl FreeRules {
     fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<FreeRules, Warning> {
         let not_told = |key| Warning::NotTold { kind: "free", key };
         layout.mapcount.ok_or(not_told("OFFSET(page._mapcount)"))?;
-        let orders = info.length("zone.free_area").filter(|orders| (1..=63).contains(orders));
+        let orders = info.length("zone.free_area").filter(|orders| (1..=MAX_FREE_ORDERS).contains(orders));
         Ok(FreeRules {
             buddy: page_type(info, "PAGE_BUDDY_MAPCOUNT_VALUE").unwrap_or((-128i32).cast_unsigned()),
             unaccepted: page_type(info, "PAGE_UNACCEPTED_MAPCOUNT_VALUE"),
@@ -412,11 +441,14 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
     }
 
     #[test]
-    fn pfn_0_is_a_multiple_of_everything() {
+    fn no_page_is_larger_than_any_kernels() {
         let head = P { flags: HEAD, mapping: ANON, ..P::default() };
-        let block = bytes(&[head, P { flags: 63, ..P::default() }]);
-        let verdict = rules(&format!("{BASE}{TYPES}"), 8).0.judge(&block, 0, Pfn(0));
-        assert_eq!(verdict, Verdict::Exclude(PageClass::User, 1 << 63));
+        // Pfn 0 is a multiple of everything.
+        for (order, pages) in [(22, 1 << 22), (23, 1), (63, 1), (255, 1)] {
+            let block = bytes(&[head, P { flags: order, ..P::default() }]);
+            let verdict = rules(&format!("{BASE}{TYPES}"), 8).0.judge(&block, 0, Pfn(0));
+            assert_eq!(verdict, Verdict::Exclude(PageClass::User, pages), "order {order}");
+        }
     }
 
     #[test]
@@ -452,7 +484,7 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
                 "huge pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)"
             ]
         );
-        for orders in ["0", "64", "-1", "9223372036854775807"] {
+        for orders in ["0", "21", "64", "-1", "9223372036854775807"] {
             let text = format!("{BASE}{TYPES}").replace("free_area)=11", &format!("free_area)={orders}"));
             assert_eq!(rules(&text, 16).1.len(), 1, "{orders}");
         }

@@ -16,6 +16,11 @@ const MARKS: u64 = 0x3f;
 const USABLE: u64 = 0b11;
 /// Bound on the number of sections, so that absurd widths cannot make the search for the last one long.
 const MAX_SECTIONS_SHIFT: u64 = 32;
+/// Log2 of the bytes in a section: 16 MiB on ppc64 to 1 GiB on older arm64, with room on both sides. Absurdly small
+/// ones would make the search for the last one long.
+const SECTION_BITS: std::ops::RangeInclusive<u32> = 20..=40;
+/// The same on arm64 before 5.12.
+const OLD_AARCH64_SECTION: u64 = 30;
 /// Bytes of a root array, or of a table of sections, read at once.
 const PIECE: usize = 4096;
 
@@ -210,24 +215,38 @@ impl MemMap {
 fn section_shift(memory: &KernelMemory<'_>) -> Result<u32, Error> {
     let bits = match memory.info().address("SECTION_SIZE_BITS") {
         Some(bits) => bits,
-        None => u64::from(usual_section_bits(memory)),
+        None => usual_section_bits(memory),
     };
     let page_shift = memory.page_size().shift();
     match u32::try_from(bits) {
-        Ok(bits) if (page_shift + 1..=48).contains(&bits) => Ok(bits - page_shift),
+        Ok(bits) if SECTION_BITS.contains(&bits) => Ok(bits - page_shift),
         _ => Err(Error::AbsurdKey { key: "NUMBER(SECTION_SIZE_BITS)", value: bits }),
     }
 }
 
 /// What kernels that do not print it were built with. Source: `arch/*/include/asm/sparsemem.h`.
-fn usual_section_bits(memory: &KernelMemory<'_>) -> u32 {
+fn usual_section_bits(memory: &KernelMemory<'_>) -> u64 {
     match memory.vmcore().machine() {
-        Machine::Aarch64 => 30,
+        Machine::Aarch64 => aarch64_section_bits(memory),
         Machine::Ppc64 => 24,
         Machine::S390x => 28,
         Machine::Loongarch64 => 29,
         Machine::X86_64 | Machine::Riscv64 | Machine::Other(_) => 27,
     }
+}
+
+/// arm64 had sections of 1 GiB up to 5.11, since then of 128 MiB (64 KiB pages: 512 MiB), before a kernel printed
+/// which; `LENGTH(mem_section)` tells them apart, the number of roots that the smaller or the larger ones need.
+/// Source: Linux "arm64/sparsemem: reduce SECTION_SIZE_BITS" (in v5.12).
+fn aarch64_section_bits(memory: &KernelMemory<'_>) -> u64 {
+    let newer = if memory.page_size().shift() == 16 { 29 } else { 27 };
+    let fits = |&bits: &u64| {
+        let (entry, length) = (section_entry(memory.info()).ok()?, memory.info().length("mem_section")?);
+        let per_root = memory.page_size().bytes() / entry.size;
+        let widths = physmem_bits(memory);
+        widths.iter().any(|&width| root_count(width, bits, per_root) == Some(length)).then_some(())
+    };
+    [OLD_AARCH64_SECTION, newer].into_iter().find(|bits| fits(bits).is_some()).unwrap_or(OLD_AARCH64_SECTION)
 }
 
 /// Widths of physical addresses that kernels which do not print it were built with.
@@ -239,6 +258,14 @@ fn usual_physmem_bits(machine: Machine) -> &'static [u64] {
         Machine::S390x => &[46, 42],
         Machine::Riscv64 => &[56],
         Machine::Loongarch64 | Machine::Other(_) => &[48],
+    }
+}
+
+/// Widths of physical addresses that this kernel may have.
+fn physmem_bits(memory: &KernelMemory<'_>) -> Vec<u64> {
+    match memory.info().address("MAX_PHYSMEM_BITS") {
+        Some(bits) => vec![bits],
+        None => usual_physmem_bits(memory.vmcore().machine()).to_vec(),
     }
 }
 
@@ -262,12 +289,9 @@ fn sparse(memory: &KernelMemory<'_>, table: VirtAddr, section_shift: u32) -> Res
     let per_root = memory.page_size().bytes() / entry.size;
     let length = info.length("mem_section");
     let section_bits = u64::from(section_shift + memory.page_size().shift());
-    let mut candidates = usual_physmem_bits(memory.vmcore().machine()).to_vec();
-    if let Some(bits) = info.address("MAX_PHYSMEM_BITS") {
-        candidates = vec![bits];
-    }
-    let fits = |&bits: &u64| section_count(bits, section_bits).map(|count| count.div_ceil(per_root));
-    let roots: Vec<u64> = candidates.iter().filter_map(fits).collect();
+    let candidates = physmem_bits(memory);
+    let roots: Vec<u64> =
+        candidates.iter().filter_map(|&bits| root_count(bits, section_bits, per_root)).collect();
     let Some(&first) = roots.first() else {
         let value = candidates.first().copied().unwrap_or(0);
         return Err(Error::AbsurdKey { key: "NUMBER(MAX_PHYSMEM_BITS)", value });
@@ -282,9 +306,10 @@ fn sparse(memory: &KernelMemory<'_>, table: VirtAddr, section_shift: u32) -> Res
     })
 }
 
-fn section_count(physmem_bits: u64, section_bits: u64) -> Option<u64> {
+/// How many roots, of `per_root` sections each, cover physical addresses of a width.
+fn root_count(physmem_bits: u64, section_bits: u64, per_root: u64) -> Option<u64> {
     let bits = physmem_bits.checked_sub(section_bits)?;
-    (bits <= MAX_SECTIONS_SHIFT).then(|| 1 << bits)
+    (bits <= MAX_SECTIONS_SHIFT).then(|| (1u64 << bits).div_ceil(per_root))
 }
 
 fn section_entry(info: &VmcoreInfo) -> Result<SectionEntry, Error> {
@@ -404,7 +429,7 @@ mod tests {
             "SIZE(mem_section)=7",
             "SIZE(mem_section)=1000000",
             "OFFSET(mem_section.section_mem_map)=9",
-            "NUMBER(SECTION_SIZE_BITS)=12",
+            "NUMBER(SECTION_SIZE_BITS)=19",
             "NUMBER(SECTION_SIZE_BITS)=64",
             "NUMBER(SECTION_SIZE_BITS)=-1",
             "NUMBER(MAX_PHYSMEM_BITS)=60",

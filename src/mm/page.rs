@@ -55,11 +55,11 @@ impl PageLayout {
     ///
     /// # Errors
     ///
-    /// `SIZE(page)`, `OFFSET(page.flags)` or `OFFSET(page.mapping)` is missing, or a number puts a member
-    /// outside the structure.
+    /// `SIZE(page)`, `OFFSET(page.flags)` or `OFFSET(page.mapping)` is missing, or `OFFSET(page.compound_head)` where
+    /// the text is cut; or a number puts a member outside the structure.
     pub fn new(info: &VmcoreInfo, order: ByteOrder) -> Result<PageLayout, Error> {
         let size = info.size("page").ok_or(Error::MissingKey("SIZE(page)"))?;
-        if !(16..=MAX_SIZE).contains(&size) {
+        if !(16..=MAX_SIZE).contains(&size) || !size.is_multiple_of(8) {
             return Err(Error::AbsurdKey { key: "SIZE(page)", value: size });
         }
         let member = |name: &str, key, width| match info.offset(name) {
@@ -71,6 +71,10 @@ impl PageLayout {
             None => member("page.compound_head", "OFFSET(page.compound_head)", 8)?,
             found => found,
         };
+        // Every kernel prints it; without it a tail would be judged by what its head keeps there.
+        if head.is_none() && info.is_cut() {
+            return Err(Error::MissingKey("OFFSET(page.compound_head)"));
+        }
         let flags = member("page.flags", "OFFSET(page.flags)", 8)?;
         let mapping = member("page.mapping", "OFFSET(page.mapping)", 8)?;
         Ok(PageLayout {
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn absurd_sizes_are_refused() {
-        for size in ["0", "8", "513", "9223372036854775807", "-1"] {
+        for size in ["0", "8", "63", "513", "9223372036854775807", "-1"] {
             let text = format!("SIZE(page)={size}\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=8\n");
             assert!(
                 PageLayout::new(&VmcoreInfo::parse(text.as_bytes()), ByteOrder::Little).is_err(),

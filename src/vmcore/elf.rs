@@ -23,9 +23,11 @@ use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 const PN_XNUM: u16 = 0xffff;
 /// Position of `sh_info` in a 64-bit section header.
 const SH_INFO: u64 = 44;
-/// More program headers than any machine has memory ranges (the kernel's own limit for hot-plug is
-/// 32768), so that a broken count cannot ask for gigabytes.
-const MAX_PROGRAM_HEADERS: u64 = 1 << 20;
+/// More program headers than any machine has memory ranges (the kernel's own limit for hot-plug is 32768), so that a
+/// broken count cannot ask for gigabytes; and no more than the head of a dump can list.
+const MAX_PROGRAM_HEADERS: u64 = 1 << 16;
+/// `p_paddr` of what has no physical address. Source: Linux `fs/proc/kcore.c`.
+const NO_ADDRESS: PhysAddr = PhysAddr(u64::MAX);
 /// Program headers read at a time.
 const HEADERS_PER_READ: u64 = 1024;
 
@@ -61,6 +63,11 @@ impl Machine {
         }
     }
 
+    /// Width of a physical address at most. Source: Linux `MAX_PHYSMEM_BITS`, `arch/*/include/asm/sparsemem.h`.
+    fn physical_bits(self) -> u32 {
+        if self == Machine::Riscv64 { 56 } else { 52 }
+    }
+
     /// The page size most kernels of this architecture are built with.
     pub(super) fn usual_page_size(self) -> PageSize {
         let bytes = match self {
@@ -83,11 +90,17 @@ pub struct Segment {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_size: u64,
-    /// Bytes of memory, never less than `file_size` and never past the address space.
+    /// Bytes of memory, never less than `file_size` and never past the architecture's physical addresses.
     pub mem_size: u64,
 }
 
 impl Segment {
+    /// Cuts the memory to what a file of `length` bytes has data for.
+    pub(super) fn believe_data_alone(&mut self, length: u64) {
+        self.file_size = self.file_size.min(length.saturating_sub(self.file_offset));
+        self.mem_size = self.file_size;
+    }
+
     /// Position in the file behind the last byte of data.
     pub(super) fn file_end(&self) -> u64 {
         self.file_offset.saturating_add(self.file_size)
@@ -108,6 +121,23 @@ pub(super) struct Layout {
     pub(super) machine: Machine,
     pub(super) segments: Vec<Segment>,
     pub(super) notes: Vec<FileRange>,
+    /// How many segments were left out since no machine has memory there, and where the first of them is.
+    pub(super) absurd: Option<(u64, PhysAddr)>,
+}
+
+impl Layout {
+    /// Adds a segment, cut where physical addresses end: tables of all pages up to an address that lies would
+    /// outgrow every disk. What has no physical address is no memory.
+    fn add_segment(&mut self, mut segment: Segment) {
+        let end = 1 << self.machine.physical_bits();
+        if let Some(room) = u64::checked_sub(end, segment.paddr.0).filter(|&room| room > 0) {
+            segment.file_size = segment.file_size.min(room);
+            segment.mem_size = segment.mem_size.min(room);
+            self.segments.push(segment);
+        } else if segment.paddr != NO_ADDRESS {
+            self.absurd.get_or_insert((0, segment.paddr)).0 += 1;
+        }
+    }
 }
 
 /// Reads the ELF header and every program header.
@@ -118,6 +148,7 @@ pub(super) fn read_layout(source: &dyn PhysSource) -> Result<Layout, Error> {
         machine: Machine::from_elf(header.e_machine),
         segments: Vec::new(),
         notes: Vec::new(),
+        absurd: None,
     };
     let count = program_header_count(source, &header, byte_order)?;
     let size = SIZEOF_PHDR as u64;
@@ -170,7 +201,7 @@ fn program_header_count(source: &dyn PhysSource, header: &Header, order: ByteOrd
     match count {
         0 => Err(Error::BadHeader("no program headers")),
         1..=MAX_PROGRAM_HEADERS => Ok(count),
-        _ => Err(Error::BadHeader("more than 1048576 program headers")),
+        _ => Err(Error::BadHeader("more than 65536 program headers")),
     }
 }
 
@@ -185,23 +216,20 @@ fn add_program_headers(layout: &mut Layout, bytes: &[u8]) -> Result<(), Error> {
     for header in headers {
         match header.p_type {
             PT_NOTE => layout.notes.push(FileRange { offset: header.p_offset, size: header.p_filesz }),
-            PT_LOAD => layout.segments.push(segment(&header)),
+            PT_LOAD => layout.add_segment(segment(&header)),
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Sizes are cut at the end of the address space, so that no later sum can overflow.
 fn segment(header: &goblin::elf::ProgramHeader) -> Segment {
-    let room = u64::MAX - header.p_paddr;
-    let file_size = header.p_filesz.min(room);
     Segment {
         paddr: PhysAddr(header.p_paddr),
         vaddr: VirtAddr(header.p_vaddr),
         file_offset: header.p_offset,
-        file_size,
-        mem_size: header.p_memsz.min(room).max(file_size),
+        file_size: header.p_filesz,
+        mem_size: header.p_memsz.max(header.p_filesz),
     }
 }
 
@@ -298,6 +326,6 @@ mod tests {
         bytes[info] = headers;
         assert_eq!(read_layout(&bytes).unwrap().segments.len(), 1);
         bytes[info..info + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(refused(bytes), "bad ELF header: more than 1048576 program headers");
+        assert_eq!(refused(bytes), "bad ELF header: more than 65536 program headers");
     }
 }

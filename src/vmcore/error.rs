@@ -1,4 +1,5 @@
-//! What can go wrong with a vmcore: with the file as a whole, and with one read of its memory.
+//! What can go wrong with a vmcore: with the file as a whole, with parts of its head that it can do without, and
+//! with one read of its memory.
 
 use std::io;
 
@@ -46,6 +47,39 @@ pub enum Error {
     /// The `PT_NOTE` segments are larger than any machine's.
     #[error("notes of {0} bytes are larger than any machine's")]
     NotesTooLarge(u64),
+}
+
+/// What of a vmcore is not as it should be, without being a reason to give up the rest.
+#[derive(Debug, Error)]
+pub enum Flaw {
+    /// The notes cannot be read; so there is no VMCOREINFO either.
+    #[error("its notes cannot be used")]
+    Notes(#[source] Error),
+    /// VMCOREINFO outgrew the kernel's buffer.
+    #[error("its VMCOREINFO is cut: keys at its end are missing")]
+    Vmcoreinfo,
+    /// Segments at physical addresses that the architecture does not have. They are left out.
+    #[error("{count} segments lie where no machine has memory and are left out, the first at {first}")]
+    Segments {
+        /// How many.
+        count: u64,
+        /// Physical address of the first one.
+        first: PhysAddr,
+    },
+    /// Segments claim far more memory than the file has data for. Only what has data is believed.
+    #[error("{pages:#x} pages without data are more than any machine has and are left out")]
+    WithoutData {
+        /// Pages that no byte of the file backs.
+        pages: u64,
+    },
+    /// Segments reach past the end of the file.
+    #[error("it is cut at {end:#x}, inside a segment of memory: {pages} pages are missing")]
+    Cut {
+        /// Length of the file in bytes.
+        end: u64,
+        /// Present pages of which the file has no byte.
+        pages: u64,
+    },
 }
 
 /// Why memory at a physical address cannot be read.

@@ -14,7 +14,7 @@ mod vmcoreinfo;
 use std::path::Path;
 
 pub use elf::{Machine, Segment};
-pub use error::{Cause, Error, ReadError};
+pub use error::{Cause, Error, Flaw, ReadError};
 pub use mapped::Window;
 pub use notes::{Note, Notes};
 pub use source::PhysSource;
@@ -22,6 +22,10 @@ pub use vmcoreinfo::VmcoreInfo;
 
 use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PhysAddr};
 use memory::Memory;
+
+/// Pages without data that are believed: 16 TiB of 4 KiB pages. A broken size must not fill a disk with tables of
+/// pages that nobody has.
+const MAX_WITHOUT_DATA: u64 = 1 << 32;
 
 /// An open vmcore. Reads are positioned, so threads share one by reference.
 pub struct Vmcore {
@@ -33,7 +37,7 @@ pub struct Vmcore {
     page_size: PageSize,
     present: Vec<PfnRange>,
     backed: Vec<PfnRange>,
-    truncated_at: Option<u64>,
+    flaws: Vec<Flaw>,
     memory: Memory,
 }
 
@@ -42,7 +46,8 @@ impl Vmcore {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no 64-bit ELF core, or its headers or notes are cut short.
+    /// The file cannot be read, is no 64-bit ELF core, or its headers are cut short. Other damage is no error but
+    /// among [`Vmcore::flaws`].
     pub fn open(path: &Path) -> Result<Vmcore, Error> {
         let source = source::FileSource::open(path).map_err(Error::Open)?;
         Vmcore::from_source(Box::new(source))
@@ -54,19 +59,32 @@ impl Vmcore {
     ///
     /// As [`Vmcore::open`].
     pub fn from_source(source: Box<dyn PhysSource>) -> Result<Vmcore, Error> {
-        let layout = elf::read_layout(source.as_ref())?;
-        let notes = notes::read_notes(source.as_ref(), &layout.notes, layout.byte_order)?;
+        let mut layout = elf::read_layout(source.as_ref())?;
+        let (notes, broken) = notes::read_notes(source.as_ref(), &layout.notes, layout.byte_order);
         let vmcoreinfo = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
         let page_size =
             vmcoreinfo.as_ref().and_then(VmcoreInfo::page_size).unwrap_or(layout.machine.usual_page_size());
         let length = source.len();
         let memory = Memory::new(source, &layout.segments);
+        let mut flaws: Vec<Flaw> = broken.map(Flaw::Notes).into_iter().collect();
+        flaws.extend(vmcoreinfo.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo));
+        flaws.extend(layout.absurd.map(|(count, first)| Flaw::Segments { count, first }));
+        let backed = memory::pages(memory.extents(), page_size);
+        let mut present = memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size);
+        let pages = count(&present) - count(&backed);
+        if pages > MAX_WITHOUT_DATA {
+            present.clone_from(&backed);
+            layout.segments.iter_mut().for_each(|segment| segment.believe_data_alone(length));
+            flaws.push(Flaw::WithoutData { pages });
+        } else if layout.segments.iter().any(|s| s.file_end() > length) {
+            flaws.push(Flaw::Cut { end: length, pages });
+        }
         Ok(Vmcore {
             byte_order: layout.byte_order,
             machine: layout.machine,
-            present: memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size),
-            backed: memory::pages(memory.extents(), page_size),
-            truncated_at: layout.segments.iter().any(|s| s.file_end() > length).then_some(length),
+            present,
+            backed,
+            flaws,
             segments: layout.segments,
             notes,
             vmcoreinfo,
@@ -108,10 +126,10 @@ impl Vmcore {
         &self.backed
     }
 
-    /// Length of the file in bytes, when a segment reaches past it: the vmcore was cut short.
+    /// What of the file is not as it should be: its memory can be read all the same, as far as it is there.
     #[must_use]
-    pub fn truncated_at(&self) -> Option<u64> {
-        self.truncated_at
+    pub fn flaws(&self) -> &[Flaw] {
+        &self.flaws
     }
 
     /// The contents of the `PT_NOTE` segments.
@@ -169,6 +187,10 @@ impl Vmcore {
     }
 }
 
+fn count(ranges: &[PfnRange]) -> u64 {
+    ranges.iter().map(|range| range.count()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::testing::CoreBuilder;
@@ -188,7 +210,7 @@ mod tests {
         );
         assert_eq!(core.present(), [PfnRange::new(0x100, 0x105)]);
         assert_eq!(core.backed(), core.present());
-        assert_eq!(core.truncated_at(), None);
+        assert!(core.flaws().is_empty());
     }
 
     #[test]
@@ -237,7 +259,10 @@ mod tests {
         let mut file = CoreBuilder::new().load(0x1000, vec![1; 0x1000]).load(0x4000, vec![4; 0x3000]).build();
         file.truncate(file.len() - 0x1800);
         let core = Vmcore::from_source(Box::new(file.clone())).unwrap();
-        assert_eq!(core.truncated_at(), Some(file.len() as u64));
+        assert_eq!(
+            flaws(&core),
+            [format!("it is cut at {:#x}, inside a segment of memory: 1 pages are missing", file.len())]
+        );
         assert_eq!(core.backed(), [PfnRange::new(1, 2), PfnRange::new(4, 6)]);
         let err = core.read_phys(PhysAddr(0x6000), &mut [0; 8]).unwrap_err();
         assert!(matches!(err.cause, Cause::NoData), "{err}");
@@ -255,9 +280,40 @@ mod tests {
         let core = open(
             &CoreBuilder::new()
                 .load_header(u64::MAX - 5, u64::MAX - 5, u64::MAX, u64::MAX)
+                .load_header(1 << 52, 0, 64, 64)
+                .load_header(u64::MAX, 0, 64, 64)
                 .load(0x1000, vec![1; 8]),
         );
-        assert!(core.truncated_at().is_some());
-        assert_eq!(core.backed(), [PfnRange::new(1, 2)]);
+        let left_out =
+            "2 segments lie where no machine has memory and are left out, the first at 0xfffffffffffffffa";
+        assert_eq!(flaws(&core), [left_out]);
+        assert_eq!((core.backed(), core.present()), (&[PfnRange::new(1, 2)][..], core.backed()));
+    }
+
+    #[test]
+    fn memory_that_nobody_has_is_not_believed() {
+        let core = open(&CoreBuilder::new().load_sized(0x1000, vec![1; 0x2000], u64::MAX));
+        let left_out = "0xfffffffffd pages without data are more than any machine has and are left out";
+        assert_eq!(flaws(&core), [left_out]);
+        assert_eq!(core.segments()[0].mem_size, 0x2000);
+        assert_eq!(core.present(), [PfnRange::new(1, 3)]);
+    }
+
+    #[test]
+    fn notes_outside_the_file_cost_only_themselves() {
+        let mut file = CoreBuilder::new().vmcoreinfo("PAGESIZE=4096\n").load(0x1000, vec![1; 0x1000]).build();
+        // The first program header is the notes': their size in the file.
+        file[64 + 32..64 + 40].copy_from_slice(&0x10_0000u64.to_le_bytes());
+        let core = Vmcore::from_source(Box::new(file.clone())).unwrap();
+        assert_eq!(flaws(&core), ["its notes cannot be used"]);
+        assert_eq!(core.present(), [PfnRange::new(1, 2)]);
+        // What can be read of them counts.
+        assert!(core.vmcoreinfo().is_some());
+        file[64 + 8..64 + 16].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Vmcore::from_source(Box::new(file)).unwrap().vmcoreinfo().is_none());
+    }
+
+    fn flaws(core: &Vmcore) -> Vec<String> {
+        core.flaws().iter().map(ToString::to_string).collect()
     }
 }

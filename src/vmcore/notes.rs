@@ -10,8 +10,10 @@ use super::error::Error;
 use super::source::PhysSource;
 use crate::units::ByteOrder;
 
-/// Far above the notes of 8192 CPUs with every register set; keeps a broken size from being believed.
-const MAX_NOTES: u64 = 64 << 20;
+/// Twice the notes of 8192 CPUs; keeps a broken size from being believed. The head of a dump holds this much.
+const MAX_NOTES: u64 = 7 << 20;
+/// Bytes of notes read at once: what an error costs at most.
+const NOTE_PIECE: usize = 4096;
 /// Header of a note: name size, content size, type, each a u32.
 const NOTE_HEADER: usize = 12;
 /// `NT_PRSTATUS`, one per CPU. Source: Linux `include/uapi/linux/elf.h`.
@@ -83,21 +85,28 @@ impl Notes {
     }
 }
 
-/// Reads the contents of all `PT_NOTE` segments.
+/// Reads the contents of all `PT_NOTE` segments, and says why where that ends early: the notes before are kept.
 pub(super) fn read_notes(
     source: &dyn PhysSource,
     ranges: &[FileRange],
     order: ByteOrder,
-) -> Result<Notes, Error> {
-    let total = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.size));
-    if total > MAX_NOTES {
-        return Err(Error::NotesTooLarge(total));
-    }
+) -> (Notes, Option<Error>) {
     let mut bytes = Vec::new();
+    let result = read_ranges(source, ranges, &mut bytes);
+    (Notes::parse(bytes, order), result.err())
+}
+
+fn read_ranges(source: &dyn PhysSource, ranges: &[FileRange], bytes: &mut Vec<u8>) -> Result<(), Error> {
     for range in ranges {
-        bytes.extend(read_part(source, "the notes", range.offset, range.size)?);
+        for start in (0..range.size).step_by(NOTE_PIECE) {
+            let size = (range.size - start).min(NOTE_PIECE as u64);
+            if bytes.len() as u64 + size > MAX_NOTES {
+                return Err(Error::NotesTooLarge(range.size));
+            }
+            bytes.extend(read_part(source, "the notes", range.offset.saturating_add(start), size)?);
+        }
     }
-    Ok(Notes::parse(bytes, order))
+    Ok(())
 }
 
 fn word(bytes: &[u8], at: usize, order: ByteOrder) -> Option<u32> {

@@ -14,6 +14,7 @@ const MAX_TEXT: usize = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct VmcoreInfo {
     text: Vec<u8>,
+    cut: bool,
     values: HashMap<String, String>,
 }
 
@@ -32,7 +33,16 @@ impl VmcoreInfo {
                 values.entry(key.to_owned()).or_insert_with(|| value.to_owned());
             }
         }
-        VmcoreInfo { text: text.to_vec(), values }
+        let full = [4096, 16384, 65536].contains(&text.len());
+        let cut = full || text.last().is_some_and(|&b| b != b'\n');
+        VmcoreInfo { text: text.to_vec(), cut, values }
+    }
+
+    /// Whether the text outgrew the kernel's buffer, one page, so that keys at its end are missing: it fills a page
+    /// or ends inside a line. Source: Linux `kernel/vmcore_info.c`, `vmcoreinfo_append_str`.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The text as it was, up to the first NUL.
@@ -152,6 +162,17 @@ mod tests {
         assert_eq!(info.string("A"), Some("1"));
         assert_eq!(info.string("CRASHTIME"), None);
         assert_eq!(VmcoreInfo::parse(b"A=1\n\0\0B=2\n").string("B"), None);
+    }
+
+    #[test]
+    fn a_text_that_fills_its_page_or_ends_inside_a_line_is_cut() {
+        for (text, cut) in [(&b""[..], false), (b"A=1\n", false), (b"A=1\n\0\0", false), (b"A=1\nB=", true)] {
+            assert_eq!(VmcoreInfo::parse(text).is_cut(), cut);
+        }
+        let page = [b"A=1\n".repeat(1023), b"B=22".to_vec()].concat();
+        assert!(VmcoreInfo::parse(&page).is_cut());
+        assert!(VmcoreInfo::parse(&b"A=1\n".repeat(1024)).is_cut());
+        assert!(!VmcoreInfo::parse(&b"A=1\n".repeat(1025)).is_cut());
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), and the search
-//! for leaked secrets ([`leak`]). Here: how a script of `tests/vm` is called, and what happens when it says that
-//! something cannot be had on this machine.
+//! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), the search for
+//! leaked secrets ([`leak`]), vmcores that fail to be read ([`faulty`], [`served`]), the way there and back
+//! ([`pages`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
+//! on this machine.
 #![allow(
     dead_code,
     missing_docs,
@@ -9,9 +10,12 @@
     reason = "each test program uses another part, and a broken lab stops the test"
 )]
 
+pub mod faulty;
 pub mod guest;
 pub mod judge;
 pub mod leak;
+pub mod pages;
+pub mod served;
 
 use std::ffi::OsStr;
 use std::io::Write;

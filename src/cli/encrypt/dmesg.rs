@@ -58,7 +58,7 @@ pub fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> 
         log::Error::Log(error) => Failure::caused(&reading, error),
     };
     let recipients = to.read()?;
-    let core = input::open_partial_vmcore(vmcore)?;
+    let core = input::open_vmcore(vmcore)?;
     let memory = KernelMemory::new(&core).map_err(|error| Failure::caused(&reading, &error))?;
     let start = if partial { Start::LastClear } else { Start::Oldest };
     log::check(&memory, start).map_err(|error| failed(&error))?;

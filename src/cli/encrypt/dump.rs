@@ -77,7 +77,7 @@ impl Dump<'_> {
     /// One dump at one level. With a further level to try, running out of room is no error.
     fn attempt(&self, level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
         let Dump { args, place, .. } = self;
-        let unfiltered = warn(args, &self.vmcore, level);
+        let judges = warn(args, &self.vmcore, level);
         let mut stream = place.open()?;
         let limit = smaller(args.limit(), stream.capacity());
         let options = Options { level, threads: args.threads(), compression: args.compression(), limit };
@@ -94,10 +94,11 @@ impl Dump<'_> {
             Err(error) if too_large(&error) => return Ok(Outcome::TooLarge),
             result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
         }
+        warn_of_damage(&report, judges);
         conclude(args, place, &options, &report)?;
-        match unfiltered {
-            true => Err(not_filtered(args)),
-            false => Ok(Outcome::Done),
+        match judges || level.get() <= DumpLevel::ZERO {
+            true => Ok(Outcome::Done),
+            false => Err(not_filtered(args)),
         }
     }
 
@@ -141,30 +142,43 @@ fn describe(vmcore: &Vmcore, options: &Options) -> String {
     )
 }
 
-/// Says what cannot be filtered before the dump starts; whether nothing can.
+/// Says what cannot be filtered before the dump starts; whether pages are judged at all.
 fn warn(args: &Args, vmcore: &Vmcore, level: DumpLevel) -> bool {
     let (_, warnings) = Classifier::new(vmcore, level);
     for warning in &warnings {
         let text = Failure::caused(format!("filtering {}", quoted(&args.vmcore)), warning);
         say(PROGRAM, "warning", text.message());
     }
-    level.get() > DumpLevel::ZERO && warnings.iter().any(Warning::keeps_everything)
+    !warnings.iter().any(Warning::keeps_everything)
 }
 
 fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     [one, other].into_iter().flatten().min()
 }
 
+/// Says what could not be read of the pages, and what could not be told of them; that nothing could is said before.
+fn warn_of_damage(report: &Report, judges: bool) {
+    let warn = |text: &str| say(PROGRAM, "warning", text);
+    let pages = &report.pages;
+    if let Some(first) = &report.first_failure {
+        let cause = Failure::caused(first.to_string(), &first.cause);
+        let count = pages.unreadable;
+        warn(&format!("{count} pages could not be read and are missing, the first: {}", cause.message()));
+    }
+    if pages.unjudged > 0 && judges {
+        let count = pages.unjudged;
+        warn(&format!(
+            "{count} pages could not be classified and are kept: their page structures cannot be read"
+        ));
+    }
+    if pages.doubtful > 0 {
+        let count = pages.doubtful;
+        warn(&format!("{count} pages are kept because their page structures contradict themselves"));
+    }
+}
+
 /// The report, and what was not as it should be.
 fn conclude(args: &Args, place: &Place, options: &Options, report: &Report) -> Result<(), Failure> {
-    if let Some(first) = &report.first_failure {
-        let count = report.pages.unreadable;
-        say(
-            PROGRAM,
-            "warning",
-            &format!("{count} pages could not be read and are missing, the first: {first}"),
-        );
-    }
     if args.shows(Message::Report) {
         let text = report::lines(&report.pages, options.level.get(), report.written);
         // A console that is gone is no reason to fail after the dump is safe.

@@ -30,7 +30,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let vmcore = input::open_partial_vmcore(&args.memory)?;
+    let vmcore = input::open_vmcore(&args.memory)?;
     let (mut classifier, warnings) = Classifier::new(&vmcore, DumpLevel::new(31).unwrap_or_default());
     for warning in &warnings {
         say(PROGRAM, "warning", Failure::caused("judging pages", warning).message());

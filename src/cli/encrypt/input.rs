@@ -1,34 +1,23 @@
 //! The vmcore named on a command line, opened, with what can be wrong with it said.
 
-use super::super::{Failure, Status, quoted};
+use super::super::{Failure, quoted, say};
+use super::PROGRAM;
 use crate::vmcore::{Error, Vmcore};
 use std::path::Path;
 
-/// Opens a vmcore that must be whole.
+/// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
 pub fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
-    let vmcore = open_partial_vmcore(path)?;
-    match vmcore.truncated_at() {
-        Some(end) => Err(Failure::new(
-            Status::Failure,
-            format!(
-                "opening vmcore {}: truncated, it ends at {end:#x} inside a segment of memory",
-                quoted(path)
-            ),
-        )
-        .hint("the copy is cut; copy it again")),
-        None => Ok(vmcore),
-    }
-}
-
-/// Opens a vmcore of which a part may be missing.
-pub fn open_partial_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     let doing = || format!("opening vmcore {}", quoted(path));
-    Vmcore::open(path).map_err(|error| {
+    let vmcore = Vmcore::open(path).map_err(|error| {
         let hint = match error {
             Error::NotElf | Error::NotCore(_) => "the input must be an ELF core such as /proc/vmcore",
             Error::Truncated { .. } => "the copy is cut; copy it again",
             _ => return Failure::caused(doing(), &error),
         };
         Failure::caused(doing(), &error).hint(hint)
-    })
+    })?;
+    for flaw in vmcore.flaws() {
+        say(PROGRAM, "warning", Failure::caused(doing(), flaw).message());
+    }
+    Ok(vmcore)
 }

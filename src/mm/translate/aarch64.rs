@@ -71,6 +71,10 @@ fn width(info: &VmcoreInfo, page_size: PageSize) -> Result<u32, Error> {
         Some(t1sz) => 64u64.wrapping_sub(t1sz),
         None => address(info, "VA_BITS", "NUMBER(VA_BITS)")?,
     };
+    // A kernel for 52 bits runs with 48 where the hardware has no more: only T1SZ tells.
+    if t1sz.is_none() && info.is_cut() && width == 52 && page_size.shift() < 16 {
+        return Err(Error::MissingKey("NUMBER(TCR_EL1_T1SZ)"));
+    }
     match u32::try_from(width) {
         Ok(bits @ 36..=52) => Ok(bits),
         _ => Err(Error::AbsurdKey { key: "NUMBER(VA_BITS) or NUMBER(TCR_EL1_T1SZ)", value: width }),

@@ -38,7 +38,11 @@ impl X86_64 {
             .or_else(|| image_base(vmcore))
             .ok_or(Error::MissingKey("NUMBER(phys_base)"))?;
         let sme_mask = info.address("sme_mask").unwrap_or(0);
-        let width = if info.number("pgtable_l5_enabled") == Some(1) { 57 } else { 48 };
+        let width = match info.number("pgtable_l5_enabled") {
+            Some(1) => 57,
+            None if info.is_cut() => return Err(Error::MissingKey("NUMBER(pgtable_l5_enabled)")),
+            _ => 48,
+        };
         Ok(X86_64 {
             root: PhysAddr(root.0.wrapping_sub(START_KERNEL_MAP).wrapping_add(base) & !sme_mask),
             levels: even_levels(width, 12, 9),

@@ -3,27 +3,22 @@
 //! own, so neither can be taken for the other. What lines look like is not decided here.
 
 use age_core::format::FileKey;
-use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
 use chacha20poly1305::aead::Aead;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
-use zeroize::Zeroizing;
 
+use super::secret::SecretKey;
 use super::stream::NONCE_SIZE;
 
 /// Name the key is derived by.
 const INFO: &[u8] = b"vmcore-encrypt kmsg v1";
 
-/// The key of one log's lines. Wiped on drop; has no `Debug`, no way to read the bytes back.
-pub struct LineKey {
-    cipher: ChaCha20Poly1305,
-}
+/// The key of one log's lines. Wiped on drop (see `secret`); has no `Debug`, no way to read the bytes back.
+pub struct LineKey(SecretKey);
 
 impl LineKey {
     /// HKDF-SHA-256: input the file key, salt the nonce behind the header, info [`INFO`].
     pub(super) fn derive(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> LineKey {
-        let key = Zeroizing::new(hkdf(nonce, INFO, file_key.expose_secret()));
-        LineKey { cipher: ChaCha20Poly1305::new((&*key).into()) }
+        LineKey(SecretKey::derive(file_key.expose_secret(), nonce, INFO))
     }
 
     /// Seals a line; 16 bytes longer. `number` must be another one for every line under this key, else
@@ -31,13 +26,13 @@ impl LineKey {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a line is far below the cipher's 256 GiB limit")]
     pub fn seal(&self, number: u64, line: &[u8]) -> Vec<u8> {
-        self.cipher.encrypt(&nonce(number).into(), line).expect("internal error: sealing a line")
+        self.0.cipher().encrypt(&nonce(number).into(), line).expect("internal error: sealing a line")
     }
 
     /// Opens a line that was sealed under this number; `None` when any bit of it, or its number, was changed.
     #[must_use]
     pub fn open(&self, number: u64, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.cipher.decrypt(&nonce(number).into(), sealed).ok()
+        self.0.cipher().decrypt(&nonce(number).into(), sealed).ok()
     }
 }
 

@@ -23,6 +23,7 @@ pub mod pq;
 pub mod recipient;
 pub mod recipients;
 pub mod rewrap;
+mod secret;
 mod ssh;
 pub mod stream;
 

@@ -8,12 +8,11 @@ mod reader;
 mod writer;
 
 use age_core::format::FileKey;
-use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
+use chacha20poly1305::Tag;
 use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Tag};
-use zeroize::Zeroizing;
 
+use super::secret::SecretKey;
 pub use random::{RandomAccess, ReadAt};
 pub use reader::DecryptReader;
 pub use writer::EncryptWriter;
@@ -89,21 +88,18 @@ impl StreamError {
     }
 }
 
-/// The key of one file's payload. Wiped on drop; has no `Debug`, no way to read the bytes back.
+/// The key of one file's payload. Wiped on drop (see `secret`); has no `Debug`, no way to read the bytes back.
 ///
 /// Sealing two different plaintexts at one chunk index under one key breaks the cipher: a stream that
 /// starts over needs a new key.
-pub struct PayloadKey {
-    cipher: ChaCha20Poly1305,
-}
+pub struct PayloadKey(SecretKey);
 
 impl PayloadKey {
     /// Derives the payload key: HKDF-SHA-256, input the file key, salt the nonce that follows the
     /// header, info `payload`. Source: C2SP age.md "Payload".
     #[must_use]
     pub fn derive(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> PayloadKey {
-        let key = Zeroizing::new(hkdf(nonce, b"payload", file_key.expose_secret()));
-        PayloadKey { cipher: ChaCha20Poly1305::new((&*key).into()) }
+        PayloadKey(SecretKey::derive(file_key.expose_secret(), nonce, b"payload"))
     }
 
     /// Seals one chunk in place and appends its 16-byte tag.
@@ -119,13 +115,15 @@ impl PayloadKey {
     /// Seals one chunk in place and returns the tag, which belongs directly behind it in the file.
     /// Lengths as for [`PayloadKey::seal`].
     #[must_use]
+    #[inline(never)] // What it leaves on the stack lies below its caller's frame.
     #[expect(clippy::expect_used, reason = "a chunk is far below the cipher's 256 GiB limit")]
     pub fn seal_detached(&self, index: u64, last: bool, chunk: &mut [u8]) -> [u8; TAG_SIZE] {
         let full = chunk.len() == CHUNK_SIZE;
         let short_end = last && chunk.len() < CHUNK_SIZE && (!chunk.is_empty() || index == 0);
         assert!(full || short_end, "internal error: chunk {index} of {} bytes", chunk.len());
         let nonce = chunk_nonce(index, last);
-        self.cipher
+        self.0
+            .cipher()
             .encrypt_inout_detached(&nonce.into(), b"", chunk.into())
             .expect("internal error: sealing a chunk")
             .into()
@@ -160,6 +158,7 @@ impl PayloadKey {
     ///
     /// # Errors
     /// As [`PayloadKey::open`].
+    #[inline(never)] // As sealing.
     pub fn open_slice<'a>(
         &self,
         index: u64,
@@ -177,7 +176,8 @@ impl PayloadKey {
         let (body, tag) = chunk.split_last_chunk_mut::<TAG_SIZE>().ok_or(corrupt)?;
         let nonce = chunk_nonce(index, last);
         let tag: &Tag = (&*tag).into();
-        self.cipher
+        self.0
+            .cipher()
             .decrypt_inout_detached(&nonce.into(), b"", (&mut *body).into(), tag)
             .map_err(|_| corrupt)?;
         match body.is_empty() && index > 0 {
@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn an_empty_final_chunk_behind_others_is_refused() {
         let key = test_key();
-        let tag = key.cipher.encrypt_inout_detached(&chunk_nonce(1, true).into(), b"", (&mut [][..]).into());
+        let tag =
+            key.0.cipher().encrypt_inout_detached(&chunk_nonce(1, true).into(), b"", (&mut [][..]).into());
         let mut sealed = tag.unwrap().to_vec();
         assert_eq!(key.open(1, true, &mut sealed), Err(StreamError::EmptyFinalChunk { chunk: 1 }));
     }

@@ -62,6 +62,21 @@ impl Guest {
         self.arg("--memory", megabytes).arg("--crashkernel", reserved)
     }
 
+    /// Runs `dir`/job, a shell script, in the first kernel before the crash; there `dir` is /mnt/running.
+    pub fn running(self, dir: &Path) -> Guest {
+        self.arg("--running", dir)
+    }
+
+    /// Adds words to the capture kernel's command line.
+    pub fn append(self, words: &str) -> Guest {
+        self.arg("--append", words)
+    }
+
+    /// Sets the processor, in QEMU's words.
+    pub fn cpu(self, model: &str) -> Guest {
+        self.arg("--cpu", model)
+    }
+
     /// Boots the guest, crashes it, and runs the job, a shell script, in the capture kernel.
     pub fn crash(self, job: &str) -> Result<Crash, Absent> {
         let script = self.work.join("job");

@@ -6,6 +6,7 @@
 #     --job FILE            the shell script that runs in the capture kernel
 #     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
 #     --append WORDS        for its command line
+#     --running DIR         /mnt/running of the first kernel, which runs DIR/job, a shell script, before it crashes
 #     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
@@ -20,7 +21,7 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' image='' append='' dump='' net='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
+work='' suite=bookworm job='' image='' append='' running='' dump='' net='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
 disks=() files=() programs=()
@@ -33,7 +34,7 @@ parse() {
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
-            --work | --suite | --job | --image | --append | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
+            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
         esac
@@ -72,6 +73,7 @@ boot_disk() { # KERNEL BASE
     cp -r "$work/secrets" "$1/vmlinuz" "$root/"
     if [ -n "$image" ]; then cp "$image" "$root/capture.cpio.gz"; else capture_image "$2" "$root/capture.cpio.gz"; fi
     [ -z "$load" ] || cp "$HERE/guest/load" "$root/"
+    [ -z "$running" ] || cp -rL "$running" "$root/running"
     echo "console=ttyS0 rdinit=/init $QUIET_START panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
     quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M
     rm -rf "$root"

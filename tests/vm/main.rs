@@ -6,5 +6,6 @@
 mod common;
 
 mod failures;
+mod keys;
 mod lab;
 mod targets;

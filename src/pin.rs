@@ -2,12 +2,12 @@
 //! recipients file: the kernel command line, or the program itself. Whoever swaps the recipients without the
 //! pins gets no dump. What this is worth against whom: docs/threat-model.md.
 
+mod compiled;
+
 use crate::crypt::Recipients;
 
 /// Name of the kernel parameter; its value is fingerprints, separated by commas.
 pub const PARAMETER: &str = "vmcore_encrypt.recipients";
-/// The pins of this build: the environment variable `VMCORE_ENCRYPT_PIN` when it was compiled.
-pub const COMPILED: Option<&str> = option_env!("VMCORE_ENCRYPT_PIN");
 
 /// Characters of a fingerprint: SHA-256 in hex.
 const FINGERPRINT_SIZE: usize = 64;
@@ -59,7 +59,11 @@ impl Pins {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn compiled() -> Result<Option<Pins>, Error> {
-        Pins::parse(Place::Program, COMPILED.filter(|pins| !pins.is_empty()))
+        Pins::in_program(compiled::COMPILED)
+    }
+
+    fn in_program(pins: Option<&str>) -> Result<Option<Pins>, Error> {
+        Pins::parse(Place::Program, pins.filter(|pins| !pins.is_empty()))
     }
 
     /// The pins on a kernel command line (`/proc/cmdline`), if any. As the kernel does, takes `-` for `_` in the
@@ -129,6 +133,20 @@ mod tests {
         }
         let refused = Err(Error::Mismatch { fingerprint: own, place: Place::CommandLine });
         assert_eq!(on_line(&format!("{PARAMETER}={other}")), refused);
+    }
+
+    #[test]
+    fn pins_of_the_program_bind_as_those_of_the_command_line() {
+        let in_program = |pins| Pins::in_program(pins)?.map_or(Ok(()), |pins| pins.check(&recipients()));
+        let (own, other) = (recipients().fingerprint(), "0".repeat(64));
+        let both = format!("{other},{own}");
+        for pins in [None, Some(""), Some(own.as_str()), Some(both.as_str())] {
+            assert_eq!(in_program(pins), Ok(()), "{pins:?}");
+        }
+        let refused = Error::Mismatch { fingerprint: own.clone(), place: Place::Program };
+        assert_eq!(in_program(Some(&other)), Err(refused));
+        let malformed = Some(&own[1..]);
+        assert_eq!(in_program(malformed), Err(Error::Malformed(Place::Program)));
     }
 
     #[test]

@@ -60,6 +60,7 @@ complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s f -l force -d 'Overwrite an existing output file'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s o -l output -d 'The identity file; it must not exist' -r -F

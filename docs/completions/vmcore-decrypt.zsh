@@ -93,6 +93,7 @@ _arguments "${_arguments_options[@]}" : \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
+'--passphrase[Known only to be refused with the reason]' \
 '-f[Overwrite an existing output file]' \
 '--force[Overwrite an existing output file]' \
 '-h[Print help]' \

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmcore_encrypt_global_optspecs
-    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= cmdline= c l p z compress-level= F output-device= allow-signature= framed f/force L/limit= keep-incomplete dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= non-mmap split splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
+    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= passphrase cmdline= c l p z compress-level= F output-device= allow-signature= framed f/force L/limit= keep-incomplete dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= non-mmap split splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
 end
 
 function __fish_vmcore_encrypt_needs_command
@@ -52,6 +52,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen_phys_
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l diskset -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dump-dmesg -d 'Save the kernel log alone, as the dmesg sub-command does'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l partial-dmesg -d 'With --dump-dmesg: only messages after the last clearing of the log'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s c -d 'Compress as makedumpfile\'s default would: zstd level 1 (the default)'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s l -d 'Compress fast: zstd level -1'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s p -d 'Compress fast: the same as -l'
@@ -82,6 +83,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -a "help" -d
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l partial-dmesg -l partial -d 'Only messages after the last clearing of the log'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s f -l force -d 'Overwrite an existing file'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
@@ -98,11 +100,13 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l input -d 'Read records in the form of /dev/kmsg from this file instead' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s w -l follow -d 'Go on with messages as they come; without it the log as it is now is printed'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand help; and not __fish_seen_subcommand_from dmesg check estimate collect fingerprint kmsg help" -f -a "dmesg" -d 'Save the crashed kernel\'s log, encrypted'

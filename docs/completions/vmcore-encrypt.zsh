@@ -47,6 +47,7 @@ _vmcore-encrypt() {
 '*--diskset=[]: :_default' \
 '(--dry-run)--dump-dmesg[Save the kernel log alone, as the dmesg sub-command does]' \
 '--partial-dmesg[With --dump-dmesg\: only messages after the last clearing of the log]' \
+'--passphrase[Known only to be refused with the reason]' \
 '-c[Compress as makedumpfile'\''s default would\: zstd level 1 (the default)]' \
 '-l[Compress fast\: zstd level -1]' \
 '-p[Compress fast\: the same as -l]' \
@@ -88,6 +89,7 @@ _arguments "${_arguments_options[@]}" : \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
+'--passphrase[Known only to be refused with the reason]' \
 '--partial-dmesg[Only messages after the last clearing of the log]' \
 '--partial[Only messages after the last clearing of the log]' \
 '-f[Overwrite an existing file]' \
@@ -132,6 +134,7 @@ _arguments "${_arguments_options[@]}" : \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
+'--passphrase[Known only to be refused with the reason]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0
@@ -144,6 +147,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '(-w --follow)--input=[Read records in the form of /dev/kmsg from this file instead]:FILE:_files' \
+'--passphrase[Known only to be refused with the reason]' \
 '-w[Go on with messages as they come; without it the log as it is now is printed]' \
 '--follow[Go on with messages as they come; without it the log as it is now is printed]' \
 '-h[Print help]' \

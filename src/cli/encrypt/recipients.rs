@@ -29,6 +29,9 @@ pub struct RecipientArgs {
     /// [default: /etc/vmcore-encrypt/recipients when no -r is given]
     #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Known only to be refused with the reason
+    #[arg(long, hide = true)]
+    passphrase: bool,
     /// Honour the pins on this kernel command line too
     #[arg(long, value_name = "FILE", hide = true)]
     cmdline: Option<PathBuf>,
@@ -57,6 +60,9 @@ impl RecipientArgs {
 
     /// Reads the recipients, pinned or not.
     pub fn choose(&self) -> Result<Recipients, Failure> {
+        if self.passphrase {
+            return Err(passphrase());
+        }
         let mut list = Vec::new();
         for (at, recipient) in self.recipients.iter().enumerate() {
             let doing = format!("parsing recipient {} of the command line", at + 1);
@@ -74,6 +80,13 @@ impl RecipientArgs {
         }
         Recipients::new(list).map_err(|error| failure("choosing recipients", &error))
     }
+}
+
+fn passphrase() -> Failure {
+    let message = "encrypting to a passphrase is refused: whoever crashes has nobody to type it, and a capture kernel \
+                   has too little memory to make a key of it";
+    Failure::new(Status::Usage, message)
+        .hint("encrypt to a recipient; vmcore-decrypt keygen --passphrase protects its identity with one")
 }
 
 /// The kernel command line; empty where there is no `/proc`, and so no vmcore either.

@@ -1,6 +1,6 @@
 //! Files written here open with age and rage, and theirs open here: at the sizes around a chunk's border, for every
 //! kind of recipient the program knows. Judges are what is in `$PATH` and what `tests/interop/fetch-age.sh` has
-//! put under `target/age-tools`; one that is absent is skipped, saying so.
+//! put under `target/age-tools`; one that is absent is skipped, saying so, or in continuous integration fails.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -33,17 +33,11 @@ struct Judge {
 }
 
 impl Judge {
-    /// All programs that run, named by their own version output.
+    /// All programs that run: new ones that were fetched, and what the machine has.
     fn all() -> Vec<Judge> {
-        let found: Vec<Judge> = ["age", "rage"]
-            .into_iter()
-            .flat_map(|name| [PathBuf::from(name), fetched(name)])
-            .filter_map(Judge::at)
-            .collect();
-        if found.is_empty() {
-            skip("no age or rage program");
-        }
-        found
+        let new = ["age", "rage"].into_iter().filter_map(new_judge);
+        let own = ["age", "rage"].into_iter().filter_map(|name| Judge::at(PathBuf::from(name)));
+        new.chain(own).collect()
     }
 
     fn at(program: PathBuf) -> Option<Judge> {
@@ -87,15 +81,20 @@ fn fetched(name: &str) -> PathBuf {
 
 /// The fetched age, for what only a new one can do.
 fn new_age() -> Option<Judge> {
-    let judge = Judge::at(fetched("age"));
+    new_judge("age")
+}
+
+fn new_judge(name: &str) -> Option<Judge> {
+    let judge = Judge::at(fetched(name));
     if judge.is_none() {
-        skip("no age under target/age-tools, see tests/interop/fetch-age.sh");
+        skip(&format!("no {name} under target/age-tools, see tests/interop/fetch-age.sh"));
     }
     judge
 }
 
 /// Straight to the terminal: the test harness keeps what a passing test prints to itself.
 fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
     let mut terminal = std::io::stderr();
     writeln!(terminal, "interop: skipped: {reason}").unwrap();
 }
@@ -312,4 +311,30 @@ fn age_opens_a_file_handed_over_to_another_key() {
         let opened = judge.must(&["-d", "-i", new.identity.to_str().unwrap()], &moved, "");
         assert!(opened == plaintext(100_000));
     }
+}
+
+/// What docs/threat-model.md says of the origin of a dump: the machine that received it signs it as it lies.
+#[test]
+fn ssh_keygen_signs_a_dump_and_notices_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(key) = ssh_key(&folder, "ed25519", "") else { return };
+    let (dump, signature) = (folder.path().join("vmcore.age"), folder.path().join("vmcore.age.sig"));
+    let signers = folder.path().join("allowed_signers");
+    fs::write(&dump, encrypt(&key.recipient, &plaintext(100_000))).unwrap();
+    fs::write(&signers, format!("host1 {}\n", key.recipient)).unwrap();
+    let sign = |arguments: &[&str], file: &Path| {
+        let mut command = Command::new("ssh-keygen");
+        command.args(arguments).arg(file).args(["-n", "vmcore-encrypt"]).stderr(Stdio::null());
+        command
+    };
+    let made = sign(&["-Y", "sign", "-f"], &key.identity).arg(&dump).status().unwrap();
+    assert!(made.success() && signature.exists());
+    let verify = || {
+        let mut command = sign(&["-Y", "verify", "-f"], &signers);
+        command.args(["-I", "host1", "-s"]).arg(&signature).stdin(fs::File::open(&dump).unwrap());
+        command.stdout(Stdio::null()).status().unwrap().success()
+    };
+    assert!(verify());
+    fs::write(&dump, encrypt(&key.recipient, &plaintext(100_000))).unwrap();
+    assert!(!verify(), "a dump that was exchanged");
 }

@@ -54,8 +54,12 @@ impl OutputFile {
     /// untouched until then. An existing `path` is an error unless `overwrite` is set.
     ///
     /// # Errors
-    /// As the kernel says; [`io::ErrorKind::AlreadyExists`] for an existing file.
+    /// As the kernel says; [`io::ErrorKind::AlreadyExists`] for an existing file,
+    /// [`io::ErrorKind::IsADirectory`] for a directory.
     pub fn create_hidden(path: &Path, overwrite: bool) -> io::Result<OutputFile> {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         if !overwrite && path.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -276,6 +280,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dump");
         fs::write(&path, "precious").unwrap();
+        let beside = OutputFile::create_hidden(directory.path(), true).err();
+        assert_eq!(beside.map(|error| error.kind()), Some(io::ErrorKind::IsADirectory));
         for result in
             [OutputFile::create(&path, false, OnFailure::Remove), OutputFile::create_hidden(&path, false)]
         {

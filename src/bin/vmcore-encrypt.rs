@@ -4,6 +4,5 @@ use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, encrypt};
 
 fn main() -> ExitCode {
-    cli::harden("vmcore-encrypt");
-    cli::exit("vmcore-encrypt", encrypt::run(&encrypt::Cli::from_command_line()))
+    cli::run("vmcore-encrypt", encrypt::with_sub_command(std::env::args_os()), encrypt::run)
 }

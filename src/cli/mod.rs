@@ -1,5 +1,5 @@
 //! What was typed, and what is said back: arguments, error and hint lines, reports, exit statuses.
-//! The two `main`s only call [`exit`].
+//! The two `main`s only call [`run`].
 
 #[cfg(feature = "analyst")]
 pub mod decrypt;
@@ -12,10 +12,13 @@ mod prompt;
 mod report;
 mod signals;
 mod size;
+mod usage;
 
+use clap::Parser;
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,7 +60,7 @@ impl Failure {
         let mut message = doing.into();
         let mut cause = Some(error);
         while let Some(error) = cause {
-            let text = error.to_string();
+            let text = without_numbers(&error.to_string());
             // Some errors already quote their cause.
             if !message.ends_with(&text) {
                 let _ = write!(message, ": {text}");
@@ -103,10 +106,61 @@ pub fn quoted(path: &Path) -> String {
     }
 }
 
+/// An input as messages show it: `-` is standard input.
+#[must_use]
+pub fn input_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { quoted(path) }
+}
+
+/// An output as messages show it: `-` is standard output.
+#[must_use]
+pub fn output_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard output".to_owned() } else { quoted(path) }
+}
+
+/// What to do when an output cannot be made at `path` because something is there.
+#[must_use]
+pub fn exists_hint(path: &Path, error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory if path.is_dir() => {
+            Some("it is a directory; name a file in it")
+        }
+        io::ErrorKind::AlreadyExists => Some("-f overwrites it"),
+        _ => None,
+    }
+}
+
+/// The kernel's words without the `(os error N)` that Rust puts behind them: the words say it all.
+fn without_numbers(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = text.split(BEFORE);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<u32>().is_ok() => plain.push_str(rest),
+            _ => plain.extend([BEFORE, part]),
+        }
+    }
+    plain
+}
+
+/// Runs one of the programs: parses its command line, does what it says, and gives the exit status.
+pub fn run<C: Parser>(
+    program: &str,
+    words: impl IntoIterator<Item = OsString>,
+    action: impl FnOnce(&C) -> Result<(), Failure>,
+) -> ExitCode {
+    harden(program);
+    match C::try_parse_from(words) {
+        Ok(cli) => exit(program, action(&cli)),
+        Err(error) => usage::answer(program, &error),
+    }
+}
+
 /// Before anything else in both programs: no core files, no tracing. A kernel that refuses is worth a word only.
-pub fn harden(program: &str) {
+fn harden(program: &str) {
     if let Err(error) = crate::crypt::harden_process() {
-        say(program, "warning", &format!("core files cannot be ruled out: {error}"));
+        say(program, "warning", Failure::caused("ruling out core files", &error).message());
     }
 }
 
@@ -127,8 +181,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Turns a result into an exit status, with its error and hint lines.
-#[must_use]
-pub fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
+fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, hint, status }) => {
@@ -144,7 +197,6 @@ pub fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[derive(Debug, thiserror::Error)]
     #[error("reading the disk")]
@@ -156,6 +208,15 @@ mod tests {
         assert_eq!(failure.message, "saving \"a\": reading the disk: it is gone");
         let failure = Failure::caused("saving \"a\": it is gone", &io::Error::other("it is gone"));
         assert_eq!(failure.message, "saving \"a\": it is gone");
+    }
+
+    #[test]
+    fn numbers_of_the_kernels_errors_are_left_out() {
+        let gone = io::Error::from_raw_os_error(2);
+        let failure = Failure::caused("opening \"a\"", &gone);
+        assert_eq!(failure.message, "opening \"a\": No such file or directory");
+        assert_eq!(without_numbers("a (os error 5) b (os error 28)"), "a b");
+        assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
     }
 
     #[test]

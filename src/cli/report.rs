@@ -2,11 +2,12 @@
 //! and parsers of the one read the other.
 
 use super::size;
-use crate::blocks::ClassCounts;
+use crate::collect::Report;
 use std::fmt::Write as _;
 
-/// The report's lines. `written` is the size of the dump in bytes.
-pub fn lines(pages: &ClassCounts, level: u8, written: u64) -> String {
+/// The report's lines, of a dump at `level`.
+pub fn lines(report: &Report, level: u8) -> String {
+    let Report { pages, complete, written, .. } = report;
     // Zero pages count as excluded only where the level asks for it, as makedumpfile counts.
     let zero = if level & 1 == 0 { 0 } else { pages.zero };
     let classes = [
@@ -19,7 +20,9 @@ pub fn lines(pages: &ClassCounts, level: u8, written: u64) -> String {
         ("Offline pages", pages.offline),
     ];
     let excluded: u64 = classes.iter().map(|(_, count)| count).sum();
-    let remaining = pages.present.saturating_sub(excluded);
+    let kept = pages.present.saturating_sub(excluded);
+    // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
+    let remaining = if *complete { kept } else { pages.saved + pages.zero - zero };
     let percent = remaining * 100 / pages.present.max(1);
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -31,6 +34,10 @@ pub fn lines(pages: &ClassCounts, level: u8, written: u64) -> String {
     if pages.unreadable > 0 {
         let _ = writeln!(text, "    {:<23} : {:#018x}", "Unreadable pages", pages.unreadable);
     }
+    if !complete {
+        let _ =
+            writeln!(text, "    {:<23} : {:#018x}", "Pages behind the limit", kept.saturating_sub(remaining));
+    }
     let _ = writeln!(text, "  Remaining pages  : {remaining:#018x}");
     for (name, count) in [("Unclassified pages", pages.unjudged), ("Doubtful pages", pages.doubtful)] {
         if count > 0 {
@@ -41,24 +48,30 @@ pub fn lines(pages: &ClassCounts, level: u8, written: u64) -> String {
     let _ = writeln!(text, "Memory Hole     : {:#018x}", pages.total.saturating_sub(pages.present));
     let _ = writeln!(text, "--------------------------------------------------");
     let _ = writeln!(text, "Total pages     : {:#018x}", pages.total);
-    let _ = writeln!(text, "Write bytes     : {written} ({})", size::show(written));
+    let _ = writeln!(text, "Write bytes     : {written} ({})", size::show(*written));
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::ClassCounts;
 
-    #[test]
-    fn the_lines_are_makedumpfiles() {
+    fn report(saved: u64, complete: bool) -> Report {
         let pages = ClassCounts {
             present: 42_714,
             total: 63_450,
             zero: 0x100,
             cache: 0x641,
+            saved,
             ..ClassCounts::default()
         };
-        let text = lines(&pages, 31, 31_427_032);
+        Report { pages, complete, written: 31_427_032, first_failure: None }
+    }
+
+    #[test]
+    fn the_lines_are_makedumpfiles() {
+        let text = lines(&report(0x9f99, true), 31);
         let expected = "\
 Original pages  : 0x000000000000a6da
   Excluded pages   : 0x0000000000000741
@@ -77,7 +90,9 @@ Total pages     : 0x000000000000f7da
 Write bytes     : 31427032 (30.0 MiB)
 ";
         assert_eq!(text, expected);
-        let broken = lines(&ClassCounts { unreadable: 1, unjudged: 2, doubtful: 3, ..pages }, 31, 0);
+        let mut damaged = report(0x9f99, true);
+        damaged.pages = ClassCounts { unreadable: 1, unjudged: 2, doubtful: 3, ..damaged.pages };
+        let broken = lines(&damaged, 31);
         let more: Vec<&str> = broken.lines().filter(|line| !expected.contains(line)).collect();
         assert_eq!(
             more[..3],
@@ -87,6 +102,15 @@ Write bytes     : 31427032 (30.0 MiB)
                 "    Doubtful pages          : 0x0000000000000003",
             ]
         );
-        assert!(lines(&pages, 30, 0).contains("zero  : 0x0000000000000000"));
+        assert!(lines(&report(0x9f99, true), 30).contains("zero  : 0x0000000000000000"));
+    }
+
+    #[test]
+    fn a_dump_that_was_cut_counts_what_it_has() {
+        let text = lines(&report(0x99, false), 31);
+        assert!(text.contains("    Pages behind the limit  : 0x0000000000009f00\n"), "{text}");
+        assert!(text.contains("  Remaining pages  : 0x0000000000000099\n"), "{text}");
+        assert!(text.contains("reduced to 0%"), "{text}");
+        assert!(lines(&report(0x99, false), 30).contains("  Remaining pages  : 0x0000000000000199\n"));
     }
 }

@@ -11,8 +11,11 @@ use crate::units::PhysAddr;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file itself cannot be opened.
-    #[error("opening the vmcore")]
-    Open(#[source] io::Error),
+    #[error(transparent)]
+    Open(io::Error),
+    /// A pipe or a socket: only what can be read at any position can be a vmcore.
+    #[error("a {0} has no positions to read at")]
+    NotSeekable(&'static str),
     /// A read of the headers or notes failed.
     #[error("reading {what} at offset {offset:#x}")]
     Read {

@@ -49,7 +49,7 @@ impl Vmcore {
     /// The file cannot be read, is no 64-bit ELF core, or its headers are cut short. Other damage is no error but
     /// among [`Vmcore::flaws`].
     pub fn open(path: &Path) -> Result<Vmcore, Error> {
-        let source = source::FileSource::open(path).map_err(Error::Open)?;
+        let source = source::FileSource::open(path)?;
         Vmcore::from_source(Box::new(source))
     }
 

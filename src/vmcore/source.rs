@@ -1,10 +1,11 @@
 //! Where a vmcore's bytes come from: anything that reads by position, so that threads can share it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
+use super::error::Error;
 use super::mapped::{Mappable, Window};
 
 /// Bytes that can be read at any position, by several threads at once.
@@ -53,12 +54,17 @@ pub(super) struct FileSource {
 }
 
 impl FileSource {
-    pub(super) fn open(path: &Path) -> io::Result<FileSource> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    /// Looks before it opens: opening a pipe would wait for somebody to write to it.
+    pub(super) fn open(path: &Path) -> Result<FileSource, Error> {
+        let kind = fs::metadata(path).map_err(Error::Open)?.file_type();
+        if kind.is_dir() {
+            return Err(Error::Open(io::ErrorKind::IsADirectory.into()));
         }
+        if kind.is_fifo() || kind.is_socket() {
+            return Err(Error::NotSeekable(if kind.is_fifo() { "pipe" } else { "socket" }));
+        }
+        let file = File::open(path).map_err(Error::Open)?;
+        let metadata = file.metadata().map_err(Error::Open)?;
         // A size is known for regular files, /proc/vmcore among them; devices and such report 0.
         let len = if metadata.is_file() { metadata.len() } else { u64::MAX };
         Ok(FileSource { mappable: Mappable::of(&file), file, len })

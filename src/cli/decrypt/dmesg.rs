@@ -1,7 +1,7 @@
 //! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, or from
 //! a log that `vmcore-encrypt dmesg` saved.
 
-use super::super::{Failure, Status, quoted, say};
+use super::super::{Failure, Status, input_name, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
@@ -60,7 +60,7 @@ fn written(error: &io::Error) -> Failure {
 
 /// Prints the log inside the crashed kernel's memory.
 fn print_log(path: &Path, dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), Failure> {
-    let doing = || format!("reading the kernel log of {}", quoted(path));
+    let doing = || format!("reading the kernel log of {}", input_name(path));
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let memory = KernelMemory::new(&vmcore).map_err(|error| Failure::caused(doing(), &error))?;
     let stats = klog::dmesg(&memory, out).map_err(|error| {
@@ -94,11 +94,11 @@ fn print_saved_log(
     let mut plain = BufReader::new(DecryptReader::new(file, key));
     let failed = |error: &io::Error| match StreamError::find(error) {
         Some(cause) => input::stream_failure(path, &cause),
-        None => Failure::caused(format!("reading {}", quoted(path)), error).status(Status::Damaged),
+        None => Failure::caused(format!("reading {}", input_name(path)), error).status(Status::Damaged),
     };
     let start = plain.fill_buf().map_err(|error| failed(&error))?;
     if start.starts_with(b"makedumpfile") || start.starts_with(&SKIPPABLE_MAGIC.to_le_bytes()) {
-        let message = format!("reading the kernel log of {}: it is a dump, not a log", quoted(path));
+        let message = format!("reading the kernel log of {}: it is a dump, not a log", input_name(path));
         return Err(Failure::new(Status::Failure, message).hint("a dump must be a file that can seek"));
     }
     if start.starts_with(&FRAME_MAGIC.to_le_bytes()) {

@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::super::{Failure, quoted};
+use super::super::{Failure, input_name};
 use super::input;
 use crate::blocks::ClassCounts;
 use crate::crypt::header::Header;
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?
             + "\n"
     } else {
-        text::show(&quoted(&args.dump), &info)
+        text::show(&input_name(&args.dump), &info)
     };
     io::stdout()
         .write_all(text.as_bytes())

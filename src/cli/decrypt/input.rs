@@ -1,7 +1,7 @@
 //! The dump and the identities named on a command line, opened, with what can be wrong with them said.
 //! Shared by every sub-command.
 
-use super::super::{Failure, Status, prompt, quoted};
+use super::super::{Failure, Status, input_name, prompt, quoted};
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{self, Dump, FileSource, Source, SourceReader};
@@ -58,8 +58,7 @@ pub fn open_sequential(
     path: &Path,
     watch: impl FnOnce(Option<u64>, Box<dyn Read + Send>) -> Box<dyn Read + Send>,
 ) -> Result<Box<dyn BufRead + Send>, Failure> {
-    let failed =
-        |error: &dyn std::error::Error| Failure::caused(format!("opening dump {}", quoted(path)), error);
+    let failed = |error: &dyn std::error::Error| Failure::caused(opening(path), error);
     let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
         (None, Box::new(io::stdin()))
     } else if let Some(source) = remote(path)? {
@@ -77,16 +76,21 @@ pub fn open_sequential(
     dearmored(bytes).map_err(|error| failed(&error))
 }
 
+fn opening(path: &Path) -> String {
+    let kind = if path == Path::new("-") { "" } else { "dump " };
+    format!("opening {kind}{}", input_name(path))
+}
+
 fn empty(path: &Path) -> Failure {
-    let message = format!("opening dump {}: it is empty", quoted(path));
+    let message = format!("{}: it is empty", opening(path));
     Failure::new(Status::Truncated, message).hint("the collector or its link died before the first byte")
 }
 
 /// Opens a dump to be read at any place. An armored one is taken into memory without its armor.
 pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
-    let failed = |error: &io::Error| Failure::caused(format!("opening dump {}", quoted(path)), error);
+    let failed = |error: &io::Error| Failure::caused(opening(path), error);
     if path == Path::new("-") {
-        let message = "opening dump \"-\": it is read here and there, which standard input does not allow";
+        let message = "opening standard input: a dump is read here and there, which it does not allow";
         return Err(Failure::new(Status::Usage, message).hint("name a file"));
     }
     let source = match remote(path)? {
@@ -107,9 +111,7 @@ fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
 #[cfg(feature = "remote")]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let Some(url) = path.to_str().filter(|name| crate::remote::is_url(name)) else { return Ok(None) };
-    crate::remote::open(url)
-        .map(Some)
-        .map_err(|error| Failure::caused(format!("opening dump {}", quoted(path)), &error))
+    crate::remote::open(url).map(Some).map_err(|error| Failure::caused(opening(path), &error))
 }
 
 /// Without the feature a URL is told from a file that does not exist.
@@ -117,8 +119,7 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let is_url = path.to_str().is_some_and(|name| name.contains("://")) && !path.exists();
     if is_url {
-        let message =
-            format!("opening dump {}: this program was built without the feature remote", quoted(path));
+        let message = format!("{}: this program was built without the feature remote", opening(path));
         return Err(Failure::new(Status::Usage, message));
     }
     Ok(None)
@@ -158,12 +159,12 @@ pub fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
         crypt::Error::BadMac | crypt::Error::Header { .. } => Status::Damaged,
         _ => Status::Failure,
     };
-    Failure::caused(format!("opening {}", quoted(dump)), cause).maybe_hint(cause.hint()).status(status)
+    Failure::caused(format!("opening {}", input_name(dump)), cause).maybe_hint(cause.hint()).status(status)
 }
 
 /// What is wrong with a payload.
 pub fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
-    let failure = Failure::caused(format!("decrypting {}", quoted(dump)), cause);
+    let failure = Failure::caused(format!("decrypting {}", input_name(dump)), cause);
     match cause {
         StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => failure
             .status(Status::Truncated)
@@ -179,8 +180,8 @@ pub fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
     match error {
         reader::Error::Crypt(cause) => crypt_failure(dump, cause),
         reader::Error::Stream(cause) => stream_failure(dump, cause),
-        reader::Error::Read(_) => Failure::caused(format!("reading {}", quoted(dump)), error),
-        reader::Error::NotADump => Failure::caused(format!("opening {}", quoted(dump)), error),
-        error => Failure::caused(format!("reading {}", quoted(dump)), error).status(Status::Damaged),
+        reader::Error::Read(_) => Failure::caused(format!("reading {}", input_name(dump)), error),
+        reader::Error::NotADump => Failure::caused(format!("opening {}", input_name(dump)), error),
+        error => Failure::caused(format!("reading {}", input_name(dump)), error).status(Status::Damaged),
     }
 }

@@ -1,6 +1,6 @@
 //! `vmcore-decrypt kmsg [LOG...]`: a log that holds encrypted kernel messages among others, back into text.
 
-use super::super::{Failure, Status, quoted, say};
+use super::super::{Failure, Status, input_name, say};
 use super::{PROGRAM, input};
 use crate::kmsg::{Findings, Form, OpeningFindings, Reader, Unopened};
 use clap::Args as ClapArgs;
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn read<W: Write>(path: &Path, reader: &mut Reader<'_, W>) -> Result<(), Failure> {
-    let doing = || format!("reading log {}", quoted(path));
+    let doing = || format!("reading {}", input_name(path));
     let mut log: Box<dyn BufRead> = match path == Path::new("-") {
         true => Box::new(io::stdin().lock()),
         false => {

@@ -12,13 +12,14 @@ mod verify;
 
 use super::{Failure, say};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 
 const PROGRAM: &str = "vmcore-decrypt";
 
 /// Restore an encrypted crash dump for crash, drgn and gdb, or look into it.
 #[derive(Parser, Debug)]
 #[command(name = PROGRAM, version, about, max_term_width = 100, disable_version_flag = true)]
+#[command(color = ColorChoice::Never)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   vmcore-decrypt -i key.txt vmcore.age vmcore

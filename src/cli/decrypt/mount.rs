@@ -72,7 +72,8 @@ fn mount(args: &Args, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Moun
     let on_error = {
         let name = name.clone();
         move |file: &str, offset: u64, error: &std::io::Error| {
-            say(PROGRAM, "error", &format!("reading {file} of {name} at {offset:#x}: {error}"));
+            let doing = format!("reading {file} of {name} at {offset:#x}");
+            say(PROGRAM, "error", Failure::caused(doing, error).message());
         }
     };
     let (content, no_log) = DumpDirectory::new(dump, Box::new(on_error))

@@ -1,6 +1,6 @@
 //! `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
 
-use super::super::{Failure, Status, meter, quoted, say};
+use super::super::{Failure, Status, exists_hint, input_name, meter, output_name, quoted, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::compress::Codec;
@@ -116,8 +116,8 @@ impl Target {
             return Target::stdout(args);
         }
         let file = OutputFile::create_hidden(&args.output, args.force).map_err(|error| {
-            let hint = (error.kind() == io::ErrorKind::AlreadyExists).then_some("-f overwrites it");
-            Failure::caused(format!("creating {}", quoted(&args.output)), &error).maybe_hint(hint)
+            Failure::caused(format!("creating {}", quoted(&args.output)), &error)
+                .maybe_hint(exists_hint(&args.output, &error))
         })?;
         Ok(match args.format {
             Format::Flattened => Target::Stream(Stream::file(file)),
@@ -162,7 +162,7 @@ const MAX_RANGES: usize = 20;
 
 /// Says what a salvage lost. What was saved is there, but the exit status tells that it is not all.
 fn incomplete(args: &Args, losses: &Losses) -> Failure {
-    let dump = quoted(&args.dump);
+    let dump = input_name(&args.dump);
     let warn = |text: &str| say(PROGRAM, "warning", text);
     if losses.chunks > 0 {
         warn(&format!("{} chunks of {dump} are damaged", losses.chunks));
@@ -173,7 +173,7 @@ fn incomplete(args: &Args, losses: &Losses) -> Failure {
     name_ranges("lost pages", &losses.pages);
     name_ranges("pages may also be lost", &losses.doubtful);
     let status = if losses.cut.is_some() { Status::Truncated } else { Status::Damaged };
-    let message = format!("salvaging {dump}: {} holds what is authentic, not all", quoted(&args.output));
+    let message = format!("salvaging {dump}: {} holds what is authentic, not all", output_name(&args.output));
     Failure::new(status, message)
 }
 
@@ -200,13 +200,15 @@ pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Fa
         (restore::Error::Write(error), Some(output)) => {
             let hint = (error.kind() == io::ErrorKind::StorageFull)
                 .then_some("free some room for the restored dump");
-            Failure::caused(format!("writing {}", quoted(output)), error).maybe_hint(hint)
+            Failure::caused(format!("writing {}", output_name(output)), error).maybe_hint(hint)
         }
         (restore::Error::Crypt(cause), _) => input::crypt_failure(dump, cause),
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),
-        (restore::Error::NotADump, _) => Failure::caused(format!("restoring {}", quoted(dump)), error)
+        (restore::Error::NotADump, _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
             .hint("if it is a log, vmcore-decrypt dmesg prints it"),
-        (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", quoted(dump)), error),
-        (error, _) => Failure::caused(format!("restoring {}", quoted(dump)), error).status(Status::Damaged),
+        (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error),
+        (error, _) => {
+            Failure::caused(format!("restoring {}", input_name(dump)), error).status(Status::Damaged)
+        }
     }
 }

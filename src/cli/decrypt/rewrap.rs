@@ -1,14 +1,14 @@
 //! `vmcore-decrypt rewrap DUMP [OUT]`: other recipients, by a new header; the payload stays as it is.
 
 use super::super::encrypt::recipients::RecipientArgs;
-use super::super::{Failure, quoted, say};
+use super::super::{Failure, Status, exists_hint, input_name, quoted, say};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, with_entropy};
 use crate::crypt::{self, rewrap};
 use crate::sink::{OutputFile, Stream};
 use clap::Args as ClapArgs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The arguments of `rewrap`.
 #[derive(ClapArgs, Debug)]
@@ -43,18 +43,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;
     let (path, overwrite) = match &args.output {
         Some(path) => (path, args.force),
+        None if args.dump == Path::new("-") => return Err(nowhere()),
         None => (&args.dump, true),
     };
     let failed = |error: &io::Error| Failure::caused(format!("writing {}", quoted(path)), error);
     let file = OutputFile::create_hidden(path, overwrite).map_err(|error| {
-        let hint = (error.kind() == io::ErrorKind::AlreadyExists).then_some("-f overwrites it");
+        let hint = exists_hint(path, &error);
         Failure::caused(format!("creating {}", quoted(path)), &error).maybe_hint(hint)
     })?;
     let mut stream = Stream::file(file);
     let result = with_entropy(|entropy| rewrap::rewrap(dump, &mut stream, &identities, &recipients, entropy));
     result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
-            Failure::caused(format!("copying {} to {}", quoted(&args.dump), quoted(path)), cause)
+            Failure::caused(format!("copying {} to {}", input_name(&args.dump), quoted(path)), cause)
         }
         cause => input::crypt_failure(&args.dump, cause),
     })?;
@@ -62,4 +63,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let kinds: Vec<String> = recipients.iter().map(|recipient| recipient.kind().to_string()).collect();
     say(PROGRAM, "note", &format!("{} is now for {}", quoted(path), kinds.join(", ")));
     Ok(())
+}
+
+fn nowhere() -> Failure {
+    Failure::new(Status::Usage, "rewrapping standard input: there is no file to replace")
+        .hint("name one with --output")
 }

@@ -1,6 +1,6 @@
 //! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
 
-use super::super::{Failure, Status, quoted, size};
+use super::super::{Failure, Status, input_name, size};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::restore::{self, Output, Report};
@@ -43,13 +43,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn verdict(args: &Args, report: &Report) -> String {
     let Some(head) = &report.head else {
-        return format!("{}: authentic; a stream of another collector", quoted(&args.dump));
+        return format!("{}: authentic; a stream of another collector", input_name(&args.dump));
     };
     let saved = size::show(report.pages.saved.saturating_mul(head.page_size));
     let end = if report.complete { "complete" } else { "ended early by its size limit" };
     format!(
         "{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",
-        quoted(&args.dump),
+        input_name(&args.dump),
         report.pages.saved,
         report.pages.zero
     )

@@ -61,12 +61,14 @@ impl Dump<'_> {
     /// Tries one level after the other until the dump fits.
     fn save(&self) -> Result<(), Failure> {
         let levels = self.args.levels();
+        let mut place = self.place.clone();
         for (at, &level) in levels.iter().enumerate() {
             let next = levels.get(at + 1);
-            match (self.attempt(level, next.is_none())?, next) {
+            match (self.attempt(&place, level, next.is_none())?, next) {
                 (Outcome::TooLarge, Some(next)) => {
                     let text = format!("the dump at level {level} is too large, retrying at level {next}");
                     say(PROGRAM, "note", &text);
+                    place = place.again();
                 }
                 _ => break,
             }
@@ -75,8 +77,8 @@ impl Dump<'_> {
     }
 
     /// One dump at one level. With a further level to try, running out of room is no error.
-    fn attempt(&self, level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
-        let Dump { args, place, .. } = self;
+    fn attempt(&self, place: &Place, level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
+        let args = self.args;
         let judges = warn(args, &self.vmcore, level);
         let mut stream = place.open()?;
         let limit = smaller(args.limit(), stream.capacity());
@@ -180,7 +182,7 @@ fn warn_of_damage(report: &Report, judges: bool) {
 /// The report, and what was not as it should be.
 fn conclude(args: &Args, place: &Place, options: &Options, report: &Report) -> Result<(), Failure> {
     if args.shows(Message::Report) {
-        let text = report::lines(&report.pages, options.level.get(), report.written);
+        let text = report::lines(report, options.level.get());
         // A console that is gone is no reason to fail after the dump is safe.
         let _ = io::stderr().write_all(text.as_bytes());
     }

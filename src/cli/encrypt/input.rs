@@ -9,7 +9,11 @@ use std::path::Path;
 pub fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     let doing = || format!("opening vmcore {}", quoted(path));
     let vmcore = Vmcore::open(path).map_err(|error| {
-        let hint = match error {
+        let hint = match &error {
+            Error::NotSeekable(_) => "pages are read here and there: name a file, or save the stream to one",
+            Error::Open(_) if path == Path::new("-") => {
+                "standard input is not read: pages are read here and there, so name a file"
+            }
             Error::NotElf | Error::NotCore(_) => "the input must be an ELF core such as /proc/vmcore",
             Error::Truncated { .. } => "the copy is cut; copy it again",
             _ => return Failure::caused(doing(), &error),

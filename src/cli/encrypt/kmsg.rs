@@ -77,7 +77,8 @@ fn hint(error: &io::Error) -> Option<&'static str> {
 
 fn lock_memory() {
     if let Err(error) = crypt::lock_memory() {
-        say(PROGRAM, "note", &format!("memory is not locked, keys may reach swap: {error}"));
+        let text = Failure::caused("memory is not locked, the key may reach swap", &error);
+        say(PROGRAM, "note", text.message());
     }
 }
 

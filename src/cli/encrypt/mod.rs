@@ -14,7 +14,7 @@ mod output;
 pub(super) mod recipients;
 
 use super::Failure;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ const DMESG_NAME: &str = "vmcore-dmesg";
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, max_term_width = 100, disable_version_flag = true, color = ColorChoice::Never)]
 // Scripts parse makedumpfile's "name: version X".
 #[command(display_name = "vmcore-encrypt:", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
 // A repeated option counts once, as with makedumpfile.
@@ -65,16 +65,9 @@ enum Command {
     Kmsg(kmsg::Args),
 }
 
-impl Cli {
-    /// Parses the command line; called as `vmcore-dmesg` the program is its sub-command `dmesg`. Ends the
-    /// process when the command line is wrong or asks for help.
-    #[must_use]
-    pub fn from_command_line() -> Cli {
-        Cli::parse_from(with_sub_command(std::env::args_os()))
-    }
-}
-
-fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+/// The command line; called as `vmcore-dmesg` the program is its sub-command `dmesg`.
+#[must_use]
+pub fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.collect();
     let name = words.first().and_then(|word| Path::new(word).file_name());
     if name == Some(OsStr::new(DMESG_NAME)) {

@@ -1,6 +1,6 @@
 //! Where a stream goes: the place as typed, opened, and what is said when it takes no more.
 
-use super::super::{Failure, Status, quoted};
+use super::super::{Failure, Status, exists_hint, quoted};
 use crate::raw::{self, FrameHeader};
 use crate::sink::device::{Device, DeviceError};
 use crate::sink::{OnFailure, OutputFile, Stream};
@@ -40,7 +40,7 @@ impl Place {
         match self {
             Place::File { path, overwrite, on_failure } => OutputFile::create(path, *overwrite, *on_failure)
                 .map(Stream::file)
-                .map_err(|error| self.creating(&error)),
+                .map_err(|error| self.creating(path, &error)),
             Place::Stdout => Stream::stdout().ok_or_else(terminal),
             Place::FramedStdout => {
                 let header = FrameHeader { id: self.new_id()?, device_size: 0, saved: Vec::new() };
@@ -77,9 +77,16 @@ impl Place {
         Failure::caused(format!("opening output device {}", self.name()), error).maybe_hint(hint)
     }
 
-    fn creating(&self, error: &io::Error) -> Failure {
-        let hint = (error.kind() == io::ErrorKind::AlreadyExists).then_some("-f overwrites it");
-        Failure::caused(format!("creating {}", self.name()), error).maybe_hint(hint)
+    fn creating(&self, path: &Path, error: &io::Error) -> Failure {
+        Failure::caused(format!("creating {}", self.name()), error).maybe_hint(exists_hint(path, error))
+    }
+
+    /// The same place for another attempt: what stands there now is what the attempt before left.
+    pub fn again(&self) -> Place {
+        match self.clone() {
+            Place::File { path, on_failure, .. } => Place::File { path, overwrite: true, on_failure },
+            place => place,
+        }
     }
 
     /// How messages call it.

@@ -1,6 +1,6 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
-//! the steps are in the files beside it: `pages` (which pages, in which order), `read` (bytes of a
-//! block), `assemble` (the stream), `chunks` (what is sealed). The kernel log alone takes
+//! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order),
+//! `read` (bytes of a block), `assemble` (the stream), `chunks` (what is sealed). The kernel log alone takes
 //! a shorter way, `log`.
 
 mod assemble;
@@ -9,6 +9,7 @@ mod facts;
 pub mod log;
 mod pages;
 mod read;
+mod split;
 
 use crate::blocks::{self, ClassCounts};
 use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
@@ -22,10 +23,11 @@ use chunks::Chunk;
 use facts::DumpFacts;
 use pages::{Job, PageSource};
 pub use read::is_zero;
-use read::{BlockReader, Part};
+use read::{BlockReader, ReadBlock};
+pub use split::{Part, divide};
 use std::io::{self, Write};
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What to collect and how.
@@ -38,6 +40,8 @@ pub struct Options {
     pub compression: i32,
     /// The most bytes the dump may take.
     pub limit: Option<u64>,
+    /// The part to collect; none for the whole.
+    pub part: Option<Part>,
 }
 
 /// What was collected.
@@ -97,8 +101,9 @@ pub fn collect(
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
-    let mut source = PageSource::new(vmcore, options.level);
-    let facts = DumpFacts::gather(vmcore, options.level, source.max_mapnr())?;
+    let part = options.part.as_ref();
+    let mut source = PageSource::new(vmcore, options.level, part.map(|part| part.range));
+    let facts = DumpFacts::gather(vmcore, options.level, source.max_mapnr(), part)?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;
@@ -107,7 +112,7 @@ pub fn collect(
     let mut assembler = Assembler::start(&facts, limit, &mut first_chunks)?;
 
     let work = Collecting { vmcore, key, compression: options.compression, first_failure: Mutex::new(None) };
-    let (position, full) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (share, full) = (Mutex::new(0.0), AtomicBool::new(false));
     let classes = Mutex::new(ClassCounts::default());
     let mut pages = ClassCounts::default();
     pipeline::run(
@@ -116,7 +121,7 @@ pub fn collect(
         Ordered {
             source: &mut || {
                 let job = source.next_job().filter(|_| !full.load(Ordering::Relaxed));
-                position.store(source.position(), Ordering::Relaxed);
+                *lock(&share) = source.share();
                 if job.is_none() {
                     *lock(&classes) = source.counts();
                 }
@@ -133,7 +138,7 @@ pub fn collect(
             },
             sink: &mut |sealed: Vec<u8>| {
                 written += sealed.len() as u64;
-                progress(position.load(Ordering::Relaxed) as f64 / facts.max_mapnr.max(1) as f64);
+                progress(*lock(&share));
                 Ok(out.write_all(&sealed)?)
             },
         },
@@ -169,7 +174,7 @@ struct Collecting<'a> {
 
 impl Work for Collecting<'_> {
     type Job = Job;
-    type Part = Part;
+    type Part = ReadBlock;
     type Piece = Chunk;
     type Done = Vec<u8>;
     type Error = Error;
@@ -179,7 +184,7 @@ impl Work for Collecting<'_> {
         BlockReader::new(self.compression)
     }
 
-    fn first(&self, reader: &mut BlockReader, job: Job) -> Result<Part, Error> {
+    fn first(&self, reader: &mut BlockReader, job: Job) -> Result<ReadBlock, Error> {
         let part = reader.read(self.vmcore, job)?;
         if let Some(failure) = reader.first_failure.take() {
             lock(&self.first_failure).get_or_insert(failure);

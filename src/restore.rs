@@ -8,6 +8,7 @@ mod foreign;
 mod frames;
 mod kdump_file;
 mod pages;
+mod parts;
 mod salvage;
 
 pub use salvage::Losses;
@@ -45,6 +46,9 @@ pub enum Error {
     /// The decrypted stream contradicts itself.
     #[error("reading the decrypted stream: {0}")]
     Malformed(String),
+    /// The parts of a dump do not make up one dump.
+    #[error("joining the parts of a dump: {0}")]
+    Parts(String),
     /// No memory for a compressor.
     #[error("out of memory")]
     OutOfMemory,
@@ -107,6 +111,40 @@ pub fn restore(
     run(dump, identities, output, threads, FrameReader::default())
 }
 
+/// Restores a dump from all of its parts, which may come in any order. Not for [`Output::Flattened`], whose records
+/// would not fit together.
+///
+/// # Errors
+/// As [`restore`], with the place in the list of the part concerned; [`Error::Parts`] when a part is missing, comes
+/// twice or belongs to another dump.
+pub fn join(
+    parts: &mut [Box<dyn BufRead + Send>],
+    identities: &Identities,
+    output: Output<'_>,
+    threads: NonZero<usize>,
+) -> Result<Report, (usize, Error)> {
+    let form = output.form();
+    let mut arranger = Arranger::joining(output);
+    for (at, part) in parts.iter_mut().enumerate() {
+        join_part(part, identities, form, threads, &mut arranger).map_err(|error| (at, error))?;
+    }
+    arranger.finish_parts().map_err(|error| (0, error))
+}
+
+fn join_part(
+    mut part: &mut (dyn BufRead + Send),
+    identities: &Identities,
+    form: Form,
+    threads: NonZero<usize>,
+    arranger: &mut Arranger<'_>,
+) -> Result<(), Error> {
+    let key = identities.open(&mut part)?.key;
+    let work = Restoring { key, form, salvage: false };
+    let mut chunks = ChunkSource::new(part);
+    run_pipeline(threads, &work, &mut || chunks.next_chunk(), &mut FrameReader::default(), arranger)?;
+    arranger.end_part()
+}
+
 /// Restores what is authentic of a damaged or cut dump: damaged chunks are passed over, and so is what
 /// lies partly in them. Not for [`Output::Flattened`], whose records would not fit together.
 ///
@@ -137,24 +175,28 @@ fn run(
     {
         return restore_foreign(first, chunks.input, work.key, output);
     }
-    let mut first = first;
-    let mut arranger = Arranger::new(output);
-    pipeline::run(
-        threads,
-        &work,
-        Ordered {
-            source: &mut || match first.take() {
-                Some(first) => Ok(Some(first)),
-                None => chunks.next_chunk(),
-            },
-            middle: &mut |opened: Option<OpenedChunk>, pieces| match opened {
-                Some(chunk) => take_chunk(&mut frames, &chunk, pieces),
-                None => frames.finish(),
-            },
-            sink: &mut |piece| arranger.take(piece),
-        },
-    )?;
+    let (mut first, mut arranger) = (first, Arranger::new(output));
+    let mut source = || match first.take() {
+        Some(first) => Ok(Some(first)),
+        None => chunks.next_chunk(),
+    };
+    run_pipeline(threads, &work, &mut source, &mut frames, &mut arranger)?;
     arranger.finish(frames.into_tracker())
+}
+
+/// From chunks to pieces in their places.
+fn run_pipeline(
+    threads: NonZero<usize>,
+    work: &Restoring,
+    source: &mut (dyn FnMut() -> Result<Option<SealedChunk>, Error> + Send),
+    frames: &mut FrameReader,
+    arranger: &mut Arranger<'_>,
+) -> Result<(), Error> {
+    let middle = &mut |opened: Option<OpenedChunk>, pieces: &mut Vec<Piece>| match opened {
+        Some(chunk) => take_chunk(frames, &chunk, pieces),
+        None => frames.finish(),
+    };
+    pipeline::run(threads, work, Ordered { source, middle, sink: &mut |piece| arranger.take(piece) })
 }
 
 fn take_chunk(frames: &mut FrameReader, chunk: &OpenedChunk, pieces: &mut Vec<Piece>) -> Result<(), Error> {

@@ -71,6 +71,7 @@ fn sample(level: u8) -> Sample {
         threads: NonZero::new(2).unwrap(),
         compression: 1,
         limit: None,
+        part: None,
     };
     let vmcore = Vmcore::open(&path).unwrap();
     let mut dump = Vec::new();

@@ -27,7 +27,11 @@ fn ask(option: &[String]) -> Output {
     if option[0] == "--partial-dmesg" {
         command.arg("--dump-dmesg");
     }
-    command.arg("vmcore").stdin(recipients()).output().unwrap()
+    command.arg("vmcore");
+    if option[0] == "--split" {
+        command.args(["one", "two"]);
+    }
+    command.stdin(recipients()).output().unwrap()
 }
 
 /// A recipients file as standard input.
@@ -66,9 +70,20 @@ fn the_program_does_what_the_table_says() {
 
 #[test]
 fn combinations_that_contradict_themselves_are_refused() {
-    for words in
-        ["-E -c", "-E --num-threads 2", "--dry-run --dump-dmesg", "--partial-dmesg", "-d 32", "-d x", "-L 0"]
-    {
+    for words in [
+        "-E -c",
+        "-E --num-threads 2",
+        "--split",
+        "--split -E",
+        "--split -F",
+        "--split --framed",
+        "--split --dump-dmesg",
+        "--dry-run --dump-dmesg",
+        "--partial-dmesg",
+        "-d 32",
+        "-d x",
+        "-L 0",
+    ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmcore-encrypt"));
         command.args(["--check-params", "-r", RECIPIENT]).args(words.split(' ')).arg("vmcore");
         assert_eq!(command.output().unwrap().status.code(), Some(2), "{words}");

@@ -49,6 +49,7 @@ fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> Dump
         threads: NonZero::new(threads).unwrap(),
         compression: 1,
         limit,
+        part: None,
     };
     let mut entropy = Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} };
     let vmcore = Vmcore::open(vmcore).unwrap();

@@ -33,7 +33,7 @@ none\:"Pages as they are"))' \
 '--version[Print the version]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-':dump -- The encrypted dump; - is standard input:_files' \
+':dumps -- The encrypted dump; - is standard input. Of a dump in parts (vmcore-encrypt --split) all parts:_files' \
 ':output -- The restored dump; - is standard output, with --format flattened:_files' \
 ":: :_vmcore-decrypt_commands" \
 "*::: :->vmcore-decrypt" \

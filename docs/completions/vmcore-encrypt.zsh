@@ -54,6 +54,7 @@ _vmcore-encrypt() {
 '-z[Compress small\: zstd level 3]' \
 '()-F[Write to standard output (the dump is a stream in any case)]' \
 '()--framed[On standard output\: frame the dump as --output-device does, for a program that writes the partition]' \
+'(-F --framed --output-device)--split[Write the dump to several files at the same time, each a part of it\: DUMPFILE DUMPFILE...]' \
 '-f[Overwrite an existing dump file]' \
 '--force[Overwrite an existing dump file]' \
 '--keep-incomplete[Leave an unfinished dump file in place when an error ends the run]' \
@@ -63,7 +64,6 @@ _vmcore-encrypt() {
 '--check-params[Check the command line and the recipients, then exit]' \
 '-E[]' \
 '--non-mmap[]' \
-'--split[]' \
 '--reassemble[]' \
 '-e[]' \
 '-X[]' \
@@ -72,7 +72,7 @@ _vmcore-encrypt() {
 '-h[Print help]' \
 '--help[Print help]' \
 ':vmcore -- The vmcore\: /proc/vmcore in the capture kernel, or a copy of one:_files' \
-'::dumpfile -- The dump file; standard output when absent or with -F:_files' \
+'::dumpfiles -- The dump file; standard output when absent or with -F. With --split several, one for each part:_files' \
 ":: :_vmcore-encrypt_commands" \
 "*::: :->vmcore-encrypt" \
 && ret=0

@@ -43,6 +43,24 @@ pub struct Head {
     pub data_offset: u64,
     /// The memory ranges.
     pub segments: Vec<SegmentFacts>,
+    /// Which part of a dump this is; none when it is the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartFacts>,
+}
+
+/// One of several dumps that were written at the same time, each with the pages of its own range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFacts {
+    /// What the parts of one dump have in common: 32 hex digits, random.
+    pub set: String,
+    /// Its number, from 1.
+    pub number: u32,
+    /// How many parts there are.
+    pub of: u32,
+    /// First pfn of its range.
+    pub start: u64,
+    /// First pfn behind it.
+    pub end: u64,
 }
 
 /// Pages per class, in pages.
@@ -87,6 +105,28 @@ pub struct Tail {
     pub last_index: Option<u64>,
     /// Whether the dump holds everything the level asks for; false when a size limit ended it.
     pub complete: bool,
+}
+
+impl ClassCounts {
+    /// Adds what another part of the same dump counted. The memory itself is the same, so it counts once.
+    #[must_use]
+    pub fn join(self, other: ClassCounts) -> ClassCounts {
+        ClassCounts {
+            present: self.present.max(other.present),
+            total: self.total.max(other.total),
+            zero: self.zero + other.zero,
+            cache: self.cache + other.cache,
+            cache_private: self.cache_private + other.cache_private,
+            user: self.user + other.user,
+            free: self.free + other.free,
+            hwpoison: self.hwpoison + other.hwpoison,
+            offline: self.offline + other.offline,
+            unreadable: self.unreadable + other.unreadable,
+            saved: self.saved + other.saved,
+            unjudged: self.unjudged + other.unjudged,
+            doubtful: self.doubtful + other.doubtful,
+        }
+    }
 }
 
 impl Head {
@@ -173,6 +213,7 @@ mod tests {
             crash_time: 1,
             data_offset: 4096,
             segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: 9 << 12 }],
+            part: None,
         }
     }
 

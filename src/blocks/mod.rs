@@ -10,7 +10,7 @@ mod index;
 mod map;
 mod varint;
 
-pub use facts::{ClassCounts, Head, SegmentFacts, Tail};
+pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};
 pub use frame::{
     BlockCompressor, BlockDecompressor, FRAME_MAGIC, Frame, MAX_FRAME_CONTENT, SKIPPABLE_MAGIC, Splitter,
     raw_frame, skippable_frame,

@@ -4,7 +4,7 @@
 //! of compressed bytes into a chunk.
 
 use super::chunks::{Chunk, Chunker};
-use super::read::Part;
+use super::read::ReadBlock;
 use super::{Error, facts::DumpFacts, pages::Job};
 use crate::blocks::{BlockCompressor, BlockMap, ClassCounts, Head, IndexPiece, IndexWriter, RunKind, Tail};
 use crate::blocks::{raw_frame, skippable_frame};
@@ -115,7 +115,7 @@ impl Assembler {
     }
 
     /// Takes the next part. After a size limit was reached parts are dropped.
-    pub fn part(&mut self, part: Part, chunks: &mut Vec<Chunk>) -> Result<(), Error> {
+    pub fn part(&mut self, part: ReadBlock, chunks: &mut Vec<Chunk>) -> Result<(), Error> {
         if self.is_over_limit(&part) {
             self.full = true;
         }
@@ -135,7 +135,7 @@ impl Assembler {
         Ok(())
     }
 
-    fn is_over_limit(&self, part: &Part) -> bool {
+    fn is_over_limit(&self, part: &ReadBlock) -> bool {
         self.limit.is_some_and(|limit| self.chunker.position() + part.frame.len() as u64 + TAIL_ROOM > limit)
     }
 

@@ -2,6 +2,7 @@
 //! of our stream.
 
 use super::Error;
+use super::split::Part;
 use crate::blocks::{Head, SegmentFacts};
 use crate::filter::DumpLevel;
 use crate::kdump::{self, Layout, Uts};
@@ -25,15 +26,22 @@ pub struct DumpFacts {
 }
 
 impl DumpFacts {
-    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns.
-    pub fn gather(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> Result<DumpFacts, Error> {
+    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns and holds the pages of `part`.
+    pub fn gather(
+        vmcore: &Vmcore,
+        level: DumpLevel,
+        max_mapnr: u64,
+        part: Option<&Part>,
+    ) -> Result<DumpFacts, Error> {
         let all = PfnRange::new(0, max_mapnr);
         let present: Vec<_> = vmcore.present().iter().map(|range| range.intersect(all)).collect();
-        let kdump = kdump_head(vmcore, level, max_mapnr);
+        let split = part.map(|part| part.range);
+        let kdump = kdump::Head { split, ..kdump_head(vmcore, level, max_mapnr) };
         let layout = kdump.layout()?;
         let pages = present.iter().map(|range| range.count()).sum();
         let data_offset = layout.data_behind(pages).ok_or(Error::TooLarge { pages })?;
-        let head = stream_head(vmcore, &kdump, data_offset);
+        let part = part.map(Part::facts);
+        let head = Head { part, ..stream_head(vmcore, &kdump, data_offset) };
         Ok(DumpFacts { max_mapnr, present, kdump, layout, head })
     }
 
@@ -56,6 +64,7 @@ fn kdump_head(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> kdump::Head 
         phys_base: phys_base(vmcore),
         dump_level: level.get(),
         max_mapnr,
+        split: None,
         notes: vmcore.notes().bytes().to_vec(),
         vmcoreinfo: vmcore.notes().vmcoreinfo_range().unwrap_or(0..0),
     }
@@ -80,6 +89,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
         crash_time: kdump.crash_time,
         data_offset,
         segments: segments.collect(),
+        part: None,
     }
 }
 

@@ -31,6 +31,7 @@ pub enum Job {
 pub struct PageSource<'a> {
     early: VecDeque<PfnRange>,
     classifier: Classifier<'a>,
+    range: PfnRange,
     block_pages: u64,
     queue: VecDeque<Job>,
     gather: Gather,
@@ -48,11 +49,14 @@ struct Gather {
 }
 
 impl<'a> PageSource<'a> {
-    /// A source over all pages of `vmcore` that a dump at `level` keeps.
-    pub fn new(vmcore: &'a Vmcore, level: DumpLevel) -> PageSource<'a> {
+    /// A source over the pages of `vmcore` that a dump at `level` keeps, or over those of a part of it.
+    pub fn new(vmcore: &'a Vmcore, level: DumpLevel, part: Option<PfnRange>) -> PageSource<'a> {
+        let whole = Classifier::new(vmcore, level).0;
+        let range = part.unwrap_or(PfnRange { start: Pfn(0), end: whole.max_mapnr() });
         PageSource {
-            early: kernel_image(vmcore).into_iter().collect(),
-            classifier: Classifier::new(vmcore, level).0,
+            early: kernel_image(vmcore).map(|image| image.intersect(range)).into_iter().collect(),
+            classifier: if part.is_some() { whole.of_range(range) } else { whole },
+            range,
             block_pages: (BLOCK_BYTES >> vmcore.page_size().shift()).max(1),
             queue: VecDeque::new(),
             gather: Gather::default(),
@@ -98,9 +102,10 @@ impl<'a> PageSource<'a> {
         self.classifier.max_mapnr().0
     }
 
-    /// The first pfn that is not classified yet.
-    pub fn position(&self) -> u64 {
-        self.position
+    /// The share of the pages that is classified, 0 to 1.
+    pub fn share(&self) -> f64 {
+        let done = self.position.saturating_sub(self.range.start.0);
+        done as f64 / self.range.count().max(1) as f64
     }
 
     /// Classifies pages that are sent early.

@@ -8,7 +8,7 @@ use crate::units::{PageSize, Pfn, PfnRange};
 use crate::vmcore::{ReadError, Vmcore, Window};
 
 /// What became of a job.
-pub struct Part {
+pub struct ReadBlock {
     /// The job it came from.
     pub job: Job,
     /// The pages, their place in the file not yet set.
@@ -40,8 +40,8 @@ impl BlockReader {
     }
 
     /// Does a job.
-    pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<Part, Error> {
-        let mut part = Part { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
+    pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
+        let mut part = ReadBlock { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
         if let Job::Early(ranges) | Job::Pages(ranges) = &part.job
             && !self.compress_in_place(vmcore, ranges, &mut part.map, &mut part.frame)?
         {

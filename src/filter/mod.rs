@@ -21,8 +21,8 @@ use walk::Walk;
 /// Pages in a window at most: one x86_64 memory section.
 pub const WINDOW_PAGES: u64 = 32768;
 /// How far before a range its classification starts, so that a huge page that begins earlier is seen.
-/// The largest on x86_64: 1 GiB in 4 KiB pages.
-const LOOK_BACK: u64 = 1 << 18;
+/// The largest: 2 GiB on s390x, in 4 KiB pages.
+const LOOK_BACK: u64 = 1 << 19;
 /// Places where `struct page`s are tried before a whole run is trusted to them.
 const PROBES: usize = 64;
 
@@ -63,6 +63,19 @@ impl<'a> Classifier<'a> {
         let end = judge.as_ref().map_or(highest, |judge| judge.mem_map.end_below(&judge.memory, highest));
         let walk = Walk::new(PfnRange { start: Pfn(0), end });
         (Classifier { vmcore, judge, end, walk }, warnings)
+    }
+
+    /// The same for the pages of one range alone, whose classes do not change by that. Windows and counts are those
+    /// of the range, which starts and ends at a multiple of [`WINDOW_PAGES`].
+    #[must_use]
+    pub fn of_range(self, range: PfnRange) -> Classifier<'a> {
+        let start = Pfn(range.start.0.saturating_sub(LOOK_BACK));
+        let mut walk = Walk::new(PfnRange { start, end: self.end.min(range.end) });
+        while walk.is_before(self.vmcore, range.start) {
+            walk.next_window(self.vmcore, self.judge.as_ref());
+        }
+        walk.forget_counts();
+        Classifier { walk, ..self }
     }
 
     /// Whether pages are judged at all. If not, every page that is in the file is kept.

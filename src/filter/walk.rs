@@ -55,6 +55,16 @@ impl Walk {
         }
     }
 
+    /// Whether the next window starts before `pfn`.
+    pub(super) fn is_before(&self, vmcore: &Vmcore, pfn: Pfn) -> bool {
+        self.next_range(vmcore).is_some_and(|range| range.start < pfn)
+    }
+
+    /// Starts counting anew.
+    pub(super) fn forget_counts(&mut self) {
+        self.counts = Counts::default();
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }

@@ -3,7 +3,7 @@
 //! `kdump_sub_header`.
 
 use super::{DESC_LEN, Error};
-use crate::units::{ByteOrder, PageSize};
+use crate::units::{ByteOrder, PageSize, PfnRange};
 use std::ops::Range;
 
 /// Where the main header keeps its status, bytes.
@@ -66,6 +66,8 @@ pub struct Head {
     pub dump_level: u8,
     /// Number of pfns.
     pub max_mapnr: u64,
+    /// The pages whose bytes are in this file, when it is one of several; the others' are elsewhere.
+    pub split: Option<PfnRange>,
     /// Contents of the note segments.
     pub notes: Vec<u8>,
     /// Where in `notes` the VMCOREINFO text lies; empty when there is none.
@@ -165,7 +167,14 @@ impl Head {
         u64_at(48, note);
         u64_at(56, self.notes.len() as u64);
         u64_at(96, self.max_mapnr);
+        if let Some(PfnRange { start, end }) = self.split {
+            // Older readers look for the range in the first pair.
+            for (at, pfn) in [(16, start), (24, end), (80, start), (88, end)] {
+                u64_at(at, pfn.0);
+            }
+        }
         sub[8..12].copy_from_slice(&order.u32_bytes(u32::from(self.dump_level)));
+        sub[12..16].copy_from_slice(&order.u32_bytes(u32::from(self.split.is_some())));
     }
 
     /// Reads the head back from the start of a file; `bytes` must reach to the bitmaps.
@@ -203,6 +212,8 @@ impl Head {
             dump_level: u8::try_from(order.u32(array(sub, 8)))
                 .map_err(|_| fail("its dump level is above 31"))?,
             max_mapnr: order.u64(array(sub, 96)),
+            split: (order.u32(array(sub, 12)) != 0)
+                .then(|| PfnRange::new(order.u64(array(sub, 80)), order.u64(array(sub, 88)))),
             notes,
             vmcoreinfo,
         })
@@ -237,6 +248,7 @@ mod tests {
             phys_base: (-239_075_328i64).cast_unsigned(),
             dump_level: 31,
             max_mapnr: 63_450,
+            split: None,
             notes: b"note head..OSRELEASE=6.1\n".to_vec(),
             vmcoreinfo: 11..25,
         }
@@ -275,6 +287,17 @@ mod tests {
             assert_eq!(back.encode().unwrap(), bytes);
             assert_eq!((back.order, back.vmcoreinfo), (order, 11..25));
         }
+    }
+
+    #[test]
+    fn the_range_of_a_part_is_at_both_its_places() {
+        let part = Head { split: Some(PfnRange::new(0x8000, 0x1_0000)), ..head(ByteOrder::Big) };
+        let bytes = part.encode().unwrap();
+        let u64_at = |at: usize| u64::from_be_bytes(array(&bytes, 4096 + at));
+        assert_eq!([16, 24, 80, 88].map(u64_at), [0x8000, 0x1_0000, 0x8000, 0x1_0000]);
+        assert_eq!(bytes[4096 + 12..][..4], [0, 0, 0, 1]);
+        assert_eq!(Head::parse(&bytes).unwrap().split, part.split);
+        assert_eq!(Head::parse(&head(ByteOrder::Big).encode().unwrap()).unwrap().split, None);
     }
 
     #[test]

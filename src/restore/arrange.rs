@@ -2,6 +2,7 @@
 
 use super::elf_file::ElfFile;
 use super::kdump_file::KdumpFile;
+use super::parts::Joined;
 use super::salvage::Tracker;
 use super::{Arranged, Error, Output, Report};
 use crate::blocks::{Head, Tail};
@@ -14,6 +15,8 @@ pub struct Arranger<'a> {
     state: State<'a>,
     head: Option<Head>,
     tail: Option<Tail>,
+    /// The parts so far, when it is a dump in parts.
+    joined: Option<Joined>,
 }
 
 enum State<'a> {
@@ -28,13 +31,21 @@ enum State<'a> {
 impl<'a> Arranger<'a> {
     /// Nothing has arrived yet.
     pub fn new(output: Output<'a>) -> Arranger<'a> {
-        Arranger { state: State::Waiting(output), head: None, tail: None }
+        Arranger { state: State::Waiting(output), head: None, tail: None, joined: None }
+    }
+
+    /// The same for a dump in parts.
+    pub fn joining(output: Output<'a>) -> Arranger<'a> {
+        Arranger { joined: Some(Joined::default()), ..Arranger::new(output) }
     }
 
     /// Takes the next piece.
     pub fn take(&mut self, piece: Arranged) -> Result<(), Error> {
         match piece {
-            Arranged::Head(head) if self.head.is_none() => self.head = Some(*head),
+            Arranged::Head(head) if self.head.is_none() => {
+                self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head))?;
+                self.head = Some(*head);
+            }
             Arranged::Tail(tail) if self.tail.is_none() => self.tail = Some(*tail),
             Arranged::Head(_) | Arranged::Tail(_) => {
                 return Err(Error::malformed("its head or tail comes twice"));
@@ -74,7 +85,10 @@ impl<'a> Arranger<'a> {
     /// Opens the output: from here on the head of the dump is known.
     fn start(&mut self, records: &[u8]) -> Result<(), Error> {
         let facts = self.head.clone().ok_or_else(|| Error::malformed("its head is missing"))?;
-        let head = DumpHead::new(facts, records)?;
+        let mut head = DumpHead::new(facts, records)?;
+        if self.joined.is_some() {
+            head.kdump.split = None;
+        }
         self.state = match std::mem::replace(&mut self.state, State::Nothing) {
             State::Waiting(Output::Kdump(output, codec)) => {
                 State::Kdump(Box::new(KdumpFile::start(output, head, codec)?))
@@ -96,6 +110,22 @@ impl<'a> Arranger<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Ends a part: the next pieces are another one's.
+    pub fn end_part(&mut self) -> Result<(), Error> {
+        match (self.head.take(), self.tail.take(), &mut self.joined) {
+            (Some(_), Some(tail), Some(joined)) => joined.end(&tail),
+            _ => return Err(Error::malformed("its head or tail is missing")),
+        }
+        Ok(())
+    }
+
+    /// Ends the output of all parts.
+    pub fn finish_parts(mut self) -> Result<Report, Error> {
+        let (head, tail) = self.joined.take().unwrap_or_default().whole()?;
+        (self.head, self.tail) = (Some(head), Some(tail));
+        self.finish(None)
     }
 
     /// Ends the output. With an account of losses a dump needs no tail.

@@ -30,8 +30,13 @@ pub struct Dump {
 pub fn collect(vmcore: &Vmcore, level: u8) -> Result<Dump, collect::Error> {
     let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
     let recipients = Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap();
-    let options =
-        Options { level: DumpLevel::new(level).unwrap(), threads: THREADS, compression: 1, limit: None };
+    let options = Options {
+        level: DumpLevel::new(level).unwrap(),
+        threads: THREADS,
+        compression: 1,
+        limit: None,
+        part: None,
+    };
     let mut entropy = Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} };
     let mut bytes = Vec::new();
     let report = collect::collect(vmcore, &recipients, &mut entropy, &options, &mut bytes, &mut |_| {})?;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The restore's own arguments.
 #[derive(ClapArgs, Debug)]
 // An optional group of arguments is there when a member is; clap fills no members in where groups nest.
-#[group(id = "restore", args = ["dump", "output"])]
+#[group(id = "restore", args = ["dumps", "output"])]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -35,8 +35,9 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
 
-    /// The encrypted dump; - is standard input
-    dump: PathBuf,
+    /// The encrypted dump; - is standard input. Of a dump in parts (vmcore-encrypt --split) all parts
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
     /// The restored dump; - is standard output, with --format flattened
     output: PathBuf,
 }
@@ -82,26 +83,64 @@ impl From<Compress> for Codec {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    args.check_parts()?;
     if args.salvage && args.format == Format::Flattened {
         let message = "salvaging to a flattened stream: its records would not fit together";
         return Err(Failure::new(Status::Usage, message).hint("use --format kdump or elf"));
     }
     let identities = args.identities.read()?;
-    let mut dump = watched("restoring", &args.dump)?;
+    let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("restoring", dump)).collect();
+    let mut dumps = opened?;
     let mut target = Target::open(args)?;
-    let failed = |error: &restore::Error| failure(&args.dump, Some(&args.output), error);
+    let failed = |at: usize, error: &restore::Error| {
+        failure(args.dumps.get(at).unwrap_or(&args.output), Some(&args.output), error)
+    };
     let threads = input::threads(args.num_threads);
-    let run = if args.salvage { restore::salvage } else { restore::restore };
-    let report =
-        run(&mut *dump, &identities, target.output(args), threads).map_err(|error| failed(&error))?;
-    target.finish().map_err(|error| failed(&restore::Error::Write(error)))?;
+    let report = match &mut dumps[..] {
+        [dump] => {
+            let run = if args.salvage { restore::salvage } else { restore::restore };
+            run(&mut **dump, &identities, target.output(args), threads).map_err(|error| (0, error))
+        }
+        parts => restore::join(parts, &identities, target.output(args), threads),
+    };
+    let report = report.map_err(|(at, error)| failed(at, &error))?;
+    target.finish().map_err(|error| failed(0, &restore::Error::Write(error)))?;
     if !report.losses.is_none() {
         return Err(incomplete(args, &report.losses));
     }
     if !report.complete {
         say(PROGRAM, "warning", "the dump is incomplete: a size limit ended it when it was collected");
     }
+    if let Some(part) = report.head.and_then(|head| head.part) {
+        let text =
+            format!("this is part {} of {}: the pages of the others are missing", part.number, part.of);
+        say(PROGRAM, "warning", &text);
+    }
     Ok(())
+}
+
+impl Args {
+    /// The dump, or the first of its parts.
+    fn dump(&self) -> &Path {
+        self.dumps.first().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
+    /// Parts are joined page by page, so each must be whole, and so must what comes out.
+    fn check_parts(&self) -> Result<(), Failure> {
+        let usage = |message: &str, hint: &str| Err(Failure::new(Status::Usage, message).hint(hint));
+        match self.dumps.len() {
+            ..=1 => Ok(()),
+            _ if self.salvage => usage(
+                "salvaging several parts at once: a damaged part is salvaged by itself",
+                "crash takes the restored parts together",
+            ),
+            _ if self.format == Format::Flattened => usage(
+                "joining parts to a flattened stream: its records would not fit together",
+                "use --format kdump or elf",
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Where the restored dump goes.
@@ -162,7 +201,7 @@ const MAX_RANGES: usize = 20;
 
 /// Says what a salvage lost. What was saved is there, but the exit status tells that it is not all.
 fn incomplete(args: &Args, losses: &Losses) -> Failure {
-    let dump = input_name(&args.dump);
+    let dump = input_name(args.dump());
     let warn = |text: &str| say(PROGRAM, "warning", text);
     if losses.chunks > 0 {
         warn(&format!("{} chunks of {dump} are damaged", losses.chunks));
@@ -206,6 +245,8 @@ pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Fa
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),
         (restore::Error::NotADump, _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
             .hint("if it is a log, vmcore-decrypt dmesg prints it"),
+        (restore::Error::Parts(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
+            .hint("name every part of one dump once, and the output at last"),
         (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error),
         (error, _) => {
             Failure::caused(format!("restoring {}", input_name(dump)), error).status(Status::Damaged)

@@ -11,6 +11,8 @@ use clap::Args as ClapArgs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+/// The most parts of a dump: more than any machine has disks for it.
+const MAX_PARTS: usize = 64;
 /// zstd level of `-l`, of the default, and of `-z`.
 const LEVELS: [i32; 3] = [-1, 1, 3];
 
@@ -21,8 +23,9 @@ const LEVELS: [i32; 3] = [-1, 1, 3];
 pub struct Args {
     /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
     pub vmcore: PathBuf,
-    /// The dump file; standard output when absent or with -F
-    dumpfile: Option<PathBuf>,
+    /// The dump file; standard output when absent or with -F. With --split several, one for each part
+    #[arg(value_name = "DUMPFILE")]
+    dumpfiles: Vec<PathBuf>,
 
     #[command(flatten)]
     filter: FilterArgs,
@@ -78,17 +81,20 @@ struct OutputArgs {
           value_parser = clap::value_parser!(i32).range(-7..=19))]
     compress_level: Option<i32>,
     /// Write to standard output (the dump is a stream in any case)
-    #[arg(short = 'F', conflicts_with = "dumpfile")]
+    #[arg(short = 'F', conflicts_with = "dumpfiles")]
     flattened: bool,
     /// Write to this partition itself: no file system, nothing else on it; the next boot collects it
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["dumpfile", "flattened", "framed"])]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["dumpfiles", "flattened", "framed"])]
     output_device: Option<PathBuf>,
     /// With --output-device /dev/disk/by-...: what may be overwritten there, as the refusal calls it
     #[arg(long, value_name = "NAME", requires = "output_device")]
     allow_signature: Option<String>,
     /// On standard output: frame the dump as --output-device does, for a program that writes the partition
-    #[arg(long, conflicts_with = "dumpfile")]
+    #[arg(long, conflicts_with = "dumpfiles")]
     framed: bool,
+    /// Write the dump to several files at the same time, each a part of it: DUMPFILE DUMPFILE...
+    #[arg(long, conflicts_with_all = ["flattened", "framed", "output_device"])]
+    split: bool,
     /// Overwrite an existing dump file
     #[arg(short = 'f', long)]
     force: bool,
@@ -192,22 +198,42 @@ impl Args {
         self.output.num_threads.map_or(cpus, |threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN))
     }
 
-    /// Where the dump goes.
-    pub fn place(&self) -> Result<Place, Failure> {
+    /// Where the dump goes: one place, or with --split one for each part.
+    pub fn places(&self) -> Result<Vec<Place>, Failure> {
         let output = &self.output;
-        if let Some(path) = &output.output_device {
-            return self.device(path);
+        match (output.split, self.dumpfiles.len()) {
+            (true, 2..=MAX_PARTS) => return Ok(self.dumpfiles.iter().map(|path| self.file(path)).collect()),
+            (true, _) => {
+                let message = format!("--split needs 2 to {MAX_PARTS} dump files");
+                return Err(Failure::new(Status::Usage, message));
+            }
+            (false, 2..) => {
+                let message = "several dump files without --split";
+                return Err(Failure::new(Status::Usage, message));
+            }
+            (false, _) => {}
         }
-        Ok(match &self.dumpfile {
+        if let Some(path) = &output.output_device {
+            return Ok(vec![self.device(path)?]);
+        }
+        Ok(vec![match self.dumpfiles.first() {
             _ if output.dry_run => Place::Nothing,
             None if output.framed => Place::FramedStdout,
             None => Place::Stdout,
-            Some(path) => Place::File {
-                path: path.clone(),
+            Some(path) => self.file(path),
+        }])
+    }
+
+    fn file(&self, path: &Path) -> Place {
+        let output = &self.output;
+        match output.dry_run {
+            true => Place::Nothing,
+            false => Place::File {
+                path: path.to_owned(),
                 overwrite: output.force,
                 on_failure: if output.keep_incomplete { OnFailure::Keep } else { OnFailure::Remove },
             },
-        })
+        }
     }
 
     /// The partition, in whose place another may be after a disk was added: only a lasting name may overwrite
@@ -230,7 +256,7 @@ impl Args {
     pub fn check(&self) -> Result<(), Failure> {
         self.check_elf()?;
         self.foreign.check()?;
-        if matches!(self.place()?, Place::Stdout | Place::FramedStdout)
+        if matches!(self.places()?[..], [Place::Stdout | Place::FramedStdout])
             && self.levels().len() > 1
             && self.limit().is_some()
         {
@@ -244,10 +270,10 @@ impl Args {
     fn check_elf(&self) -> Result<(), Failure> {
         let output = &self.output;
         let compressed = output.compress || output.fast || output.snappy || output.small;
-        match self.foreign.has("-E") && (compressed || output.num_threads.is_some()) {
+        match self.foreign.has("-E") && (compressed || output.num_threads.is_some() || output.split) {
             true => Err(Failure::new(
                 Status::Usage,
-                "-E does not go with -c, -l, -p, -z and --num-threads, as in makedumpfile",
+                "-E does not go with -c, -l, -p, -z, --num-threads and --split, as in makedumpfile",
             )),
             false => Ok(()),
         }

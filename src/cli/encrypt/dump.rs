@@ -8,12 +8,13 @@ use super::args::{Args, Message};
 use super::output::Place;
 use super::recipients::{self, with_entropy};
 use super::{PROGRAM, dmesg, input};
-use crate::collect::{self, Options, Report};
+use crate::collect::{self, Options, Part, Report};
 use crate::crypt::Recipients;
 use crate::filter::{Classifier, DumpLevel, Warning};
 use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::Path;
 
 /// The running kernel's memory: a moving target.
@@ -26,10 +27,16 @@ const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let place = args.place()?;
+    let places = args.places()?;
     args.check()?;
     if args.dumps_log() && !args.checks_only() {
-        return dmesg::save(&args.vmcore, args.partial_log(), &args.recipients, &place);
+        let [place] = &places[..] else {
+            return Err(Failure::new(
+                Status::Usage,
+                "--split does not go with --dump-dmesg: a log is one file",
+            ));
+        };
+        return dmesg::save(&args.vmcore, args.partial_log(), &args.recipients, place);
     }
     let recipients = args.recipients.read()?;
     if args.checks_only() {
@@ -40,13 +47,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.vmcore == Path::new(LIVE) {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
-    Dump { args, place, vmcore, recipients, stop }.save()
+    Dump { args, places, vmcore, recipients, stop }.save()
 }
 
 /// A dump to be made.
 struct Dump<'a> {
     args: &'a Args,
-    place: Place,
+    places: Vec<Place>,
     vmcore: Vmcore,
     recipients: Recipients,
     stop: Stop,
@@ -61,14 +68,14 @@ impl Dump<'_> {
     /// Tries one level after the other until the dump fits.
     fn save(&self) -> Result<(), Failure> {
         let levels = self.args.levels();
-        let mut place = self.place.clone();
+        let mut places = self.places.clone();
         for (at, &level) in levels.iter().enumerate() {
             let next = levels.get(at + 1);
-            match (self.attempt(&place, level, next.is_none())?, next) {
+            match (self.attempt(&places, level, next.is_none())?, next) {
                 (Outcome::TooLarge, Some(next)) => {
                     let text = format!("the dump at level {level} is too large, retrying at level {next}");
                     say(PROGRAM, "note", &text);
-                    place = place.again();
+                    places = places.iter().map(Place::again).collect();
                 }
                 _ => break,
             }
@@ -77,38 +84,80 @@ impl Dump<'_> {
     }
 
     /// One dump at one level. With a further level to try, running out of room is no error.
-    fn attempt(&self, place: &Place, level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
-        let args = self.args;
-        let judges = warn(args, &self.vmcore, level);
-        let mut stream = place.open()?;
-        let limit = smaller(args.limit(), stream.capacity());
-        let options = Options { level, threads: args.threads(), compression: args.compression(), limit };
-        let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
-        let report = match self.collect(&options, &mut stream) {
-            Err(collect::Error::Write(error)) if too_large(&error) => return Ok(Outcome::TooLarge),
-            result => result.map_err(|error| self.failure(&error))?,
+    fn attempt(&self, places: &[Place], level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
+        let judges = warn(self.args, &self.vmcore, level);
+        // All of them before the first page, so that a place that is none costs no work.
+        let streams = places.iter().map(Place::open).collect::<Result<Vec<_>, _>>()?;
+        let jobs = places.iter().zip(streams).zip(self.parts(level)?);
+        let write = |((place, stream), part): ((&Place, Stream), Option<Part>)| {
+            self.write(level, place, stream, part, is_last)
         };
-        if !report.complete && !is_last {
+        let results: Vec<Result<Option<Written>, Failure>> = match self.places.len() {
+            1 => jobs.map(write).collect(),
+            _ => in_parallel(jobs, write),
+        };
+        let written: Option<Vec<Written>> = results.into_iter().collect::<Result<_, _>>()?;
+        let Some(written) = written.and_then(|parts| parts.into_iter().reduce(Written::join)) else {
             return Ok(Outcome::TooLarge);
-        }
-        match stream.finish() {
-            // What was still in hand found no room.
-            Err(error) if too_large(&error) => return Ok(Outcome::TooLarge),
-            result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
-        }
-        warn_of_damage(&report, judges);
-        conclude(args, place, &options, &report)?;
+        };
+        warn_of_damage(&written.report, judges);
+        self.conclude(level, &written)?;
         match judges || level.get() <= DumpLevel::ZERO {
             true => Ok(Outcome::Done),
-            false => Err(not_filtered(args)),
+            false => Err(not_filtered(self.args)),
         }
     }
 
+    /// A part for each place, or the whole for the only one.
+    fn parts(&self, level: DumpLevel) -> Result<Vec<Option<Part>>, Failure> {
+        match u32::try_from(self.places.len()).unwrap_or(u32::MAX) {
+            0 | 1 => Ok(vec![None]),
+            count => {
+                let parts = collect::divide(&self.vmcore, level, count);
+                let parts = parts.map_err(|error| Failure::caused("naming the parts of the dump", &error))?;
+                Ok(parts.into_iter().map(Some).collect())
+            }
+        }
+    }
+
+    /// Writes the dump, or a part of it, to one place; `None` when it takes too much room and `!is_last`.
+    fn write(
+        &self,
+        level: DumpLevel,
+        place: &Place,
+        mut stream: Stream,
+        part: Option<Part>,
+        is_last: bool,
+    ) -> Result<Option<Written>, Failure> {
+        let args = self.args;
+        let limit = smaller(args.limit(), stream.capacity());
+        let threads = NonZero::new(args.threads().get() / self.places.len()).unwrap_or(NonZero::<usize>::MIN);
+        let options = Options { level, threads, compression: args.compression(), limit, part };
+        let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
+        let report = match self.collect(&options, &mut stream) {
+            Err(collect::Error::Write(error)) if too_large(&error) => return Ok(None),
+            result => result.map_err(|error| self.failure(place, &error))?,
+        };
+        if !report.complete && !is_last {
+            return Ok(None);
+        }
+        match stream.finish() {
+            // What was still in hand found no room.
+            Err(error) if too_large(&error) => return Ok(None),
+            result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+        }
+        let cut_short = (!report.complete).then(|| (place.name(), limit.unwrap_or_default()));
+        Ok(Some(Written { report, cut_short }))
+    }
+
     fn collect(&self, options: &Options, stream: &mut Stream) -> Result<Report, collect::Error> {
-        if self.args.shows(Message::Debug) {
+        let is_first = options.part.as_ref().is_none_or(|part| part.number == 1);
+        if self.args.shows(Message::Debug) && is_first {
             say(PROGRAM, "debug", &describe(&self.vmcore, options));
         }
-        let mut progress = Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress));
+        // The parts are about as large, so one speaks for all.
+        let mut progress =
+            Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress) && is_first);
         let mut out = Stoppable { inner: stream, stop: &self.stop };
         let mut update = |share| progress.update(share);
         with_entropy(|entropy| {
@@ -116,13 +165,66 @@ impl Dump<'_> {
         })
     }
 
-    fn failure(&self, error: &collect::Error) -> Failure {
+    /// The report, and what was not as it should be.
+    fn conclude(&self, level: DumpLevel, written: &Written) -> Result<(), Failure> {
+        if self.args.shows(Message::Report) {
+            let text = report::lines(&written.report, level.get());
+            // A console that is gone is no reason to fail after the dump is safe.
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+        if let Some((name, limit)) = &written.cut_short {
+            let message = format!("saving {name}: the limit of {limit} bytes ended the dump early");
+            return Err(Failure::new(Status::Failure, message)
+                .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));
+        }
+        if self.args.shows(Message::Common) {
+            let names: Vec<_> = self.places.iter().map(Place::name).collect();
+            say(PROGRAM, "note", &format!("the encrypted dump is saved to {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    fn failure(&self, place: &Place, error: &collect::Error) -> Failure {
         match error {
-            collect::Error::Write(error) => self.place.write_failure(error, WHEN_FULL),
+            collect::Error::Write(error) => place.write_failure(error, WHEN_FULL),
             collect::Error::Crypt(error) => recipients::failure("encrypting", error),
             error => Failure::caused(format!("collecting {}", quoted(&self.args.vmcore)), error),
         }
     }
+}
+
+/// What became of one place, or of all.
+struct Written {
+    report: Report,
+    /// The place that a limit of so many bytes ended early, if any.
+    cut_short: Option<(String, u64)>,
+}
+
+impl Written {
+    fn join(self, other: Written) -> Written {
+        let (one, two) = (self.report, other.report);
+        let report = Report {
+            pages: one.pages.join(two.pages),
+            complete: one.complete && two.complete,
+            written: one.written + two.written,
+            first_failure: one.first_failure.or(two.first_failure),
+        };
+        Written { report, cut_short: self.cut_short.or(other.cut_short) }
+    }
+}
+
+/// Does everything at the same time, each on a thread of its own; the results in order.
+fn in_parallel<T: Send, R: Send>(
+    items: impl Iterator<Item = T>,
+    work: impl Fn(T) -> Result<R, Failure> + Sync,
+) -> Vec<Result<R, Failure>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items.map(|item| scope.spawn(move || work(item))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        // A panic of ours has been printed; it goes on here.
+        ended.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 fn not_filtered(args: &Args) -> Failure {
@@ -177,23 +279,4 @@ fn warn_of_damage(report: &Report, judges: bool) {
         let count = pages.doubtful;
         warn(&format!("{count} pages are kept because their page structures contradict themselves"));
     }
-}
-
-/// The report, and what was not as it should be.
-fn conclude(args: &Args, place: &Place, options: &Options, report: &Report) -> Result<(), Failure> {
-    if args.shows(Message::Report) {
-        let text = report::lines(report, options.level.get());
-        // A console that is gone is no reason to fail after the dump is safe.
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
-    if !report.complete {
-        let limit = options.limit.unwrap_or_default();
-        let message = format!("saving {}: the limit of {limit} bytes ended the dump early", place.name());
-        return Err(Failure::new(Status::Failure, message)
-            .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));
-    }
-    if args.shows(Message::Common) {
-        say(PROGRAM, "note", &format!("the encrypted dump is saved to {}", place.name()));
-    }
-    Ok(())
 }

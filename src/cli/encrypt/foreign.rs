@@ -33,7 +33,6 @@ const MEMORY: &str = "memory use does not depend on the size of RAM";
 const XEN: &str = "Xen dumps are not supported";
 const SYMBOLS: &str = "VMCOREINFO of the vmcore is all that filtering needs";
 const ERASE: &str = "data are not erased from the dump; the dump is encrypted";
-const SPLIT: &str = "one dump is one stream, and its threads already work in parallel";
 
 const OPTIONS: &[Foreign] = &[
     option("-E", Value::None, NoEffect("an ELF core is made by vmcore-decrypt --format elf")),
@@ -41,9 +40,12 @@ const OPTIONS: &[Foreign] = &[
     option("--work-dir", Value::Taken, NoEffect("no working file is needed")),
     option("-b", Value::Taken, NoEffect("writes are always large")),
     option("--non-mmap", Value::None, NoEffect("/proc/vmcore is read where mapping it fails")),
-    option("--split", Value::None, Refused(SPLIT)),
-    option("--splitblock-size", Value::Taken, Refused(SPLIT)),
-    option("--reassemble", Value::None, Refused("there are no split dumps")),
+    option("--splitblock-size", Value::Taken, NoEffect("parts end at multiples of 32768 pages")),
+    option(
+        "--reassemble",
+        Value::None,
+        Refused("vmcore-decrypt joins the parts of a dump: it gets them all"),
+    ),
     option("--mem-usage", Value::Taken, Refused("makedumpfile has it")),
     option("-x", Value::Taken, Refused(SYMBOLS)),
     option("-i", Value::Taken, Refused(SYMBOLS)),

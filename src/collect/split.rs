@@ -1,0 +1,76 @@
+//! One dump in several files that are written at the same time: each part is a dump of its own, with its own file
+//! key, of the pages of one range. Here the ranges are chosen, so that each part gets about as many pages.
+
+use crate::blocks::PartFacts;
+use crate::filter::{Classifier, DumpLevel, PageClass};
+use crate::raw;
+use crate::units::PfnRange;
+use crate::vmcore::Vmcore;
+use std::io;
+
+/// A part of a dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What all parts have in common: 32 hex digits.
+    pub set: String,
+    /// Its number, from 1.
+    pub number: u32,
+    /// How many parts there are.
+    pub of: u32,
+    /// Its pages; a range may be empty.
+    pub range: PfnRange,
+}
+
+impl Part {
+    /// The same as the head of the part's stream says it.
+    pub(super) fn facts(&self) -> PartFacts {
+        let PfnRange { start, end } = self.range;
+        PartFacts { set: self.set.clone(), number: self.number, of: self.of, start: start.0, end: end.0 }
+    }
+}
+
+/// Divides the pages that a dump at `level` keeps into `parts` ranges of about equal numbers of them. Ranges end where
+/// windows of classification do, at multiples of 128 MiB of 4 KiB pages. Costs one classification of all pages.
+///
+/// # Errors
+/// The kernel gives no random bytes for the name of the set.
+pub fn divide(vmcore: &Vmcore, level: DumpLevel, parts: u32) -> io::Result<Vec<Part>> {
+    let set = raw::show_id(&raw::new_id()?);
+    let (mut classifier, _) = Classifier::new(vmcore, level);
+    let (mut windows, mut total) = (Vec::new(), 0);
+    while let Some(window) = classifier.next_window() {
+        total += window.classes.iter().filter(|&&class| class == PageClass::Kept).count() as u64;
+        windows.push((window.range.end.0, total));
+    }
+    let end = classifier.max_mapnr().0;
+    let ends = (1..=parts).map(|number| match number == parts {
+        true => end,
+        false => boundary(&windows, total * u64::from(number) / u64::from(parts)),
+    });
+    let mut start = 0;
+    let part = |(number, end)| {
+        let range = PfnRange::new(start, end);
+        start = range.end.0;
+        Part { set: set.clone(), number, of: parts, range }
+    };
+    Ok((1..).zip(ends).map(part).collect())
+}
+
+/// Where the windows that hold the first `wanted` kept pages end: (end, kept pages up to there) of each, ascending.
+fn boundary(windows: &[(u64, u64)], wanted: u64) -> u64 {
+    let reached = windows.partition_point(|&(_, kept)| kept < wanted);
+    windows.get(reached).map_or(0, |&(end, _)| end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boundary_is_where_enough_pages_are_reached() {
+        let windows = [(8, 5), (16, 5), (32, 9), (40, 20)];
+        let found = [0, 1, 5, 6, 9, 10, 20].map(|wanted| boundary(&windows, wanted));
+        assert_eq!(found, [8, 8, 8, 32, 32, 40, 40]);
+        assert_eq!(boundary(&[], 0), 0);
+    }
+}

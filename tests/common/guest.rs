@@ -51,6 +51,11 @@ impl Guest {
         self.arg("--file", pair)
     }
 
+    /// Puts a program of the host's into the capture image, as /bin/NAME with its libraries.
+    pub fn program(self, path: &str) -> Guest {
+        self.arg("--program", path)
+    }
+
     /// Attaches a network card; the host is 10.0.2.2.
     pub fn net(mut self) -> Guest {
         self.args.push("--net".into());

@@ -8,4 +8,5 @@ mod common;
 mod failures;
 mod keys;
 mod lab;
+mod ssh;
 mod targets;

@@ -4,17 +4,20 @@
 #
 #   program.sh makedumpfile|crash|age|drgn   the judges of our dumps, in versions that know the newest kernels
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
+#   program.sh sshd                          a server for guests, which is not installed on the machine
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # A script that starts PROGRAM of the unpacked tree with the tree's own loader and libraries.
 wrapper() { # TREE PROGRAM OPTION...
-    local tree=$1 program=$2 library=$1/usr/lib/x86_64-linux-gnu
+    local tree=$1 program=$2 library=$1/usr/lib/x86_64-linux-gnu loader=$1/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
     shift 2
+    # Before Debian 13 /lib was a directory of its own in packages.
+    [ -e "$loader" ] || loader=$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 library=$library:$tree/lib/x86_64-linux-gnu
     cat << SCRIPT
 #!/bin/sh
 export TERMINFO_DIRS=$tree/usr/share/terminfo:/lib/terminfo
-exec $library/ld-linux-x86-64.so.2 --argv0 $(basename "$program") --library-path $library $program $* "\$@"
+exec $loader --argv0 $(basename "$program") --library-path $library $program $* "\$@"
 SCRIPT
 }
 
@@ -38,7 +41,7 @@ from_pip() { # PACKAGE PROGRAM
     ln -sfn "$tree/bin/$2" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|age|drgn|qemu}
+name=${1:?usage: program.sh makedumpfile|crash|age|drgn|qemu|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -47,6 +50,8 @@ if [ ! -e "$out" ]; then
         makedumpfile) from_debian sid makedumpfile bin/makedumpfile ;; # 1.7.8
         crash) from_debian sid crash bin/crash ;;                      # 9
         age) from_debian sid age bin/age ;;                            # 1.3
+        # -r: it does not start itself anew, as the loader's program.
+        sshd) from_debian bookworm openssh-server sbin/sshd -r ;; # 9.2
         drgn) from_pip drgn==0.3.0 drgn ;;
         qemu)
             share=$out.tree/usr/share

@@ -119,6 +119,13 @@ impl Crash {
             .unwrap_or_else(|| panic!("no status of {name} on the console:\n{}", self.console))
     }
 
+    /// The most memory, in bytes, of each collector that was run with -D.
+    pub fn peaks(&self) -> Vec<u64> {
+        let lines = self.console.lines().filter_map(|line| line.split_once("debug: peak memory "));
+        let kib = lines.map(|(_, kib)| kib.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap());
+        kib.map(|kib| kib << 10).collect()
+    }
+
     pub fn secrets_dir(&self) -> PathBuf {
         self.work.join("secrets")
     }
@@ -160,6 +167,23 @@ impl Disk {
     pub fn vfat(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mkfs.vfat").arg(&disk.image));
+        disk
+    }
+
+    /// Swap space.
+    pub fn swap(dir: &Path, name: &str, megabytes: u64) -> Disk {
+        let disk = Disk::raw(dir, name, megabytes);
+        succeed(sbin("mkswap").args(["-q", "--label", "crash"]).arg(&disk.image));
+        disk
+    }
+
+    /// A LUKS2 volume with this volume key of 64 bytes, and nothing in it.
+    pub fn luks2(dir: &Path, name: &str, megabytes: u64, volume_key: &Path) -> Disk {
+        let disk = Disk::raw(dir, name, megabytes);
+        let mut format = sbin("cryptsetup");
+        format.args(["luksFormat", "-q", "--type", "luks2", "--key-size", "512", "--volume-key-file"]);
+        format.arg(volume_key).args(["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]);
+        succeed(format.arg(&disk.image).arg(volume_key));
         disk
     }
 

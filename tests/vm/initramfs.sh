@@ -10,6 +10,8 @@ set -euo pipefail
 BOOT_MODULES=(virtio_pci virtio_blk virtio_net qemu_fw_cfg)
 # Loaded when a mount asks for them.
 MOUNT_MODULES=(ext4 crc32c_generic vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8)
+# Loaded when cryptsetup asks for them.
+CRYPT_MODULES=(dm_crypt xts aesni_intel)
 
 kernel=${1:?usage: initramfs.sh KERNEL-DIR}
 release=$(cat "$kernel/release")
@@ -24,7 +26,7 @@ module_files() { # NAME...: the files to load for these, in order; names built i
 
 install_modules() { # ROOT
     local file
-    for file in $(module_files "${BOOT_MODULES[@]}" "${MOUNT_MODULES[@]}"); do
+    for file in $(module_files "${BOOT_MODULES[@]}" "${MOUNT_MODULES[@]}" "${CRYPT_MODULES[@]}"); do
         install -D -m 644 "$file" "$1/lib/modules/$release/${file#*"/lib/modules/$release/"}"
     done
     quietly depmod -b "$1" "$release"

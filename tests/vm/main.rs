@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod devices;
 mod failures;
 mod keys;
 mod lab;

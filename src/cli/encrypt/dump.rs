@@ -47,7 +47,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.vmcore == Path::new(LIVE) {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
-    Dump { args, places, vmcore, recipients, stop }.save()
+    let saved = Dump { args, places, vmcore, recipients, stop }.save();
+    if let Some(peak) = peak_memory().filter(|_| args.shows(Message::Debug)) {
+        say(PROGRAM, "debug", &format!("peak memory {peak}"));
+    }
+    saved
+}
+
+/// The most memory this process had at once, as the kernel says it. Source: Linux
+/// `Documentation/filesystems/proc.rst`, `VmHWM`.
+fn peak_memory() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().to_owned())
 }
 
 /// A dump to be made.

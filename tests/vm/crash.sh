@@ -14,7 +14,7 @@
 #     --load                fill the first kernel's memory (guest/load) from the second --disk, an ext4
 #     --net                 a network card; the host is 10.0.2.2
 #     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)  --cpu MODEL (max)
-#     --timeout S (300)
+#     --timeout S (300)  --attempts N (3)
 #
 # In DIR afterwards: console.log, and secrets/ with what was planted: files of random bytes
 # (anon, clean, dirty, tmpfs, free) and lines (slab, klog). The exit status is the job's.
@@ -22,6 +22,7 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 work='' suite=bookworm job='' image='' append='' running='' dump='' net='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
+attempts=3
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
 disks=() files=() programs=()
@@ -34,7 +35,7 @@ parse() {
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
-            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout)
+            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
         esac
@@ -118,7 +119,7 @@ crash_guest() { # KERNEL BASE
     local attempt begun="^LAB: planted"
     # Of a whole image only its own tools know when their work begins.
     [ -z "$job" ] || begun="^LAB: capture kernel"
-    for attempt in 1 2 3; do
+    for ((attempt = 1; attempt <= attempts; attempt++)); do
         rm -f "$work/console.log"
         if [ -n "$dump" ]; then
             guest_dump "$1" "$2"
@@ -129,7 +130,7 @@ crash_guest() { # KERNEL BASE
         say "attempt $attempt: the guest did not get as far as the crash"
         mv "$work/console.log" "$work/console.log.$attempt"
     done
-    tail -n 20 "$work/console.log.$attempt" >&2
+    tail -n 20 "$work/console.log.$attempts" >&2
     fail "the guest does not start; see $work/console.log.*"
 }
 

@@ -1,0 +1,165 @@
+#!/bin/bash
+# crashkernel.sh - the least crashkernel= with which a crash is saved, by bisecting in the crash lab; one line of a
+# table for each way to save it. Each step is a guest that crashes: half an hour and more in all.
+#
+#   benches/crashkernel.sh [WAY...]
+#     collector        our collector to a plain file system, in the lab's minimal image
+#     makedumpfile     makedumpfile -l in its place, unencrypted
+#     luks-volume-key  makedumpfile to a LUKS2 volume, opened with its volume key
+#     luks-passphrase  the same, opened with a passphrase, which Argon2id makes a key with 1 GiB (cryptsetup's default)
+#     dracut           our collector in the image of vmcore-encrypt-mkinitrd
+#     initramfs-tools  our collector in an image as kdump-tools builds it, cryptsetup not in it
+#   MEMORY=MB (2048) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE where it is built already
+set -euo pipefail
+top=$(readlink -f "$(dirname "$0")/..")
+lab=$top/tests/vm
+memory=${MEMORY:-2048}
+suite=${SUITE:-bookworm}
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+work=$(mktemp -d "${CARGO_TARGET_DIR:-$top/target}/crashkernel.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# How far apart the bounds may be in the end: MiB, and a share of what works.
+STEP=8
+SHARE=32
+
+plain_disk() {
+    rm -f "$1"
+    truncate -s 256M "$1"
+    mke2fs -q -F -t ext4 "$1"
+}
+
+luks_disk() { # IMAGE KDF-OPTION...: with a file system in it; its key is $work/volume.key, its passphrase "passphrase"
+    local image=$1
+    shift
+    rm -f "$image"
+    truncate -s 256M "$image"
+    head -c 64 /dev/urandom > "$work/volume.key"
+    echo -n passphrase > "$work/passphrase"
+    cryptsetup luksFormat -q --type luks2 --key-size 512 --volume-key-file "$work/volume.key" "$@" "$image" "$work/passphrase"
+}
+
+job() { # LINE...
+    { echo "set -e"; printf '%s\n' "$@"; } > "$work/job"
+    arguments+=(--job "$work/job")
+}
+
+opened_by() { # CRYPTSETUP-OPTION...
+    plain=''
+    job "modprobe dm_crypt" "cryptsetup open --type luks2 $* /dev/vdb crash" "mkfs.ext4 -q /dev/mapper/crash" \
+        "mount -t ext4 /dev/mapper/crash /mnt" "makedumpfile -l -d 31 /proc/vmcore /mnt/vmcore" "umount /mnt"
+    arguments+=(--program "$(command -v cryptsetup)" --program "$(command -v mkfs.ext4)" --program "$(command -v makedumpfile)")
+    arguments+=(--file "$work/volume.key:volume.key" --file "$work/passphrase:passphrase")
+}
+
+# A machine with our parts, as the tests of kdump-module/ see it; the image is its /out/image.
+machine_image() { # SCRIPT
+    local release kernel
+    kernel=$("$lab/kernel.sh" "$suite")
+    release=$(cat "$kernel/release")
+    mkdir -p "$work/stage/out"
+    make --silent -C "$top/kdump-module" install DESTDIR="$work/stage" BIN="$collector"
+    cp "$work/recipients" "$work/stage/etc/vmcore-encrypt/"
+    printf '%s\n' TARGET=file DEVICE=/dev/vdb FSTYPE=ext4 RESERVE=1 ON_SUCCESS=poweroff ON_FAILURE=poweroff \
+        > "$work/stage/etc/vmcore-encrypt/config"
+    unshare --mount sh "$top/tests/kdump_module/machine.sh" "$work/stage" "release=$release; $1" \
+        "$kernel/lib/modules/$release:/lib/modules/$release" > "$work/build.log" 2>&1
+    arguments+=(--image "$work/stage/out/image" --append panic=10)
+}
+
+DRACUT="vmcore-encrypt-mkinitrd /out/image \$release --no-hostonly --gzip --add-drivers 'virtio_pci virtio_blk' \
+    --omit 'kernel-modules kernel-modules-extra qemu dm lunmask lvm mdraid multipath nvdimm virtiofs rootfs-block \
+    terminfo usrmount'"
+INITRAMFS_TOOLS="mkdir -p /var/lib/kdump; cp -r /etc/initramfs-tools /var/lib/kdump/
+    echo MODULES=list > /var/lib/kdump/initramfs-tools/conf.d/zzz-kdump
+    printf 'virtio_pci\\nvirtio_blk\\n' > /var/lib/kdump/initramfs-tools/modules
+    echo CONFIG_RD_GZIP=y > /boot/config-\$release
+    mkinitramfs -c gzip -d /var/lib/kdump/initramfs-tools -o /out/image \$release"
+
+# Sets the guest's `arguments`, and makes what they name.
+prepare() { # WAY
+    arguments=(--suite "$suite" --memory "$memory" --work "$work/guest" --disk "$work/disk.img" --attempts 1 --timeout 400)
+    plain=1
+    case "$1" in
+        collector)
+            job "mount -t ext4 /dev/vdb /mnt" "vmcore-encrypt -d 31 /proc/vmcore /mnt/vmcore" "umount /mnt"
+            arguments+=(--program "$collector" --file "$work/recipients:etc/vmcore-encrypt/recipients")
+            ;;
+        makedumpfile)
+            job "mount -t ext4 /dev/vdb /mnt" "makedumpfile -l -d 31 /proc/vmcore /mnt/vmcore" "umount /mnt"
+            arguments+=(--program "$(command -v makedumpfile)")
+            ;;
+        luks-volume-key)
+            luks_disk "$work/disk.img" --pbkdf pbkdf2 --pbkdf-force-iterations 1000
+            opened_by --volume-key-file /volume.key
+            ;;
+        luks-passphrase)
+            luks_disk "$work/disk.img" --pbkdf argon2id --pbkdf-memory 1048576 --pbkdf-parallel 4 --pbkdf-force-iterations 4
+            opened_by --key-file /passphrase
+            ;;
+        dracut) machine_image "$DRACUT" ;;
+        initramfs-tools) machine_image "$INITRAMFS_TOOLS" ;;
+        *)
+            echo "crashkernel.sh does not know $1" >&2
+            exit 2
+            ;;
+    esac
+}
+
+# The image's own scripts do not report to the lab: a dump with its final name does.
+dump_is_there() {
+    mkdir "$work/saved"
+    debugfs -R "rdump /crash $work/saved" "$work/disk.img" > /dev/null 2>&1
+    local found
+    found=$(find "$work/saved" -name vmcore.age)
+    rm -rf "$work/saved"
+    [ -n "$found" ]
+}
+
+saves_with() { # MIB
+    [ -z "$plain" ] || plain_disk "$work/disk.img"
+    "$lab/crash.sh" "${arguments[@]}" --crashkernel "$1M" > "$work/guest.log" 2>&1 || return 1
+    [ ! -e "$work/stage" ] || dump_is_there
+}
+
+# An emulated kernel may die by itself; what fails twice does not work.
+works_with() { # MIB
+    if saves_with "$1" || saves_with "$1"; then
+        echo "crashkernel.sh: $way: $1M works" >&2
+    else
+        echo "crashkernel.sh: $way: $1M fails" >&2
+        return 1
+    fi
+}
+
+least() { # FAILS WORKS: bounds that are believed, in MiB
+    local fails=$1 works=$2 middle
+    until works_with "$works"; do fails=$works works=$((works * 3 / 2)); done
+    while [ $((works - fails)) -gt $STEP ] && [ $((works - fails)) -gt $((works / SHARE)) ]; do
+        middle=$(((fails + works) / 2 / STEP * STEP))
+        if works_with "$middle"; then works=$middle; else fails=$middle; fi
+    done
+    echo "$works"
+}
+
+image_size() {
+    local image=$work/stage/out/image
+    [ -e "$image" ] && echo "$(($(stat -c %s "$image") >> 20)) MiB" || echo "-"
+}
+
+collector=${COLLECTOR:-$(make -s -C "$top" collector | tail -n 1)}
+echo "age1td9jgf5309nml0x4ff8k6hxzsp5xkhcst899de99fluxwk5ej9ssluv4wv" > "$work/recipients"
+[ $# -gt 0 ] || set -- collector makedumpfile luks-volume-key luks-passphrase dracut initramfs-tools
+echo "| way | image | least crashkernel= |"
+echo "|---|---:|---:|"
+for way; do
+    rm -rf "$work/stage"
+    prepare "$way"
+    case "$way" in
+        luks-passphrase) bounds="1024 1344" ;;
+        *) bounds="64 128" ;;
+    esac
+    # shellcheck disable=SC2086 # two bounds
+    result=$(least $bounds)
+    echo "| $way | $(image_size) | ${result}M |"
+done

@@ -21,7 +21,7 @@ pub use elf_core::ElfCore;
 pub use elf_view::ElfView;
 pub use head::DumpHead;
 pub use kdump_view::KdumpView;
-pub use source::{FileSource, Source, SourceReader};
+pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 use crate::blocks::{Head, RunKind, Tail};
 use crate::crypt::{self, Identities, StreamError};

@@ -1,10 +1,12 @@
-//! Where output goes: a file that appears whole or not at all, stdout, or a partition (`device`). The
-//! only room besides cli that sees a path of an output.
+//! Where output goes: a file that appears whole or not at all, several where one cannot hold it (`pieces`), stdout,
+//! or a partition (`device`). The only room besides cli that sees a path of an output.
 
 pub mod device;
+pub mod pieces;
 
 use crate::raw::{FrameHeader, FrameWriter, capacity};
 use device::Device;
+use pieces::Pieces;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -134,6 +136,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 pub enum Stream {
     /// A file.
     File(BufWriter<OutputWriter>),
+    /// A file, and more of them where the file system ends it early.
+    Pieces(BufWriter<Pieces>),
     /// Standard output.
     Stdout(BufWriter<io::Stdout>),
     /// Standard output, in the frame of a raw partition.
@@ -169,6 +173,12 @@ impl Stream {
         Stream::File(BufWriter::with_capacity(BUFFER, OutputWriter(output)))
     }
 
+    /// Into files.
+    #[must_use]
+    pub fn pieces(output: Pieces) -> Stream {
+        Stream::Pieces(BufWriter::with_capacity(BUFFER, output))
+    }
+
     /// Into standard output; `None` when that is a terminal.
     #[must_use]
     pub fn stdout() -> Option<Stream> {
@@ -199,18 +209,26 @@ impl Stream {
         }
     }
 
-    /// Writes out what is in hand and makes the output last.
+    /// Writes out what is in hand and makes the output last; gives the number of files, 1 where there are none.
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<usize> {
         match self {
-            Stream::File(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error)?.0.finish(),
-            Stream::Stdout(mut writer) => writer.flush(),
-            Stream::FramedStdout(writer) => writer.finish().map(drop),
-            Stream::Device { writer, .. } => writer.finish()?.finish(),
-            Stream::Null(_) => Ok(()),
+            Stream::File(writer) => {
+                writer.into_inner().map_err(io::IntoInnerError::into_error)?.0.finish()?;
+            }
+            Stream::Pieces(writer) => {
+                return writer.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
+            }
+            Stream::Stdout(mut writer) => writer.flush()?,
+            Stream::FramedStdout(writer) => {
+                writer.finish()?;
+            }
+            Stream::Device { writer, .. } => writer.finish()?.finish()?,
+            Stream::Null(_) => {}
         }
+        Ok(1)
     }
 }
 
@@ -218,6 +236,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::File(writer) => writer.write(bytes),
+            Stream::Pieces(writer) => writer.write(bytes),
             Stream::Stdout(writer) => writer.write(bytes),
             Stream::FramedStdout(writer) => writer.write(bytes),
             Stream::Device { writer, .. } => writer.write(bytes),
@@ -228,6 +247,7 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Stream::File(writer) => writer.flush(),
+            Stream::Pieces(writer) => writer.flush(),
             Stream::Stdout(writer) => writer.flush(),
             Stream::FramedStdout(writer) => writer.flush(),
             Stream::Device { writer, .. } => writer.flush(),

@@ -92,11 +92,17 @@ collect_dmesg() {
 }
 
 # save_as FILE COMMAND...: COMMAND writes FILE-incomplete, given as its last argument; only a whole dump
-# gets the name FILE.
+# gets the name FILE. Where the file system ends files early, as FAT does below 4 GiB, the collector goes on in
+# further ones.
 save_as() {
     file=$1
     shift
     "$@" "$file-incomplete" || fail "writing $file-incomplete: exit status $?" || return 1
+    number=1
+    while piece=$(printf %03d "$number") && [ -e "$file-incomplete.$piece" ]; do
+        mv "$file-incomplete.$piece" "$file.$piece" || return 1
+        number=$((number + 1))
+    done
     mv "$file-incomplete" "$file" && sync
 }
 
@@ -112,25 +118,13 @@ save_in() {
     save_as "$1/$2" collect -f --keep-incomplete ${4:+-L "$4"} "$VMCORE"
 }
 
-# room_for_dump DIR RESERVE_MIB: prints how many bytes a dump in DIR may have. FAT ends files at 4 GiB - 1.
+# room_for_dump DIR RESERVE_MIB: prints how many bytes a dump in DIR may have.
 room_for_dump() {
-    available=$(df -Pk "$1" | { read -r _ && read -r _ _ _ kib _ mount && echo "$kib $mount"; })
-    a_number 'free space' "${available%% *}" || return 1
-    limit=$((${available%% *} * 1024 - $2 * 1048576))
-    [ "$limit" -gt 0 ] || fail "no room in $1: ${available%% *} KiB are free, $2 MiB stay free" || return 1
-    if [ "$(fs_type_at "${available#* }")" = vfat ] && [ "$limit" -gt 4294967295 ]; then
-        limit=4294967295
-    fi
+    available=$(df -Pk "$1" | { read -r _ && read -r _ _ _ kib _ && echo "$kib"; })
+    a_number 'free space' "$available" || return 1
+    limit=$((available * 1024 - $2 * 1048576))
+    [ "$limit" -gt 0 ] || fail "no room in $1: $available KiB are free, $2 MiB stay free" || return 1
     echo "$limit"
-}
-
-# fs_type_at MOUNT_POINT: the type of what was mounted there last.
-fs_type_at() {
-    type=
-    while read -r _ mount fs _; do
-        [ "$mount" != "$1" ] || type=$fs
-    done < /proc/mounts
-    echo "$type"
 }
 
 # keep_newest COUNT DIR PATTERN: removes the oldest of DIR/PATTERN; the names sort by time.

@@ -1,4 +1,4 @@
-//! Where the bytes of an encrypted dump come from: a file, memory, a server. A source knows its length
+//! Where the bytes of an encrypted dump come from: a file or several in a row, memory, a server. A source knows its length
 //! and is read by position, from several threads.
 
 use crate::crypt::stream::ReadAt;
@@ -43,6 +43,41 @@ impl ReadAt for FileSource {
 impl Source for FileSource {
     fn len(&self) -> u64 {
         self.len
+    }
+}
+
+/// Files that are one dump, in their order.
+pub struct PieceSource {
+    /// Each with the position in the dump at which it ends.
+    files: Vec<(u64, FileSource)>,
+}
+
+impl PieceSource {
+    /// Takes the pieces in order.
+    #[must_use]
+    pub fn new(files: Vec<FileSource>) -> PieceSource {
+        let mut end = 0_u64;
+        let ends = |file: FileSource| {
+            end = end.saturating_add(file.len);
+            (end, file)
+        };
+        PieceSource { files: files.into_iter().map(ends).collect() }
+    }
+}
+
+impl ReadAt for PieceSource {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let at = self.files.partition_point(|(end, _)| *end <= offset);
+        let Some((end, file)) = self.files.get(at) else { return Ok(0) };
+        let start = end - file.len;
+        let room = usize::try_from(end - offset).unwrap_or(usize::MAX).min(out.len());
+        ReadAt::read_at(file, &mut out[..room], offset - start)
+    }
+}
+
+impl Source for PieceSource {
+    fn len(&self) -> u64 {
+        self.files.last().map_or(0, |(end, _)| *end)
     }
 }
 

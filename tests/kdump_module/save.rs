@@ -100,18 +100,25 @@ fn the_reserve_is_never_written_into() {
 }
 
 #[test]
-fn fat_files_end_below_4_gib() {
+fn on_fat_a_dump_may_be_in_several_files() {
     Jail::each(|jail| {
         prepare(jail, "TARGET=file\nDEVICE=UUID=12AB-34CD\n");
         jail.write("/dev/disk/by-uuid/12AB-34CD", "");
         jail.write("/stub/blkid", "vfat\n");
-        jail.write("/stub/df", "/dev/sda1 9000000 0 9000000 0% /run/vmcore-encrypt/target\n");
-        jail.write("/proc/mounts", &format!("/dev/sda1 {TARGET} vfat rw 0 0\n"));
+        jail.write("/stub/collector", MORE_FILES);
         jail.run(SAVE);
-        assert_eq!(jail.calls("vmcore-encrypt -d 31 -f --keep-incomplete -L 4294967295 /proc/vmcore"), 1);
+        assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age", "vmcore.age.001", "vmcore.age.002"]);
         assert!(jail.files(TARGET).iter().all(|name| !name.contains([':', '*', '?'])));
     });
 }
+
+/// A collector whose dump does not fit one file.
+const MORE_FILES: &str = "if [ \"$1\" != dmesg ]; then
+    for last; do :; done
+    echo more > \"$last.001\"
+    echo most > \"$last.002\"
+fi
+";
 
 #[test]
 fn a_luks_device_is_refused() {

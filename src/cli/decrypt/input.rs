@@ -4,7 +4,8 @@
 use super::super::{Failure, Status, input_name, prompt, quoted};
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
-use crate::reader::{self, Dump, FileSource, Source, SourceReader};
+use crate::reader::{self, Dump, FileSource, PieceSource, Source, SourceReader};
+use crate::sink::pieces;
 use clap::Args;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -63,6 +64,9 @@ pub fn open_sequential(
         (None, Box::new(io::stdin()))
     } else if let Some(source) = remote(path)? {
         (Some(source.len()), Box::new(SourceReader::new(source)))
+    } else if is_in_pieces(path) {
+        let source = local(path).map_err(|error| failed(&error))?;
+        (Some(source.len()), Box::new(SourceReader::new(source)))
     } else {
         let file = File::open(path).map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -103,8 +107,24 @@ pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     without_armor(&source).map_err(|error| failed(&error)).map(|plain| plain.unwrap_or(source))
 }
 
+/// Whether further files follow, in which the dump goes on.
+pub fn is_in_pieces(path: &Path) -> bool {
+    !pieces::following(path).is_empty()
+}
+
+/// A file, and the pieces that follow it.
 fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
-    Ok(Arc::new(FileSource::new(File::open(path)?)?))
+    let open = |path: &Path| FileSource::new(File::open(path)?);
+    let first = open(path)?;
+    let following = pieces::following(path);
+    if following.is_empty() {
+        return Ok(Arc::new(first));
+    }
+    let mut files = vec![first];
+    for piece in following {
+        files.push(open(&piece)?);
+    }
+    Ok(Arc::new(PieceSource::new(files)))
 }
 
 /// The dump on a server, when `path` is a URL.

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         stream.write_all(identity_file.expose_secret().as_bytes())
     };
     written
-        .and_then(|()| stream.finish())
+        .and_then(|()| stream.finish().map(drop))
         .map_err(|error| Failure::caused(format!("writing {}", quoted(&args.output)), &error))?;
     say(PROGRAM, "note", &format!("the identity is in {}; its recipient:", quoted(&args.output)));
     writeln!(io::stdout(), "{recipient}")

@@ -190,7 +190,7 @@ impl Target {
             Target::File(file) => file.finish(),
             Target::Stream(mut stream) => {
                 stream.flush()?;
-                stream.finish()
+                stream.finish().map(drop)
             }
         }
     }

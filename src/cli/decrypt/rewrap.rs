@@ -38,6 +38,10 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.output.is_none() && input::is_in_pieces(&args.dump) {
+        let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));
+        return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
+    }
     let identities = args.identities.read()?;
     let recipients = args.recipients.read()?;
     let dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;

@@ -153,10 +153,15 @@ impl Dump<'_> {
         if !report.complete && !is_last {
             return Ok(None);
         }
-        match stream.finish() {
+        let files = match stream.finish() {
             // What was still in hand found no room.
             Err(error) if too_large(&error) => return Ok(None),
             result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+        };
+        if files > 1 && args.shows(Message::Common) {
+            let text =
+                format!("{} goes on in .001 and so on, {files} files: none may be larger", place.name());
+            say(PROGRAM, "note", &text);
         }
         let cut_short = (!report.complete).then(|| (place.name(), limit.unwrap_or_default()));
         Ok(Some(Written { report, cut_short }))

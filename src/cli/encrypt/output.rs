@@ -3,7 +3,8 @@
 use super::super::{Failure, Status, exists_hint, quoted};
 use crate::raw::{self, FrameHeader};
 use crate::sink::device::{Device, DeviceError};
-use crate::sink::{OnFailure, OutputFile, Stream};
+use crate::sink::pieces::Pieces;
+use crate::sink::{OnFailure, Stream};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -38,8 +39,8 @@ impl Place {
     /// Opens it.
     pub fn open(&self) -> Result<Stream, Failure> {
         match self {
-            Place::File { path, overwrite, on_failure } => OutputFile::create(path, *overwrite, *on_failure)
-                .map(Stream::file)
+            Place::File { path, overwrite, on_failure } => Pieces::create(path, *overwrite, *on_failure)
+                .map(Stream::pieces)
                 .map_err(|error| self.creating(path, &error)),
             Place::Stdout => Stream::stdout().ok_or_else(terminal),
             Place::FramedStdout => {

@@ -179,3 +179,45 @@ fn fips_mode_is_a_warning() {
     let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
     assert!(text.contains("warning  fips       "), "{text}");
 }
+
+/// An image in the simplest form, a cpio archive of these files; `None` where nothing unpacks one.
+fn image(files: &[(&str, &str)]) -> Option<Vec<u8>> {
+    let unpacks = |tool: &str| Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
+    if !["unmkinitramfs", "lsinitrd"].iter().any(|tool| unpacks(tool).unwrap().status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "neither unmkinitramfs nor lsinitrd is here");
+        eprintln!("skipped: neither unmkinitramfs nor lsinitrd is here");
+        return None;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("usr/bin")).unwrap();
+    fs::copy(COLLECTOR, tree.path().join("usr/bin/vmcore-encrypt")).unwrap();
+    for (path, text) in files {
+        let path = tree.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let archive = "find . | cpio --quiet -o -H newc";
+    Some(Command::new("sh").args(["-c", archive]).current_dir(tree.path()).output().unwrap().stdout)
+}
+
+#[test]
+fn an_image_without_the_plugin_of_a_recipient_is_found() {
+    let hrp = bech32::Hrp::parse("age1checktest").unwrap();
+    let recipient = age_core::primitives::bech32_encode(hrp, b"x");
+    let recipients = ("etc/vmcore-encrypt/recipients", &*format!("{recipient}\n"));
+    for (with_plugin, part) in [(false, "it lacks age-plugin-checktest, which a recipient needs"), (true, "")]
+    {
+        let plugin = with_plugin.then_some(("usr/bin/age-plugin-checktest", "#!/bin/sh\n"));
+        let files: Vec<_> = [Some(recipients), plugin].into_iter().flatten().collect();
+        let Some(image) = image(&files) else { return };
+        let machine = Machine::fedora(FEDORA);
+        machine.file(recipients.0, recipients.1);
+        fs::write(machine.path("boot/initramfs-6.1.0kdump.img"), image).unwrap();
+        let of_image = |problem: &String| problem.starts_with("image: ");
+        let problems: Vec<String> = machine.problems().into_iter().filter(of_image).collect();
+        match with_plugin {
+            true => assert_eq!(problems, [] as [&str; 0]),
+            false => assert!(problems.len() == 1 && problems[0].contains(part), "{problems:#?}"),
+        }
+    }
+}

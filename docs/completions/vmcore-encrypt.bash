@@ -295,7 +295,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__fingerprint)
-            opts="-r -R -h --recipient --recipients-file --passphrase --cmdline --help"
+            opts="-r -R -h --recipient --recipients-file --passphrase --cmdline --plugins --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -101,6 +101,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprin
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l passphrase -d 'Known only to be refused with the reason'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -l plugins -d 'Print the plugin programs that the recipients need instead, one a line, for what builds an image'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand kmsg" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F

@@ -135,6 +135,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '--passphrase[Known only to be refused with the reason]' \
+'--plugins[Print the plugin programs that the recipients need instead, one a line, for what builds an image]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0

@@ -1,7 +1,7 @@
 //! The set of recipients of a file: read from a recipients file, checked as a whole, and given a fresh file key.
 //! The set's fingerprint is here too. Parsing reads bytes, never paths.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use age::NoCallbacks;
 use age::Recipient as _;
@@ -14,7 +14,7 @@ use super::entropy::{self, Entropy};
 use super::error::printable;
 use super::header::Header;
 use super::lines::LineKey;
-use super::recipient::{Key, Recipient, RecipientError};
+use super::recipient::{Key, Recipient, RecipientError, RecipientKind};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
 /// Parses a recipients file: one recipient per line, blank lines and lines that start with `#` are skipped.
@@ -89,6 +89,16 @@ impl Recipients {
             hash.update(b"\n");
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Names of the plugin programs that these recipients need.
+    #[must_use]
+    pub fn plugin_programs(&self) -> BTreeSet<String> {
+        let program = |recipient: &Recipient| match &recipient.kind {
+            RecipientKind::Plugin(name) => Some(format!("age-plugin-{name}")),
+            _ => None,
+        };
+        self.list.iter().filter_map(program).collect()
     }
 
     /// Checks that the plugin programs are there; nothing to check without plugin recipients.
@@ -231,6 +241,7 @@ mod tests {
         let set = Recipients::from_file_contents(text.as_bytes()).unwrap();
         let Err(Error::PluginMissing { program }) = set.check_plugins() else { panic!("found it") };
         assert_eq!(program, "age-plugin-nosuch");
+        assert_eq!(set.plugin_programs(), BTreeSet::from([program]));
     }
 
     #[test]

@@ -82,6 +82,26 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
     }
 }
 
+#[test]
+fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
+    let hrp = bech32::Hrp::parse("age1imagetest").unwrap();
+    let recipient = age_core::primitives::bech32_encode(hrp, b"x");
+    let dracut = format!("export IN_KDUMP=1; {DRACUT} /out/image 0.0.0; lsinitrd /out/image > /out/list");
+    let mkinitramfs = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
+    for (tool, build) in [("dracut", dracut), ("mkinitramfs", mkinitramfs)] {
+        let Some(machine) = machine(tool) else { continue };
+        machine.write("/etc/vmcore-encrypt/recipients", &recipient);
+        let built = machine.run(&build);
+        let missing = "plugin program \"age-plugin-imagetest\" is not found";
+        assert!(!built.status.success() && text(&built).contains(missing), "{tool}: {}", text(&built));
+        machine.script("/usr/bin/age-plugin-imagetest", "#!/bin/sh\n");
+        let built = machine.run(&build);
+        assert!(built.status.success(), "{tool}: {}", text(&built));
+        let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+        assert!(list.contains("usr/bin/age-plugin-imagetest"), "{tool}: {list}");
+    }
+}
+
 /// Stands in for kdumpbase: a kdump.sh, a kdump.conf, and the plain vmcore-dmesg.
 const KDUMPBASE: &str = r#"
 check() { return 0; }

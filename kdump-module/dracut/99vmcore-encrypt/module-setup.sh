@@ -33,6 +33,7 @@ install() {
     vmcore_encrypt_ready || exit 1
     inst_binary /usr/bin/vmcore-encrypt || exit 1
     inst_simple /etc/vmcore-encrypt/recipients || exit 1
+    vmcore_encrypt_plugins || exit 1
     [[ ! -e /etc/vmcore-encrypt/config ]] || inst_simple /etc/vmcore-encrypt/config || exit 1
     inst_simple /usr/lib/vmcore-encrypt/functions.sh || exit 1
     local script
@@ -54,6 +55,16 @@ vmcore_encrypt_ready() {
     /usr/bin/vmcore-encrypt --check-params vmcore && return 0
     dfatal "vmcore-encrypt: no image without valid recipients in /etc/vmcore-encrypt/recipients"
     return 1
+}
+
+# Programs of plugin recipients, where the capture kernel finds them.
+vmcore_encrypt_plugins() {
+    local program path
+    for program in $(/usr/bin/vmcore-encrypt fingerprint --plugins); do
+        path=$(type -P "$program") && inst_binary "$path" "/usr/bin/$program" && continue
+        dfatal "vmcore-encrypt: $program, which a recipient needs, cannot be put into the image"
+        return 1
+    done
 }
 
 # The program kdump-utils calls for the crashed kernel's log becomes ours, which encrypts it.

@@ -1,4 +1,4 @@
-//! `vmcore-encrypt fingerprint`: what to pin (see `pin`).
+//! `vmcore-encrypt fingerprint`: what to pin (see `pin`), and which plugin programs an image needs.
 
 use super::super::Failure;
 use super::recipients::RecipientArgs;
@@ -13,6 +13,9 @@ use std::io::{self, Write};
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
+    /// Print the plugin programs that the recipients need instead, one a line, for what builds an image
+    #[arg(long)]
+    plugins: bool,
 }
 
 /// Runs the sub-command.
@@ -20,7 +23,14 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let fingerprint = args.recipients.choose()?.fingerprint();
-    writeln!(io::stdout(), "{fingerprint}")
+    let recipients = args.recipients.choose()?;
+    let lines: Vec<String> = match args.plugins {
+        true => recipients.plugin_programs().into_iter().collect(),
+        false => vec![recipients.fingerprint()],
+    };
+    let mut out = io::stdout();
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))
         .map_err(|error| Failure::caused("writing to standard output", &error))
 }

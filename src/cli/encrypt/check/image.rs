@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 const CHECK: &str = "image";
 const BINARY: &str = "usr/bin/vmcore-encrypt";
 const RECIPIENTS: &str = "etc/vmcore-encrypt/recipients";
+const PLUGIN_PLACES: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
 const REARM: &str = "run vmcore-encrypt-rearm";
 
 /// The image of the running kernel.
@@ -141,10 +142,23 @@ fn check_dmesg(plan: &Plan, unpacked: &Unpacked, findings: &mut Findings) {
 fn check_fingerprint(unpacked: &Unpacked, fingerprint: Option<&str>, findings: &mut Findings) {
     let Some(path) = file(unpacked, RECIPIENTS) else { return };
     let inside = fs::read(path).ok().and_then(|bytes| Recipients::from_file_contents(&bytes).ok());
+    if let Some(recipients) = &inside {
+        check_plugins(unpacked, recipients, findings);
+    }
     let inside = inside.map(|recipients| recipients.fingerprint());
     if inside.as_deref() != fingerprint {
         let inside = inside.unwrap_or_else(|| "none".to_owned());
         findings.problem(CHECK, format!("the recipients in it are others, fingerprint {inside}"), REARM);
+    }
+}
+
+/// The collector looks for plugin programs where a capture kernel's `$PATH` does.
+fn check_plugins(unpacked: &Unpacked, recipients: &Recipients, findings: &mut Findings) {
+    let is_there = |program: &String| {
+        PLUGIN_PLACES.iter().any(|directory| file(unpacked, &format!("{directory}/{program}")).is_some())
+    };
+    for program in recipients.plugin_programs().iter().filter(|program| !is_there(program)) {
+        findings.problem(CHECK, format!("it lacks {program}, which a recipient needs"), REARM);
     }
 }
 

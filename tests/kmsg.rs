@@ -367,6 +367,46 @@ fn a_log_goes_through_logger_and_rsyslog_and_comes_back() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), text(0, 120));
 }
 
+/// Runs a journald of its own in a mount namespace, gives it the lines of a file, and prints what it has of them.
+const JOURNAL: &str = r#"
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/systemd/journald.conf.d || exit 77
+printf '[Journal]\nReadKMsg=no\nStorage=volatile\n' > /run/systemd/journald.conf.d/test.conf
+/lib/systemd/systemd-journald > /dev/null 2>&1 &
+tries=0
+until [ -S /run/systemd/journal/stdout ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || exit 77
+    sleep 0.1
+done
+(echo "an ordinary line"; cat "$1") | systemd-cat -t kmsg
+journalctl --sync
+journalctl -q -t kmsg -o short
+kill $!
+"#;
+
+#[test]
+fn a_log_goes_through_the_journal_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    fs::write(path("lines"), log(0, 120)).unwrap();
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    let output = unshare.args(["--mount", "sh", "-c", JOURNAL, "sh"]).arg(path("lines")).output().unwrap();
+    if output.status.code() == Some(77) {
+        assert!(std::env::var_os("CI").is_none(), "journald does not start");
+        eprintln!("skipped: journald does not start here");
+        return;
+    }
+    let logged = String::from_utf8(output.stdout).unwrap();
+    assert!(!logged.contains("message 5") && logged.contains("an ordinary line"), "{logged}");
+    fs::write(path("log"), logged).unwrap();
+    let output = decrypt(directory.path(), &path("log"));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), text(0, 120));
+}
+
 #[test]
 fn every_line_is_out_as_soon_as_its_record_is_in() {
     let directory = tempfile::tempdir().unwrap();

@@ -151,6 +151,10 @@ fn what_would_not_save_is_found() {
     Machine::fedora(&FEDORA.replace("path /crash", "raw /dev/vda1")).has_only("where the dump ends");
     Machine::fedora(&FEDORA.replace("path /crash", "ext4 UUID=1234")).has_only("UUID=1234 is not there");
     let machine = Machine::fedora(FEDORA);
+    fs::create_dir(machine.path("etc/vmcore-encrypt/config")).unwrap();
+    let unreadable = |problem: &String| problem.ends_with("config: Is a directory");
+    assert!(machine.problems().iter().any(unreadable), "{:?}", machine.problems());
+    let machine = Machine::fedora(FEDORA);
     fs::remove_file(machine.path("boot/initramfs-6.1.0kdump.img")).unwrap();
     machine.has_only("no kdump image");
 }

@@ -1,5 +1,6 @@
 //! What a check found, and how it is said: lines for people, JSON for monitoring.
 
+use super::super::super::without_numbers;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -46,6 +47,7 @@ impl Findings {
     }
 
     fn push(&mut self, check: &'static str, verdict: Verdict, text: String, hint: &str) {
+        let text = without_numbers(&text);
         let hint = (!hint.is_empty()).then(|| hint.to_owned());
         self.0.push(Finding { check, verdict, text, hint });
     }

@@ -41,7 +41,8 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	SYNTH_OUT=$$PWD/target/bench cargo test --test synth_self write_large -- --ignored
 	benches/e2e/run.py --ram target/bench --stages target/criterion --out target/bench/results.json \
 	    --makedumpfile "$$(tests/vm/program.sh makedumpfile)" \
-	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-busy)"
+	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-idle)" \
+	    "$$(tests/vm/capture.sh bookworm-5level-busy)"
 	benches/e2e/report.py target/bench/results.json docs
 
 vmcores: tools ## plain vmcores of crashed guests, target/vmcores

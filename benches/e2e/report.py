@@ -45,6 +45,22 @@ def runs_section(title, results, base):
     return text
 
 
+def thread_rows(results):
+    """Wall time and CPU time of two threads over those of one."""
+    for result in results:
+        one, two = result["runs"]["ours, 1 thread"], result["runs"]["ours, 2 threads"]
+        walls = [f"{two['wall'] / one['wall']:.2f}", f"{two['cpu'] / one['cpu']:.2f}"]
+        yield [f"`{result['vmcore']}`, level {result['level']}", *walls]
+
+
+def share_rows(results, stages):
+    """What encryption takes of one thread's CPU time: the bytes written at the speed of sealing alone."""
+    for result in results:
+        run = result["runs"]["ours, 1 thread"]
+        share = run["size"] / stages["collect/seal"] / run["cpu"]
+        yield [f"`{result['vmcore']}`, level {result['level']}", f"{share:.1%}"]
+
+
 def ram_section(curve):
     rows = [[f"{at['gib']}", f"{at['cpu']:.2f}", f"{at['rss'] / 2**20:.1f}"] for at in curve]
     text = "## Memory and time over the size of RAM\n\nSparse machines, level 31, one thread. ![](rss.svg)\n\n"
@@ -97,6 +113,10 @@ def main():
         (docs / f"{key}.svg").write_text(bars(shown, key, unit, scale))
     text += "![](cpu.svg) ![](size.svg)\n\n"
     text += runs_section("Collecting", results["collect"], "makedumpfile -l (plain)")
+    text += "## Two threads over one\n\n" + table(["", "wall", "CPU"], thread_rows(results["collect"]))
+    if "collect/seal" in results["stages"]:
+        text += "## Encryption's share of CPU time\n\nBytes written at the speed of `collect/seal`, one thread.\n\n"
+        text += table(["", "share"], share_rows(results["collect"], results["stages"]))
     text += runs_section("Restoring", results["restore"], "makedumpfile -R (plain)")
     if results["ram"]:
         text += ram_section(results["ram"])

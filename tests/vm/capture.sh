@@ -5,7 +5,7 @@
 #   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
 #     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
 #     PAGING  4level, 5level
-#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), busy (kdump of 4 GB in use)
+#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -38,13 +38,19 @@ data_disk() { # IMAGE
     rm -rf "$root"
 }
 
-by_busy() {
-    rm -f "$work"/{disk,data}.img
+# 4 GB of memory; further options go to crash.sh.
+by_large() {
+    rm -f "$work/disk.img"
     truncate -s 4400M "$work/disk.img"
-    data_disk "$work/data.img"
     "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 4096 --crashkernel 128M --timeout 1800 \
-        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" --disk "$work/data.img" --load
+        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" "$@"
     truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
+}
+
+by_busy() {
+    rm -f "$work/data.img"
+    data_disk "$work/data.img"
+    by_large --disk "$work/data.img" --load
 }
 
 by_qemu() {
@@ -59,8 +65,9 @@ if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
     case "$how" in
         kdump) by_kdump ;;
         qemu) by_qemu ;;
+        idle) by_large ;;
         busy) by_busy ;;
-        *) fail "capture.sh knows kdump, qemu and busy, not $how" ;;
+        *) fail "capture.sh knows kdump, qemu, idle and busy, not $how" ;;
     esac
     # Pages of zeros, two thirds of a small guest, take no space.
     fallocate --dig-holes "$work/disk.img"

@@ -46,7 +46,7 @@ const OPTIONS: &[Foreign] = &[
         Value::None,
         Refused("vmcore-decrypt joins the parts of a dump: it gets them all"),
     ),
-    option("--mem-usage", Value::Taken, Refused("makedumpfile has it")),
+    option("--mem-usage", Value::Taken, Refused("vmcore-encrypt estimate tells how large a dump would be")),
     option("-x", Value::Taken, Refused(SYMBOLS)),
     option("-i", Value::Taken, Refused(SYMBOLS)),
     option("-g", Value::Taken, Refused(SYMBOLS)),

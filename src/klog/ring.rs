@@ -26,6 +26,10 @@ const EMPTY_LINE: u64 = 3;
 /// Descriptors that cannot be read are skipped by as many as share a page of this size.
 const SMALLEST_PAGE: u64 = 4096;
 
+/// Damaged descriptors that are looked at one by one. Of an honest ring few are; of memory that is no ring all would be,
+/// and there may be 2^26.
+const MAX_DAMAGED: u64 = 1 << 20;
+
 /// Reads the ring's messages in turn.
 pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Result<Stats, Error> {
     let ring = Ring::open(kernel)?;
@@ -43,6 +47,10 @@ pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Res
             }
             Found::Message(_) | Found::Recycled => {}
             Found::Unfinished => stats.unfinished += 1,
+            Found::Damaged if stats.damaged >= MAX_DAMAGED => {
+                stats.damaged += 1 + ring.ids - done;
+                break;
+            }
             Found::Damaged => stats.damaged += 1,
             Found::UnreadablePage => {
                 let skipped = ring.descriptors_to_page_end(id).min(ring.ids - done);
@@ -294,6 +302,54 @@ fn span(tail: u64, head: u64, count: u64) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::ByteOrder;
+    use crate::vmcore::VmcoreInfo;
+    use std::cell::Cell;
+    use std::error::Error;
+
+    /// A ring of 2^26 descriptors in memory that is zero behind its description, which is all that a page mapped again
+    /// and again needs to be. Counts reads.
+    struct Zeros {
+        info: VmcoreInfo,
+        reads: Cell<u64>,
+    }
+
+    impl KernelRead for Zeros {
+        fn info(&self) -> &VmcoreInfo {
+            &self.info
+        }
+
+        fn byte_order(&self) -> ByteOrder {
+            ByteOrder::Little
+        }
+
+        fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+            self.reads.set(self.reads.get() + 1);
+            // The pointer to the ring, log2 of its descriptors, the newest id, the oldest, log2 of the text.
+            let words = [(0x1000, 0x1008), (0x1008, 26), (0x1010, 1 << 26), (0x1018, 1), (0x1020, 31)];
+            buf.fill(0);
+            let word = words.into_iter().find(|(place, _)| *place == at.0);
+            if let (Some((_, word)), 4 | 8) = (word, buf.len()) {
+                buf.copy_from_slice(&u64::to_le_bytes(word)[..buf.len()]);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn memory_that_is_no_ring_is_given_up() {
+        let text = "SYMBOL(prb)=1000\nOFFSET(printk_ringbuffer.desc_ring)=0\nOFFSET(printk_ringbuffer.text_data_ring)=24\n\
+            OFFSET(atomic_long_t.counter)=0\nOFFSET(prb_desc_ring.count_bits)=0\nOFFSET(prb_desc_ring.head_id)=8\n\
+            OFFSET(prb_desc_ring.tail_id)=16\nOFFSET(prb_desc_ring.descs)=64\nOFFSET(prb_desc_ring.infos)=64\n\
+            OFFSET(prb_data_ring.size_bits)=0\nOFFSET(prb_data_ring.data)=64\nOFFSET(prb_desc.text_blk_lpos)=8\n\
+            OFFSET(prb_desc.state_var)=0\nOFFSET(prb_data_blk_lpos.begin)=0\nOFFSET(prb_data_blk_lpos.next)=8\n\
+            SIZE(prb_desc)=24\nSIZE(printk_info)=88\nOFFSET(printk_info.seq)=0\nOFFSET(printk_info.ts_nsec)=8\n\
+            OFFSET(printk_info.text_len)=16\n";
+        let zeros = Zeros { info: VmcoreInfo::parse(text.as_bytes()), reads: Cell::default() };
+        let stats = read(&zeros, Start::Oldest, &mut |_| panic!("a message")).unwrap();
+        assert_eq!((stats.printed, stats.damaged), (0, 1 << 26));
+        assert!(zeros.reads.get() < 2 * MAX_DAMAGED);
+    }
 
     #[test]
     fn ids_wrap_at_62_bits() {

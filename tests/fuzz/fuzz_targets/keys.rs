@@ -1,0 +1,18 @@
+//! Recipients files and identity files.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::Arc;
+use vmcore_encrypt::crypt::recipients::parse_lines;
+use vmcore_encrypt::crypt::{Identities, NoPrompt, Recipients};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(list) = parse_lines(bytes)
+        && let Ok(recipients) = Recipients::new(list)
+    {
+        assert!(!recipients.fingerprint().is_empty());
+    }
+    let mut identities = Identities::new(Arc::new(NoPrompt));
+    let read = identities.add_file("fuzz", bytes);
+    assert!(read.is_err() || !identities.is_empty());
+});

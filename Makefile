@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build collector demo test lint bench vmcores install tools
+.PHONY: help build collector demo test lint bench fuzz vmcores install tools
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
@@ -28,11 +28,11 @@ demo: build ## crash a guest, encrypt its memory, restore it, read its log
 
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
 	tests/interop/fetch-age.sh
-	cargo test
+	cargo test --features remote
 
 lint: tools ## format, clippy, shellcheck
 	cargo fmt --all -- --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features remote -- -D warnings
 	shellcheck $(SCRIPTS)
 
 bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md and its plots
@@ -45,6 +45,9 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-idle)" \
 	    "$$(tests/vm/capture.sh bookworm-5level-busy)"
 	benches/e2e/report.py target/bench/results.json docs
+
+fuzz: tools ## every fuzz target for SECONDS_EACH (600) of CPU time; TARGETS="dump klog" for some
+	tests/fuzz/run.sh $(TARGETS)
 
 vmcores: tools ## plain vmcores of crashed guests, target/vmcores
 	tests/vm/capture.sh bookworm-5level-kdump

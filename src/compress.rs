@@ -1,6 +1,8 @@
 //! One page in, a smaller page or "store raw" out: the codecs of a restored KDUMP file. Blocks on the
 //! way out are [`crate::blocks`]' business.
 
+mod lzo;
+
 use crate::kdump::DescFlags;
 use std::io::Write;
 use zstd::zstd_safe::{CCtx, CParameter};
@@ -42,7 +44,7 @@ const PAGE_LEVEL: i32 = -1;
 pub struct PageCompressor {
     codec: Codec,
     zstd: Option<CCtx<'static>>,
-    lzo: lzokay_native::Dict,
+    lzo: lzo::Encoder,
     packed: Vec<u8>,
 }
 
@@ -58,7 +60,7 @@ impl PageCompressor {
             }
             _ => None,
         };
-        Some(PageCompressor { codec, zstd, lzo: lzokay_native::Dict::new(), packed: Vec::new() })
+        Some(PageCompressor { codec, zstd, lzo: lzo::Encoder::new(), packed: Vec::new() })
     }
 
     /// Appends a page to `out`, compressed if that makes it smaller; returns how it is stored.
@@ -83,10 +85,7 @@ impl PageCompressor {
                 encoder.finish().ok()?;
                 Some(())
             }
-            Codec::Lzo => {
-                self.packed = lzokay_native::compress_with_dict(page, &mut self.lzo).ok()?;
-                Some(())
-            }
+            Codec::Lzo => self.lzo.compress(page, &mut self.packed),
             Codec::Snappy => {
                 self.packed.resize(snap::raw::max_compress_len(page.len()), 0);
                 let len = snap::raw::Encoder::new().compress(page, &mut self.packed).ok()?;

@@ -190,7 +190,7 @@ impl Mounted {
     /// Mounts a dump's directory, served by `threads` threads, readable by the caller alone.
     ///
     /// # Errors
-    /// What the kernel or `fusermount3` says.
+    /// What the kernel or `fusermount3` says; `NotADirectory` for a file, on which Linux would mount, too.
     pub fn new(content: DumpDirectory, directory: &Path, threads: usize) -> io::Result<Mounted> {
         let mut config = Config::default();
         config.mount_options = vec![
@@ -204,6 +204,9 @@ impl Mounted {
         config.acl = SessionACL::Owner;
         config.n_threads = Some(threads);
         let directory = directory.canonicalize()?;
+        if !directory.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         let session = fuser::spawn_mount(content, &directory, &config)?;
         Ok(Mounted { session, directory })
     }

@@ -1,39 +1,106 @@
 //! A dump on a server, read by range: `https://`, `http://` and `s3://` URLs. Only what is looked at is
-//! fetched, in pieces of which the last ones are kept. Nothing here knows what the bytes mean, and none
-//! are trusted: chunks authenticate themselves, so a file that changes on the server reads as corrupt.
+//! fetched, in pieces of which the last ones are kept (`pieces`). Nothing here knows what the bytes mean, and none
+//! are trusted: chunks authenticate themselves. That the file stays the same one is seen by its ETag, or else by the
+//! time of its last change.
+//!
+//! A URL may carry the right to read in its query (a presigned one does), so no message shows more than the part
+//! before it (`cli::quoted`).
+
+mod pieces;
 
 use crate::crypt::stream::ReadAt;
 use crate::reader::Source;
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
+};
+use pieces::{PIECE, Pieces};
 use reqwest::Url;
-use std::collections::VecDeque;
+use std::error::Error as StdError;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// Bytes fetched at a time: a round trip's worth on a usual link, and several blocks of a dump.
-const PIECE: u64 = 512 << 10;
-/// Pieces kept: 16 MiB.
-const KEPT: usize = 32;
-/// Longest wait for an answer.
+/// Longest wait for the answer to one request.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a request is repeated when the link or the server fails, and for how long.
+const RETRIES: usize = 4;
+const RETRY_FOR: Duration = Duration::from_secs(60);
+/// The status of a range outside of the file, as the client's errors name it.
+const NO_SUCH_RANGE: &str = "416";
+/// Bytes of a server's own words in a message.
+const MAX_WORDS: usize = 200;
 
-/// Why a URL cannot be opened.
+/// Why a file on a server cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a URL that can be read.
     #[error("not a URL of a file: {0}")]
     Url(String),
-    /// The server refused, or cannot be reached.
-    #[error("{0}")]
-    Server(#[from] object_store::Error),
+    /// Status 404.
+    #[error("the server has no such file")]
+    NotFound,
+    /// Status 401 or 403.
+    #[error("the server does not allow it to be read")]
+    Refused,
+    /// The whole file came where a part was asked for.
+    #[error("the server does not hand out parts of the file")]
+    NoRanges,
+    /// Its ETag or time is another one than at first.
+    #[error("the file has changed on the server while it was read")]
+    Changed,
+    /// The server cannot be reached, or says something else.
+    #[error("asking the server: {0}")]
+    Server(String),
     /// No thread of execution for requests.
     #[error("starting the client")]
-    Client(#[from] io::Error),
+    Client(#[source] io::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::Refused => Some(
+                "https: a presigned URL may have expired; s3: AWS_ACCESS_KEY_ID and the like name the account",
+            ),
+            Error::NoRanges => Some("download the dump, or pipe it to standard input"),
+            Error::Changed => Some("start again"),
+            _ => None,
+        }
+    }
+}
+
+/// In our words, without the URL: it may hold the right to read.
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Error {
+        use object_store::Error as Cause;
+        match error {
+            Cause::NotFound { .. } => Error::NotFound,
+            Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => Error::Refused,
+            Cause::NotSupported { .. } => Error::NoRanges,
+            Cause::Precondition { .. } => Error::Changed,
+            error => match root(&error).to_string() {
+                // The client's name for status 200, from where it does not say `NotSupported`.
+                words if words.contains("non-partial response") => Error::NoRanges,
+                words => Error::Server(words.chars().take(MAX_WORDS).collect()),
+            },
+        }
+    }
+}
+
+/// The innermost cause; those around it repeat it, or show the URL.
+fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost
 }
 
 /// Whether a name is a URL that this room reads.
@@ -43,94 +110,123 @@ pub fn is_url(name: &str) -> bool {
 }
 
 /// Opens the file at a URL. Credentials and endpoint of S3 come from the environment, as
-/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`.
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, `AWS_SKIP_SIGNATURE`.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
-    // Another part of the process may have chosen already; any choice will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let (store, path) = store(url)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let len = runtime.block_on(store.head(&path))?.size;
-    Ok(Arc::new(RemoteSource { runtime, store, path, len, kept: Mutex::default() }))
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Client)?;
+    let mut file = RemoteFile { runtime, store, path, version: Version::default() };
+    // The first piece, which holds the header, tells length and version too: a request less than asking for them.
+    let (first, meta) = match file.get(0..PIECE) {
+        Ok(first) => first,
+        Err(error) => file.empty(&error).ok_or(error)?,
+    };
+    file.version = Version::of(&meta);
+    let pieces = Pieces::new(meta.size);
+    pieces.put(0, &first);
+    Ok(Arc::new(RemoteSource { file, pieces }))
 }
 
 fn store(text: &str) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
     let url = Url::parse(text).map_err(|error| Error::Url(error.to_string()))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::Url("it has a query or a fragment, which no file needs".to_owned()));
-    }
-    let path = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
-    let options = ClientOptions::new().with_timeout(TIMEOUT);
+    // Another part of the process may have chosen already; any choice will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
     if url.scheme() == "s3" {
-        let store = AmazonS3Builder::from_env().with_url(text).build()?;
+        let path = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
+        let store = AmazonS3Builder::from_env().with_url(text).with_retry(retry).build()?;
         return Ok((Arc::new(store), path));
     }
-    let mut origin = url.clone();
-    origin.set_path("/");
-    let options = options.with_allow_http(url.scheme() == "http");
-    let store = HttpBuilder::new().with_url(origin).with_client_options(options).build()?;
-    Ok((Arc::new(store), path))
+    // The URL as it is, query included, is the store, and the file its root: nothing is encoded anew.
+    let options = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(url.scheme() == "http");
+    let store = HttpBuilder::new().with_url(url).with_client_options(options).with_retry(retry).build()?;
+    Ok((Arc::new(store), Path::default()))
+}
+
+/// What tells one content of a file from another.
+#[derive(Default, Clone, PartialEq, Eq)]
+struct Version {
+    tag: Option<String>,
+    /// Milliseconds since 1970; 0 where the server does not say.
+    changed: i64,
+}
+
+impl Version {
+    fn of(meta: &ObjectMeta) -> Version {
+        Version { tag: meta.e_tag.clone(), changed: meta.last_modified.timestamp_millis() }
+    }
+
+    /// The tag to insist on. A weak one says nothing about bytes, and no server matches it (RFC 9110 section 13.1.1).
+    fn strong_tag(&self) -> Option<String> {
+        self.tag.clone().filter(|tag| !tag.starts_with("W/"))
+    }
+
+    fn is(&self, other: &Version) -> bool {
+        match (&self.tag, &other.tag) {
+            (Some(first), Some(now)) => first == now,
+            _ => self.changed == other.changed,
+        }
+    }
 }
 
 /// A file on a server.
-struct RemoteSource {
+struct RemoteFile {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     path: Path,
-    len: u64,
-    /// Pieces by number, the one used last in front.
-    kept: Mutex<VecDeque<(u64, Arc<[u8]>)>>,
+    /// As it was when it was opened.
+    version: Version,
 }
 
-impl RemoteSource {
-    fn piece(&self, number: u64) -> io::Result<Arc<[u8]>> {
-        if let Some(piece) = touch(&mut self.lock(), number) {
-            return Ok(piece);
-        }
-        let start = number * PIECE;
-        let range = start..(start + PIECE).min(self.len);
-        let fetched = self.runtime.block_on(self.store.get_range(&self.path, range.clone()));
-        let piece: Arc<[u8]> = fetched.map_err(io::Error::other)?.as_ref().into();
-        if piece.len() as u64 != range.end - range.start {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server sent another range"));
-        }
-        let mut kept = self.lock();
-        kept.push_front((number, Arc::clone(&piece)));
-        kept.truncate(KEPT);
-        Ok(piece)
+impl RemoteFile {
+    /// Bytes of a range, fewer only where the file ends.
+    fn get(&self, range: Range<u64>) -> Result<(Vec<u8>, ObjectMeta), Error> {
+        let range = Some(GetRange::Bounded(range));
+        let options = GetOptions { range, if_match: self.version.strong_tag(), ..GetOptions::default() };
+        self.runtime.block_on(async {
+            let answer = self.store.get_opts(&self.path, options).await?;
+            let meta = answer.meta.clone();
+            Ok((answer.bytes().await?.into(), meta))
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<[u8]>)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An empty file has no range to ask for, and to have one is not an error of the server's.
+    fn empty(&self, error: &Error) -> Option<(Vec<u8>, ObjectMeta)> {
+        if !matches!(error, Error::Server(words) if words.contains(NO_SUCH_RANGE)) {
+            return None;
+        }
+        let meta = self.runtime.block_on(self.store.head(&self.path)).ok()?;
+        (meta.size == 0).then(|| (Vec::new(), meta))
+    }
+
+    /// The bytes of a range of the same file as at first.
+    fn get_again(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let len = range.end - range.start;
+        let (bytes, meta) = self.get(range)?;
+        match self.version.is(&Version::of(&meta)) && bytes.len() as u64 == len {
+            true => Ok(bytes),
+            false => Err(Error::Changed),
+        }
     }
 }
 
-fn touch(kept: &mut VecDeque<(u64, Arc<[u8]>)>, number: u64) -> Option<Arc<[u8]>> {
-    let at = kept.iter().position(|(kept, _)| *kept == number)?;
-    let entry = kept.remove(at)?;
-    let piece = Arc::clone(&entry.1);
-    kept.push_front(entry);
-    Some(piece)
+/// A file on a server, and the pieces of it that are kept.
+struct RemoteSource {
+    file: RemoteFile,
+    pieces: Pieces,
 }
 
 impl ReadAt for RemoteSource {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        if offset >= self.len || out.is_empty() {
-            return Ok(0);
-        }
-        let piece = self.piece(offset / PIECE)?;
-        let rest = usize::try_from(offset % PIECE).ok().and_then(|at| piece.get(at..)).unwrap_or(&[]);
-        let take = rest.len().min(out.len());
-        out[..take].copy_from_slice(&rest[..take]);
-        Ok(take)
+        self.pieces.read_at(out, offset, |range| self.file.get_again(range).map_err(io::Error::other))
     }
 }
 
 impl Source for RemoteSource {
     fn len(&self) -> u64 {
-        self.len
+        self.pieces.len()
     }
 }
 
@@ -152,16 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_refused() {
-        assert!(matches!(store("https://host/a?b=c"), Err(Error::Url(_))));
+    fn what_is_no_url_is_refused() {
         assert!(matches!(store("https://"), Err(Error::Url(_))));
+        assert!(store("https://host/a?b=c").is_ok());
     }
 
     #[test]
-    fn the_piece_used_last_stays() {
-        let mut kept: VecDeque<(u64, Arc<[u8]>)> = (0..3).map(|n| (n, Arc::from([0u8; 1]))).collect();
-        assert!(touch(&mut kept, 2).is_some());
-        assert!(touch(&mut kept, 7).is_none());
-        assert_eq!(kept.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 0, 1]);
+    fn a_file_is_another_by_its_tag_or_else_its_time() {
+        let version = |tag: Option<&str>, changed| Version { tag: tag.map(str::to_owned), changed };
+        assert!(version(Some("\"a\""), 1).is(&version(Some("\"a\""), 2)));
+        assert!(!version(Some("\"a\""), 1).is(&version(Some("\"b\""), 1)));
+        assert!(version(None, 1).is(&version(None, 1)) && !version(None, 1).is(&version(None, 2)));
+        assert_eq!(version(Some("W/\"a\""), 1).strong_tag(), None);
+        assert_eq!(version(Some("\"a\""), 1).strong_tag(), Some("\"a\"".to_owned()));
     }
 }

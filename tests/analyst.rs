@@ -8,50 +8,37 @@
     reason = "a test program"
 )]
 
+mod common;
+#[path = "common/dump.rs"]
+mod dump;
 mod readers;
 mod synth;
 
+use common::mounted::{self, Mounted, is_mounted};
+use common::{Absent, or_skip, run, text};
+use dump::{IDENTITY, collect, expected, identities, plaintext, recipients, with_entropy};
 use readers::{Elf, Found, Kdump};
+use rustix::process::Signal;
 use std::fs;
 use std::io::Cursor;
 use std::num::NonZero;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use synth::{Class, Core, Presence, arch, kernel, zoo};
+use synth::{Class, Core, arch, kernel, zoo};
 use tempfile::TempDir;
 use vmcore_encrypt::blocks::{Frame, IndexWriter, Splitter, Tail, skippable_frame};
-use vmcore_encrypt::collect::{self, Options};
 use vmcore_encrypt::compress::Codec;
-use vmcore_encrypt::crypt::recipients::parse_lines;
+use vmcore_encrypt::crypt::EncryptWriter;
 use vmcore_encrypt::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
-use vmcore_encrypt::crypt::{DecryptReader, EncryptWriter, Entropy, Identities, NoPrompt, Recipients};
-use vmcore_encrypt::filter::DumpLevel;
 use vmcore_encrypt::klog;
 use vmcore_encrypt::mm::KernelMemory;
 use vmcore_encrypt::reader::{Dump, ElfView, IndexState, KdumpView, Page};
 use vmcore_encrypt::restore::{self, Output};
 use vmcore_encrypt::sink::OutputFile;
 use vmcore_encrypt::units::{Pfn, PfnRange};
-use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
-
-const IDENTITY: &str = include_str!("vectors/identity.txt");
-
-fn identities() -> Identities {
-    let mut identities = Identities::new(Arc::new(NoPrompt));
-    identities.add_file("test", IDENTITY.as_bytes()).unwrap();
-    identities
-}
-
-fn recipients() -> Recipients {
-    let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap()
-}
-
-fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
-    action(&mut Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} })
-}
+use vmcore_encrypt::vmcore::PhysSource;
 
 /// A machine, its dump, and a place for files.
 struct Sample {
@@ -66,33 +53,13 @@ fn sample(level: u8) -> Sample {
     let path = directory.path().join("vmcore");
     let core = zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build();
     core.write_to(&path);
-    let options = Options {
-        level: DumpLevel::new(level).unwrap(),
-        threads: NonZero::new(2).unwrap(),
-        compression: 1,
-        limit: None,
-        part: None,
-    };
-    let vmcore = Vmcore::open(&path).unwrap();
-    let mut dump = Vec::new();
-    with_entropy(|entropy| {
-        collect::collect(&vmcore, &recipients(), entropy, &options, &mut dump, &mut |_| {}).unwrap();
-    });
+    let dump = collect(&path, level, 2, None).bytes;
     Sample { core, level, dump, directory }
 }
 
 impl Sample {
-    /// What a reader must find of a page, from the description alone.
     fn expected(&self, classes: &[Class], pfn: u64) -> Found {
-        match (self.core.presence(pfn), classes[pfn as usize]) {
-            (Presence::Hole, _) => Found::Absent,
-            (Presence::Data, Class::Kept) => {
-                let mut bytes = vec![0; self.core.page_size() as usize];
-                self.core.read_page(pfn, &mut bytes);
-                Found::Bytes(bytes)
-            }
-            _ => Found::Excluded,
-        }
+        expected(&self.core, classes, pfn)
     }
 
     fn check(&self, name: &str, find: impl Fn(u64) -> Found) {
@@ -178,15 +145,6 @@ fn a_cut_dump_opens_without_its_index() {
         assert_eq!(held, dump.held().data + dump.held().zero);
         assert!(held > 100, "{held}");
     }
-}
-
-/// The decrypted stream of a dump.
-fn plaintext(dump: &[u8]) -> Vec<u8> {
-    let mut rest = dump;
-    let key = identities().open(&mut rest).unwrap().key;
-    let mut plain = Vec::new();
-    std::io::Read::read_to_end(&mut DecryptReader::new(rest, key), &mut plain).unwrap();
-    plain
 }
 
 /// An authentic file around any stream: what a forger who knows a recipient can make.
@@ -377,18 +335,6 @@ fn zstd_decoded(frames: &[u8]) -> Vec<u8> {
     zstd::decode_all(frames).unwrap()
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_vmcore-decrypt");
-
-/// Whether this machine lets us mount; says so where not.
-fn can_mount() -> bool {
-    let fuse = fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
-    let may = rustix::process::geteuid().is_root() || Command::new("fusermount3").arg("-V").output().is_ok();
-    if !(fuse && may) {
-        eprintln!("skipped: mounting needs /dev/fuse, and root or fusermount3");
-    }
-    fuse && may
-}
-
 fn files(sample: &Sample) -> [std::path::PathBuf; 3] {
     let at = |name: &str| sample.directory.path().join(name);
     fs::write(at("dump"), &sample.dump).unwrap();
@@ -397,20 +343,15 @@ fn files(sample: &Sample) -> [std::path::PathBuf; 3] {
     [at("dump"), at("key"), at("mnt")]
 }
 
-fn is_mounted(directory: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    mounts.lines().any(|line| line.split(' ').nth(1) == directory.to_str())
-}
-
 #[test]
 fn a_mount_serves_a_command_and_ends_with_it() {
-    if !can_mount() {
+    if !mounted::can_mount() {
         return;
     }
     let sample = sample(31);
     let [dump, key, directory] = files(&sample);
     let script = format!("ls {0} && cp {0}/* {1}", directory.display(), sample.directory.path().display());
-    let output = Command::new(PROGRAM)
+    let output = common::decrypt()
         .args(["mount", "-i"])
         .args([&key, &dump, &directory])
         .args(["--", "sh", "-c", &script])
@@ -427,21 +368,41 @@ fn a_mount_serves_a_command_and_ends_with_it() {
 
 #[test]
 fn a_signal_unmounts() {
-    if !can_mount() {
+    if !mounted::can_mount() {
         return;
     }
     let sample = sample(31);
     let [dump, key, directory] = files(&sample);
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
-        let mut child =
-            Command::new(PROGRAM).args(["mount", "-i"]).args([&key, &dump, &directory]).spawn().unwrap();
-        let started = Instant::now();
-        while !is_mounted(&directory) {
-            assert!(started.elapsed() < Duration::from_secs(20), "not mounted");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
-        assert!(child.wait().unwrap().success());
-        assert!(!is_mounted(&directory));
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mount = Mounted::new(&key, &dump, &directory);
+        assert!(mount.end(signal).success() && !is_mounted(&directory), "{signal:?}");
     }
+}
+
+/// A user like any other, by number; nothing has to be known of them.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn who_is_not_root_mounts_too_and_nobody_else_sees_it() {
+    let helper = run(Command::new("fusermount3").arg("-V"));
+    let able = rustix::process::geteuid().is_root() && helper.status.success();
+    let absent = Absent("root, to become another user, and fusermount3".to_owned());
+    if !mounted::can_mount() || or_skip(able.then_some(()).ok_or(absent)).is_none() {
+        return;
+    }
+    let sample = sample(31);
+    let [dump, key, directory] = files(&sample);
+    for path in [sample.directory.path(), &dump, &key, &directory] {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    // Behind directories that only root may enter there is nothing to run.
+    let program = sample.directory.path().join("vmcore-decrypt");
+    fs::copy(env!("CARGO_BIN_EXE_vmcore-decrypt"), &program).unwrap();
+    let mut mount = Command::new(&program);
+    mount.args(["mount", "-i"]).args([&key, &dump, &directory]).args(["--", "sh", "-c"]);
+    mount.args(["id -u && cat \"$0/dmesg.txt\""]).arg(&directory).uid(NOBODY).gid(NOBODY);
+    let output = run(&mut mount);
+    let expected = format!("{NOBODY}\n{}", sample.core.log);
+    assert!(output.status.success() && text(&output.stdout) == expected, "{output:?}");
+    assert!(!is_mounted(&directory));
 }

@@ -5,6 +5,7 @@
 mod common;
 mod readers;
 
+use common::mounted::{self, Mounted};
 use common::{judge, or_skip, succeed, text};
 use readers::{Elf, Found, Kdump};
 use std::path::{Path, PathBuf};
@@ -146,35 +147,72 @@ const SHOWN: [&str; 7] = [
     "virtio_blk",
 ];
 
+/// crash and drgn show of a dump what the guest did; nothing where one of them is absent.
+fn assert_shown(dump: &Path, vmlinux: &Path, vmcore: &Path) -> Option<()> {
+    let name = dump.display();
+    let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
+    let seen = or_skip(judge::crash(dump, vmlinux, &commands))?;
+    for expected in SHOWN {
+        assert!(seen.contains(expected), "{name}: crash does not show {expected}:\n{seen}");
+    }
+    let seen = or_skip(judge::drgn(dump, vmlinux, &vmcore.with_extension("secrets")))?;
+    assert!(seen.contains("panicking task: crasher"), "{name}: {seen}");
+    assert!(seen.contains("frame: sysrq_handle_crash"), "{name}: {seen}");
+    Some(())
+}
+
+/// The same on the mount's two views, without restoring; the ELF view to gdb as well.
+fn assert_mounted_shows(keys: &Keys, dump: &Path, vmlinux: &Path, vmcore: &Path, sum: &str) {
+    if !mounted::can_mount() {
+        return;
+    }
+    let directory = dump.with_file_name("mnt");
+    std::fs::create_dir(&directory).unwrap();
+    let mount = Mounted::new(&keys.identity, dump, &directory);
+    let views = ["vmcore", "vmcore.elf"].map(|name| mount.file(name));
+    for view in &views {
+        assert_shown(view, vmlinux, vmcore);
+        assert_eq!(or_skip(judge::pages(view, MAX_MAPNR)).as_deref(), Some(sum), "{}", view.display());
+    }
+    let info = std::fs::read_to_string(mount.file("vmcoreinfo.txt")).unwrap();
+    let uts = info.lines().find_map(|line| line.strip_prefix("SYMBOL(init_uts_ns)=")).unwrap();
+    let commands = [&*format!("x/s 0x{uts}"), &format!("x/s 0x{uts} + 130")];
+    let Some(seen) = or_skip(judge::gdb(&views[1], &commands)) else { return };
+    let release = info.lines().find_map(|line| line.strip_prefix("OSRELEASE=")).unwrap();
+    assert!(seen.contains("\"Linux\"") && seen.contains(release), "{seen}");
+}
+
+/// More pages than the lab's guests have.
+const MAX_MAPNR: u64 = 1 << 17;
+
 #[test]
-fn crash_and_drgn_read_every_form() {
+fn crash_and_drgn_read_every_form_and_the_mount() {
     let dir = common::scratch("real-readers");
     let keys = Keys::new(&dir);
     let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
     let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
     let dump = dir.join("dump.age");
     keys.encrypt(&vmcore, 31, &dump, &[]);
+    let mut first = None;
     for form in [
         &["--compress", "zstd"][..],
         &["--compress", "zlib"],
         &["--compress", "lzo"],
+        &["--compress", "snappy"],
         &["--compress", "none"],
         &["--format", "elf"],
         &["--format", "flattened"],
     ] {
         let restored = dir.join("restored");
         keys.decrypt(&dump, &restored, form);
-        let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
-        let Some(seen) = or_skip(judge::crash(&restored, &vmlinux, &commands)) else { return };
-        for expected in SHOWN {
-            assert!(seen.contains(expected), "{form:?}: crash does not show {expected}:\n{seen}");
-        }
-        let Some(seen) = or_skip(judge::drgn(&restored, &vmlinux, &vmcore.with_extension("secrets"))) else {
+        if assert_shown(&restored, &vmlinux, &vmcore).is_none() {
             return;
-        };
-        assert!(seen.contains("panicking task: crasher"), "{form:?}: {seen}");
-        assert!(seen.contains("frame: sysrq_handle_crash"), "{form:?}: {seen}");
+        }
+        let Some(sum) = or_skip(judge::pages(&restored, MAX_MAPNR)) else { return };
+        assert_eq!(*first.get_or_insert(sum.clone()), sum, "{form:?}");
     }
+    let Some(sum) = first else { return };
+    assert_mounted_shows(&keys, &dump, &vmlinux, &vmcore, &sum);
     std::fs::remove_dir_all(dir).unwrap();
 }
 

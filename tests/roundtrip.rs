@@ -2,63 +2,23 @@
 //! that share nothing with either; and the same through stock tools alone.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
+#[path = "common/dump.rs"]
+mod dump;
 mod readers;
 mod synth;
 
+use dump::{IDENTITY, collect, expected, identities, plaintext};
 use readers::{Elf, Found, Kdump};
 use std::io::Cursor;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
-use synth::{Class, Core, Presence, Synth, arch, kernel, zoo};
+use synth::{Class, Core, Synth, arch, kernel, zoo};
 use tempfile::TempDir;
-use vmcore_encrypt::blocks::{ClassCounts, Frame, Splitter};
-use vmcore_encrypt::collect::{self, Options};
+use vmcore_encrypt::blocks::{Frame, Splitter};
 use vmcore_encrypt::compress::Codec;
-use vmcore_encrypt::crypt::recipients::parse_lines;
-use vmcore_encrypt::crypt::{DecryptReader, Entropy, Identities, NoPrompt, Recipients};
-use vmcore_encrypt::filter::DumpLevel;
 use vmcore_encrypt::restore::{self, Output};
 use vmcore_encrypt::sink::OutputFile;
-use vmcore_encrypt::vmcore::Vmcore;
-
-const IDENTITY: &str = include_str!("vectors/identity.txt");
-
-fn identities() -> Identities {
-    let mut identities = Identities::new(Arc::new(NoPrompt));
-    identities.add_file("test", IDENTITY.as_bytes()).unwrap();
-    identities
-}
-
-fn recipients() -> Recipients {
-    let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap()
-}
-
-struct Dump {
-    bytes: Vec<u8>,
-    pages: ClassCounts,
-    complete: bool,
-}
-
-fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> Dump {
-    let options = Options {
-        level: DumpLevel::new(level).unwrap(),
-        threads: NonZero::new(threads).unwrap(),
-        compression: 1,
-        limit,
-        part: None,
-    };
-    let mut entropy = Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} };
-    let vmcore = Vmcore::open(vmcore).unwrap();
-    let mut bytes = Vec::new();
-    let report =
-        collect::collect(&vmcore, &recipients(), &mut entropy, &options, &mut bytes, &mut |_| {}).unwrap();
-    assert_eq!(report.written, bytes.len() as u64);
-    Dump { bytes, pages: report.pages, complete: report.complete }
-}
 
 fn restore(dump: &[u8], output: Output<'_>, threads: usize) -> Result<restore::Report, restore::Error> {
     restore::restore(&mut Cursor::new(dump), &identities(), output, NonZero::new(threads).unwrap())
@@ -78,19 +38,6 @@ fn restore_elf(directory: &TempDir, dump: &[u8], page: u64) -> Elf {
     restore(dump, Output::Elf(&file), 2).unwrap();
     file.finish().unwrap();
     Elf::open(&path, page)
-}
-
-/// What a reader must find of a page, from the description alone.
-fn expected(core: &Core, classes: &[Class], pfn: u64) -> Found {
-    match (core.presence(pfn), classes[usize::try_from(pfn).unwrap()]) {
-        (Presence::Hole, _) => Found::Absent,
-        (Presence::Data, Class::Kept) => {
-            let mut bytes = vec![0; usize::try_from(core.page_size()).unwrap()];
-            core.read_page(pfn, &mut bytes);
-            Found::Bytes(bytes)
-        }
-        _ => Found::Excluded,
-    }
 }
 
 fn check_kdump(name: &str, core: &Core, level: u8, kdump: &Kdump) {
@@ -174,14 +121,6 @@ fn every_form_holds_the_same_pages_and_notes() {
             _ => assert_eq!(elf.page(pfn), None, "pfn {pfn:#x}"),
         }
     }
-}
-
-fn plaintext(dump: &[u8]) -> Vec<u8> {
-    let mut input = Cursor::new(dump);
-    let key = identities().open(&mut input).unwrap().key;
-    let mut plain = Vec::new();
-    std::io::Read::read_to_end(&mut DecryptReader::new(input, key), &mut plain).unwrap();
-    plain
 }
 
 #[test]

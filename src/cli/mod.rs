@@ -96,10 +96,12 @@ impl Failure {
 }
 
 /// A path as messages show it: quoted, with control bytes escaped. An identity that was typed where a file's name
-/// belongs is not shown: messages end up in logs.
+/// belongs is not shown, and of a URL neither password nor query, which may hold the right to read: messages end up
+/// in logs.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
+    let path = if path.contains("://") { shown_url(&path) } else { path.into_owned() };
     match path.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
         true => "\"AGE-SECRET-KEY-...\" (this is a key, not the name of a file)".to_owned(),
         false => format!("{path:?}"),
@@ -155,6 +157,15 @@ pub fn run<C: Parser>(
         Ok(cli) => exit(program, action(&cli)),
         Err(error) => usage::answer(program, &error),
     }
+}
+
+/// A URL without what may be secret in it.
+fn shown_url(url: &str) -> String {
+    let (bare, query) = url.split_once('?').map_or((url, ""), |(bare, _)| (bare, "?..."));
+    let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}{query}", &rest[host..])
 }
 
 /// Before anything else in both programs: no core files, no tracing. A kernel that refuses is worth a word only.
@@ -217,6 +228,15 @@ mod tests {
         assert_eq!(failure.message, "opening \"a\": No such file or directory");
         assert_eq!(without_numbers("a (os error 5) b (os error 28)"), "a b");
         assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        let shown = |url: &str| quoted(Path::new(url));
+        assert_eq!(shown("https://host/a/b.age"), "\"https://host/a/b.age\"");
+        assert_eq!(shown("https://me:pass@host/a@b"), "\"https://host/a@b\"");
+        assert_eq!(shown("https://host/a?X-Amz-Signature=12&b"), "\"https://host/a?...\"");
+        assert_eq!(shown("s3://bucket"), "\"s3://bucket\"");
     }
 
     #[test]

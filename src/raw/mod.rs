@@ -5,12 +5,14 @@
 
 mod crc;
 mod header;
+mod random;
 mod reader;
 mod record;
 mod signature;
 mod writer;
 
 pub use header::{FrameHeader, HEADER_LEN, MAX_SAVED};
+pub use random::FramedAt;
 pub use reader::{End, FrameReader, unframed};
 pub use record::{RECORD_DATA, RECORD_LEN};
 pub use signature::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};

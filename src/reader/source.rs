@@ -2,6 +2,7 @@
 //! and is read by position, from several threads.
 
 use crate::crypt::stream::ReadAt;
+use crate::raw::FramedAt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -96,6 +97,13 @@ impl Source for Vec<u8> {
 impl ReadAt for Arc<dyn Source> {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         (**self).read_at(out, offset)
+    }
+}
+
+/// The dump inside the frame of a raw partition.
+impl<S: ReadAt + Send + Sync> Source for FramedAt<S> {
+    fn len(&self) -> u64 {
+        FramedAt::len(self)
     }
 }
 

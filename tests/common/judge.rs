@@ -1,4 +1,4 @@
-//! The programs that judge a dump: `makedumpfile`, `crash`, `age` and `drgn`, each in one known version, fetched by
+//! The programs that judge a dump: `makedumpfile`, `crash`, `age`, `drgn` and `gdb`, each in one known version, fetched by
 //! `tests/vm/program.sh`.
 
 use super::{Absent, lab, succeed, top};
@@ -12,11 +12,25 @@ pub fn program(name: &str) -> Result<PathBuf, Absent> {
 
 /// What `crash` answers to commands, one after the other.
 pub fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, Absent> {
-    let input = dump.with_extension("crash-commands");
-    std::fs::write(&input, commands.join("\n") + "\nquit\n").unwrap();
+    let input = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input.path(), commands.join("\n") + "\nquit\n").unwrap();
     let mut crash = Command::new(program("crash")?);
-    crash.args(["-s", "-i"]).arg(input).arg(vmlinux).arg(dump).stdin(Stdio::null()).env("HOME", "/");
+    crash.args(["-s", "-i"]).arg(input.path()).arg(vmlinux).arg(dump).stdin(Stdio::null()).env("HOME", "/");
     Ok(succeed(&mut crash))
+}
+
+/// What gdb answers to commands about an ELF core.
+pub fn gdb(core: &Path, commands: &[&str]) -> Result<String, Absent> {
+    let mut gdb = Command::new(program("gdb")?);
+    gdb.args(["-nx", "-batch", "-core"]).arg(core).args(commands.iter().flat_map(|command| ["-ex", command]));
+    Ok(succeed(gdb.stdin(Stdio::null())))
+}
+
+/// How many pages libkdumpfile finds in a dump, as drgn brings it, and the sum of them: `tests/vm/drgn/pages.py`.
+pub fn pages(dump: &Path, max_mapnr: u64) -> Result<String, Absent> {
+    let python = program("drgn")?.with_file_name("drgn.venv/bin/python");
+    let script = top().join("tests/vm/drgn/pages.py");
+    Ok(succeed(Command::new(python).arg(script).arg(dump).arg(max_mapnr.to_string())))
 }
 
 /// What drgn finds of the planted secrets: `tests/vm/drgn/planted.py`.

@@ -14,6 +14,7 @@ pub mod faulty;
 pub mod guest;
 pub mod judge;
 pub mod leak;
+pub mod mounted;
 pub mod pages;
 pub mod served;
 

@@ -2,7 +2,8 @@
 # Fetches a program in one known version, and prints its path. The system stays as it is: Debian programs run
 # with the libraries of their own suite, drgn from a Python environment of its own.
 #
-#   program.sh makedumpfile|crash|age|drgn   the judges of our dumps, in versions that know the newest kernels
+#   program.sh makedumpfile|crash|age|drgn|gdb   the judges of our dumps, in versions that know the newest kernels
+#   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
 #   program.sh sshd                          a server for guests, which is not installed on the machine
 set -euo pipefail
@@ -16,7 +17,7 @@ wrapper() { # TREE PROGRAM OPTION...
     [ -e "$loader" ] || loader=$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 library=$library:$tree/lib/x86_64-linux-gnu
     cat << SCRIPT
 #!/bin/sh
-export TERMINFO_DIRS=$tree/usr/share/terminfo:/lib/terminfo
+export TERMINFO_DIRS=$tree/usr/share/terminfo:/lib/terminfo PYTHONHOME=$tree/usr
 exec $loader --argv0 $(basename "$program") --library-path $library $program $* "\$@"
 SCRIPT
 }
@@ -31,17 +32,21 @@ from_debian() { # SUITE PACKAGE PROGRAM OPTION...
     mv "$out.new" "$out"
 }
 
-from_pip() { # PACKAGE PROGRAM
-    local tree=$out.venv
-    say "fetching $1"
+from_pip() { # PROGRAM PACKAGE...
+    local tree=$out.venv program=$1
+    shift
+    say "fetching $*"
     rm -rf "$tree"
     need python3
     quietly python3 -m venv "$tree" || absent "a Python environment; see tests/vm/install-tools.sh"
-    quietly "$tree/bin/pip" install --quiet "$1" || absent "$1 from the Python package index"
-    ln -sfn "$tree/bin/$2" "$out"
+    quietly "$tree/bin/pip" install --quiet "$@" || absent "$* from the Python package index"
+    # Not a link: Python finds its environment by the name it is called by.
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$tree/bin/$program" > "$out.new"
+    chmod 755 "$out.new"
+    mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|age|drgn|qemu|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|age|drgn|gdb|servers|qemu|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -52,7 +57,10 @@ if [ ! -e "$out" ]; then
         age) from_debian sid age bin/age ;;                            # 1.3
         # -r: it does not start itself anew, as the loader's program.
         sshd) from_debian bookworm openssh-server sbin/sshd -r ;; # 9.2
-        drgn) from_pip drgn==0.3.0 drgn ;;
+        gdb) from_debian trixie gdb-minimal bin/gdb ;; # 16
+        drgn) from_pip drgn drgn==0.3.0 ;;
+        # flask: moto's server, without the services that are not S3.
+        servers) from_pip python 'moto[s3]==5.2.5' flask flask-cors rangehttpserver==1.4.0 ;;
         qemu)
             share=$out.tree/usr/share
             from_debian trixie qemu-system-x86 bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios"

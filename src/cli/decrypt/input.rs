@@ -3,7 +3,7 @@
 
 use super::super::{Failure, Status, input_name, prompt, quoted};
 use crate::crypt::{self, Identities, StreamError, dearmored};
-use crate::raw;
+use crate::raw::{self, FrameHeader, FramedAt};
 use crate::reader::{self, Dump, FileSource, PieceSource, Source, SourceReader};
 use crate::sink::pieces;
 use clap::Args;
@@ -90,7 +90,8 @@ fn empty(path: &Path) -> Failure {
     Failure::new(Status::Truncated, message).hint("the collector or its link died before the first byte")
 }
 
-/// Opens a dump to be read at any place. An armored one is taken into memory without its armor.
+/// Opens a dump to be read at any place. What lies in the frame of a raw partition is read through it; an armored
+/// dump is taken into memory without its armor.
 pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     let failed = |error: &io::Error| Failure::caused(opening(path), error);
     if path == Path::new("-") {
@@ -101,6 +102,8 @@ pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         Some(source) => source,
         None => local(path).map_err(|error| failed(&error))?,
     };
+    let source = without_frame(source)
+        .map_err(|error| Failure::caused(opening(path), &error).status(Status::Damaged))?;
     if source.is_empty() {
         return Err(empty(path));
     }
@@ -127,11 +130,29 @@ fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
     Ok(Arc::new(PieceSource::new(files)))
 }
 
+/// The dump inside a frame; a source without one stays as it is.
+fn without_frame(source: Arc<dyn Source>) -> Result<Arc<dyn Source>, raw::Error> {
+    let mut start = [0; FrameHeader::MAGIC.len()];
+    // Fewer bytes come only where the source ends, or by chance of a server, which never cuts so small.
+    source.read_at(&mut start, 0)?;
+    if !FrameHeader::is_at(&start) {
+        return Ok(source);
+    }
+    let size = source.len();
+    Ok(Arc::new(FramedAt::new(source, size)?))
+}
+
 /// The dump on a server, when `path` is a URL.
 #[cfg(feature = "remote")]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let Some(url) = path.to_str().filter(|name| crate::remote::is_url(name)) else { return Ok(None) };
-    crate::remote::open(url).map(Some).map_err(|error| Failure::caused(opening(path), &error))
+    crate::remote::open(url).map(Some).map_err(|error| {
+        let failure = Failure::caused(opening(path), &error);
+        match error {
+            crate::remote::Error::Url(_) => failure.status(Status::Usage),
+            error => failure.maybe_hint(error.hint()),
+        }
+    })
 }
 
 /// Without the feature a URL is told from a file that does not exist.

@@ -1,0 +1,205 @@
+//! Dumps on servers: real ones on loopback, S3, HTTP with and without ranges, TLS. What a command asks for is counted on
+//! the wire, and what can go wrong with a server is said in one line.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod server;
+
+use common::{mounted, or_skip, run, scratch, succeed, text};
+use server::Server;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+use vmcore_encrypt::crypt::stream::ReadAt;
+
+/// A dump of a real machine's whole memory, alone in a directory that servers serve.
+struct Sample {
+    identity: PathBuf,
+    served: PathBuf,
+    size: u64,
+    log: String,
+}
+
+/// Made once for all tests; nothing when there is no vmcore.
+fn sample() -> Option<&'static Sample> {
+    static SAMPLE: OnceLock<Option<Sample>> = OnceLock::new();
+    SAMPLE
+        .get_or_init(|| or_skip(common::vmcore("bookworm-5level-kdump")).map(|vmcore| make(&vmcore)))
+        .as_ref()
+}
+
+fn make(vmcore: &Path) -> Sample {
+    let home = scratch("remote");
+    let (identity, recipients) = common::keys(&home);
+    let served = home.join("served");
+    fs::create_dir(&served).unwrap();
+    let dump = served.join("dump.age");
+    succeed(common::encrypt().args(["-d", "0", "-R"]).arg(recipients).arg(vmcore).arg(&dump));
+    let size = fs::metadata(&dump).unwrap().len();
+    let log = succeed(common::decrypt().args(["dmesg", "-i"]).arg(&identity).arg(&dump));
+    Sample { identity, served, size, log }
+}
+
+impl Sample {
+    /// A command on a URL.
+    fn decrypt(&self, command: &str, url: &str) -> Command {
+        let mut decrypt = common::decrypt();
+        decrypt.args([command, "-i"]).arg(&self.identity).arg(url);
+        decrypt
+    }
+
+    /// A directory with a copy that a test may change.
+    fn copy(&self, name: &str) -> PathBuf {
+        let served = scratch(name);
+        fs::copy(self.served.join("dump.age"), served.join("dump.age")).unwrap();
+        served
+    }
+}
+
+/// What an S3 client finds in its environment.
+fn s3(command: &mut Command, server: &Server) {
+    command
+        .env("AWS_ENDPOINT", server.origin("http"))
+        .env("AWS_ALLOW_HTTP", "true")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test");
+}
+
+const MIB: u64 = 1 << 20;
+
+/// `info`, `dmesg` and a mount of which a little is read fetch little of the dump, and the right bytes.
+fn assert_little_is_fetched(sample: &Sample, server: &Server, url: &str, prepare: impl Fn(&mut Command)) {
+    assert!(sample.size > 30 * MIB, "{} bytes are too few to tell a part from all", sample.size);
+    server.carried();
+    let mut info = sample.decrypt("info", url);
+    prepare(&mut info);
+    let shown = succeed(info.arg("--json"));
+    assert!(shown.contains(&format!("\"file_size\": {}", sample.size)), "{shown}");
+    assert!(shown.contains("\"index\": \"whole\""), "{shown}");
+    let fetched = server.carried();
+    assert!(fetched < 3 * MIB, "info fetched {fetched} bytes of {}", sample.size);
+
+    let mut dmesg = sample.decrypt("dmesg", url);
+    prepare(&mut dmesg);
+    assert!(succeed(&mut dmesg) == sample.log);
+    let fetched = server.carried();
+    assert!(fetched < 6 * MIB, "dmesg fetched {fetched} bytes of {}", sample.size);
+
+    if !mounted::can_mount() {
+        return;
+    }
+    let directory = scratch(&format!("remote-mnt-{}", url.len()));
+    let mut mount = sample.decrypt("mount", url);
+    prepare(&mut mount);
+    let script =
+        "cat \"$0/dmesg.txt\" && dd if=\"$0/vmcore\" of=/dev/null bs=64k skip=300 count=1 status=none";
+    mount.arg(&directory).args(["--", "sh", "-c", script]).arg(&directory);
+    assert!(succeed(&mut mount) == sample.log);
+    let fetched = server.carried();
+    assert!(fetched < 8 * MIB, "the mount fetched {fetched} bytes of {}", sample.size);
+}
+
+#[test]
+fn an_object_in_a_bucket_is_looked_at_and_mounted_by_its_parts() {
+    let Some(sample) = sample() else { return };
+    let Some(server) = or_skip(Server::start("s3", &sample.served)) else { return };
+    assert_little_is_fetched(sample, &server, "s3://dumps/dump.age", |command| s3(command, &server));
+    // The presigned URL holds all that is needed, and is a secret.
+    let url = &server.presigned[0];
+    assert_little_is_fetched(sample, &server, url, |_| {});
+    let refused = run(common::decrypt().args(["info", "-i", "/dev/null"]).arg(url));
+    assert!(!refused.status.success() && !text(&refused.stderr).contains("Signature"), "{refused:?}");
+}
+
+#[test]
+fn a_file_of_a_web_server_is_read_by_its_parts() {
+    let Some(sample) = sample() else { return };
+    let Some(server) = or_skip(Server::start("ranges", &sample.served)) else { return };
+    let url = server.origin("http") + "/dump.age";
+    assert_little_is_fetched(sample, &server, &url, |_| {});
+    let restored = scratch("remote-restored").join("vmcore");
+    succeed(common::decrypt().arg("-i").arg(&sample.identity).arg(&url).arg(&restored));
+    assert!(server.carried() < sample.size + sample.size / 50, "each part is fetched once");
+    let local = restored.with_file_name("local");
+    succeed(
+        common::decrypt().arg("-i").arg(&sample.identity).arg(sample.served.join("dump.age")).arg(&local),
+    );
+    assert!(fs::read(restored).unwrap() == fs::read(local).unwrap());
+}
+
+#[test]
+fn tls_is_checked_against_the_systems_authorities() {
+    let Some(sample) = sample() else { return };
+    let served = sample.copy("remote-tls");
+    let Some(server) = or_skip(Server::start("tls", &served)) else { return };
+    let url = server.origin("https") + "/dump.age";
+    let unknown = run(&mut sample.decrypt("info", &url));
+    assert!(text(&unknown.stderr).contains("certificate"), "{unknown:?}");
+    let mut known = sample.decrypt("dmesg", &url);
+    assert!(succeed(known.env("SSL_CERT_FILE", served.join("certificate.pem"))) == sample.log);
+}
+
+#[test]
+fn what_a_server_cannot_do_is_said_in_one_line() {
+    let Some(sample) = sample() else { return };
+    let Some(server) = or_skip(Server::start("whole", &sample.served)) else { return };
+    let Some(ranges) = or_skip(Server::start("ranges", &sample.served)) else { return };
+    let says = |url: &str, words: &str| {
+        let output = run(&mut sample.decrypt("info", url));
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(words), "{url}: {said}");
+        assert!(said.lines().all(|line| line.starts_with("vmcore-decrypt: ") && line.len() < 300), "{said}");
+    };
+    let origin = server.origin("http");
+    says(&format!("{origin}/dump.age"), "the server does not hand out parts of the file");
+    says(&format!("{origin}/none.age"), "the server has no such file");
+    fs::write(sample.served.join("empty.age"), "").unwrap();
+    let empty = run(&mut sample.decrypt("info", &format!("{}/empty.age", ranges.origin("http"))));
+    assert!(empty.status.code() == Some(5) && text(&empty.stderr).contains("it is empty"), "{empty:?}");
+    drop(server);
+    says("http://127.0.0.1:1/dump.age", "asking the server: ");
+}
+
+#[test]
+fn a_broken_connection_is_tried_again_but_not_for_ever() {
+    let Some(sample) = sample() else { return };
+    let Some(server) = or_skip(Server::start("ranges", &sample.served)) else { return };
+    let url = server.origin("http") + "/dump.age";
+    server.break_off(1, 0);
+    assert!(succeed(&mut sample.decrypt("dmesg", &url)) == sample.log);
+    server.break_off(u64::MAX, 100);
+    let output = run(&mut sample.decrypt("dmesg", &url));
+    assert!(!output.status.success() && text(&output.stderr).contains("asking the server: "), "{output:?}");
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_noticed() {
+    let Some(sample) = sample() else { return };
+    for kind in ["ranges", "s3"] {
+        let served = sample.copy(&format!("remote-changed-{kind}"));
+        let Some(mut server) = or_skip(Server::start(kind, &served)) else { return };
+        let url = match kind {
+            "s3" => server.presigned[0].clone(),
+            _ => server.origin("http") + "/dump.age",
+        };
+        let source = vmcore_encrypt::remote::open(&url).unwrap();
+        let mut bytes = [0; 100];
+        assert_eq!(source.read_at(&mut bytes, 5 * MIB).unwrap(), 100);
+        let dump = served.join("dump.age");
+        fs::write(&dump, vec![7; usize::try_from(sample.size).unwrap()]).unwrap();
+        if kind == "s3" {
+            server.upload("dump.age");
+        }
+        // This server has no tags, and times of whole seconds.
+        let later = SystemTime::now() + Duration::from_secs(5);
+        fs::File::options().write(true).open(&dump).unwrap().set_modified(later).unwrap();
+        let error = source.read_at(&mut bytes, 9 * MIB).unwrap_err();
+        assert!(error.to_string().contains("changed"), "{kind}: {error}");
+        // What was fetched before is still there.
+        assert_eq!(source.read_at(&mut bytes, 5 * MIB + 9).unwrap(), 100);
+    }
+}

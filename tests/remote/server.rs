@@ -1,0 +1,129 @@
+//! Servers on loopback, each a process of `serve.py`, and a wire in front of them that counts what it carries and can be
+//! cut.
+
+use crate::common::{self, Absent};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// A server and the wire to it. Both end when this is dropped.
+pub struct Server {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    wire: Wire,
+    /// A presigned URL of each file, by the order of names; of S3 alone.
+    pub presigned: Vec<String>,
+}
+
+impl Server {
+    /// Serves the files of a directory; kinds as `serve.py` says.
+    pub fn start(kind: &str, directory: &Path) -> Result<Server, Absent> {
+        let python = common::lab("program.sh", ["servers"])?;
+        let mut process = Command::new(python)
+            .arg(common::top().join("tests/remote/serve.py"))
+            .arg(kind)
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut said = said(&mut output);
+        assert!(!said.is_empty(), "the server of {kind} does not start");
+        let port: u16 = said.remove(0).parse().unwrap();
+        let wire = Wire::to(port);
+        let presigned = said
+            .into_iter()
+            .map(|url| url.replace(&format!(":{port}/"), &format!(":{}/", wire.port)))
+            .collect();
+        Ok(Server { process, output, wire, presigned })
+    }
+
+    /// What a URL begins with, up to the slash.
+    pub fn origin(&self, scheme: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}", self.wire.port)
+    }
+
+    /// Uploads a file of the directory again; S3 alone needs that.
+    pub fn upload(&mut self, name: &str) {
+        writeln!(self.process.stdin.as_ref().unwrap(), "{name}").unwrap();
+        assert_eq!(said(&mut self.output), Vec::<String>::new());
+    }
+
+    /// Bytes that came from the server since this was asked last.
+    pub fn carried(&self) -> u64 {
+        self.wire.carried.swap(0, Ordering::Relaxed)
+    }
+
+    /// The next `times` connections break off after `bytes` bytes of the answer.
+    pub fn break_off(&self, times: u64, bytes: u64) {
+        self.wire.break_after.store(bytes, Ordering::Relaxed);
+        self.wire.breaks.store(times, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a server says until it is ready.
+fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
+    output.lines().map(Result::unwrap).take_while(|line| line != "ready").collect()
+}
+
+/// A port that leads to another.
+struct Wire {
+    port: u16,
+    carried: Arc<AtomicU64>,
+    breaks: Arc<AtomicU64>,
+    break_after: Arc<AtomicU64>,
+}
+
+impl Wire {
+    fn to(server: u16) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wire =
+            Wire { port, carried: Arc::default(), breaks: Arc::default(), break_after: Arc::default() };
+        let [carried, breaks, break_after] = [&wire.carried, &wire.breaks, &wire.break_after].map(Arc::clone);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
+                let broken =
+                    breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                let limit = if broken.is_ok() { break_after.load(Ordering::Relaxed) } else { u64::MAX };
+                let (asks, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let carried = Arc::clone(&carried);
+                thread::spawn(move || carry(asks, server, &AtomicU64::new(0), u64::MAX));
+                thread::spawn(move || carry(answers, client, &carried, limit));
+            }
+        });
+        wire
+    }
+}
+
+/// Carries bytes until one end closes, or `limit` bytes went by.
+fn carry(mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64, limit: u64) {
+    let mut piece = [0; 16 << 10];
+    let mut left = limit;
+    while let Ok(read) = from.read(&mut piece) {
+        let take = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if take == 0 || to.write_all(&piece[..take]).is_err() {
+            break;
+        }
+        left -= take as u64;
+        carried.fetch_add(take as u64, Ordering::Relaxed);
+        if left == 0 {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}

@@ -11,7 +11,7 @@ use server::Server;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 use vmcore_encrypt::crypt::stream::ReadAt;
 
@@ -23,12 +23,22 @@ struct Sample {
     log: String,
 }
 
-/// Made once for all tests; nothing when there is no vmcore.
-fn sample() -> Option<&'static Sample> {
-    static SAMPLE: OnceLock<Option<Sample>> = OnceLock::new();
-    SAMPLE
-        .get_or_init(|| or_skip(common::vmcore("bookworm-5level-kdump")).map(|vmcore| make(&vmcore)))
-        .as_ref()
+/// Made once for all tests that run at the same time; nothing when there is no vmcore.
+fn sample() -> Option<Arc<Sample>> {
+    static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+    let mut made = SAMPLE.lock().unwrap();
+    if let Some(sample) = made.upgrade() {
+        return Some(sample);
+    }
+    let sample = Arc::new(make(&or_skip(common::vmcore("bookworm-5level-kdump"))?));
+    *made = Arc::downgrade(&sample);
+    Some(sample)
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.served.parent().unwrap());
+    }
 }
 
 fn make(vmcore: &Path) -> Sample {
@@ -101,16 +111,17 @@ fn assert_little_is_fetched(sample: &Sample, server: &Server, url: &str, prepare
     assert!(succeed(&mut mount) == sample.log);
     let fetched = server.carried();
     assert!(fetched < 8 * MIB, "the mount fetched {fetched} bytes of {}", sample.size);
+    fs::remove_dir(directory).unwrap();
 }
 
 #[test]
 fn an_object_in_a_bucket_is_looked_at_and_mounted_by_its_parts() {
     let Some(sample) = sample() else { return };
     let Some(server) = or_skip(Server::start("s3", &sample.served)) else { return };
-    assert_little_is_fetched(sample, &server, "s3://dumps/dump.age", |command| s3(command, &server));
+    assert_little_is_fetched(&sample, &server, "s3://dumps/dump.age", |command| s3(command, &server));
     // The presigned URL holds all that is needed, and is a secret.
     let url = &server.presigned[0];
-    assert_little_is_fetched(sample, &server, url, |_| {});
+    assert_little_is_fetched(&sample, &server, url, |_| {});
     let refused = run(common::decrypt().args(["info", "-i", "/dev/null"]).arg(url));
     assert!(!refused.status.success() && !text(&refused.stderr).contains("Signature"), "{refused:?}");
 }
@@ -120,7 +131,7 @@ fn a_file_of_a_web_server_is_read_by_its_parts() {
     let Some(sample) = sample() else { return };
     let Some(server) = or_skip(Server::start("ranges", &sample.served)) else { return };
     let url = server.origin("http") + "/dump.age";
-    assert_little_is_fetched(sample, &server, &url, |_| {});
+    assert_little_is_fetched(&sample, &server, &url, |_| {});
     let restored = scratch("remote-restored").join("vmcore");
     succeed(common::decrypt().arg("-i").arg(&sample.identity).arg(&url).arg(&restored));
     assert!(server.carried() < sample.size + sample.size / 50, "each part is fetched once");
@@ -128,7 +139,8 @@ fn a_file_of_a_web_server_is_read_by_its_parts() {
     succeed(
         common::decrypt().arg("-i").arg(&sample.identity).arg(sample.served.join("dump.age")).arg(&local),
     );
-    assert!(fs::read(restored).unwrap() == fs::read(local).unwrap());
+    assert!(fs::read(&restored).unwrap() == fs::read(local).unwrap());
+    fs::remove_dir_all(restored.parent().unwrap()).unwrap();
 }
 
 #[test]
@@ -141,6 +153,7 @@ fn tls_is_checked_against_the_systems_authorities() {
     assert!(text(&unknown.stderr).contains("certificate"), "{unknown:?}");
     let mut known = sample.decrypt("dmesg", &url);
     assert!(succeed(known.env("SSL_CERT_FILE", served.join("certificate.pem"))) == sample.log);
+    fs::remove_dir_all(served).unwrap();
 }
 
 #[test]
@@ -201,5 +214,6 @@ fn a_file_that_changes_meanwhile_is_noticed() {
         assert!(error.to_string().contains("changed"), "{kind}: {error}");
         // What was fetched before is still there.
         assert_eq!(source.read_at(&mut bytes, 5 * MIB + 9).unwrap(), 100);
+        fs::remove_dir_all(served).unwrap();
     }
 }

@@ -9,11 +9,10 @@
 #     luks-passphrase  the same, opened with a passphrase, which Argon2id makes a key with 1 GiB (cryptsetup's default)
 #     dracut           our collector in the image of vmcore-encrypt-mkinitrd
 #     initramfs-tools  our collector in an image as kdump-tools builds it, cryptsetup not in it
-#   MEMORY=MB (2048) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE where it is built already
+#   MEMORY=MB (2048; 4096 for luks-passphrase) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE where it is built already
 set -euo pipefail
 top=$(readlink -f "$(dirname "$0")/..")
 lab=$top/tests/vm
-memory=${MEMORY:-2048}
 suite=${SUITE:-bookworm}
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d "${CARGO_TARGET_DIR:-$top/target}/crashkernel.XXXXXX")
@@ -78,7 +77,9 @@ INITRAMFS_TOOLS="mkdir -p /var/lib/kdump; cp -r /etc/initramfs-tools /var/lib/kd
 
 # Sets the guest's `arguments`, and makes what they name.
 prepare() { # WAY
-    arguments=(--suite "$suite" --memory "$memory" --work "$work/guest" --disk "$work/disk.img" --attempts 1 --timeout 400)
+    memory=${MEMORY:-2048}
+    [ "$1" != luks-passphrase ] || memory=${MEMORY:-4096}
+    arguments=(--suite "$suite" --memory "$memory" --work "$work/guest" --disk "$work/disk.img" --attempts 1 --timeout 900)
     plain=1
     case "$1" in
         collector)
@@ -134,7 +135,10 @@ works_with() { # MIB
 
 least() { # FAILS WORKS: bounds that are believed, in MiB
     local fails=$1 works=$2 middle
-    until works_with "$works"; do fails=$works works=$((works * 3 / 2)); done
+    until works_with "$works"; do
+        fails=$works works=$((works * 3 / 2))
+        [ "$works" -lt "$memory" ] || { echo "more than $fails"; return; }
+    done
     while [ $((works - fails)) -gt $STEP ] && [ $((works - fails)) -gt $((works / SHARE)) ]; do
         middle=$(((fails + works) / 2 / STEP * STEP))
         if works_with "$middle"; then works=$middle; else fails=$middle; fi

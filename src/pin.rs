@@ -5,6 +5,7 @@
 mod compiled;
 
 use crate::crypt::Recipients;
+use std::fmt;
 
 /// Name of the kernel parameter; its value is fingerprints, separated by commas.
 pub const PARAMETER: &str = "vmcore_encrypt.recipients";
@@ -34,7 +35,7 @@ pub struct Pins {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The recipients are not those pinned at a place.
-    #[error("the recipients' fingerprint {fingerprint} is not pinned {}", at(*.place))]
+    #[error("the recipients' fingerprint {fingerprint} is not pinned {place}")]
     Mismatch {
         /// Fingerprint of the recipients.
         fingerprint: String,
@@ -42,14 +43,16 @@ pub enum Error {
         place: Place,
     },
     /// A pin that is no fingerprint matches nothing.
-    #[error("a pin {} is not a fingerprint of 64 hex digits", at(*.0))]
+    #[error("a pin {0} is not a fingerprint of 64 hex digits")]
     Malformed(Place),
 }
 
-fn at(place: Place) -> &'static str {
-    match place {
-        Place::Program => "in this program",
-        Place::CommandLine => "on the kernel command line",
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::Program => "in this program",
+            Place::CommandLine => "on the kernel command line",
+        })
     }
 }
 

@@ -90,7 +90,7 @@ impl Machine {
 
 const FEDORA: &str = "path /crash\ncore_collector vmcore-encrypt -d 31\nfailure_action reboot\n";
 const DEBIAN: &str = "USE_KDUMP=1\nKDUMP_COREDIR=/var/crash\nKDUMP_DUMP_DMESG=0\n\
-    KDUMP_CMDLINE_APPEND=\"systemd.unit=vmcore-encrypt-dump.service nr_cpus=1\"\n";
+    KDUMP_CMDLINE_APPEND=\"systemd.unit=vmcore-encrypt-dump.service nr_cpus=1 panic=10\"\n";
 const SUSE: &str = "KDUMP_SAVEDIR=\"/var/crash\"\nKDUMP_TRANSFER=\"/usr/lib/vmcore-encrypt/suse-transfer\"\n\
     KDUMP_REQUIRED_PROGRAMS=\"/usr/bin/vmcore-encrypt /etc/vmcore-encrypt/recipients\"\n\
     KDUMP_CONTINUE_ON_ERROR=\"true\"\nKDUMP_IMMEDIATE_REBOOT=\"true\"\n";
@@ -133,8 +133,13 @@ fn recipients_are_looked_at_alone_on_demand() {
 fn what_would_be_in_plain_is_found() {
     Machine::fedora("path /crash\n").has_only("core_collector");
     Machine::fedora("core_collector makedumpfile -l -d 31\n").has_only("in plain");
-    Machine::debian("USE_KDUMP=1\nKDUMP_DUMP_DMESG=0\n").has_only("in plain");
+    let without_unit = "KDUMP_DUMP_DMESG=0\nKDUMP_CMDLINE_APPEND=panic=10\n";
+    Machine::debian(without_unit).has_only("in plain");
     Machine::fedora(&FEDORA.replace("reboot", "shell")).has_only("shell");
+    Machine::debian(&DEBIAN.replace(" panic=10", "")).has_only("a shell would open");
+    let machine = Machine::debian(&DEBIAN.replace(" panic=10", ""));
+    machine.file("proc/cmdline", "quiet panic=30\n");
+    assert_eq!(machine.problems(), Vec::<String>::new(), "kdump-tools hands that on");
     Machine::debian(&format!("{DEBIAN}FTP=host:x\n")).has_only("FTP");
 }
 
@@ -173,6 +178,34 @@ fn a_partition_with_something_on_it_is_found() {
     let machine = Machine::fedora(&conf);
     assert_eq!(machine.problems(), Vec::<String>::new());
     machine.file("dev/vda1", "XFSB").has_only("holds xfs, which is not overwritten");
+}
+
+/// What `check --json` says of pins.
+fn pins(machine: &Machine) -> serde_json::Value {
+    let json: serde_json::Value = serde_json::from_slice(&machine.check(&["--json"]).stdout).unwrap();
+    json["pins"].clone()
+}
+
+#[test]
+fn pins_are_shown_and_must_name_the_recipients() {
+    let machine = Machine::fedora(FEDORA);
+    assert_eq!(pins(&machine), serde_json::json!({}));
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    assert!(text.contains("ok       pins       no recipients are pinned"), "{text}");
+
+    let own = Command::new(COLLECTOR).args(["fingerprint", "-r", RECIPIENT]).output().unwrap();
+    let own = String::from_utf8(own.stdout).unwrap().trim().to_owned();
+    let other = "0".repeat(64);
+    machine.file("proc/cmdline", &format!("ro vmcore_encrypt.recipients={other},{own}\n"));
+    assert_eq!(machine.problems(), Vec::<String>::new());
+    assert_eq!(pins(&machine), serde_json::json!({ "command_line": [other, own] }));
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    assert!(text.contains(&format!("pinned on the kernel command line: {other}, {own}")), "{text}");
+    assert!(text.contains(&format!("1 valid (X25519), fingerprint {own}")), "{text}");
+
+    machine.file("proc/cmdline", &format!("vmcore_encrypt.recipients={other}\n"));
+    machine.has_only("is not pinned on the kernel command line: every dump would fail");
+    machine.file("proc/cmdline", "vmcore_encrypt.recipients=typo\n").has_only("is not a fingerprint");
 }
 
 #[test]

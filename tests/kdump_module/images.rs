@@ -103,7 +103,7 @@ fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
 }
 
 /// Stands in for kdumpbase: a kdump.sh, a kdump.conf, and the plain vmcore-dmesg.
-const KDUMPBASE: &str = r#"
+pub const KDUMPBASE: &str = r#"
 check() { return 0; }
 install() {
     echo : > "$initdir/bin/kdump.sh"

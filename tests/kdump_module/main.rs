@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod check;
 mod debian;
 mod fedora;
 mod images;

@@ -54,6 +54,8 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// Whether the collector runs from the kdump image, and not from the root file system.
     pub in_image: bool,
+    /// Whether our own script saves, and not the distribution's.
+    pub own_script: bool,
 }
 
 /// Looks at the distribution's configuration.
@@ -89,7 +91,8 @@ fn own_plan(config: &Config, distribution: Distribution) -> Plan {
     };
     let levels = config.get("DUMP_LEVEL").unwrap_or("31");
     let level = levels.split(',').filter_map(|level| level.parse().ok()).next_back().unwrap_or(31);
-    Plan { distribution, goal, level, limit: None, in_image: true }
+    let own_script = config.chooser != Chooser::Kdump;
+    Plan { distribution, goal, level, limit: None, in_image: true, own_script }
 }
 
 /// A program of the configuration must exist: dracut leaves a missing one out without a word.
@@ -198,6 +201,13 @@ fn debian(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, findi
     } else {
         check_program(machine, SAVE, findings);
     }
+    let words =
+        [shell_value(text, "KDUMP_CMDLINE_APPEND").unwrap_or_default(), &command_line(machine)].join(" ");
+    if !words.split_whitespace().any(|word| word.starts_with("panic=")) {
+        let text =
+            format!("no panic= in KDUMP_CMDLINE_APPEND of {DEBIAN}: a shell would open beside /proc/vmcore");
+        findings.problem(CHECK, text, "add panic=10: initramfs-tools then reboots when it fails");
+    }
     if shell_value(text, "FTP").is_some_and(|value| !value.is_empty()) {
         findings.problem(CHECK, format!("FTP in {DEBIAN}: not supported"), "use SSH, NFS or a directory");
     }
@@ -208,6 +218,11 @@ fn debian(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, findi
             "set KDUMP_DUMP_DMESG=0",
         );
     }
+}
+
+/// What kdump-tools hands on to the capture kernel, before its own words.
+fn command_line(machine: &Machine) -> String {
+    machine.read("/proc/cmdline").unwrap_or_default()
 }
 
 fn suse(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, findings: &mut Findings) {

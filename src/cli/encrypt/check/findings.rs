@@ -1,7 +1,9 @@
 //! What a check found, and how it is said: lines for people, JSON for monitoring.
 
 use super::super::super::without_numbers;
+use crate::pin::{Pins, Place};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How bad it is.
@@ -75,15 +77,24 @@ impl Findings {
         text
     }
 
-    /// One JSON object: `ok`, `problems`, `warnings`, `fingerprint` and the list `findings`.
-    pub fn json(&self, fingerprint: Option<&str>) -> String {
+    /// One JSON object: `ok`, `problems`, `warnings`, `fingerprint` of the recipients, `pins` by the place where they
+    /// stand, and the list `findings`.
+    pub fn json(&self, fingerprint: Option<&str>, pins: &[Pins]) -> String {
         let (problems, warnings) = (self.count(Verdict::Problem), self.count(Verdict::Warning));
         let object = serde_json::json!({
             "ok": problems == 0, "problems": problems, "warnings": warnings,
-            "fingerprint": fingerprint, "findings": self.0,
+            "fingerprint": fingerprint, "pins": by_place(pins), "findings": self.0,
         });
         format!("{object}\n")
     }
+}
+
+fn by_place(pins: &[Pins]) -> BTreeMap<&'static str, &[String]> {
+    let name = |place| match place {
+        Place::Program => "program",
+        Place::CommandLine => "command_line",
+    };
+    pins.iter().map(|pins| (name(pins.place), pins.fingerprints.as_slice())).collect()
 }
 
 /// Configuration may hold anything; a console gets one printable line.

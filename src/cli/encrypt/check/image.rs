@@ -7,6 +7,7 @@ use super::findings::Findings;
 use super::machine::Machine;
 use crate::crypt::Recipients;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,6 +15,13 @@ const CHECK: &str = "image";
 const BINARY: &str = "usr/bin/vmcore-encrypt";
 const RECIPIENTS: &str = "etc/vmcore-encrypt/recipients";
 const PLUGIN_PLACES: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
+const CONFIG: &str = "etc/vmcore-encrypt/config";
+/// What saves where the distribution's scripts do not.
+const OWN_SCRIPT: [&str; 2] = ["usr/lib/vmcore-encrypt/save", "usr/lib/vmcore-encrypt/functions.sh"];
+/// How every age identity begins.
+const IDENTITY: &[u8] = b"AGE-SECRET-KEY-";
+/// No key file is larger.
+const MAX_KEY_FILE: u64 = 1 << 20;
 const REARM: &str = "run vmcore-encrypt-rearm";
 
 /// The image of the running kernel.
@@ -22,6 +30,8 @@ pub struct Image {
     pub size: u64,
     /// The collector out of it, where it could be unpacked.
     pub binary: Option<PathBuf>,
+    /// The recipients out of it, likewise.
+    pub recipients: Option<PathBuf>,
     unpacked: Option<Unpacked>,
 }
 
@@ -49,7 +59,7 @@ pub fn check(
     };
     let size = machine.path(&path).metadata().map_or(0, |data| data.len());
     check_age(machine, plan, &path, findings);
-    let mut image = Image { size, binary: None, unpacked: None };
+    let mut image = Image { size, binary: None, recipients: None, unpacked: None };
     if plan.in_image {
         check_content(machine, plan, &path, fingerprint, &mut image, findings);
     }
@@ -110,19 +120,57 @@ fn check_content(
         findings.warning(CHECK, "what is in it could not be looked at", hint);
         return;
     };
-    let mut missing: Vec<&str> =
-        [BINARY, RECIPIENTS].into_iter().filter(|part| file(&unpacked, part).is_none()).collect();
-    if machine.path(config::PATH).exists() && file(&unpacked, "etc/vmcore-encrypt/config").is_none() {
-        missing.push("etc/vmcore-encrypt/config");
+    let mut parts = vec![BINARY, RECIPIENTS];
+    if machine.path(config::PATH).exists() {
+        parts.push(CONFIG);
     }
+    if plan.own_script {
+        parts.extend(OWN_SCRIPT);
+    }
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        parts.into_iter().partition(|part| file(&unpacked, part).is_some());
     match missing.as_slice() {
-        [] => findings.ok(CHECK, "it holds the collector, the recipients and the configuration"),
+        [] => findings.ok(CHECK, format!("it holds {}", there.join(", "))),
         missing => findings.problem(CHECK, format!("it lacks {}", missing.join(", ")), REARM),
     }
     check_dmesg(plan, &unpacked, findings);
     check_fingerprint(&unpacked, fingerprint, findings);
+    for key in ["etc", "root", "home"].iter().flat_map(|top| identities(&unpacked, top)) {
+        findings.problem(
+            CHECK,
+            format!("a private key is in it: {key}"),
+            "take it off this machine, then rearm",
+        );
+    }
     image.binary = file(&unpacked, BINARY);
+    image.recipients = file(&unpacked, RECIPIENTS);
     image.unpacked = Some(unpacked);
+}
+
+/// The files below a directory of the image that hold an age identity.
+fn identities(unpacked: &Unpacked, top: &str) -> Vec<String> {
+    let holds_one = |path: &Path| {
+        let mut bytes = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MAX_KEY_FILE).read_to_end(&mut bytes));
+        read.is_ok() && bytes.windows(IDENTITY.len()).any(|window| window == IDENTITY)
+    };
+    let mut open: Vec<PathBuf> = ["", "main", "main2"].map(|part| unpacked.0.join(part).join(top)).into();
+    let mut found = Vec::new();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // A link of the image would mean a file of this machine.
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(path),
+                Ok(kind) if kind.is_file() && holds_one(&path) => {
+                    found.push(path.strip_prefix(&unpacked.0).unwrap_or(&path).display().to_string());
+                }
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// kdump-utils always runs `vmcore-dmesg`; in the image it must be ours, which encrypts.
@@ -141,13 +189,17 @@ fn check_dmesg(plan: &Plan, unpacked: &Unpacked, findings: &mut Findings) {
 
 fn check_fingerprint(unpacked: &Unpacked, fingerprint: Option<&str>, findings: &mut Findings) {
     let Some(path) = file(unpacked, RECIPIENTS) else { return };
-    let inside = fs::read(path).ok().and_then(|bytes| Recipients::from_file_contents(&bytes).ok());
-    if let Some(recipients) = &inside {
-        check_plugins(unpacked, recipients, findings);
-    }
-    let inside = inside.map(|recipients| recipients.fingerprint());
-    if inside.as_deref() != fingerprint {
-        let inside = inside.unwrap_or_else(|| "none".to_owned());
+    let bytes = fs::read(path).unwrap_or_default();
+    let recipients = match Recipients::from_file_contents(&bytes) {
+        Ok(recipients) => recipients,
+        Err(error) => {
+            findings.problem(CHECK, format!("the recipients in it: {error}"), REARM);
+            return;
+        }
+    };
+    check_plugins(unpacked, &recipients, findings);
+    let inside = recipients.fingerprint();
+    if Some(inside.as_str()) != fingerprint {
         findings.problem(CHECK, format!("the recipients in it are others, fingerprint {inside}"), REARM);
     }
 }

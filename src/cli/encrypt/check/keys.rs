@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 const CHECK: &str = "recipients";
 
-/// Looks at the recipients; gives the fingerprint of valid ones.
-pub fn check(machine: &Machine, findings: &mut Findings) -> Option<String> {
+/// Looks at the recipients; gives valid ones.
+pub fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
     let name = machine.recipients.display();
     let recipients = match read(machine) {
         Ok(recipients) => recipients,
@@ -27,7 +27,7 @@ pub fn check(machine: &Machine, findings: &mut Findings) -> Option<String> {
         findings.problem(CHECK, format!("{name}: {error}"), error.hint().unwrap_or_default());
     }
     check_fips(machine, findings);
-    Some(fingerprint)
+    Some(recipients)
 }
 
 fn read(machine: &Machine) -> Result<Recipients, (String, String)> {

@@ -9,10 +9,12 @@ mod image;
 mod keys;
 mod machine;
 mod memory;
+mod pins;
 mod target;
 mod trial;
 
 use super::super::{Failure, Status};
+use crate::crypt::Recipients;
 use clap::Args as ClapArgs;
 use config::Config;
 use findings::{Findings, Verdict};
@@ -45,11 +47,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let machine = Machine::new(&args.root, args.recipients_file.as_deref());
     let mut findings = Findings::default();
-    let fingerprint = keys::check(&machine, &mut findings);
+    let recipients = keys::check(&machine, &mut findings);
+    let fingerprint = recipients.as_ref().map(Recipients::fingerprint);
+    let pins = match args.recipients_only {
+        true => Vec::new(),
+        false => pins::check(&machine, recipients.as_ref(), &mut findings),
+    };
     if !args.recipients_only {
         check_all(&machine, fingerprint.as_deref(), &mut findings);
     }
-    let text = if args.json { findings.json(fingerprint.as_deref()) } else { findings.lines() };
+    let text = if args.json { findings.json(fingerprint.as_deref(), &pins) } else { findings.lines() };
     let mut out = io::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

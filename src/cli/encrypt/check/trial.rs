@@ -1,5 +1,5 @@
-//! A trial: the collector that would run after a crash, out of the image where that can be had, saves a vmcore of
-//! one page. What comes out must be an age file that does not hold the page in plain.
+//! A trial: the collector that would run after a crash, with the recipients it would have, both out of the image where
+//! that can be had, saves a vmcore of one page. What comes out must be an age file that does not hold the page in plain.
 
 use super::findings::Findings;
 use super::image::Image;
@@ -19,11 +19,13 @@ const MARKER: &[u8] = b"vmcore-encrypt check: this page must not be seen in plai
 /// Runs the trial.
 pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
     let from_image = image.and_then(|image| image.binary.clone());
+    let recipients = image.and_then(|image| image.recipients.clone());
+    let recipients = recipients.unwrap_or_else(|| machine.path(&machine.recipients));
     let installed = machine.program("vmcore-encrypt").map(|path| machine.path(path));
     let own = machine.is_this().then(std::env::current_exe).and_then(Result::ok);
     let where_from = if from_image.is_some() { "out of the image" } else { "as installed" };
     let Some(program) = from_image.or(installed).or(own) else { return };
-    match run(&program, &machine.path(&machine.recipients)) {
+    match run(&program, &recipients) {
         Ok(()) => findings.ok(CHECK, format!("the collector {where_from} encrypts a vmcore")),
         Err(why) => findings.problem(CHECK, format!("the collector {where_from} failed: {why}"), ""),
     }

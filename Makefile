@@ -18,8 +18,8 @@ help: ## this list
 build: tools ## the two commands, target/release
 	cargo build --release --bins
 
-collector: ## the collector for an initramfs: static, without the analyst's parts; prints its path
-	RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
+collector: ## the collector for an initramfs: static, without the analyst's parts; prints its path. For another machine: COLLECTOR_TARGET=aarch64-unknown-linux-gnu, powerpc64le-, riscv64gc-, s390x-
+	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
 	    --target $(COLLECTOR_TARGET) --no-default-features --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 

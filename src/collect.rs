@@ -42,6 +42,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// The part to collect; none for the whole.
     pub part: Option<Part>,
+    /// Whether it is the memory of a kernel that is running.
+    pub live: bool,
 }
 
 /// What was collected.
@@ -101,9 +103,9 @@ pub fn collect(
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
-    let part = options.part.as_ref();
-    let mut source = PageSource::new(vmcore, options.level, part.map(|part| part.range));
-    let facts = DumpFacts::gather(vmcore, options.level, source.max_mapnr(), part)?;
+    let range = options.part.as_ref().map(|part| part.range);
+    let mut source = PageSource::new(vmcore, options.level, range);
+    let facts = DumpFacts::gather(vmcore, options, source.max_mapnr())?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;

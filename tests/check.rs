@@ -2,6 +2,8 @@
 //! way to lose a dump or save it in plain is found.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
+mod synth;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -257,4 +259,18 @@ fn an_image_without_the_plugin_of_a_recipient_is_found() {
             false => assert!(problems.len() == 1 && problems[0].contains(part), "{problems:#?}"),
         }
     }
+}
+
+/// Of a running kernel the pages themselves are judged; what the capture kernel has for itself is in no dump.
+#[test]
+fn the_room_for_a_dump_is_told_by_the_pages_of_the_running_kernel() {
+    let machine = Machine::fedora(FEDORA);
+    let core = synth::zoo::zoo(synth::arch::x86_64::four_level(), synth::kernel::v6_12()).build();
+    core.write_to(&machine.path("proc/kcore"));
+    machine.file("sys/kernel/kexec_crash_size", "1048576\n");
+    let kept = core.classes(31).into_iter().filter(|class| *class == synth::Class::Kept).count();
+    let megabytes = (kept * 4096) as f64 / f64::from(1 << 20) - 1.0;
+    let output = machine.check(&["--json"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("for a dump of up to {megabytes:.1} MiB at level 31")), "{said}");
 }

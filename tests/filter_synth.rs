@@ -465,3 +465,19 @@ fn large_machines() {
     let free = classifier.counts().of(PageClass::Free);
     assert!(free > per_section(Class::Free) * (sections - 2) && free <= per_section(Class::Free) * sections);
 }
+
+/// `docs/filtering.md` says what is verified on synthetic vmcores: exactly what these tests are made of.
+#[test]
+fn the_table_of_what_is_verified_names_every_variant() {
+    let docs = include_str!("../docs/filtering.md");
+    let rows = |head: &str| -> Vec<String> {
+        let table = docs.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+        let cells = table.take_while(|line| line.starts_with('|')).map(|line| line.split('|').map(str::trim));
+        cells.filter_map(|mut cells| cells.nth(1).map(str::to_owned)).collect()
+    };
+    let variants: Vec<_> = arch::all().into_iter().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(rows("| architecture and paging |"), variants);
+    let release = |kernel: Kernel| kernel.release.split('.').take(2).collect::<Vec<_>>().join(".");
+    let kernels: Vec<_> = kernel::all().into_iter().map(release).collect();
+    assert_eq!(rows("| kernel's page structures |"), kernels);
+}

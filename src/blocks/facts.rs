@@ -43,6 +43,9 @@ pub struct Head {
     pub data_offset: u64,
     /// The memory ranges.
     pub segments: Vec<SegmentFacts>,
+    /// Whether the kernel was running while its memory was saved: a moving target, whose pages need not fit together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
     /// Which part of a dump this is; none when it is the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartFacts>,
@@ -213,6 +216,7 @@ mod tests {
             crash_time: 1,
             data_offset: 4096,
             segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: 9 << 12 }],
+            live: false,
             part: None,
         }
     }

@@ -5,6 +5,9 @@ use super::size;
 use crate::collect::Report;
 use std::fmt::Write as _;
 
+/// The report's last line of a kernel that was running.
+pub const MOVING_TARGET: &str = "Moving target   : the kernel was running while its memory was saved\n";
+
 /// The report's lines, of a dump at `level`.
 pub fn lines(report: &Report, level: u8) -> String {
     let Report { pages, complete, written, .. } = report;

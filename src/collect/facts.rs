@@ -1,8 +1,8 @@
 //! What is known of a crashed machine before the first page: the head of its KDUMP file and the head
 //! of our stream.
 
-use super::Error;
 use super::split::Part;
+use super::{Error, Options};
 use crate::blocks::{Head, SegmentFacts};
 use crate::filter::DumpLevel;
 use crate::kdump::{self, Layout, Uts};
@@ -26,22 +26,18 @@ pub struct DumpFacts {
 }
 
 impl DumpFacts {
-    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns and holds the pages of `part`.
-    pub fn gather(
-        vmcore: &Vmcore,
-        level: DumpLevel,
-        max_mapnr: u64,
-        part: Option<&Part>,
-    ) -> Result<DumpFacts, Error> {
+    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns.
+    pub fn gather(vmcore: &Vmcore, options: &Options, max_mapnr: u64) -> Result<DumpFacts, Error> {
+        let part = options.part.as_ref();
         let all = PfnRange::new(0, max_mapnr);
         let present: Vec<_> = vmcore.present().iter().map(|range| range.intersect(all)).collect();
         let split = part.map(|part| part.range);
-        let kdump = kdump::Head { split, ..kdump_head(vmcore, level, max_mapnr) };
+        let kdump = kdump::Head { split, ..kdump_head(vmcore, options.level, max_mapnr) };
         let layout = kdump.layout()?;
         let pages = present.iter().map(|range| range.count()).sum();
         let data_offset = layout.data_behind(pages).ok_or(Error::TooLarge { pages })?;
         let part = part.map(Part::facts);
-        let head = Head { part, ..stream_head(vmcore, &kdump, data_offset) };
+        let head = Head { part, live: options.live, ..stream_head(vmcore, &kdump, data_offset) };
         Ok(DumpFacts { max_mapnr, present, kdump, layout, head })
     }
 
@@ -89,6 +85,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
         crash_time: kdump.crash_time,
         data_offset,
         segments: segments.collect(),
+        live: false,
         part: None,
     }
 }

@@ -79,6 +79,7 @@ mod tests {
             crash_time: 1,
             data_offset: 4096,
             segments: vec![],
+            live: false,
             part: Some(PartFacts { set: set.into(), number, of: 3, start: 0, end: 9 }),
         }
     }

@@ -47,6 +47,7 @@ pub fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> 
         compression: 1,
         limit,
         part: None,
+        live: false,
     };
     let vmcore = Vmcore::open(vmcore).unwrap();
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What every job can use: `try NAME COMMAND...` reports the command's status, on the console only.
-const PRELUDE: &str = r#"
+pub const PRELUDE: &str = r#"
 try() {
     name=$1
     shift
@@ -26,8 +26,13 @@ pub struct Guest {
 impl Guest {
     /// A guest with a kernel of Debian's `suite`, with the collector in its capture image. `name` is the test's.
     pub fn new(name: &str, suite: &str) -> Guest {
+        Guest::with(name, suite, collector())
+    }
+
+    /// The same with a collector of another machine's, which the suite names.
+    pub fn with(name: &str, suite: &str, collector: &Path) -> Guest {
         let guest = Guest { work: scratch(&format!("vm-{name}")), args: Vec::new() };
-        guest.arg("--suite", suite).arg("--program", collector())
+        guest.arg("--suite", suite).arg("--program", collector)
     }
 
     /// Where the guest's files lie; every file in it is searched for plaintext.

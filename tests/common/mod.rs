@@ -107,6 +107,14 @@ pub fn collector() -> &'static Path {
     })
 }
 
+/// The collector of another machine, as `cross.sh` names targets.
+pub fn foreign_collector(target: &str) -> Result<PathBuf, Absent> {
+    lab("cross.sh", [target])?;
+    let mut make = Command::new("make");
+    make.args(["-s", "-C"]).arg(top()).arg("collector").arg(format!("COLLECTOR_TARGET={target}"));
+    Ok(PathBuf::from(succeed(&mut make).lines().last().unwrap()))
+}
+
 pub fn encrypt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_vmcore-encrypt"))
 }

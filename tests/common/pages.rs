@@ -36,6 +36,7 @@ pub fn collect(vmcore: &Vmcore, level: u8) -> Result<Dump, collect::Error> {
         compression: 1,
         limit: None,
         part: None,
+        live: false,
     };
     let mut entropy = Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} };
     let mut bytes = Vec::new();

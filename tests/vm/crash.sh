@@ -2,7 +2,7 @@
 # Boots a Debian cloud kernel in QEMU, plants secrets, makes it panic, and runs a job in the capture kernel.
 #
 #   crash.sh --work DIR [options]
-#     --suite SUITE         whose kernel (bookworm)
+#     --suite SUITE         whose kernel (bookworm); bookworm-arm64 is an arm64 machine
 #     --job FILE            the shell script that runs in the capture kernel
 #     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
 #     --append WORDS        for its command line
@@ -75,7 +75,7 @@ boot_disk() { # KERNEL BASE
     if [ -n "$image" ]; then cp "$image" "$root/capture.cpio.gz"; else capture_image "$2" "$root/capture.cpio.gz"; fi
     [ -z "$load" ] || cp "$HERE/guest/load" "$root/"
     [ -z "$running" ] || cp -rL "$running" "$root/running"
-    echo "console=ttyS0 rdinit=/init $QUIET_START panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
+    echo "console=$console rdinit=/init $QUIET_START panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
     quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M
     rm -rf "$root"
 }
@@ -84,10 +84,10 @@ guest() { # KERNEL BASE QEMU-OPTION...
     local disk args kernel=$1 base=$2
     shift 2
     # shellcheck disable=SC2054 # QEMU's own commas
-    args=(-accel tcg,thread=multi -cpu "$cpu" -smp "$cpus" -m "$memory" -nodefaults -no-reboot
+    args=("${machine[@]}" -accel tcg,thread=multi -cpu "$cpu" -smp "$cpus" -m "$memory" -nodefaults -no-reboot
         -display none -serial "file:$work/console.log" -device vmcoreinfo
         -kernel "$kernel/vmlinuz" -initrd "$base"
-        -append "console=ttyS0 rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve")
+        -append "console=$console rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve")
     # The first kernel's writes go nowhere: its dirty pages are secrets.
     args+=(-drive "file=$work/boot.img,if=virtio,format=raw,snapshot=on")
     for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
@@ -148,7 +148,13 @@ parse "$@"
 need mke2fs
 mkdir -p "$work"
 rm -rf "${work:?}"/{boot,secrets}
-qemu=$("$HERE/program.sh" qemu)
+if [ "$(debian_arch "$suite")" = arm64 ]; then
+    # Pointer authentication as specified takes most of the time when it is emulated.
+    qemu=$("$HERE/program.sh" qemu-aarch64) console=ttyAMA0 machine=(-machine "virt,gic-version=3")
+    [ "$cpu" != max ] || cpu=max,pauth-impdef=on
+else
+    qemu=$("$HERE/program.sh" qemu) console=ttyS0 machine=()
+fi
 kernel=$("$HERE/kernel.sh" "$suite")
 base=$("$HERE/initramfs.sh" "$kernel")
 boot_disk "$kernel" "$base"

@@ -33,16 +33,42 @@ install_modules() { # ROOT
     printf '%s\n' "${BOOT_MODULES[@]}" > "$1/lab/modules"
 }
 
-need busybox kexec cpio modprobe
+# Copies a program or library of the foreign tree $1 into the directory $2, and then what it is linked to.
+copy_linked() { # TREE DIR FILE
+    local library
+    [ ! -e "$2/$(basename "$3")" ] || return 0
+    cp -L "$3" "$2/"
+    for library in $(readelf -d "$3" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        copy_linked "$1" "$2" "$(find "$1" -name "$library" | head -n 1)"
+    done
+}
+
+# busybox and kexec: the machine's own, or for an arm64 guest those of Debian 13 with their libraries:
+# an older kexec leaves the page structures out of the vmcore.
+install_programs() { # ROOT
+    local tree=$LAB/programs/arm64.tree
+    if [ "$(debian_arch "$kernel")" = amd64 ]; then
+        install -m 755 /bin/busybox "$1/bin/busybox"
+        install_program /sbin/kexec "$1"
+        return
+    fi
+    mkdir -p "$LAB/programs"
+    locked "$tree.lock"
+    [ -e "$tree" ] || "$HERE/packages.sh" tree trixie "$tree" busybox-static:arm64 kexec-tools:arm64
+    copy_linked "$tree" "$1/lib" "$tree/usr/sbin/kexec"
+    mv "$1/lib/kexec" "$1/bin/"
+    install -m 755 "$tree/usr/bin/busybox" "$1/bin/"
+}
+
+need busybox kexec cpio modprobe readelf
 locked "$kernel.lock"
 if [ ! -e "$image" ] || [ -n "$(find "$HERE/guest" "$HERE/initramfs.sh" "$kernel/release" -newer "$image")" ]; then
     root=$(mktemp -d)
     mkdir -p "$root"/{bin,dev,lab,lib,mnt,proc,sys}
     ln -s bin "$root/sbin" # the kernel asks for /sbin/modprobe
-    install -m 755 /bin/busybox "$root/bin/busybox"
     install -m 755 "$HERE/guest/init" "$root/init"
     install -m 755 "$HERE/guest/plant" "$HERE/guest/crasher" "$root/lab/"
-    install_program /sbin/kexec "$root"
+    install_programs "$root"
     install_modules "$root"
     archive "$root" > "$image.new"
     mv "$image.new" "$image"

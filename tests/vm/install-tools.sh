@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what the build, the lints, the lab and the judges need, by apt, and says so.
+# Installs what the build, the lints, the lab and the judges need, and the packages named, by apt, and says so.
 # Quick and silent when everything is there. Needs root or sudo only when something is missing.
 set -euo pipefail
 
@@ -7,9 +7,9 @@ PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static 
     e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog openssh-client cryptsetup-bin
     systemd dracut-core initramfs-tools-core rpm fuse3"
 
-missing() {
+missing() { # PACKAGE...
     local package
-    for package in $PACKAGES; do
+    for package in $PACKAGES "$@"; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || echo "$package"
     done
 }
@@ -18,7 +18,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-wanted=$(missing | tr '\n' ' ')
+wanted=$(missing "$@" | tr '\n' ' ')
 [ -n "$wanted" ] || exit 0
 command -v apt-get > /dev/null || {
     echo "install-tools: not a Debian system; please install: $wanted" >&2

@@ -2,21 +2,22 @@
 # Fetches the Debian cloud kernel of a suite and prints the directory that holds it:
 # `release`, `vmlinuz`, and `lib/modules/RELEASE` with uncompressed modules and their dependency lists.
 #
-#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), sid (the newest)
+#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), sid (the newest); bookworm-arm64 and so on
 #   kernel.sh --debug SUITE   prints the path of its vmlinux with debug information (a 300 MB download)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 image_package() {
     local packages
-    packages=$("$HERE/packages.sh" depends "$1" linux-image-cloud-amd64)
+    packages=$("$HERE/packages.sh" depends "$(debian_suite "$1")" "linux-image-cloud-$arch:$arch" | sed 's/:.*//')
     grep -m 1 '^linux-image-[0-9]' <<< "$packages"
 }
 
 # Newer kernels come in three packages: image (meta), binary and modules.
 parts() { # SUITE IMAGE-PACKAGE
-    echo "$2"
-    "$HERE/packages.sh" depends "$1" "$2" | grep -E '^linux-(binary|modules)-' || true
+    echo "$2:$arch"
+    "$HERE/packages.sh" depends "$(debian_suite "$1")" "$2:$arch" | grep -E '^linux-(binary|modules)-' |
+        sed "s/:.*//; s/\$/:$arch/" || true
 }
 
 # busybox insmod takes uncompressed modules only; each is expanded here once instead of in every guest.
@@ -32,7 +33,7 @@ fetch_kernel() { # SUITE DIR
     release=${image#linux-image-}
     say "fetching the kernel $release of $1"
     # shellcheck disable=SC2046 # package names hold no blanks
-    "$HERE/packages.sh" fetch "$1" "$tree" $(parts "$1" "$image")
+    "$HERE/packages.sh" fetch "$(debian_suite "$1")" "$tree" $(parts "$1" "$image")
     rm -rf "$2.new"
     mkdir -p "$2.new/lib/modules"
     mv "$(find "$tree" -path "*lib/modules/$release" -type d | head -n 1)" "$2.new/lib/modules/$release"
@@ -47,7 +48,7 @@ fetch_debug() { # SUITE DIR
     local release scratch=$2.debug
     release=$(cat "$2/release")
     say "fetching vmlinux of $release with debug information"
-    "$HERE/packages.sh" pick "$1" "$scratch" '*/vmlinux*' "linux-image-$release-dbg"
+    "$HERE/packages.sh" pick "$(debian_suite "$1")" "$scratch" '*/vmlinux*' "linux-image-$release-dbg:$arch"
     mv "$(find "$scratch" -name 'vmlinux*' -type f | head -n 1)" "$2/vmlinux"
     rm -rf "$scratch"
 }
@@ -56,6 +57,7 @@ need depmod xz zstd
 debug=
 [ "${1:-}" != --debug ] || { debug=1; shift; }
 suite=${1:?usage: kernel.sh [--debug] SUITE}
+arch=$(debian_arch "$suite")
 dir=$LAB/kernels/$suite
 mkdir -p "$LAB/kernels"
 locked "$LAB/kernels/$suite.lock"

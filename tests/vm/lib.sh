@@ -8,6 +8,10 @@ LAB=$TARGET/vm
 export LC_ALL=C
 mkdir -p "$LAB/apt"
 
+# A suite names its machine too: bookworm is amd64, bookworm-arm64 is arm64.
+debian_suite() { echo "${1%-arm64}"; }
+debian_arch() { case "$1" in *-arm64) echo arm64 ;; *) echo amd64 ;; esac; }
+
 say() { echo "lab: $*" >&2; }
 
 fail() {

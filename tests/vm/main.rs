@@ -5,9 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod arm64;
 mod devices;
 mod failures;
 mod keys;
 mod lab;
+mod live;
 mod ssh;
 mod targets;

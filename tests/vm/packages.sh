@@ -6,6 +6,8 @@
 #   packages.sh pick SUITE DIR GLOB PACKAGE  unpack only the files that match GLOB
 #   packages.sh tree SUITE DIR PACKAGE...    unpack them with every dependency, down to libc
 #   packages.sh depends SUITE PACKAGE        print what a package depends on
+#
+# PACKAGE:arm64 is the arm64 one.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -23,7 +25,7 @@ suite() {
     locked "$LAB/apt/$1.lock"
     state=$LAB/apt/$1
     conf=$state/apt.conf
-    [ -z "$(find "$state/fresh" -mtime -1 2>/dev/null)" ] || return 0
+    [ -z "$(find "$state/fresh" -mtime -1 -newer "$HERE/packages.sh" 2>/dev/null)" ] || return 0
     mkdir -p "$state"/{lists/partial,archives/partial,etc}
     : > "$state/status"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $1 main" > "$state/sources.list"
@@ -38,7 +40,7 @@ Dir::Etc::SourceParts "$state/etc";
 Dir::Etc::Preferences "/dev/null";
 Dir::Etc::PreferencesParts "$state/etc";
 APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architectures { "amd64"; "arm64"; };
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 APT::Get::AllowUnauthenticated "false";

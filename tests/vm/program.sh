@@ -4,6 +4,7 @@
 #
 #   program.sh makedumpfile|crash|age|drgn|gdb   the judges of our dumps, in versions that know the newest kernels
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
+#   program.sh qemu-aarch64                  the emulator of arm64 machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
 #   program.sh sshd                          a server for guests, which is not installed on the machine
 set -euo pipefail
@@ -46,7 +47,7 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|age|drgn|gdb|servers|qemu|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|age|drgn|gdb|servers|qemu|qemu-aarch64|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -65,6 +66,7 @@ if [ ! -e "$out" ]; then
             share=$out.tree/usr/share
             from_debian trixie qemu-system-x86 bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios"
             ;;
+        qemu-aarch64) from_debian trixie qemu-system-arm bin/qemu-system-aarch64 -L "$out.tree/usr/share/qemu" ;;
         *) fail "program.sh does not know $name" ;;
     esac
 fi

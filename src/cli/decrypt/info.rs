@@ -63,6 +63,10 @@ enum Payload {
 struct Inside {
     creator: String,
     release: String,
+    /// Whether the kernel was running while its memory was saved.
+    live: bool,
+    /// Which of how many parts it is; none of a whole dump.
+    part: Option<(u32, u32)>,
     machine: String,
     node: String,
     /// Seconds since 1970; 0 when unknown.
@@ -128,6 +132,8 @@ fn inside(dump: &Dump) -> Inside {
     Inside {
         creator: facts.creator.clone(),
         release: facts.release.clone(),
+        live: facts.live,
+        part: facts.part.as_ref().map(|part| (part.number, part.of)),
         machine: kdump.uts.name(UTS_MACHINE),
         node: kdump.uts.name(UTS_NODE),
         crash_time: facts.crash_time,

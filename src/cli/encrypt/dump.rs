@@ -7,7 +7,7 @@ use super::super::{Failure, Status, quoted, report, say};
 use super::args::{Args, Message};
 use super::output::Place;
 use super::recipients::{self, with_entropy};
-use super::{PROGRAM, dmesg, input};
+use super::{PROGRAM, dmesg, estimate, input};
 use crate::collect::{self, Options, Part, Report};
 use crate::crypt::Recipients;
 use crate::filter::{Classifier, DumpLevel, Warning};
@@ -15,10 +15,7 @@ use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
 use std::num::NonZero;
-use std::path::Path;
 
-/// The running kernel's memory: a moving target.
-const LIVE: &str = "/proc/kcore";
 /// What helps when there is no room for the dump.
 const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d 1,31";
 
@@ -44,10 +41,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let vmcore = input::open_vmcore(&args.vmcore)?;
-    if args.vmcore == Path::new(LIVE) {
+    let live = estimate::is_live(&args.vmcore);
+    if live {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
-    let saved = Dump { args, places, vmcore, recipients, stop }.save();
+    let saved = Dump { args, places, vmcore, live, recipients, stop }.save();
     if let Some(peak) = peak_memory().filter(|_| args.shows(Message::Debug)) {
         say(PROGRAM, "debug", &format!("peak memory {peak}"));
     }
@@ -67,6 +65,7 @@ struct Dump<'a> {
     args: &'a Args,
     places: Vec<Place>,
     vmcore: Vmcore,
+    live: bool,
     recipients: Recipients,
     stop: Stop,
 }
@@ -144,7 +143,8 @@ impl Dump<'_> {
         let args = self.args;
         let limit = smaller(args.limit(), stream.capacity());
         let threads = NonZero::new(args.threads().get() / self.places.len()).unwrap_or(NonZero::<usize>::MIN);
-        let options = Options { level, threads, compression: args.compression(), limit, part };
+        let options =
+            Options { level, threads, compression: args.compression(), limit, part, live: self.live };
         let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
         let report = match self.collect(&options, &mut stream) {
             Err(collect::Error::Write(error)) if too_large(&error) => return Ok(None),
@@ -185,7 +185,10 @@ impl Dump<'_> {
     /// The report, and what was not as it should be.
     fn conclude(&self, level: DumpLevel, written: &Written) -> Result<(), Failure> {
         if self.args.shows(Message::Report) {
-            let text = report::lines(&written.report, level.get());
+            let mut text = report::lines(&written.report, level.get());
+            if self.live {
+                text.push_str(report::MOVING_TARGET);
+            }
             // A console that is gone is no reason to fail after the dump is safe.
             let _ = io::stderr().write_all(text.as_bytes());
         }

@@ -3,12 +3,17 @@
 
 use super::super::{Failure, say, size};
 use super::{PROGRAM, input};
-use crate::filter::{Classifier, Counts, DumpLevel, PageClass};
+use crate::filter::{Classifier, Counts, DumpLevel, PageClass, Warning};
+use crate::vmcore::Vmcore;
 use clap::Args as ClapArgs;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+/// The running kernel's memory.
+const LIVE: &str = "/proc/kcore";
+const CRASH_SIZE: &str = "/sys/kernel/kexec_crash_size";
 /// The levels shown: the bits that matter for size, added one after the other.
 const LEVELS: [u8; 5] = [0, 16, 16 | 2, 16 | 2 | 4, 31];
 
@@ -31,15 +36,46 @@ pub struct Args {
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let vmcore = input::open_vmcore(&args.memory)?;
-    let (mut classifier, warnings) = Classifier::new(&vmcore, DumpLevel::new(31).unwrap_or_default());
+    let (counts, warnings) = count(&vmcore);
     for warning in &warnings {
         say(PROGRAM, "warning", Failure::caused("judging pages", warning).message());
     }
-    while classifier.next_window().is_some() {}
-    let counts = classifier.counts();
-    let sizes = LEVELS.map(|level| (level, pages(&counts, level) << vmcore.page_size().shift()));
+    let reserved = if is_live(&args.memory) { reserved() } else { 0 };
+    let sizes = LEVELS.map(|level| (level, size(&vmcore, &counts, level).saturating_sub(reserved)));
     let text = if args.json { json(&sizes) } else { lines(&sizes) };
     io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::caused("writing the estimate", &error))
+}
+
+/// Whether this is the running kernel's memory: a moving target.
+pub fn is_live(memory: &Path) -> bool {
+    fs::canonicalize(memory).is_ok_and(|path| path == Path::new(LIVE))
+}
+
+/// Bytes of memory that belong to the capture kernel: they are in `/proc/kcore` and will not be in `/proc/vmcore`.
+/// Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
+fn reserved() -> u64 {
+    fs::read_to_string(CRASH_SIZE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Bytes that a dump of `memory` at a level takes at most, before compression, those reserved for the capture kernel
+/// among them; `None` when that cannot be told.
+pub fn size_at(memory: &Path, level: u8) -> Option<u64> {
+    let vmcore = Vmcore::open(memory).ok()?;
+    let (counts, warnings) = count(&vmcore);
+    let judged = !warnings.iter().any(Warning::keeps_everything);
+    judged.then(|| size(&vmcore, &counts, level))
+}
+
+/// Bytes of the pages that a level leaves.
+fn size(vmcore: &Vmcore, counts: &Counts, level: u8) -> u64 {
+    pages(counts, level) << vmcore.page_size().shift()
+}
+
+/// Pages per class, as the highest level judges them.
+fn count(vmcore: &Vmcore) -> (Counts, Vec<Warning>) {
+    let (mut classifier, warnings) = Classifier::new(vmcore, DumpLevel::new(31).unwrap_or_default());
+    while classifier.next_window().is_some() {}
+    (classifier.counts(), warnings)
 }
 
 /// Pages that a level leaves in the dump, those of zeros among them.

@@ -55,6 +55,12 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
     let known = |value: &str| if value.is_empty() { "unknown".to_owned() } else { value.to_owned() };
     let saved = dump.data_pages.saturating_mul(dump.page_size);
     line(text, "Kernel release", &known(&dump.release));
+    if dump.live {
+        line(text, "Memory", "a moving target: the kernel was running while it was saved");
+    }
+    if let Some((number, of)) = dump.part {
+        line(text, "Part", &format!("{number} of {of}, the pages of the others are not here"));
+    }
     line(text, "Machine", &format!("{}, {} CPUs", known(&dump.machine), dump.cpus));
     line(text, "Node", &known(&dump.node));
     line(text, "Crash time", &crash_time(dump.crash_time));

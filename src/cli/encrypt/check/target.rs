@@ -2,6 +2,7 @@
 //! and with room for the dump.
 
 use super::super::super::size;
+use super::super::estimate;
 use super::collector::{Goal, Plan};
 use super::findings::Findings;
 use super::machine::Machine;
@@ -137,9 +138,17 @@ fn check_room(machine: &Machine, plan: &Plan, name: &str, room: Option<u64>, fin
     }
 }
 
-/// What a dump of now would take at most, before compression: memory by what it is used for.
-/// Source: Linux `Documentation/filesystems/proc.rst`, `meminfo`.
+/// What a dump of now would take at most, before compression: as the filter judges the running kernel's pages, or
+/// where that cannot be read by what the kernel says its memory is used for.
 fn expected_size(machine: &Machine, plan: &Plan) -> Option<u64> {
+    let reserved = machine.number("/sys/kernel/kexec_crash_size").unwrap_or(0);
+    let judged = estimate::size_at(&machine.path("/proc/kcore"), plan.level);
+    let size = judged.map(|size| size.saturating_sub(reserved)).or_else(|| size_told(machine, plan))?;
+    Some(plan.limit.map_or(size, |limit| limit.min(size)))
+}
+
+/// Source: Linux `Documentation/filesystems/proc.rst`, `meminfo`.
+fn size_told(machine: &Machine, plan: &Plan) -> Option<u64> {
     let text = machine.read("/proc/meminfo").ok()?;
     let bytes = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -151,6 +160,5 @@ fn expected_size(machine: &Machine, plan: &Plan) -> Option<u64> {
         (DumpLevel::FREE, bytes("MemFree").unwrap_or(0)),
     ];
     let without: u64 = excluded.iter().filter(|(bits, _)| plan.level & bits != 0).map(|(_, size)| size).sum();
-    let size = bytes("MemTotal")?.saturating_sub(without);
-    Some(plan.limit.map_or(size, |limit| limit.min(size)))
+    Some(bytes("MemTotal")?.saturating_sub(without))
 }

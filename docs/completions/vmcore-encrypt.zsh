@@ -58,12 +58,12 @@ _vmcore-encrypt() {
 '-f[Overwrite an existing dump file]' \
 '--force[Overwrite an existing dump file]' \
 '--keep-incomplete[Leave an unfinished dump file in place when an error ends the run]' \
+'--non-mmap[Read /proc/vmcore page by page instead of mapping it\: slower, for kernels that cannot map it right]' \
 '--dry-run[Do everything but write]' \
 '-D[Debug messages too]' \
 '--show-stats[The report even where --message-level leaves it out]' \
 '--check-params[Check the command line and the recipients, then exit]' \
 '-E[]' \
-'--non-mmap[]' \
 '--reassemble[]' \
 '-e[]' \
 '-X[]' \

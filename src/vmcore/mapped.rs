@@ -35,6 +35,11 @@ impl Mappable {
         Mappable { works: AtomicBool::new(is_proc) }
     }
 
+    /// Nothing may be mapped.
+    pub(super) fn never() -> Mappable {
+        Mappable { works: AtomicBool::new(false) }
+    }
+
     /// Maps the window of `file` that starts at page-aligned `offset`; `None` when that cannot be done.
     /// Once the kernel refused it is not asked again.
     pub(super) fn map(&self, file: &File, offset: u64, file_len: u64) -> Option<Mmap> {
@@ -94,6 +99,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[1; 8192]).unwrap();
         assert!(Mappable::of(&file).map(&file, 0, 8192).is_none());
+        assert!(Mappable::never().map(&file, 0, 8192).is_none());
     }
 
     #[test]

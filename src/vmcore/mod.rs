@@ -53,6 +53,16 @@ impl Vmcore {
         Vmcore::from_source(Box::new(source))
     }
 
+    /// Opens a vmcore file that is only read by position, /proc/vmcore too, which is mapped otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vmcore::open`].
+    pub fn open_unmapped(path: &Path) -> Result<Vmcore, Error> {
+        let source = source::FileSource::open(path)?;
+        Vmcore::from_source(Box::new(source.unmapped()))
+    }
+
     /// Opens a vmcore from anything that can be read by position.
     ///
     /// # Errors

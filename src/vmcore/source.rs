@@ -69,6 +69,11 @@ impl FileSource {
         let len = if metadata.is_file() { metadata.len() } else { u64::MAX };
         Ok(FileSource { mappable: Mappable::of(&file), file, len })
     }
+
+    /// The same file, never mapped.
+    pub(super) fn unmapped(self) -> FileSource {
+        FileSource { mappable: Mappable::never(), ..self }
+    }
 }
 
 impl PhysSource for FileSource {

@@ -20,7 +20,7 @@ esac
 quietly "$HERE/install-tools.sh" "gcc-$gnu" "libc6-dev-$debian-cross" qemu-user || absent "the cross compiler gcc-$gnu"
 if [ ! -e "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
     need rustup
-    quietly rustup target add "$target" || absent "Rust's standard library for $target"
+    quietly timeout 300 rustup target add "$target" || absent "Rust's standard library for $target"
 fi
 variable=${target^^}
 echo "CARGO_TARGET_${variable//-/_}_LINKER=$gnu-gcc CC_${target//-/_}=$gnu-gcc AR_${target//-/_}=$gnu-ar"

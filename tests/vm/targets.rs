@@ -16,7 +16,7 @@ try dmesg vmcore-encrypt dmesg /proc/vmcore /mnt/dmesg.age
 umount /mnt
 
 mount -t vfat /dev/vdc /mnt
-try vfat vmcore-encrypt -d 1 /proc/vmcore /mnt/vmcore.age
+try vfat vmcore-encrypt -d 1 --non-mmap /proc/vmcore /mnt/vmcore.age
 umount /mnt
 
 try dd vmcore-encrypt -d 31 --framed /proc/vmcore | dd of=/dev/vdd bs=512

@@ -105,6 +105,9 @@ struct OutputArgs {
     /// Leave an unfinished dump file in place when an error ends the run
     #[arg(long)]
     keep_incomplete: bool,
+    /// Read /proc/vmcore page by page instead of mapping it: slower, for kernels that cannot map it right
+    #[arg(long)]
+    non_mmap: bool,
     /// Do everything but write
     #[arg(long)]
     dry_run: bool,
@@ -158,6 +161,11 @@ impl Args {
     /// Whether only the newer part of the log is wanted.
     pub fn partial_log(&self) -> bool {
         self.filter.partial_dmesg
+    }
+
+    /// Whether the vmcore is to be read by position only.
+    pub fn is_unmapped(&self) -> bool {
+        self.output.non_mmap
     }
 
     /// Whether checking the command line is all there is to do.

@@ -40,7 +40,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
-    let vmcore = input::open_vmcore(&args.vmcore)?;
+    let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
+    let vmcore = open(&args.vmcore)?;
     let live = estimate::is_live(&args.vmcore);
     if live {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");

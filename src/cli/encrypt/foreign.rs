@@ -39,7 +39,6 @@ const OPTIONS: &[Foreign] = &[
     option("--cyclic-buffer", Value::Taken, NoEffect(MEMORY)),
     option("--work-dir", Value::Taken, NoEffect("no working file is needed")),
     option("-b", Value::Taken, NoEffect("writes are always large")),
-    option("--non-mmap", Value::None, NoEffect("/proc/vmcore is read where mapping it fails")),
     option("--splitblock-size", Value::Taken, NoEffect("parts end at multiples of 32768 pages")),
     option(
         "--reassemble",

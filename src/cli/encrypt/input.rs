@@ -7,8 +7,17 @@ use std::path::Path;
 
 /// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
 pub fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
+    opened(path, Vmcore::open(path))
+}
+
+/// Opens a vmcore that is read by position only.
+pub fn open_unmapped_vmcore(path: &Path) -> Result<Vmcore, Failure> {
+    opened(path, Vmcore::open_unmapped(path))
+}
+
+fn opened(path: &Path, opened: Result<Vmcore, Error>) -> Result<Vmcore, Failure> {
     let doing = || format!("opening vmcore {}", quoted(path));
-    let vmcore = Vmcore::open(path).map_err(|error| {
+    let vmcore = opened.map_err(|error| {
         let hint = match &error {
             Error::NotSeekable(_) => "pages are read here and there: name a file, or save the stream to one",
             Error::Open(_) if path == Path::new("-") => {

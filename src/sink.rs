@@ -7,9 +7,9 @@ pub mod pieces;
 use crate::raw::{FrameHeader, FrameWriter, capacity};
 use device::Device;
 use pieces::Pieces;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Writes go out in pieces of this size: large enough for disks and pipes, small enough for the
@@ -122,6 +122,29 @@ impl Drop for OutputFile {
     }
 }
 
+/// Creates a directory, mode 0700, with those above it that are absent, and makes them last.
+///
+/// # Errors
+/// As the kernel says.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), create_directory)?;
+    DirBuilder::new().mode(0o700).create(path)?;
+    sync_directory(path)
+}
+
+/// Makes a file last that an earlier run named and may have left to the kernel to write.
+///
+/// # Errors
+/// As the kernel says.
+pub fn sync_file(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    sync_directory(path)
+}
+
+/// Makes the name of `path` last.
 fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = File::open(directory.unwrap_or(Path::new(".")))?;

@@ -103,7 +103,9 @@ impl FoundDump {
     }
 
     /// Puts back what was at the device's beginning before the dump, zeros where that is unknown, so
-    /// that no dump is found there again.
+    /// that no dump is found there again. The block with the header is written first, by itself, and is on the
+    /// disk before the copy behind it goes: without its copy a header would be a damaged one, and the swap
+    /// signature lost.
     ///
     /// # Errors
     /// As the kernel says.
@@ -111,8 +113,12 @@ impl FoundDump {
         let saved = &self.reader.header().saved;
         let mut beginning = vec![0; raw::HEADER_LEN + saved.len()];
         beginning[..saved.len()].copy_from_slice(saved);
-        self.file.write_all_at(&beginning, 0)?;
-        self.file.sync_all()
+        let (header, copy) = beginning.split_at(raw::HEADER_LEN);
+        for (bytes, place) in [(header, 0), (copy, raw::HEADER_LEN as u64)] {
+            self.file.write_all_at(bytes, place)?;
+            self.file.sync_all()?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
     e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog openssh-client cryptsetup-bin
-    systemd dracut-core initramfs-tools-core rpm fuse3"
+    strace systemd dracut-core initramfs-tools-core rpm fuse3"
 
 missing() { # PACKAGE...
     local package

@@ -5,11 +5,9 @@ use super::super::{Failure, quoted, say};
 use super::PROGRAM;
 use crate::raw::{self, End};
 use crate::sink::device::FoundDump;
-use crate::sink::{OnFailure, OutputFile};
+use crate::sink::{OnFailure, OutputFile, create_directory, sync_file};
 use clap::Args as ClapArgs;
-use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes copied at a time.
@@ -42,7 +40,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let names = Names::new(&args.dest, &raw::show_id(&dump.reader.header().id));
     // The power may have failed behind the copying: the same dump is not copied twice.
     match names.whole.exists() {
-        true => say(PROGRAM, "note", &format!("the dump on {device} is already in {}", quoted(&names.whole))),
+        true => find_again(&device, &names)?,
         false => copy(&device, &mut dump, &names)?,
     }
     dump.wipe().map_err(|error| Failure::caused(format!("freeing {device}"), &error))
@@ -60,17 +58,25 @@ impl Names {
         let name = |end: &str| directory.join(format!("vmcore-{id}{end}"));
         Names { whole: name(".age"), incomplete: name("-incomplete.age"), copying: name(".age.copying") }
     }
+
+    /// Why there is no copy.
+    fn failed(&self, error: &io::Error) -> Failure {
+        let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room and run it again");
+        Failure::caused(format!("writing {}", quoted(&self.whole)), error).maybe_hint(hint)
+    }
+}
+
+/// Takes the copy of an earlier run, which may have failed where it made the copy last.
+fn find_again(device: &str, names: &Names) -> Result<(), Failure> {
+    sync_file(&names.whole).map_err(|error| names.failed(&error))?;
+    say(PROGRAM, "note", &format!("the dump on {device} is already in {}", quoted(&names.whole)));
+    Ok(())
 }
 
 /// Copies a dump to a file that lasts.
 fn copy(device: &str, dump: &mut FoundDump, names: &Names) -> Result<(), Failure> {
-    let writing = |error: io::Error| {
-        let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room and run it again");
-        Failure::caused(format!("writing {}", quoted(&names.whole)), &error).maybe_hint(hint)
-    };
-    if let Some(directory) = names.whole.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(writing)?;
-    }
+    let writing = |error| names.failed(&error);
+    create_directory(names.whole.parent().unwrap_or(Path::new(""))).map_err(writing)?;
     let mut output = OutputFile::create(&names.copying, true, OnFailure::Remove).map_err(writing)?;
     let unreadable = copy_data(&mut dump.reader, output.file()).map_err(writing)?;
     let whole = dump.reader.end() == Some(End::Whole);

@@ -1,7 +1,7 @@
 //! The programs that judge a dump: `makedumpfile`, `crash`, `age`, `drgn` and `gdb`, each in one known version, fetched by
 //! `tests/vm/program.sh`.
 
-use super::{Absent, lab, succeed, top};
+use super::{Absent, lab, or_skip, succeed, top};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,6 +17,27 @@ pub fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, A
     let mut crash = Command::new(program("crash")?);
     crash.args(["-s", "-i"]).arg(input.path()).arg(vmlinux).arg(dump).stdin(Stdio::null()).env("HOME", "/");
     Ok(succeed(&mut crash))
+}
+
+/// What `crash` must show of a dump of the lab's guest.
+const SHOWN: [&str; 7] = [
+    "PANIC: \"Kernel panic - not syncing: sysrq triggered crash\"",
+    "COMMAND: \"crasher\"",
+    "sysrq_handle_crash at",
+    "RU   0.",
+    "sysrq: Trigger a crash",
+    "TOTAL MEM",
+    "virtio_blk",
+];
+
+/// `crash` shows of a dump what the lab's guest did; nothing where it is absent.
+pub fn assert_crash_shows(dump: &Path, vmlinux: &Path) -> Option<()> {
+    let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
+    let seen = or_skip(crash(dump, vmlinux, &commands))?;
+    for expected in SHOWN {
+        assert!(seen.contains(expected), "{}: crash does not show {expected}:\n{seen}", dump.display());
+    }
+    Some(())
 }
 
 /// What gdb answers to commands about an ELF core.
@@ -39,4 +60,13 @@ pub fn drgn(dump: &Path, vmlinux: &Path, secrets: &Path) -> Result<String, Absen
     drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux);
     drgn.arg(top().join("tests/vm/drgn/planted.py")).arg(secrets).stdin(Stdio::null());
     Ok(succeed(&mut drgn))
+}
+
+/// drgn shows of a dump what the lab's guest did; everything it printed, or nothing where it is absent.
+pub fn assert_drgn_shows(dump: &Path, vmlinux: &Path, secrets: &Path) -> Option<String> {
+    let seen = or_skip(drgn(dump, vmlinux, secrets))?;
+    for expected in ["panicking task: crasher", "frame: sysrq_handle_crash"] {
+        assert!(seen.contains(expected), "{}: drgn does not show {expected}:\n{seen}", dump.display());
+    }
+    Some(seen)
 }

@@ -200,10 +200,9 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head() -> Head {
+impl Head {
+    /// Of a small whole dump, for tests.
+    pub(crate) fn sample() -> Head {
         Head {
             version: 1,
             creator: "test".into(),
@@ -220,11 +219,16 @@ mod tests {
             part: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_head_comes_back_and_a_newer_one_is_refused() {
-        assert_eq!(Head::parse(&head().encode().unwrap()).unwrap(), head());
-        let newer = Head { version: 2, ..head() }.encode().unwrap();
+        assert_eq!(Head::parse(&Head::sample().encode().unwrap()).unwrap(), Head::sample());
+        let newer = Head { version: 2, ..Head::sample() }.encode().unwrap();
         assert!(Head::parse(&newer).unwrap_err().to_string().contains("newer"));
     }
 

@@ -67,21 +67,8 @@ mod tests {
     use super::*;
 
     fn head(set: &str, number: u32) -> Head {
-        Head {
-            version: 1,
-            creator: "test".into(),
-            machine: 62,
-            big_endian: false,
-            page_size: 4096,
-            dump_level: 31,
-            max_mapnr: 9,
-            release: "6.1".into(),
-            crash_time: 1,
-            data_offset: 4096,
-            segments: vec![],
-            live: false,
-            part: Some(PartFacts { set: set.into(), number, of: 3, start: 0, end: 9 }),
-        }
+        let part = PartFacts { set: set.into(), number, of: 3, start: 0, end: 9 };
+        Head { part: Some(part), ..Head::sample() }
     }
 
     fn join(heads: &[Head]) -> Result<(Head, Tail), String> {

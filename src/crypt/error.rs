@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use super::header::MAX_HEADER;
-use super::recipient::RecipientError;
 
 /// Everything but payload errors, which are [`super::stream::StreamError`].
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +141,49 @@ impl Error {
             Error::BadMac => "the header was changed after encryption, or belongs to another file",
             Error::NotAge => "a dump of vmcore-encrypt begins with age-encryption.org/v1",
             _ => return None,
+        })
+    }
+}
+
+/// Why a text is no recipient. Reads as the end of "line 3 ...".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientError {
+    /// Not a recipient of any known form, or its checksum is wrong.
+    #[error("is not a recipient")]
+    NotARecipient,
+    /// The secret half of a key.
+    #[error("is a private key, which must not be on this machine")]
+    PrivateKey,
+    /// A key whose every file anybody can open.
+    #[error("is a recipient without security (a point of low order)")]
+    WeakKey,
+    /// An ssh public key of a type age cannot encrypt to.
+    #[error("is an ssh key of unsupported type {0}")]
+    UnsupportedSshKey(String),
+    /// An RSA key of a size outside 2048 to 4096 bits.
+    #[error("is an ssh-rsa key of {0} bits, outside 2048 to 4096")]
+    RsaSize(u64),
+    /// Not UTF-8.
+    #[error("is not text")]
+    NotText,
+}
+
+impl RecipientError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            RecipientError::NotARecipient | RecipientError::NotText => {
+                "one recipient per line; if this is an identity, remove it from this machine"
+            }
+            RecipientError::PrivateKey => {
+                "put the recipient (age1..., or the .pub file of an ssh key) there, move the private key away, \
+                 and consider it exposed if this file was ever in an image"
+            }
+            RecipientError::UnsupportedSshKey(_) | RecipientError::RsaSize(_) => {
+                "use an age1... recipient, ssh-ed25519, or ssh-rsa with 2048 to 4096 bits"
+            }
+            RecipientError::WeakKey => "the recipient is corrupt or hostile: ask its owner for it again",
         })
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use age::plugin::IdentityPluginV1;
-use age::{Callbacks, DecryptError, Identity};
+use age::{DecryptError, Identity};
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -15,6 +15,7 @@ use super::armor::dearmored;
 use super::error::printable;
 use super::header::Header;
 use super::lines::LineKey;
+use super::prompt::{NoPrompt, PluginPrompt, Prompt};
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
 
@@ -25,60 +26,6 @@ const MAX_SCRYPT_LOG_N: u8 = 20;
 pub const MAX_IDENTITY_FILE: u64 = 1024 * 1024;
 /// Room for it and the byte too many; pages never touched cost nothing.
 const IDENTITY_BUFFER: usize = 1024 * 1024 + 4096;
-
-/// The person at the terminal, for passphrases and for plugins.
-pub trait Prompt: Send + Sync {
-    /// Asks for the passphrase of `what`; `None` when nobody can be asked.
-    fn passphrase(&self, what: &str) -> Option<SecretString>;
-
-    /// Shows a plugin's message.
-    fn message(&self, text: &str) {
-        let _ = text;
-    }
-
-    /// Asks a plugin's question; `None` when nobody can be asked.
-    fn confirm(&self, question: &str, yes: &str, no: Option<&str>) -> Option<bool> {
-        let _ = (question, yes, no);
-        None
-    }
-
-    /// Asks for something not secret on a plugin's behalf; `None` when nobody can be asked.
-    fn public_text(&self, what: &str) -> Option<String> {
-        let _ = what;
-        None
-    }
-}
-
-/// Nobody is there: every passphrase stays unknown.
-pub struct NoPrompt;
-
-impl Prompt for NoPrompt {
-    fn passphrase(&self, _: &str) -> Option<SecretString> {
-        None
-    }
-}
-
-/// [`Prompt`] as the age crate wants it; a plugin's words are made printable on the way.
-#[derive(Clone)]
-struct PluginPrompt(Arc<dyn Prompt>);
-
-impl Callbacks for PluginPrompt {
-    fn display_message(&self, message: &str) {
-        self.0.message(&printable(message));
-    }
-
-    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
-        self.0.confirm(&printable(message), &printable(yes), no.map(printable).as_deref())
-    }
-
-    fn request_public_string(&self, description: &str) -> Option<String> {
-        self.0.public_text(&printable(description))
-    }
-
-    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
-        self.0.passphrase(&printable(description))
-    }
-}
 
 /// A set of identities to try, in the order they were added.
 pub struct Identities {
@@ -292,11 +239,6 @@ fn plugin_missing(error: age::plugin::ResolveError) -> Error {
         }
         other => Error::Plugin { message: printable(&other.to_string()) },
     }
-}
-
-/// Nobody could be asked. The age crate has no word for it, so ours travels inside an I/O error.
-pub(super) fn no_passphrase() -> DecryptError {
-    DecryptError::Io(io::Error::other(Error::NoPassphrase))
 }
 
 fn decrypt_error(error: DecryptError) -> Error {

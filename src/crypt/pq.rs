@@ -21,8 +21,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::entropy;
+use super::error::RecipientError;
 use super::hpke::{SealedKey, Suite};
-use super::recipient::RecipientError;
 
 const TAG: &str = "mlkem768x25519";
 const LABEL: &str = "postquantum";

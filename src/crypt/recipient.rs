@@ -6,50 +6,8 @@ use std::str::FromStr;
 
 use age_core::primitives::bech32_decode;
 
+use super::error::RecipientError;
 use super::{pq, ssh};
-
-/// Why a text is no recipient. Reads as the end of "line 3 ...".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecipientError {
-    /// Not a recipient of any known form, or its checksum is wrong.
-    #[error("is not a recipient")]
-    NotARecipient,
-    /// The secret half of a key.
-    #[error("is a private key, which must not be on this machine")]
-    PrivateKey,
-    /// A key whose every file anybody can open.
-    #[error("is a recipient without security (a point of low order)")]
-    WeakKey,
-    /// An ssh public key of a type age cannot encrypt to.
-    #[error("is an ssh key of unsupported type {0}")]
-    UnsupportedSshKey(String),
-    /// An RSA key of a size outside 2048 to 4096 bits.
-    #[error("is an ssh-rsa key of {0} bits, outside 2048 to 4096")]
-    RsaSize(u64),
-    /// Not UTF-8.
-    #[error("is not text")]
-    NotText,
-}
-
-impl RecipientError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            RecipientError::NotARecipient | RecipientError::NotText => {
-                "one recipient per line; if this is an identity, remove it from this machine"
-            }
-            RecipientError::PrivateKey => {
-                "put the recipient (age1..., or the .pub file of an ssh key) there, move the private key away, \
-                 and consider it exposed if this file was ever in an image"
-            }
-            RecipientError::UnsupportedSshKey(_) | RecipientError::RsaSize(_) => {
-                "use an age1... recipient, ssh-ed25519, or ssh-rsa with 2048 to 4096 bits"
-            }
-            RecipientError::WeakKey => "the recipient is corrupt or hostile: ask its owner for it again",
-        })
-    }
-}
 
 /// What kind of key a recipient is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +100,11 @@ impl FromStr for Recipient {
         if let Some((human_part, _)) = text.rsplit_once('1').filter(|_| text.starts_with("age1")) {
             return parse_age(human_part, text);
         }
-        let (kind, key) = ssh::parse_recipient(text)?;
+        let key = ssh::parse_recipient(text)?;
+        let kind = match key {
+            age::ssh::Recipient::SshEd25519(..) => RecipientKind::SshEd25519,
+            age::ssh::Recipient::SshRsa(..) => RecipientKind::SshRsa,
+        };
         Ok(Recipient::new(kind, key))
     }
 }

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::entropy::{self, Entropy};
-use super::error::printable;
+use super::error::{RecipientError, printable};
 use super::header::Header;
 use super::lines::LineKey;
-use super::recipient::{Key, Recipient, RecipientError, RecipientKind};
+use super::recipient::{Key, Recipient, RecipientKind};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
 /// Parses a recipients file: one recipient per line, blank lines and lines that start with `#` are skipped.

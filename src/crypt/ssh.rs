@@ -9,31 +9,27 @@ use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_STANDARD_NO_PAD as BASE6
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-use super::Error;
-use super::identities::{Prompt, no_passphrase};
-use super::recipient::{RecipientError, RecipientKind};
+use super::error::{Error, RecipientError, printable};
+use super::prompt::{Prompt, no_passphrase};
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
-pub(super) fn parse_recipient(text: &str) -> Result<(RecipientKind, age::ssh::Recipient), RecipientError> {
+pub(super) fn parse_recipient(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     let wrong = RecipientError::NotARecipient;
     let mut words = text.split_ascii_whitespace();
     let (key_type, blob) = words.next().zip(words.next()).ok_or(wrong.clone())?;
     let fields = BASE64.decode(blob).ok().and_then(|bytes| split_fields(&bytes)).ok_or(wrong.clone())?;
-    let kind = match (key_type, fields.as_slice()) {
+    match (key_type, fields.as_slice()) {
         (_, [name, ..]) if name != key_type.as_bytes() => return Err(wrong),
-        ("ssh-ed25519", [_, _]) => RecipientKind::SshEd25519,
-        ("ssh-rsa", [_, exponent, modulus]) => {
-            check_rsa(exponent, modulus)?;
-            RecipientKind::SshRsa
-        }
+        ("ssh-ed25519", [_, _]) => {}
+        ("ssh-rsa", [_, exponent, modulus]) => check_rsa(exponent, modulus)?,
         ("ssh-ed25519" | "ssh-rsa", _) | (_, []) => return Err(wrong),
-        _ => return Err(RecipientError::UnsupportedSshKey(super::error::printable(key_type))),
-    };
+        _ => return Err(RecipientError::UnsupportedSshKey(printable(key_type))),
+    }
     // The crate's parser wants to see the end of the key.
     let key = format!("{key_type} {blob} ").parse().map_err(|_| wrong)?;
     match &key {
         age::ssh::Recipient::SshEd25519(_, point) if point.is_small_order() => Err(RecipientError::WeakKey),
-        _ => Ok((kind, key)),
+        _ => Ok(key),
     }
 }
 

@@ -17,8 +17,8 @@ pub use page::{CompoundKeys, PageLayout, flag, page_type};
 
 use crate::units::{PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo};
-use tables::Tables;
-use translate::{Mapping, Translate};
+use tables::{Mapping, Tables};
+use translate::Translate;
 
 /// Mappings remembered. A mapping is a whole region or large page, so few of them serve a long walk.
 const TLB_ENTRIES: usize = 16;

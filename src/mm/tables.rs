@@ -1,10 +1,9 @@
-//! Page tables: reading entries through a small cache, and the walk that every architecture shares. What
-//! an entry means is the architecture's to say.
+//! Page tables: reading entries through a small cache, the walk that every architecture shares, and the mapping that
+//! it finds. What an entry means is the architecture's to say.
 
 use std::cell::RefCell;
 
 use super::error::Error;
-use super::translate::Mapping;
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::{ReadError, Vmcore};
 
@@ -81,6 +80,26 @@ impl<'a> Tables<'a> {
 
 fn entry_bytes(piece: &[u8], at: usize) -> Option<[u8; 8]> {
     piece.get(at..at.checked_add(8)?)?.try_into().ok()
+}
+
+/// Virtual memory that is contiguous in physical memory. Bytes; `size` is never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) vaddr: VirtAddr,
+    pub(super) paddr: PhysAddr,
+    pub(super) size: u64,
+}
+
+impl Mapping {
+    /// Whether the mapping holds an address: what absurd regions of VMCOREINFO can get wrong.
+    pub(super) fn contains(&self, vaddr: VirtAddr) -> bool {
+        vaddr.0.wrapping_sub(self.vaddr.0) < self.size
+    }
+
+    /// The region from `start` to before `end`, which lies at `paddr`.
+    pub(super) fn region(start: u64, end: u64, paddr: u64) -> Mapping {
+        Mapping { vaddr: VirtAddr(start), paddr: PhysAddr(paddr), size: end.wrapping_sub(start) }
+    }
 }
 
 /// One level of a page table.

@@ -2,19 +2,10 @@
 //! leads to, or from the stream itself when there is no tail. 32 bytes for every run of pages; the maps
 //! in the stream take at least two bytes each, so memory is bounded by the dump's own size.
 
-use super::stream::Stream;
+use super::stream::{BlockPlace, Stream};
 use super::{Error, Held};
 use crate::blocks::{BlockMap, Frame, IndexPiece, RunKind, Splitter, Tail};
 use crate::units::{Pfn, PfnRange};
-
-/// Where a block's frames lie in the stream, bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockPlace {
-    /// Where its map's frame starts.
-    pub offset: u64,
-    /// Bytes from there to the end of its last frame.
-    pub len: u64,
-}
 
 /// Neighbouring pages of one block.
 #[derive(Clone, Copy)]

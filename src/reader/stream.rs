@@ -1,6 +1,5 @@
 //! The decrypted stream of a dump by position: its head, its tail, single frames and blocks.
 
-use super::index::BlockPlace;
 use super::source::{Source, SourceReader};
 use super::{DumpHead, Error};
 use crate::blocks::{BlockDecompressor, BlockMap, Frame, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail};
@@ -15,6 +14,15 @@ use zeroize::Zeroizing;
 const MAX_BLOCK: u64 = MAX_FRAME_CONTENT as u64 + (2 << 20);
 /// Frames are looked for in pieces of this size: two chunks hold most index pieces.
 const PIECE: usize = CHUNK_SIZE;
+
+/// Where a block's frames lie in the stream, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPlace {
+    /// Where its map's frame starts.
+    pub offset: u64,
+    /// Bytes from there to the end of its last frame.
+    pub len: u64,
+}
 
 /// An authenticated payload.
 pub struct Stream {

@@ -2,9 +2,9 @@
 //!
 //! Source: Arm ARM D8.2, D8.3; Linux `arch/arm64/include/asm/pgtable-hwdef.h`, `arch/arm64/kernel/vmcore_info.c`.
 
-use super::{Mapping, Translate, address, symbol};
+use super::{Translate, address, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
 use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 

@@ -3,9 +3,9 @@
 //! Source: LoongArch reference manual volume 1, 5.2 to 5.4; Linux `arch/loongarch/include/asm/pgtable-bits.h`,
 //! `arch/loongarch/kernel/cpu-probe.c` (`vm_map_base`).
 
-use super::{Mapping, Translate, symbol};
+use super::{Translate, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
 use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 

@@ -11,29 +11,9 @@ mod testing;
 mod x86_64;
 
 use super::error::Error;
-use super::tables::Tables;
-use crate::units::{PageSize, PhysAddr, VirtAddr};
+use super::tables::{Mapping, Tables};
+use crate::units::{PageSize, VirtAddr};
 use crate::vmcore::{Machine, Vmcore, VmcoreInfo};
-
-/// Virtual memory that is contiguous in physical memory. Bytes; `size` is never 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub(super) vaddr: VirtAddr,
-    pub(super) paddr: PhysAddr,
-    pub(super) size: u64,
-}
-
-impl Mapping {
-    /// Whether the mapping holds an address: what absurd regions of VMCOREINFO can get wrong.
-    pub(super) fn contains(&self, vaddr: VirtAddr) -> bool {
-        vaddr.0.wrapping_sub(self.vaddr.0) < self.size
-    }
-
-    /// The region from `start` to before `end`, which lies at `paddr`.
-    fn region(start: u64, end: u64, paddr: u64) -> Mapping {
-        Mapping { vaddr: VirtAddr(start), paddr: PhysAddr(paddr), size: end.wrapping_sub(start) }
-    }
-}
 
 /// An architecture's address translation.
 pub(super) trait Translate {

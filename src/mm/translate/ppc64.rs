@@ -4,9 +4,9 @@
 //! Source: Linux `arch/powerpc/include/asm/book3s/64/{pgtable,hash-4k,hash-64k,radix-4k,radix-64k}.h`,
 //! `arch/powerpc/mm/init_64.c` (`vmemmap_list`), `arch/powerpc/kexec/core.c`.
 
-use super::{Mapping, Translate, symbol};
+use super::{Translate, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, walk};
 use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::{ReadError, VmcoreInfo};
 

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::{Mapping, Translate, address, symbol};
+use super::{Translate, address, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 

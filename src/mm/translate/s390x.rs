@@ -5,9 +5,9 @@
 //! `arch/s390/include/asm/{os_info,page,pgtable}.h`, commit c98d2ecae08f ("s390/mm: Uncouple physical vs
 //! virtual address spaces") (in v6.10).
 
-use super::{Mapping, Translate, symbol};
+use super::{Translate, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, walk};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 

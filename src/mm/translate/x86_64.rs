@@ -3,9 +3,9 @@
 //!
 //! Source: Intel SDM volume 3, 5.5; Linux `arch/x86/include/asm/page_64.h`, `arch/x86/kernel/vmcore_info_64.c`.
 
-use super::{Mapping, Translate};
+use super::Translate;
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo};
 

@@ -1,0 +1,69 @@
+//! Whom to ask for passphrases and on a plugin's behalf: the person at the terminal, or nobody. How they are asked is
+//! the caller's; no secret is kept here.
+
+use std::io;
+use std::sync::Arc;
+
+use age::{Callbacks, DecryptError};
+use age_core::secrecy::SecretString;
+
+use super::error::{Error, printable};
+
+/// The person at the terminal, for passphrases and for plugins.
+pub trait Prompt: Send + Sync {
+    /// Asks for the passphrase of `what`; `None` when nobody can be asked.
+    fn passphrase(&self, what: &str) -> Option<SecretString>;
+
+    /// Shows a plugin's message.
+    fn message(&self, text: &str) {
+        let _ = text;
+    }
+
+    /// Asks a plugin's question; `None` when nobody can be asked.
+    fn confirm(&self, question: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        let _ = (question, yes, no);
+        None
+    }
+
+    /// Asks for something not secret on a plugin's behalf; `None` when nobody can be asked.
+    fn public_text(&self, what: &str) -> Option<String> {
+        let _ = what;
+        None
+    }
+}
+
+/// Nobody is there: every passphrase stays unknown.
+pub struct NoPrompt;
+
+impl Prompt for NoPrompt {
+    fn passphrase(&self, _: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+/// [`Prompt`] as the age crate wants it; a plugin's words are made printable on the way.
+#[derive(Clone)]
+pub(super) struct PluginPrompt(pub(super) Arc<dyn Prompt>);
+
+impl Callbacks for PluginPrompt {
+    fn display_message(&self, message: &str) {
+        self.0.message(&printable(message));
+    }
+
+    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        self.0.confirm(&printable(message), &printable(yes), no.map(printable).as_deref())
+    }
+
+    fn request_public_string(&self, description: &str) -> Option<String> {
+        self.0.public_text(&printable(description))
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.passphrase(&printable(description))
+    }
+}
+
+/// Nobody could be asked. The age crate has no word for it, so ours travels inside an I/O error.
+pub(super) fn no_passphrase() -> DecryptError {
+    DecryptError::Io(io::Error::other(Error::NoPassphrase))
+}

@@ -1,5 +1,4 @@
-//! From a pfn to its `struct page`: SPARSEMEM with a table of tables (every distribution kernel) or one
-//! static table, and flat memory. A *section* is the run of pfns that one entry of those tables stands for.
+//! From a pfn to its `struct page`, through the tables of its section: `memory_model` says which tables these are.
 //!
 //! Source: Linux `include/linux/mmzone.h` (`struct mem_section`, `SECTION_*`), `mm/sparse.c`.
 
@@ -7,20 +6,13 @@ use std::cell::{Cell, RefCell};
 
 use super::KernelMemory;
 use super::error::Error;
+use super::memory_model::Model;
 use crate::units::{Pfn, PfnRange, VirtAddr};
-use crate::vmcore::{Machine, VmcoreInfo};
 
 /// Low bits of `section_mem_map` that may carry marks. The kernel guarantees six.
 const MARKS: u64 = 0x3f;
 /// `SECTION_MARKED_PRESENT` and `SECTION_HAS_MEM_MAP`: only with both is the address one.
 const USABLE: u64 = 0b11;
-/// Bound on the number of sections, so that absurd widths cannot make the search for the last one long.
-const MAX_SECTIONS_SHIFT: u64 = 32;
-/// Log2 of the bytes in a section: 16 MiB on ppc64 to 1 GiB on older arm64, with room on both sides. Absurdly small
-/// ones would make the search for the last one long.
-const SECTION_BITS: std::ops::RangeInclusive<u32> = 20..=40;
-/// The same on arm64 before 5.12.
-const OLD_AARCH64_SECTION: u64 = 30;
 /// Bytes of a root array, or of a table of sections, read at once.
 const PIECE: usize = 4096;
 
@@ -36,23 +28,6 @@ pub struct MemMap {
     last: Cell<Option<(u64, Section)>>,
     /// The last piece of a table that was read, and its address.
     piece: RefCell<(VirtAddr, Vec<u8>)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Model {
-    /// `roots` pointers at `table`, each to `per_root` sections.
-    Extreme { table: VirtAddr, roots: u64, per_root: u64, entry: SectionEntry },
-    /// `sections` sections at `table`.
-    Static { table: VirtAddr, sections: u64, entry: SectionEntry },
-    /// One array for all memory from `first` on.
-    Flat { base: VirtAddr, first: Pfn },
-}
-
-/// Layout of `struct mem_section`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SectionEntry {
-    size: u64,
-    mem_map: u64,
 }
 
 /// What the tables say about a section.
@@ -71,16 +46,12 @@ impl MemMap {
     ///
     /// No model's keys are there, or their numbers cannot be a kernel's.
     pub fn new(memory: &KernelMemory<'_>, page_struct: usize) -> Result<MemMap, Error> {
-        let info = memory.info();
-        let section_shift = match info.symbol("mem_section") {
-            Some(_) => section_shift(memory)?,
-            None => 63,
-        };
+        let (model, section_shift) = Model::find(memory)?;
         Ok(MemMap {
-            model: model(memory, section_shift)?,
+            model,
             page_struct: page_struct as u64,
             section_shift,
-            vmemmap: info.symbol("vmemmap"),
+            vmemmap: memory.info().symbol("vmemmap"),
             last: Cell::default(),
             piece: RefCell::default(),
         })
@@ -124,7 +95,7 @@ impl MemMap {
         if matches!(self.model, Model::Flat { .. }) {
             return limit;
         }
-        let mut section = (limit.0 >> self.section_shift).min(self.sections().saturating_sub(1));
+        let mut section = (limit.0 >> self.section_shift).min(self.model.sections().saturating_sub(1));
         loop {
             match self.section(memory, section) {
                 Ok(Section::Coded(_)) => {
@@ -137,15 +108,6 @@ impl MemMap {
                 Some(before) => section = before,
                 None => return limit,
             }
-        }
-    }
-
-    /// Number of sections the tables have room for.
-    fn sections(&self) -> u64 {
-        match self.model {
-            Model::Extreme { roots, per_root, .. } => roots.saturating_mul(per_root),
-            Model::Static { sections, .. } => sections,
-            Model::Flat { .. } => 1,
         }
     }
 
@@ -173,7 +135,7 @@ impl MemMap {
     }
 
     fn read_section(&self, memory: &KernelMemory<'_>, number: u64) -> Result<Section, Error> {
-        if number >= self.sections() {
+        if number >= self.model.sections() {
             return Ok(Section::Absent);
         }
         let (at, entry) = match self.model {
@@ -209,116 +171,6 @@ impl MemMap {
             None => memory.u64(at),
         }
     }
-}
-
-/// Log2 of the pages in a section.
-fn section_shift(memory: &KernelMemory<'_>) -> Result<u32, Error> {
-    let bits = match memory.info().address("SECTION_SIZE_BITS") {
-        Some(bits) => bits,
-        None => usual_section_bits(memory),
-    };
-    let page_shift = memory.page_size().shift();
-    match u32::try_from(bits) {
-        Ok(bits) if SECTION_BITS.contains(&bits) => Ok(bits - page_shift),
-        _ => Err(Error::AbsurdKey { key: "NUMBER(SECTION_SIZE_BITS)", value: bits }),
-    }
-}
-
-/// What kernels that do not print it were built with. Source: `arch/*/include/asm/sparsemem.h`.
-fn usual_section_bits(memory: &KernelMemory<'_>) -> u64 {
-    match memory.vmcore().machine() {
-        Machine::Aarch64 => aarch64_section_bits(memory),
-        Machine::Ppc64 => 24,
-        Machine::S390x => 28,
-        Machine::Loongarch64 => 29,
-        Machine::X86_64 | Machine::Riscv64 | Machine::Other(_) => 27,
-    }
-}
-
-/// arm64 had sections of 1 GiB up to 5.11, since then of 128 MiB (64 KiB pages: 512 MiB), before a kernel printed
-/// which; `LENGTH(mem_section)` tells them apart, the number of roots that the smaller or the larger ones need.
-/// Source: Linux "arm64/sparsemem: reduce SECTION_SIZE_BITS" (in v5.12).
-fn aarch64_section_bits(memory: &KernelMemory<'_>) -> u64 {
-    let newer = if memory.page_size().shift() == 16 { 29 } else { 27 };
-    let fits = |&bits: &u64| {
-        let (entry, length) = (section_entry(memory.info()).ok()?, memory.info().length("mem_section")?);
-        let per_root = memory.page_size().bytes() / entry.size;
-        let widths = physmem_bits(memory);
-        widths.iter().any(|&width| root_count(width, bits, per_root) == Some(length)).then_some(())
-    };
-    [OLD_AARCH64_SECTION, newer].into_iter().find(|bits| fits(bits).is_some()).unwrap_or(OLD_AARCH64_SECTION)
-}
-
-/// Widths of physical addresses that kernels which do not print it were built with.
-fn usual_physmem_bits(machine: Machine) -> &'static [u64] {
-    match machine {
-        Machine::X86_64 => &[46, 52],
-        Machine::Aarch64 => &[48, 52],
-        Machine::Ppc64 => &[51, 47, 46],
-        Machine::S390x => &[46, 42],
-        Machine::Riscv64 => &[56],
-        Machine::Loongarch64 | Machine::Other(_) => &[48],
-    }
-}
-
-/// Widths of physical addresses that this kernel may have.
-fn physmem_bits(memory: &KernelMemory<'_>) -> Vec<u64> {
-    match memory.info().address("MAX_PHYSMEM_BITS") {
-        Some(bits) => vec![bits],
-        None => usual_physmem_bits(memory.vmcore().machine()).to_vec(),
-    }
-}
-
-fn model(memory: &KernelMemory<'_>, section_shift: u32) -> Result<Model, Error> {
-    let info = memory.info();
-    // Kernels without NUMA print mem_map even with SPARSEMEM, so mem_section is asked first.
-    if let Some(table) = info.symbol("mem_section") {
-        return sparse(memory, table, section_shift);
-    }
-    let pointer = info.symbol("mem_map").ok_or(Error::MissingKey("SYMBOL(mem_section)"))?;
-    let first = match memory.vmcore().machine() {
-        Machine::Riscv64 => info.address("phys_ram_base").unwrap_or(0) >> memory.page_size().shift(),
-        _ => 0,
-    };
-    Ok(Model::Flat { base: VirtAddr(memory.u64(pointer)?), first: Pfn(first) })
-}
-
-fn sparse(memory: &KernelMemory<'_>, table: VirtAddr, section_shift: u32) -> Result<Model, Error> {
-    let info = memory.info();
-    let entry = section_entry(info)?;
-    let per_root = memory.page_size().bytes() / entry.size;
-    let length = info.length("mem_section");
-    let section_bits = u64::from(section_shift + memory.page_size().shift());
-    let candidates = physmem_bits(memory);
-    let roots: Vec<u64> =
-        candidates.iter().filter_map(|&bits| root_count(bits, section_bits, per_root)).collect();
-    let Some(&first) = roots.first() else {
-        let value = candidates.first().copied().unwrap_or(0);
-        return Err(Error::AbsurdKey { key: "NUMBER(MAX_PHYSMEM_BITS)", value });
-    };
-    Ok(match length {
-        None => Model::Extreme { table, roots: first, per_root, entry },
-        Some(length) if roots.contains(&length) => Model::Extreme { table, roots: length, per_root, entry },
-        Some(sections) => {
-            let sections = sections.min(1 << MAX_SECTIONS_SHIFT);
-            Model::Static { table, sections, entry }
-        }
-    })
-}
-
-/// How many roots, of `per_root` sections each, cover physical addresses of a width.
-fn root_count(physmem_bits: u64, section_bits: u64, per_root: u64) -> Option<u64> {
-    let bits = physmem_bits.checked_sub(section_bits)?;
-    (bits <= MAX_SECTIONS_SHIFT).then(|| (1u64 << bits).div_ceil(per_root))
-}
-
-fn section_entry(info: &VmcoreInfo) -> Result<SectionEntry, Error> {
-    let size = info.size("mem_section").ok_or(Error::MissingKey("SIZE(mem_section)"))?;
-    let mem_map = info.offset("mem_section.section_mem_map").unwrap_or(0);
-    if !(8..=256).contains(&size) || mem_map > size - 8 {
-        return Err(Error::AbsurdKey { key: "SIZE(mem_section)", value: size });
-    }
-    Ok(SectionEntry { size, mem_map })
 }
 
 #[cfg(test)]

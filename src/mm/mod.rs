@@ -3,6 +3,7 @@
 
 mod error;
 mod mem_map;
+mod memory_model;
 mod page;
 mod tables;
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! Starting points for the fuzz targets of `tests/fuzz`: a small honest input of every kind, written where `make fuzz`
-//! looks for them.
+//! looks for them; and the targets themselves, which must take them here as well, without a fuzzer.
 #![cfg(feature = "analyst")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
 #[path = "common/dump.rs"]
 mod dump;
+#[path = "fuzz/src/lib.rs"]
+#[allow(clippy::cast_possible_truncation, reason = "targets run where a position fits into memory")]
+mod fuzz;
 mod readers;
 mod synth;
 
@@ -25,11 +28,14 @@ use vmcore_encrypt::raw::{FrameHeader, FrameWriter};
 use vmcore_encrypt::units::{ByteOrder, VirtAddr};
 use vmcore_encrypt::vmcore::{Vmcore, VmcoreInfo};
 
-/// Writes `tests/fuzz/corpus/TARGET/NAME`.
-fn seed(target: &str, name: &str, bytes: &[u8]) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join(name), bytes).unwrap();
+/// Inputs by target and name.
+#[derive(Default)]
+struct Seeds(BTreeMap<(&'static str, String), Vec<u8>>);
+
+impl Seeds {
+    fn add(&mut self, target: &'static str, name: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.0.insert((target, name.into()), bytes.into());
+    }
 }
 
 /// 1 MiB of RAM, all of it zero but for what the kernel needs and a few pages.
@@ -43,52 +49,107 @@ fn machine() -> Synth {
 #[test]
 #[ignore = "writes tests/fuzz/corpus"]
 fn write() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    for ((target, name), bytes) in seeds().0 {
+        let directory = corpus.join(target);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn every_target_takes_its_seeds() {
+    let mut seeds = seeds().0;
+    for (target, run) in fuzz::TARGETS {
+        let names: Vec<_> = seeds.keys().filter(|(of, _)| *of == target).cloned().collect();
+        assert!(!names.is_empty(), "no seed for {target}");
+        names.iter().for_each(|name| run(&seeds.remove(name).unwrap()));
+    }
+    assert!(seeds.is_empty(), "no target for {:?}", seeds.keys());
+}
+
+/// The fuzzer's list of targets is ours.
+#[test]
+fn every_target_is_built_for_the_fuzzer() {
+    let manifest = include_str!("fuzz/Cargo.toml");
+    let listed: Vec<&str> =
+        manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")).collect();
+    let expected: Vec<String> = fuzz::TARGETS.iter().map(|(name, _)| format!("{name}.rs\"")).collect();
+    assert_eq!(listed, expected);
+}
+
+fn seeds() -> Seeds {
+    let mut seeds = Seeds::default();
     let directory = tempfile::tempdir().unwrap();
     let vmcore = directory.path().join("vmcore");
     let core = machine().build();
     core.write_to(&vmcore);
-    seed("vmcore", "x86_64", &fs::read(&vmcore).unwrap()[..64 << 10]);
-    seed("vmcoreinfo", "x86_64", core.vmcoreinfo.as_bytes());
-    seed("klog", "ring", &log(&vmcore));
+    seeds.add("vmcore", "x86_64", &fs::read(&vmcore).unwrap()[..64 << 10]);
+    seeds.add("vmcoreinfo", "x86_64", core.vmcoreinfo.as_bytes());
+    seeds.add("klog", "ring", log(&vmcore));
     let file = collect(&vmcore, 31, 1, None).bytes;
     let plain = plaintext(&file);
-    headers(&file[..file.len() - plain.len()], &plain);
-    seed("dump", "whole", &plain);
-    seed("dump", "cut", &plain[..plain.len() / 2]);
-    frames(&plain);
-    streams(&plain);
+    headers(&mut seeds, &file[..file.len() - plain.len()], &plain);
+    seeds.add("dump", "whole", &plain[..]);
+    seeds.add("dump", "cut", &plain[..plain.len() / 2]);
+    frames(&mut seeds, &plain);
+    streams(&mut seeds, &plain);
     let record = "6,17,1000,-,caller=T1;a message\n SUBSYSTEM=pci\n";
-    seed("kmsg", "records", format!("{record}4,19,2000,c;behind a gap\\x09\n").as_bytes());
-    seed("kmsg", "entries", b"s boot\nm 1/2 6,1,1,-;first \nm 2/2 6,1,1,-;second\ng 2 9\ne");
-    seed("keys", "identity", IDENTITY.as_bytes());
+    seeds.add("kmsg", "records", format!("{record}4,19,2000,c;behind a gap\\x09\n"));
+    seeds.add("kmsg", "entries", "s boot\nm 1/2 6,1,1,-;first \nm 2/2 6,1,1,-;second\ng 2 9\ne");
+    seeds.add("keys", "identity", IDENTITY);
     let recipient = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    seed("keys", "recipients", format!("# ours\n{recipient}\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n").as_bytes());
-    seed("raw_frame", "whole", &framed(&plain[..5000]));
+    seeds.add("keys", "recipients", format!("# ours\n{recipient}\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n"));
+    seeds.add("raw_frame", "whole", framed(&plain[..5000]));
+    configurations(&mut seeds);
+    seeds
 }
 
-fn headers(header: &[u8], plain: &[u8]) {
-    seed("age_header", "binary", header);
+/// Whose kdump it is, its configuration, ours, the kernel's command line, mounts and memory.
+fn configurations(seeds: &mut Seeds) {
+    let fedora = "ext4 UUID=1-2\npath /crash\ncore_collector vmcore-encrypt -d 1,31 -L 600M # why\n\
+        failure_action shell\nkdump_pre /usr/lib/vmcore-encrypt/save\n";
+    let debian = "USE_KDUMP=1\nKDUMP_COREDIR=\"/var/crash\"\nNFS=\nKDUMP_DUMP_DMESG=0\n\
+        KDUMP_CMDLINE_APPEND=\"panic=10 systemd.unit=vmcore-encrypt-dump.service\"\n";
+    let suse = "KDUMP_SAVEDIR=\"file:///var/crash\"\nKDUMP_DUMPLEVEL=31\nKDUMP_CONTINUE_ON_ERROR='true'\n\
+        KDUMP_TRANSFER=/usr/lib/vmcore-encrypt/suse-transfer\n";
+    let ours = "# ours\nTARGET=file\nDEVICE=/dev/vda1\nDUMP_LEVEL=1,31\nKEEP=3\nDMESG=yes\n";
+    let mounts = "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 22 0:5 / /a\\040b rw - tmpfs tmpfs rw\n";
+    let memory = "MemTotal: 1048576 kB\nMemFree: 524288 kB\nCached: 262144 kB\nAnonPages: 131072 kB\n";
+    let pinned = "root=/dev/vda1 panic=10 vmcore_encrypt.recipients=00112233445566778899aabbccddeeff\n";
+    for (name, whose, kdump) in [("fedora", '0', fedora), ("debian", '1', debian), ("suse", '2', suse)] {
+        seeds.add("check", name, format!("{whose}{kdump}\0{ours}\0{pinned}\0{mounts}\0{memory}"));
+        seeds.add("check", format!("{name}-alone"), format!("{whose}{kdump}"));
+    }
+    let directory = "core_collector vmcore-encrypt -d 31\npath /var/crash\n";
+    let most = u64::MAX >> 10;
+    let absurd = format!("MemTotal: {most} kB\nMemFree: {most} kB\nCached: {most} kB\nBuffers: {most} kB\n");
+    seeds.add("check", "absurd", format!("0{directory}\0\0\0{mounts}\0{absurd}"));
+}
+
+fn headers(seeds: &mut Seeds, header: &[u8], plain: &[u8]) {
+    seeds.add("age_header", "binary", header);
     let lines: String = header.chunks(48).map(|line| BASE64.encode(line) + "\n").collect();
     let (begin, end) = ("-----BEGIN AGE ENCRYPTED FILE-----\n", "-----END AGE ENCRYPTED FILE-----\n");
-    seed("age_header", "armored", [begin, &lines, end].concat().as_bytes());
+    seeds.add("age_header", "armored", [begin, &lines, end].concat());
     for change in 0..4_u8 {
         let head = [70, 0, 1, 0, change, 200];
-        seed("payload", &format!("change{change}"), &[&head, &plain[..2000]].concat());
+        seeds.add("payload", format!("change{change}"), [&head, &plain[..2000]].concat());
     }
 }
 
 /// Frames as they lie in the stream, and what is in ours.
-fn frames(plain: &[u8]) {
+fn frames(seeds: &mut Seeds, plain: &[u8]) {
     let mut splitter = Splitter::default();
     splitter.feed(plain);
     let mut count = 0;
     while let Some((at, len, frame)) = splitter.next_frame().unwrap() {
         let start = usize::try_from(at).unwrap();
         if len < 4096 && count < 12 {
-            seed("frames", &format!("frame{count}"), &plain[start..start + len]);
+            seeds.add("frames", format!("frame{count}"), &plain[start..start + len]);
         }
         if let Frame::Tagged { content, .. } = frame {
-            seed("facts", &format!("frame{count}"), &content);
+            seeds.add("facts", format!("frame{count}"), content);
         }
         count += 1;
     }
@@ -96,14 +157,14 @@ fn frames(plain: &[u8]) {
 }
 
 /// Records of the flattened stream behind its header, and the head of the KDUMP file in them.
-fn streams(plain: &[u8]) {
+fn streams(seeds: &mut Seeds, plain: &[u8]) {
     let flattened = zstd::decode_all(plain).unwrap();
-    seed("flattened", "records", &flattened[4096..flattened.len().min(4096 + (16 << 10))]);
-    seed("flattened", "end", &flattened[flattened.len() - 16..]);
+    seeds.add("flattened", "records", &flattened[4096..flattened.len().min(4096 + (16 << 10))]);
+    seeds.add("flattened", "end", &flattened[flattened.len() - 16..]);
     let (offset, size) = flattened[4096..].split_at(8);
     assert_eq!(offset, [0; 8]);
     let size = usize::try_from(u64::from_be_bytes(*size.first_chunk().unwrap())).unwrap();
-    seed("facts", "kdump", &flattened[4112..4112 + size.min(16 << 10)]);
+    seeds.add("facts", "kdump", &flattened[4112..4112 + size.min(16 << 10)]);
 }
 
 fn framed(data: &[u8]) -> Vec<u8> {

@@ -1,21 +1,4 @@
-//! What our own frames hold: maps of blocks, index pieces, head and tail; and the KDUMP head behind them. What a map
-//! says encodes to a map that says the same.
+//! Hands the fuzzer's bytes to [`vmcore_encrypt_fuzz::facts`].
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vmcore_encrypt::blocks::{BlockMap, Head, IndexPiece, Tail};
-use vmcore_encrypt::kdump;
-
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(map) = BlockMap::parse(bytes) {
-        let mut encoded = Vec::new();
-        map.encode(&mut encoded);
-        assert_eq!(BlockMap::parse(&encoded).ok(), Some(map));
-    }
-    let _ = IndexPiece::parse(bytes);
-    let _ = Head::parse(bytes);
-    let _ = Tail::parse(bytes);
-    if let Ok(head) = kdump::Head::parse(bytes) {
-        let _ = head.encode();
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vmcore_encrypt_fuzz::facts::run(bytes));

@@ -1,18 +1,4 @@
-//! Recipients files and identity files.
+//! Hands the fuzzer's bytes to [`vmcore_encrypt_fuzz::keys`].
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use std::sync::Arc;
-use vmcore_encrypt::crypt::recipients::parse_lines;
-use vmcore_encrypt::crypt::{Identities, NoPrompt, Recipients};
-
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(list) = parse_lines(bytes)
-        && let Ok(recipients) = Recipients::new(list)
-    {
-        assert!(!recipients.fingerprint().is_empty());
-    }
-    let mut identities = Identities::new(Arc::new(NoPrompt));
-    let read = identities.add_file("fuzz", bytes);
-    assert!(read.is_err() || !identities.is_empty());
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vmcore_encrypt_fuzz::keys::run(bytes));

@@ -1,17 +1,4 @@
-//! A vmcore: ELF headers, notes, VMCOREINFO, and a read through its segments.
+//! Hands the fuzzer's bytes to [`vmcore_encrypt_fuzz::vmcore`].
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vmcore_encrypt::units::PhysAddr;
-use vmcore_encrypt::vmcore::Vmcore;
-
-fuzz_target!(|bytes: &[u8]| {
-    let Ok(vmcore) = Vmcore::from_source(Box::new(bytes.to_vec())) else { return };
-    let mut page = [0; 4096];
-    for segment in vmcore.segments().iter().take(4) {
-        let _ = vmcore.read_phys(PhysAddr(segment.paddr.0), &mut page);
-    }
-    for range in vmcore.present().iter().take(4) {
-        let _ = vmcore.read_pages(range.start, &mut page);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vmcore_encrypt_fuzz::vmcore::run(bytes));

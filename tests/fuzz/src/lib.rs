@@ -1,11 +1,46 @@
-//! What several targets share: the tests' key pair, and authentic files around any bytes, as a forger makes them
-//! who knows a recipient.
+//! What the fuzz targets do with bytes, one file each, so that `tests/fuzz_seeds.rs` can compile and run them without a
+//! fuzzer; `fuzz_targets/` only hands the fuzzer's bytes on. Here is what several share: the tests' key pair, and
+//! authentic files around any bytes, as a forger makes them who knows a recipient.
+
+pub mod age_header;
+pub mod check;
+pub mod dump;
+pub mod facts;
+pub mod flattened;
+pub mod frames;
+pub mod keys;
+pub mod klog;
+pub mod kmsg;
+pub mod payload;
+pub mod raw_frame;
+pub mod vmcore;
+pub mod vmcoreinfo;
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use vmcore_encrypt::crypt::recipients::parse_lines;
 use vmcore_encrypt::crypt::{EncryptWriter, Entropy, Identities, NoPrompt, Recipients};
+
+/// What a target does with bytes.
+type Run = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Run); 13] = [
+    ("age_header", age_header::run),
+    ("check", check::run),
+    ("dump", dump::run),
+    ("facts", facts::run),
+    ("flattened", flattened::run),
+    ("frames", frames::run),
+    ("keys", keys::run),
+    ("klog", klog::run),
+    ("kmsg", kmsg::run),
+    ("payload", payload::run),
+    ("raw_frame", raw_frame::run),
+    ("vmcore", vmcore::run),
+    ("vmcoreinfo", vmcoreinfo::run),
+];
 
 /// The tests' identity, and its recipient in a comment.
 pub const IDENTITY: &str = include_str!("../../vectors/identity.txt");

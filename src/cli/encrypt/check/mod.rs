@@ -28,16 +28,24 @@ use std::path::PathBuf;
 pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Look at the recipients only
     #[arg(long)]
-    recipients_only: bool,
+    pub recipients_only: bool,
     /// Recipients file that the collector is given [default: /etc/vmcore-encrypt/recipients]
     #[arg(short = 'R', long, value_name = "FILE")]
-    recipients_file: Option<PathBuf>,
+    pub recipients_file: Option<PathBuf>,
     /// Look at the machine below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
-    root: PathBuf,
+    pub root: PathBuf,
+}
+
+/// What is said of a machine.
+pub struct Report {
+    /// Lines, or one JSON object.
+    pub text: String,
+    /// How many problems are among the findings.
+    pub problems: usize,
 }
 
 /// Runs the sub-command.
@@ -45,6 +53,23 @@ pub struct Args {
 /// # Errors
 /// A problem was found, or standard output is gone.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let Report { text, problems } = look(args);
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::caused("writing the findings", &error))?;
+    match problems {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            Status::Failure,
+            format!("checking the machine: {count} problems, the next crash may not be saved"),
+        )),
+    }
+}
+
+/// Looks at the machine. Whatever its files hold becomes a finding.
+#[must_use]
+pub fn look(args: &Args) -> Report {
     let machine = Machine::new(&args.root, args.recipients_file.as_deref());
     let mut findings = Findings::default();
     let recipients = keys::check(&machine, &mut findings);
@@ -57,17 +82,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         check_all(&machine, fingerprint.as_deref(), &mut findings);
     }
     let text = if args.json { findings.json(fingerprint.as_deref(), &pins) } else { findings.lines() };
-    let mut out = io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::caused("writing the findings", &error))?;
-    match findings.count(Verdict::Problem) {
-        0 => Ok(()),
-        count => Err(Failure::new(
-            Status::Failure,
-            format!("checking the machine: {count} problems, the next crash may not be saved"),
-        )),
-    }
+    Report { text, problems: findings.count(Verdict::Problem) }
 }
 
 fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findings) {

@@ -38,7 +38,7 @@ fn check_device(machine: &Machine, plan: &Plan, spec: &str, is_raw: bool, findin
     if is_raw {
         check_content(machine, spec, &name, findings);
         let sectors = machine.number(Path::new("/sys/class/block").join(&name).join("size"));
-        check_room(machine, plan, spec, sectors.map(|sectors| sectors * 512), findings);
+        check_room(machine, plan, spec, sectors.map(|sectors| sectors.saturating_mul(512)), findings);
     } else {
         let mounted = mounts(machine).into_iter().find(|mount| mount.device == name);
         let free = mounted.and_then(|mount| free_bytes(&machine.path(mount.directory)));
@@ -152,13 +152,16 @@ fn size_told(machine: &Machine, plan: &Plan) -> Option<u64> {
     let text = machine.read("/proc/meminfo").ok()?;
     let bytes = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.saturating_mul(1 << 10))
     };
     let excluded = [
-        (DumpLevel::PRIVATE_CACHE | DumpLevel::CACHE, bytes("Cached")? + bytes("Buffers").unwrap_or(0)),
+        (
+            DumpLevel::PRIVATE_CACHE | DumpLevel::CACHE,
+            bytes("Cached")?.saturating_add(bytes("Buffers").unwrap_or(0)),
+        ),
         (DumpLevel::USER, bytes("AnonPages").unwrap_or(0)),
         (DumpLevel::FREE, bytes("MemFree").unwrap_or(0)),
     ];
-    let without: u64 = excluded.iter().filter(|(bits, _)| plan.level & bits != 0).map(|(_, size)| size).sum();
-    Some(bytes("MemTotal")?.saturating_sub(without))
+    let left_out = excluded.iter().filter(|(bits, _)| plan.level & bits != 0).map(|&(_, size)| size);
+    Some(left_out.fold(bytes("MemTotal")?, u64::saturating_sub))
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Writes docs/benchmarks.md and its SVG plots from the JSON of run.py.
+"""Writes docs/benchmarks.md and its SVG plots from the JSON of run.py and mount.py.
 
-    report.py RESULTS.json DOCS-DIRECTORY"""
+    report.py RESULTS.json MOUNT.json... DOCS-DIRECTORY"""
 
 import json
 import pathlib
 import sys
+
+from mount import table as mount_table
 
 HEAD = """# Benchmarks
 
@@ -106,7 +108,8 @@ def ram_plot(curve):
 
 
 def main():
-    results, docs = json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2])
+    results, *mounts = [json.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:-1]]
+    docs = pathlib.Path(sys.argv[-1])
     text = HEAD.format(**results)
     shown = [result for result in results["collect"] if result["level"] == 31][-1]
     for key, unit, scale in (("cpu", "CPU seconds", 1), ("size", "MB", 1e6)):
@@ -118,6 +121,8 @@ def main():
         text += "## Encryption's share of CPU time\n\nBytes written at the speed of `collect/seal`, one thread.\n\n"
         text += table(["", "share"], share_rows(results["collect"], results["stages"]))
     text += runs_section("Restoring", results["restore"], "makedumpfile -R (plain)")
+    if mounts:
+        text += "## To the first prompt of crash\n\n" + "\n".join(mount_table(mount) for mount in mounts) + "\n"
     if results["ram"]:
         text += ram_section(results["ram"])
         (docs / "rss.svg").write_text(ram_plot(results["ram"]))

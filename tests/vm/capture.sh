@@ -5,7 +5,8 @@
 #   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
 #     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
 #     PAGING  4level, 5level
-#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use)
+#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use),
+#             full (dump-guest-memory of 12 GB that do not compress)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -50,11 +51,15 @@ by_large() {
 by_busy() {
     rm -f "$work/data.img"
     data_disk "$work/data.img"
-    by_large --disk "$work/data.img" --load
+    by_large --disk "$work/data.img" --load busy
 }
 
 by_qemu() {
     "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --dump "$work/disk.img"
+}
+
+by_full() {
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 12288 --timeout 1800 --load full --dump "$work/disk.img"
 }
 
 mkdir -p "$out" "$work"
@@ -67,7 +72,8 @@ if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
         qemu) by_qemu ;;
         idle) by_large ;;
         busy) by_busy ;;
-        *) fail "capture.sh knows kdump, qemu, idle and busy, not $how" ;;
+        full) by_full ;;
+        *) fail "capture.sh knows kdump, qemu, idle, busy and full, not $how" ;;
     esac
     # Pages of zeros, two thirds of a small guest, take no space.
     fallocate --dig-holes "$work/disk.img"

@@ -11,7 +11,7 @@
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
-#     --load                fill the first kernel's memory (guest/load) from the second --disk, an ext4
+#     --load NAME           fill the first kernel's memory by guest/load-NAME: busy, from the second --disk, an ext4; full
 #     --net                 a network card; the host is 10.0.2.2
 #     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)  --cpu MODEL (max)
 #     --timeout S (300)  --attempts N (3)
@@ -31,11 +31,10 @@ parse() {
     while [ $# -gt 0 ]; do
         case "$1" in
             --net) net=1; shift; continue ;;
-            --load) load=1; shift; continue ;;
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
-            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts)
+            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts | --load)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
         esac
@@ -73,7 +72,7 @@ boot_disk() { # KERNEL BASE
     make_secrets "$work/secrets"
     cp -r "$work/secrets" "$1/vmlinuz" "$root/"
     if [ -n "$image" ]; then cp "$image" "$root/capture.cpio.gz"; else capture_image "$2" "$root/capture.cpio.gz"; fi
-    [ -z "$load" ] || cp "$HERE/guest/load" "$root/"
+    [ -z "$load" ] || cp "$HERE/guest/load-$load" "$root/load"
     [ -z "$running" ] || cp -rL "$running" "$root/running"
     echo "console=$console rdinit=/init $QUIET_START panic=-1 irqpoll nr_cpus=1 reset_devices $append" > "$root/append"
     quietly mke2fs -q -t ext4 -d "$root" "$work/boot.img" 96M

@@ -88,11 +88,18 @@ pub struct FoundDump {
 }
 
 impl FoundDump {
-    /// Opens a device and the dump on it; `None` when there is none.
+    /// Opens a device and the dump on it; `None` when there is none. Only for a dump the device is taken from others:
+    /// without one it may be swap by now, or become it while this runs.
     ///
     /// # Errors
     /// See [`DeviceError`]; a damaged header or a newer format is one too.
     pub fn open(path: &Path) -> Result<Option<FoundDump>, DeviceError> {
+        is_block_device(path)?;
+        let mut start = Vec::new();
+        File::open(path)?.take(raw::HEADER_LEN as u64).read_to_end(&mut start)?;
+        if !FrameHeader::is_at(&start) {
+            return Ok(None);
+        }
         let (file, _) = open(path)?;
         match FrameReader::new(file.try_clone()?) {
             Ok(reader) => Ok(Some(FoundDump { file, reader })),
@@ -126,18 +133,24 @@ impl FoundDump {
 fn open(path: &Path) -> Result<(File, u64), DeviceError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    let kind = path.metadata()?.file_type();
-    if kind.is_block_device() {
+    if is_block_device(path)? {
         // Linux `block/bdev.c`: O_EXCL without O_CREAT fails with EBUSY while a file system, swap or
         // device-mapper holds the device.
         options.custom_flags(OFlags::EXCL.bits().cast_signed());
-    } else if !kind.is_file() {
-        return Err(DeviceError::NotADevice);
     }
     let mut file = options.open(path)?;
     let size = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     Ok((file, size))
+}
+
+/// Whether it is one; else it is a file.
+fn is_block_device(path: &Path) -> Result<bool, DeviceError> {
+    let kind = path.metadata()?.file_type();
+    match kind.is_block_device() || kind.is_file() {
+        true => Ok(kind.is_block_device()),
+        false => Err(DeviceError::NotADevice),
+    }
 }
 
 fn look(file: &File, size: u64) -> io::Result<Occupant> {

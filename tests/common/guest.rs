@@ -169,6 +169,13 @@ impl Disk {
         disk
     }
 
+    /// With the files of `tree`.
+    pub fn filled(dir: &Path, name: &str, megabytes: u64, tree: &Path) -> Disk {
+        let disk = Disk::raw(dir, name, megabytes);
+        succeed(sbin("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(tree).arg(&disk.image));
+        disk
+    }
+
     pub fn vfat(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mkfs.vfat").arg(&disk.image));

@@ -11,5 +11,6 @@ mod failures;
 mod keys;
 mod lab;
 mod live;
+mod nextboot;
 mod ssh;
 mod targets;

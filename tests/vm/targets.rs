@@ -1,12 +1,15 @@
 //! Where a dump may go, and that an analyst can work with what arrives there.
 
 use crate::common::guest::{Crash, Disk, Guest};
-use crate::common::{Absent, decrypt, encrypt, judge, keys, or_skip, scratch, succeed, vmlinux};
+use crate::common::{Absent, decrypt, judge, keys, or_skip, scratch, succeed, vmlinux};
+use crate::nextboot;
 use std::fs::File;
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
+use vmcore_encrypt::raw::FrameReader;
 
 /// Every target of one capture, after the other: a capture kernel can be asked more than once.
 const EVERY_TARGET: &str = r#"
@@ -62,7 +65,8 @@ fn every_target() -> Result<(Crash, [Arrived; 5]), Absent> {
     let (identity, recipients) = keys(&keep);
     let ext4 = Disk::ext4(&work, "ext4.img", 64);
     let vfat = Disk::vfat(&work, "vfat.img", 128);
-    let [dd, device] = ["dd.img", "device.img"].map(|name| Disk::raw(&work, name, 64));
+    let dd = Disk::raw(&work, "dd.img", 64);
+    let device = Disk::swap(&work, "device.img", 64);
     let (port, receiver) = receive(work.join("stream"));
 
     let guest = guest.net().file(&recipients, "etc/vmcore-encrypt/recipients");
@@ -73,21 +77,17 @@ fn every_target() -> Result<(Crash, [Arrived; 5]), Absent> {
     let dumps = ["ext4", "vfat", "dd", "device", "socket"].map(|name| keep.join(name).with_extension("age"));
     ext4.take_ext4("/vmcore-incomplete", &dumps[0]);
     vfat.take_vfat("vmcore.age", &dumps[1]);
-    // A framed dump is read off the partition as it is, or collected from there.
+    // A framed dump is read off the partition as it is, or collected from there at the next boot.
     std::fs::copy(&dd.image, &dumps[2]).unwrap();
-    collect(&device, &dumps[3]);
+    let collected = nextboot::collect(&work, &keep, &device, &dd)?;
+    std::fs::rename(&collected[0], &dumps[3]).unwrap();
+    let mut in_frame = Vec::new();
+    FrameReader::new(File::open(&dumps[2]).unwrap()).unwrap().read_to_end(&mut in_frame).unwrap();
+    assert!(in_frame == std::fs::read(&collected[1]).unwrap());
     std::fs::copy(work.join("stream"), &dumps[4]).unwrap();
     ext4.take_ext4("/dmesg.age", &keep.join("dmesg.age"));
     assert_log(&keep.join("dmesg.age"), &identity, &crash);
     Ok((crash, dumps.map(|dump| Arrived { identity: identity.clone(), dump })))
-}
-
-/// What the next boot does: the dump leaves the partition, without a key.
-fn collect(device: &Disk, to: &Path) {
-    let dir = to.with_extension("collected");
-    succeed(encrypt().arg("collect").arg("--device").arg(&device.image).arg("--dest").arg(&dir));
-    let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap();
-    std::fs::rename(file.path(), to).unwrap();
 }
 
 /// The encrypted log opens with stock tools and holds what the kernel was told to log.

@@ -1,8 +1,9 @@
 //! The way back: an encrypted dump in, a dump that crash, drgn and gdb read out. The steps of
-//! `collect`, mirrored: open chunks, split frames (`frames`), decompress, arrange (`kdump_file`,
+//! `collect`, mirrored: open chunks (`chunks`), split frames (`frames`), decompress, arrange (`kdump_file`,
 //! `elf_file`), write.
 
 mod arrange;
+mod chunks;
 mod elf_file;
 mod foreign;
 mod frames;
@@ -15,12 +16,13 @@ pub use salvage::Losses;
 
 use crate::blocks::{self, BlockDecompressor, BlockMap, ClassCounts, Head, RunKind, Tail};
 use crate::compress::{Codec, PageCompressor};
-use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
+use crate::crypt::stream::CHUNK_SIZE;
 use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
 use crate::kdump::{self, DescFlags};
 use crate::pipeline::{self, Ordered, Work};
 use crate::sink::OutputFile;
 use arrange::Arranger;
+use chunks::{ChunkSource, OpenedChunk, SealedChunk};
 use frames::{FrameReader, Piece};
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZero;
@@ -171,9 +173,9 @@ fn run(
     let first = chunks.next_chunk()?;
     let work = Restoring { key, form: output.form(), salvage: frames.tracker().is_some() };
     if let Some(first) = &first
-        && foreign::is_foreign(&work.start_of(first))
+        && foreign::is_foreign(&first.peek(&work.key))
     {
-        return restore_foreign(first, chunks.input, work.key, output);
+        return restore_foreign(first, chunks.into_rest(), work.key, output);
     }
     let (mut first, mut arranger) = (first, Arranger::new(output));
     let mut source = || match first.take() {
@@ -248,47 +250,6 @@ impl Output<'_> {
     }
 }
 
-/// An encrypted chunk.
-struct SealedChunk {
-    index: u64,
-    last: bool,
-    bytes: Vec<u8>,
-}
-
-/// A chunk that was opened, or could not be.
-struct OpenedChunk {
-    index: u64,
-    plaintext: Option<Vec<u8>>,
-    /// What is wrong with it; nothing unless it is a salvage.
-    failed: Option<StreamError>,
-}
-
-/// Reads the payload chunk by chunk, one ahead, so that the final one is known.
-struct ChunkSource<'a> {
-    input: &'a mut (dyn BufRead + Send),
-    index: u64,
-    ended: bool,
-}
-
-impl<'a> ChunkSource<'a> {
-    fn new(input: &'a mut (dyn BufRead + Send)) -> ChunkSource<'a> {
-        ChunkSource { input, index: 0, ended: false }
-    }
-
-    fn next_chunk(&mut self) -> Result<Option<SealedChunk>, Error> {
-        if self.ended {
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(ENCRYPTED_CHUNK_SIZE);
-        let mut input = (&mut *self.input).take(ENCRYPTED_CHUNK_SIZE as u64);
-        input.read_to_end(&mut bytes).map_err(Error::Read)?;
-        self.ended = self.input.fill_buf().map_err(Error::Read)?.is_empty();
-        let chunk = SealedChunk { index: self.index, last: self.ended, bytes };
-        self.index += 1;
-        Ok(Some(chunk))
-    }
-}
-
 /// Pages of a block as a KDUMP file stores them.
 struct StoredBlock {
     map: BlockMap,
@@ -334,15 +295,8 @@ impl Work for Restoring {
         })
     }
 
-    fn first(&self, _: &mut Scratch, mut chunk: SealedChunk) -> Result<OpenedChunk, Error> {
-        let (plaintext, failed) = match self.open(&mut chunk) {
-            Ok(()) => (Some(chunk.bytes), None),
-            Err(error) if !self.salvage => return Err(error.into()),
-            // Then it was opened, only not as the final chunk.
-            Err(error @ StreamError::Truncated { remainder: 0, .. }) => (Some(chunk.bytes), Some(error)),
-            Err(error) => (None, Some(error)),
-        };
-        Ok(OpenedChunk { index: chunk.index, plaintext, failed })
+    fn first(&self, _: &mut Scratch, chunk: SealedChunk) -> Result<OpenedChunk, Error> {
+        Ok(if self.salvage { chunk.salvage(&self.key) } else { chunk.open(&self.key)? })
     }
 
     fn second(&self, scratch: &mut Scratch, piece: Piece) -> Result<Arranged, Error> {
@@ -356,32 +310,6 @@ impl Work for Restoring {
 }
 
 impl Restoring {
-    /// The first bytes of a stream; none when they are not authentic.
-    fn start_of(&self, first: &SealedChunk) -> Vec<u8> {
-        let mut bytes = first.bytes.clone();
-        if self.key.open_next(first.index, &mut bytes).is_err() {
-            bytes.clear();
-        }
-        bytes
-    }
-
-    /// Opens a chunk. Where the input ends without its final chunk the error says so, not "corrupt".
-    fn open(&self, chunk: &mut SealedChunk) -> Result<(), StreamError> {
-        let sealed_len = chunk.bytes.len();
-        let opened = self.key.open(chunk.index, chunk.last, &mut chunk.bytes);
-        if opened.is_ok() || !chunk.last {
-            return opened;
-        }
-        let before = chunk.index * CHUNK_SIZE as u64;
-        if self.key.open(chunk.index, false, &mut chunk.bytes).is_ok() {
-            return Err(StreamError::Truncated { plaintext: before + CHUNK_SIZE as u64, remainder: 0 });
-        }
-        if sealed_len < ENCRYPTED_CHUNK_SIZE {
-            return Err(StreamError::Truncated { plaintext: before, remainder: sealed_len as u64 });
-        }
-        opened
-    }
-
     fn block(
         &self,
         scratch: &mut Scratch,

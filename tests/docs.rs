@@ -1,5 +1,6 @@
 //! Man pages and shell completions come from the same definitions as the commands themselves; these tests fail
-//! when docs/man or docs/completions fell behind. `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+//! when docs/man or docs/completions fell behind. `UPDATE_DOCS=1 cargo test --test docs` writes them anew. What
+//! documents link to and name must be there.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
 use clap::{Command, CommandFactory};
@@ -52,4 +53,28 @@ fn completions_are_up_to_date() {
             check(&format!("docs/completions/{name}.{suffix}"), &text);
         }
     }
+}
+
+/// Files that the documents link to, and parts of the tree that they name.
+#[test]
+fn links_and_paths_in_documents_lead_somewhere() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let documents = docs.chain(["README.md", "tests/vm/README.md"].map(|name| top.join(name)));
+    let mut seen = 0;
+    for document in documents.filter(|path| path.extension().is_some_and(|suffix| suffix == "md")) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+        let beside = document.parent().unwrap();
+        let links = links.map(|link| beside.join(link.split('#').next().unwrap_or(link)));
+        let rooms = ["src/", "tests/", "docs/", "benches/", "kdump-module/"];
+        let named = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        let named = named.filter(|name| rooms.iter().any(|room| name.starts_with(room)));
+        for path in links.chain(named.map(|name| top.join(name))) {
+            assert!(path.exists(), "{}: {} is not there", document.display(), path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} were found");
 }

@@ -67,6 +67,11 @@ impl Guest {
         self
     }
 
+    /// The same, and its NFS server is at this port of the host.
+    pub fn serve(self, port: u16) -> Guest {
+        self.arg("--serve", port.to_string())
+    }
+
     /// Gives the guest memory and its capture kernel a part of it, as `512` MB and `192M`.
     pub fn memory(self, megabytes: &str, reserved: &str) -> Guest {
         self.arg("--memory", megabytes).arg("--crashkernel", reserved)

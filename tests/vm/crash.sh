@@ -13,6 +13,7 @@
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
 #     --load NAME           fill the first kernel's memory by guest/load-NAME: busy, from the second --disk, an ext4; full
 #     --net                 a network card; the host is 10.0.2.2
+#     --serve PORT          likewise, and 127.0.0.1:PORT of the host is the guest's NFS port, 2049
 #     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)  --cpu MODEL (max)
 #     --timeout S (300)  --attempts N (3)
 #
@@ -21,7 +22,7 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' image='' append='' running='' dump='' net='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
+work='' suite=bookworm job='' image='' append='' running='' dump='' net='' serve='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
 attempts=3
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
@@ -34,6 +35,7 @@ parse() {
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
+            --serve) net=1 serve=,hostfwd=tcp:127.0.0.1:$2-:2049 ;;
             --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts | --load)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
@@ -91,7 +93,7 @@ guest() { # KERNEL BASE QEMU-OPTION...
     args+=(-drive "file=$work/boot.img,if=virtio,format=raw,snapshot=on")
     for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
     # shellcheck disable=SC2054
-    [ -z "$net" ] || args+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
+    [ -z "$net" ] || args+=(-netdev "user,id=net$serve" -device virtio-net-pci,netdev=net,romfile=)
     timeout "$timeout" "$qemu" "${args[@]}" "$@"
 }
 

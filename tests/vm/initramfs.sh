@@ -3,6 +3,7 @@
 # its path. The archive is cached beside the kernel and rebuilt when one of its sources is newer.
 #
 #   initramfs.sh KERNEL-DIR
+#   initramfs.sh --modules KERNEL-DIR NAME...   prints the files of modules in the order to load them
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -13,7 +14,9 @@ MOUNT_MODULES=(ext4 crc32c_generic vfat nls_cp437 nls_ascii nls_iso8859-1 nls_ut
 # Loaded when cryptsetup asks for them.
 CRYPT_MODULES=(dm_crypt xts aesni_intel)
 
-kernel=${1:?usage: initramfs.sh KERNEL-DIR}
+modules=
+[ "${1:-}" != --modules ] || { modules=1; shift; }
+kernel=${1:?usage: initramfs.sh [--modules] KERNEL-DIR}
 release=$(cat "$kernel/release")
 image=$kernel/base.cpio.gz
 
@@ -61,6 +64,7 @@ install_programs() { # ROOT
 }
 
 need busybox kexec cpio modprobe readelf
+[ -z "$modules" ] || { module_files "${@:2}"; exit 0; }
 locked "$kernel.lock"
 if [ ! -e "$image" ] || [ -n "$(find "$HERE/guest" "$HERE/initramfs.sh" "$kernel/release" -newer "$image")" ]; then
     root=$(mktemp -d)

@@ -12,5 +12,6 @@ mod keys;
 mod lab;
 mod live;
 mod nextboot;
+mod nfs;
 mod ssh;
 mod targets;

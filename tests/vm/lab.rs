@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Most that the collector may add to an image.
-const COLLECTOR_BYTES: u64 = 4 << 20;
+const COLLECTOR_BYTES: u64 = 4_000_000;
 
 #[test]
 fn the_collector_is_one_small_static_file() {

@@ -122,7 +122,8 @@ impl Drop for OutputFile {
     }
 }
 
-/// Creates a directory, mode 0700, with those above it that are absent, and makes them last.
+/// Creates a directory, mode 0700, with those above it that are absent, and makes them last. Another program may
+/// create them at the same time: each partition has its own collector.
 ///
 /// # Errors
 /// As the kernel says.
@@ -131,8 +132,10 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     path.parent().map_or(Ok(()), create_directory)?;
-    DirBuilder::new().mode(0o700).create(path)?;
-    sync_directory(path)
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => sync_directory(path),
+    }
 }
 
 /// Makes a file last that an earlier run named and may have left to the kernel to write.
@@ -316,6 +319,26 @@ mod tests {
         assert_eq!(modes(directory.path()), []);
         drop(OutputFile::create(&path, false, OnFailure::Keep).unwrap());
         assert_eq!(modes(directory.path()).len(), 1);
+    }
+
+    #[test]
+    fn directories_are_private_and_made_by_whoever_is_first() {
+        let directory = tempfile::tempdir().unwrap();
+        for turn in 0..50 {
+            let path = directory.path().join(turn.to_string()).join("crash");
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    create_directory(&path)
+                };
+                let both = [scope.spawn(make), scope.spawn(make)];
+                both.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert_eq!(modes(path.parent().unwrap()), [("crash".to_owned(), 0o700)]);
+        }
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(create_directory(&directory.path().join("file")).is_err());
     }
 
     #[test]

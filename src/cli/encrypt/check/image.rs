@@ -28,15 +28,31 @@ const REARM: &str = "run vmcore-encrypt-rearm";
 pub struct Image {
     /// Its size in bytes.
     pub size: u64,
-    /// The collector out of it, where it could be unpacked.
-    pub binary: Option<PathBuf>,
-    /// The recipients out of it, likewise.
-    pub recipients: Option<PathBuf>,
     unpacked: Option<Unpacked>,
+}
+
+impl Image {
+    /// The collector out of it, where it could be unpacked.
+    pub fn binary(&self) -> Option<PathBuf> {
+        self.unpacked.as_ref()?.file(BINARY)
+    }
+
+    /// The recipients out of it, likewise.
+    pub fn recipients(&self) -> Option<PathBuf> {
+        self.unpacked.as_ref()?.file(RECIPIENTS)
+    }
 }
 
 /// A directory that goes when the check ends.
 struct Unpacked(PathBuf);
+
+impl Unpacked {
+    /// A file of the image; unmkinitramfs puts the main part of an image with microcode into `main`.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let found = ["", "main", "main2"].into_iter().map(|part| self.0.join(part).join(name));
+        found.into_iter().find(|path| path.is_file())
+    }
+}
 
 impl Drop for Unpacked {
     fn drop(&mut self) {
@@ -59,11 +75,11 @@ pub fn check(
     };
     let size = machine.path(&path).metadata().map_or(0, |data| data.len());
     check_age(machine, plan, &path, findings);
-    let mut image = Image { size, binary: None, recipients: None, unpacked: None };
-    if plan.in_image {
-        check_content(machine, plan, &path, fingerprint, &mut image, findings);
+    let unpacked = plan.in_image.then(|| unpack(&machine.path(&path), findings)).flatten();
+    if let Some(unpacked) = &unpacked {
+        check_content(machine, plan, unpacked, fingerprint, findings);
     }
-    Some(image)
+    Some(Image { size, unpacked })
 }
 
 /// Where kdump-utils, kdump-tools and SUSE's kdump put the image for a kernel release.
@@ -110,16 +126,10 @@ fn check_age(machine: &Machine, plan: &Plan, path: &Path, findings: &mut Finding
 fn check_content(
     machine: &Machine,
     plan: &Plan,
-    path: &Path,
+    unpacked: &Unpacked,
     fingerprint: Option<&str>,
-    image: &mut Image,
     findings: &mut Findings,
 ) {
-    let Some(unpacked) = unpack(&machine.path(path)) else {
-        let hint = "install dracut (lsinitrd) or initramfs-tools-core (unmkinitramfs), run the check as root";
-        findings.warning(CHECK, "what is in it could not be looked at", hint);
-        return;
-    };
     let mut parts = vec![BINARY, RECIPIENTS];
     if machine.path(config::PATH).exists() {
         parts.push(CONFIG);
@@ -128,23 +138,20 @@ fn check_content(
         parts.extend(OWN_SCRIPT);
     }
     let (there, missing): (Vec<&str>, Vec<&str>) =
-        parts.into_iter().partition(|part| file(&unpacked, part).is_some());
+        parts.into_iter().partition(|part| unpacked.file(part).is_some());
     match missing.as_slice() {
         [] => findings.ok(CHECK, format!("it holds {}", there.join(", "))),
         missing => findings.problem(CHECK, format!("it lacks {}", missing.join(", ")), REARM),
     }
-    check_dmesg(plan, &unpacked, findings);
-    check_fingerprint(&unpacked, fingerprint, findings);
-    for key in ["etc", "root", "home"].iter().flat_map(|top| identities(&unpacked, top)) {
+    check_dmesg(plan, unpacked, findings);
+    check_fingerprint(unpacked, fingerprint, findings);
+    for key in ["etc", "root", "home"].iter().flat_map(|top| identities(unpacked, top)) {
         findings.problem(
             CHECK,
             format!("a private key is in it: {key}"),
             "take it off this machine, then rearm",
         );
     }
-    image.binary = file(&unpacked, BINARY);
-    image.recipients = file(&unpacked, RECIPIENTS);
-    image.unpacked = Some(unpacked);
 }
 
 /// The files below a directory of the image that hold an age identity.
@@ -188,7 +195,7 @@ fn check_dmesg(plan: &Plan, unpacked: &Unpacked, findings: &mut Findings) {
 }
 
 fn check_fingerprint(unpacked: &Unpacked, fingerprint: Option<&str>, findings: &mut Findings) {
-    let Some(path) = file(unpacked, RECIPIENTS) else { return };
+    let Some(path) = unpacked.file(RECIPIENTS) else { return };
     let bytes = fs::read(path).unwrap_or_default();
     let recipients = match Recipients::from_file_contents(&bytes) {
         Ok(recipients) => recipients,
@@ -207,20 +214,24 @@ fn check_fingerprint(unpacked: &Unpacked, fingerprint: Option<&str>, findings: &
 /// The collector looks for plugin programs where a capture kernel's `$PATH` does.
 fn check_plugins(unpacked: &Unpacked, recipients: &Recipients, findings: &mut Findings) {
     let is_there = |program: &String| {
-        PLUGIN_PLACES.iter().any(|directory| file(unpacked, &format!("{directory}/{program}")).is_some())
+        PLUGIN_PLACES.iter().any(|directory| unpacked.file(&format!("{directory}/{program}")).is_some())
     };
     for program in recipients.plugin_programs().iter().filter(|program| !is_there(program)) {
         findings.problem(CHECK, format!("it lacks {program}, which a recipient needs"), REARM);
     }
 }
 
-/// A file of the image; unmkinitramfs puts the main part of an image with microcode into `main`.
-fn file(unpacked: &Unpacked, name: &str) -> Option<PathBuf> {
-    let found = ["", "main", "main2"].into_iter().map(|part| unpacked.0.join(part).join(name));
-    found.into_iter().find(|path| path.is_file())
+/// The image's files; says so where they cannot be had.
+fn unpack(image: &Path, findings: &mut Findings) -> Option<Unpacked> {
+    let unpacked = unpack_by_tools(image);
+    if unpacked.is_none() {
+        let hint = "install dracut (lsinitrd) or initramfs-tools-core (unmkinitramfs), run the check as root";
+        findings.warning(CHECK, "what is in it could not be looked at", hint);
+    }
+    unpacked
 }
 
-fn unpack(image: &Path) -> Option<Unpacked> {
+fn unpack_by_tools(image: &Path) -> Option<Unpacked> {
     let image = fs::canonicalize(image).ok()?;
     let name = format!("vmcore-encrypt-check-{}", std::process::id());
     let unpacked = Unpacked(std::env::temp_dir().join(name));

@@ -18,8 +18,8 @@ const MARKER: &[u8] = b"vmcore-encrypt check: this page must not be seen in plai
 
 /// Runs the trial.
 pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
-    let from_image = image.and_then(|image| image.binary.clone());
-    let recipients = image.and_then(|image| image.recipients.clone());
+    let from_image = image.and_then(Image::binary);
+    let recipients = image.and_then(Image::recipients);
     let recipients = recipients.unwrap_or_else(|| machine.path(&machine.recipients));
     let installed = machine.program("vmcore-encrypt").map(|path| machine.path(path));
     let own = machine.is_this().then(std::env::current_exe).and_then(Result::ok);

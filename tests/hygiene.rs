@@ -1,6 +1,7 @@
 //! What must not get out of the two programs by accident: identities and page contents, into messages or core files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod common;
 mod synth;
 
 use std::fs;
@@ -8,9 +9,8 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use common::wait_for;
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.
@@ -51,14 +51,6 @@ fn given() -> tempfile::TempDir {
             .success()
     );
     home
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited too long for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Everything that can go wrong around a secret, and what is said of it.

@@ -1,35 +1,22 @@
 //! makedumpfile as the judge: synthetic vmcores of every kernel it knows, and struct pages of random content, must
-//! give the same second bitmap at every level. Needs makedumpfile 1.7.8 or later, from $MAKEDUMPFILE or the path.
-//! Where the two differ on purpose, the case says so.
+//! give the same second bitmap at every level. Where the two differ on purpose, the case says so.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod common;
 mod synth;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::{judge, or_skip};
 use synth::kernel::LogKind;
 use synth::{Content, Core, Flag, Kernel, Page, Presence, Synth, Word, arch, kernel, zoo};
 use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass};
 use vmcore_encrypt::units::Pfn;
 use vmcore_encrypt::vmcore::Vmcore;
 
-/// The oldest release that knows all kernels compared here.
-const OLDEST: [u32; 3] = [1, 7, 8];
-
-/// The program, if it is there and new enough.
-fn makedumpfile() -> Option<String> {
-    let program = std::env::var("MAKEDUMPFILE").unwrap_or_else(|_| "makedumpfile".into());
-    let output = Command::new(&program).arg("-v").output().ok();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let version = text.split_once("version ").map_or("", |(_, rest)| rest);
-    let numbers: Vec<u32> =
-        version.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok()).take(3).collect();
-    if numbers.as_slice() < OLDEST.as_slice() {
-        eprintln!("skipped: {program} is version {numbers:?}, needed is {OLDEST:?}");
-        return None;
-    }
-    Some(program)
+fn makedumpfile() -> Option<PathBuf> {
+    or_skip(judge::program("makedumpfile"))
 }
 
 /// The kernels it can be compared on: to 6.16, and without the section flag that it takes for an address bit.
@@ -45,7 +32,7 @@ fn levels(kernel: &Kernel) -> impl Iterator<Item = u8> {
 }
 
 /// The second bitmap of makedumpfile's dump, a bit for each pfn.
-fn their_bitmap(program: &str, vmcore: &Path, level: u8) -> Vec<bool> {
+fn their_bitmap(program: &Path, vmcore: &Path, level: u8) -> Vec<bool> {
     let dump = vmcore.with_extension("dump");
     let run = Command::new(program)
         .args(["-f", "--message-level", "4", "-d", &level.to_string()])
@@ -73,7 +60,7 @@ fn our_bitmap(vmcore: &Vmcore, level: u8) -> Vec<bool> {
     bits
 }
 
-fn compare(program: &str, name: &str, core: &Core) {
+fn compare(program: &Path, name: &str, core: &Core) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vmcore");
     core.write_to(&path);

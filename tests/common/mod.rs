@@ -23,6 +23,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// What is missing on this machine, in words.
 #[derive(Debug, Clone)]
@@ -64,6 +65,15 @@ pub fn or_skip_anywhere<T>(found: Result<T, Absent>) -> Option<T> {
             std::io::stderr().write_all(line.as_bytes()).unwrap();
         })
         .ok()
+}
+
+/// Waits until something is so, for a minute at most.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Runs a command to its end.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Both ways run on one [`pipeline`]: two parallel stages with an ordered step behind each. Rooms take
-//! readers, writers and slices; only `cli`, `sink` and [`vmcore::Vmcore::open`] see a path. Imports go
+//! readers, writers and slices; only `cli`, `sink`, `mount` and [`vmcore::Vmcore::open`] see a path. Imports go
 //! down this list only:
 //!
 //! | room | one line |

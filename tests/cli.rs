@@ -13,6 +13,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod common;
 mod synth;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use common::{Absent, or_skip_anywhere};
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.
@@ -214,7 +216,7 @@ fn run(program: &str) {
         let name = path.display();
         let missing = case.needs.iter().find(|need| !shell(need, Path::new("/")).status.success());
         match missing {
-            Some(need) => eprintln!("{name}: skipped, this machine cannot: {need}"),
+            Some(need) => drop(or_skip_anywhere::<()>(Err(Absent(format!("{need}, for {name}"))))),
             None => {
                 let wrong = case.run();
                 if !wrong.is_empty() {

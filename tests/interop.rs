@@ -3,15 +3,18 @@
 //! put under `target/age-tools`; one that is absent is skipped, saying so, or in continuous integration fails.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use age_core::secrecy::ExposeSecret;
+use common::{Absent, or_skip};
 use tempfile::TempDir;
 use vmcore_encrypt::crypt::keygen::{KeyKind, generate, protect};
 use vmcore_encrypt::crypt::rewrap::rewrap;
@@ -85,18 +88,8 @@ fn new_age() -> Option<Judge> {
 }
 
 fn new_judge(name: &str) -> Option<Judge> {
-    let judge = Judge::at(fetched(name));
-    if judge.is_none() {
-        skip(&format!("no {name} under target/age-tools, see tests/interop/fetch-age.sh"));
-    }
-    judge
-}
-
-/// Straight to the terminal: the test harness keeps what a passing test prints to itself.
-fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{reason}");
-    let mut terminal = std::io::stderr();
-    writeln!(terminal, "interop: skipped: {reason}").unwrap();
+    let absent = || Absent(format!("{name} under target/age-tools, see tests/interop/fetch-age.sh"));
+    or_skip(Judge::at(fetched(name)).ok_or_else(absent))
 }
 
 /// A key pair in files.
@@ -123,10 +116,8 @@ fn ssh_key(folder: &TempDir, kind: &str, passphrase: &str) -> Option<Key> {
         .args(["-q", "-t", kind, "-N", passphrase, "-C", "a comment", "-f"])
         .arg(&identity)
         .status();
-    if !made.is_ok_and(|status| status.success()) {
-        skip("no ssh-keygen");
-        return None;
-    }
+    let made = made.ok().filter(ExitStatus::success);
+    or_skip(made.ok_or_else(|| Absent("ssh-keygen".to_owned())))?;
     let recipient = fs::read_to_string(identity.with_extension("pub")).unwrap().trim().to_owned();
     Some(Key { recipient, identity, postquantum: false })
 }

@@ -7,7 +7,7 @@ use super::FrameHeader;
 /// Bytes of the device's beginning that are looked at.
 pub const HEAD_PROBE: usize = 264 << 10;
 /// Bytes of its end that are looked at.
-pub const TAIL_PROBE: usize = 128 << 10;
+pub const TAIL_PROBE: usize = 132 << 10;
 
 /// What a device holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,20 +22,31 @@ pub enum Occupant {
     Foreign(&'static str),
 }
 
-/// Signatures: name, place in bytes from the device's beginning, value.
+/// Signatures: name, place in bytes from the device's beginning, value. Two bytes that name a file system nobody keeps on a
+/// partition any more (minix, hfs, sysv) are not among them: each would refuse one of 65,536 partitions of
+/// random bytes, and that is what swap with a random key leaves behind.
 const SIGNATURES: &[(&str, usize, &[u8])] = &[
     ("crypto_LUKS", 0, b"LUKS\xba\xbe"),
     ("crypto_LUKS", 0x4000, b"SKUL\xba\xbe"),
+    ("crypto_LUKS", 0x8000, b"SKUL\xba\xbe"),
+    ("crypto_LUKS", 0x1_0000, b"SKUL\xba\xbe"),
+    ("crypto_LUKS", 0x2_0000, b"SKUL\xba\xbe"),
+    ("crypto_LUKS", 0x4_0000, b"SKUL\xba\xbe"),
     ("LVM2_member", 0x018, b"LVM2 001"),
     ("LVM2_member", 0x218, b"LVM2 001"),
     ("LVM2_member", 0x418, b"LVM2 001"),
     ("LVM2_member", 0x618, b"LVM2 001"),
+    ("LVM1_member", 0, b"HM\x01\0"),
+    ("LVM1_member", 0, b"HM\x02\0"),
+    ("DM_snapshot_cow", 0, b"SnAp"),
+    ("DM_verity_hash", 0, b"verity\0\0"),
     ("linux_raid_member", 0, b"\xfc\x4e\x2b\xa9"),
     ("linux_raid_member", 4096, b"\xfc\x4e\x2b\xa9"),
     ("ext4", 1080, b"\x53\xef"),
     ("xfs", 0, b"XFSB"),
     ("btrfs", 0x1_0040, b"_BHRfS_M"),
     ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
+    ("f2fs", 4096 + 1024, b"\x10\x20\xf5\xf2"),
     ("ntfs", 3, b"NTFS    "),
     ("exfat", 3, b"EXFAT   "),
     ("BitLocker", 3, b"-FVE-FS-"),
@@ -52,16 +63,62 @@ const SIGNATURES: &[(&str, usize, &[u8])] = &[
     ("jfs", 0x8000, b"JFS1"),
     ("nilfs2", 1024 + 6, b"\x34\x34"),
     ("gfs2", 0x1_0000, b"\x01\x16\x19\x70"),
+    ("ocfs", 8192, b"OracleCFS"),
+    ("ocfs2", 1024, b"OCFSV2"),
+    ("ocfs2", 2048, b"OCFSV2"),
+    ("ocfs2", 4096, b"OCFSV2"),
     ("ocfs2", 8192, b"OCFSV2"),
+    ("oracleasm", 32, b"ORCLDISK"),
+    ("ceph_bluestore", 0, b"bluestore block device"),
+    ("drbdmanage_control_volume", 0, b"$DRBDmgr=q"),
+    ("drbdproxy_datalog", 0, b"DRBDdlh*"),
+    ("reiserfs", 8192 + 52, b"ReIsErFs"),
+    ("reiserfs", 0x1_0034, b"ReIsErFs"),
+    ("reiserfs", 0x1_0034, b"ReIsEr2Fs"),
+    ("reiserfs", 0x1_0034, b"ReIsEr3Fs"),
+    ("reiser4", 0x1_0000, b"ReIsEr4"),
+    ("apfs", 32, b"NXSB"),
+    ("hfsplus", 1024, b"H+\0\x04"),
+    ("hfsplus", 1024, b"HX\0\x05"),
+    ("udf", 0x8001, b"BEA01"),
+    ("ufs", 0x2000 + 1372, b"\x54\x19\x01\0"),
+    ("ufs", 0x1_0000 + 1372, b"\x19\x01\x54\x19"),
+    ("vxfs", 1024, b"\xf5\xfc\x01\xa5"),
+    ("vxfs", 8192, b"\xa5\x01\xfc\xf5"),
+    ("scoutfs", 0x1_0004, b"\x8b\x42\x3c\x10"),
+    ("exfs", 0, b"EXFS"),
+    ("befs", 32, b"BFS1"),
+    ("befs", 512 + 32, b"BFS1"),
+    ("hpfs", 0x2000, b"\x49\xe8\x95\xf9"),
+    ("ReFS", 0, b"\0\0\0ReFS\0"),
+    ("cramfs", 0, b"\x45\x3d\xcd\x28"),
+    ("cramfs", 0, b"\x28\xcd\x3d\x45"),
+    ("romfs", 0, b"-rom1fs-"),
+    ("zonefs", 0, b"SFOZ"),
+    ("ubi", 0, b"UBI#"),
+    ("ubifs", 0, b"\x31\x18\x10\x06"),
+    ("mpool", 0, b"mpoolDev"),
     ("stratis", 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    ("stratis", 9 * 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
     ("DM_integrity", 0, b"integrt\0"),
     ("vdo", 0, b"dmvdo001"),
+    ("hibernation image", 0, b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"),
+    ("bsd disk label", 64, b"\x57\x45\x56\x82"),
+    ("bsd disk label", 512, b"\x57\x45\x56\x82"),
     ("dos partition table", 510, b"\x55\xaa"),
 ];
 
 /// Signatures counted from the device's end.
-const TAIL_SIGNATURES: &[(&str, usize, &[u8])] =
-    &[("gpt (its copy at the end)", 512, b"EFI PART"), ("gpt (its copy at the end)", 4096, b"EFI PART")];
+const TAIL_SIGNATURES: &[(&str, usize, &[u8])] = &[
+    ("gpt (its copy at the end)", 512, b"EFI PART"),
+    ("gpt (its copy at the end)", 4096, b"EFI PART"),
+    ("drbd", 4096 - 60, b"\x83\x74\x02\x6b"),
+    ("drbd", 4096 - 60, b"\x83\x74\x02\x6c"),
+    ("drbd", 4096 - 60, b"\x83\x74\x02\x6d"),
+    ("isw_raid_member", 1024, b"Intel Raid ISM Cfg Sig. "),
+    ("ddf_raid_member", 512, b"\xde\x11\xde\x11"),
+    ("ddf_raid_member", 257 * 512, b"\xde\x11\xde\x11"),
+];
 
 /// md RAID superblock of versions 0.90 and 1.0, which lie at the end.
 const MD_MAGIC: &[u8] = b"\xfc\x4e\x2b\xa9";
@@ -145,7 +202,9 @@ mod tests {
         for at in [SIZE - (8 << 10), SIZE - (64 << 10)] {
             assert_eq!(holding(at, MD_MAGIC), Occupant::Foreign("linux_raid_member"));
         }
-        assert!(matches!(holding(SIZE - 512, b"EFI PART"), Occupant::Foreign(_)));
+        for (name, distance, value) in TAIL_SIGNATURES {
+            assert_eq!(holding(SIZE - distance, value), Occupant::Foreign(name));
+        }
         assert!(matches!(holding(4086, b"S1SUSPEND"), Occupant::Foreign(_)));
     }
 

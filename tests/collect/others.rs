@@ -5,6 +5,7 @@ use crate::common::{Absent, encrypt, judge, keys, or_skip, run, scratch, succeed
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vmcore_encrypt::raw::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};
 
 /// What kdump-utils 1.0.61 does at the next boot with its raw target `$1`: where no file system is known it tries
 /// makedumpfile, `$3`; when that finds a dump it frees the partition, else it removes what it made.
@@ -92,4 +93,35 @@ fn kdump_utils_and_we_leave_each_others_dumps() {
         fs::remove_dir_all(shared.dir.join("theirs")).unwrap();
     }
     fs::remove_dir_all(shared.dir).unwrap();
+}
+
+/// What tools of this machine put on a partition is known, by blkid's names, and so refused.
+#[test]
+fn what_other_tools_made_is_known() {
+    let dir = scratch("collect-occupied");
+    let made = [
+        ("ext4", "mke2fs -q -F -t ext4 device"),
+        ("vfat", "mkfs.vfat device"),
+        (
+            "crypto_LUKS",
+            "echo key | cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 device -",
+        ),
+        (
+            "crypto_LUKS",
+            "echo key | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 device -",
+        ),
+        ("cramfs", "mkdir -p empty && mkfs.cramfs empty device && truncate -s 32M device"),
+    ];
+    for (name, make) in made {
+        let device = dir.join("device");
+        fs::File::create(&device).unwrap().set_len(32 << 20).unwrap();
+        let script =
+            format!("PATH=$PATH:/sbin:/usr/sbin; ({make}) > /dev/null && blkid -p -s TYPE -o value device");
+        let seen = succeed(Command::new("sh").args(["-ec", &script]).current_dir(&dir));
+        assert_eq!(seen.trim(), name);
+        let bytes = fs::read(&device).unwrap();
+        let (head, tail) = (&bytes[..HEAD_PROBE], &bytes[bytes.len() - TAIL_PROBE..]);
+        assert_eq!(occupant(head, tail, bytes.len() as u64), Occupant::Foreign(name), "{make}");
+    }
+    fs::remove_dir_all(dir).unwrap();
 }

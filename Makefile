@@ -27,7 +27,6 @@ demo: build ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
 
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
-	tests/interop/fetch-age.sh
 	cargo test --features remote
 
 lint: tools ## format, clippy, shellcheck
@@ -39,8 +38,8 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	mkdir -p target/bench
 	BENCH_VMCORE=$$(tests/vm/capture.sh bookworm-5level-busy) cargo bench --bench stages
 	SYNTH_OUT=$$PWD/target/bench cargo test --test synth_self write_large -- --ignored
-	tests/interop/fetch-age.sh
-	PATH="$$PWD/target/age-tools/bin:$$PATH" benches/e2e/run.py --ram target/bench --stages target/criterion --out target/bench/results.json \
+	tests/vm/program.sh rage
+	PATH="$$(dirname "$$(tests/vm/program.sh age)"):$$PATH" benches/e2e/run.py --ram target/bench --stages target/criterion --out target/bench/results.json \
 	    --makedumpfile "$$(tests/vm/program.sh makedumpfile)" \
 	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-idle)" \
 	    "$$(tests/vm/capture.sh bookworm-5level-busy)"

@@ -1,6 +1,5 @@
 //! Files written here open with age and rage, and theirs open here: at the sizes around a chunk's border, for every
-//! kind of recipient the program knows. Judges are what is in `$PATH` and what `tests/interop/fetch-age.sh` has
-//! put under `target/age-tools`; one that is absent is skipped, saying so, or in continuous integration fails.
+//! kind of recipient the program knows. Judges are what is in `$PATH` and the newer ones of `tests/vm/program.sh`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use age_core::secrecy::ExposeSecret;
-use common::{Absent, or_skip};
+use common::{Absent, judge, or_skip};
 use tempfile::TempDir;
 use vmcore_encrypt::crypt::keygen::{KeyKind, generate, protect};
 use vmcore_encrypt::crypt::rewrap::rewrap;
@@ -50,9 +49,10 @@ impl Judge {
         Some(Judge { program, knows_postquantum: numbers >= vec![1, 3] })
     }
 
-    /// Runs the program; plugins that were fetched are in its `$PATH`.
+    /// Runs the program; plugins that lie beside it are in its `$PATH`.
     fn run(&self, arguments: &[&str], input: &[u8], passphrase: &str) -> Output {
-        let path = format!("{}:{}", fetched("").display(), std::env::var("PATH").unwrap());
+        let path =
+            format!("{}:{}", self.program.with_file_name("").display(), std::env::var("PATH").unwrap());
         let mut child = Command::new(&self.program)
             .args(arguments)
             .env("PATH", path)
@@ -78,18 +78,17 @@ impl Judge {
     }
 }
 
-fn fetched(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("age-tools/bin").join(name)
-}
-
-/// The fetched age, for what only a new one can do.
+/// The fetched age, for what only a new one can do, with the plugins that these tests use.
 fn new_age() -> Option<Judge> {
+    for plugin in ["age-plugin-batchpass", "age-plugin-tagtest"] {
+        or_skip(judge::program(plugin))?;
+    }
     new_judge("age")
 }
 
 fn new_judge(name: &str) -> Option<Judge> {
-    let absent = || Absent(format!("{name} under target/age-tools, see tests/interop/fetch-age.sh"));
-    or_skip(Judge::at(fetched(name)).ok_or_else(absent))
+    let program = or_skip(judge::program(name))?;
+    or_skip(Judge::at(program).ok_or_else(|| Absent(format!("a {name} that runs"))))
 }
 
 /// A key pair in files.
@@ -195,11 +194,9 @@ fn every_recipient_of_a_file_opens_it() {
 
 #[test]
 fn keys_of_age_keygen_are_ours_too() {
-    if new_age().is_none() {
-        return;
-    }
+    let Some(keygen) = or_skip(judge::program("age-keygen")) else { return };
     for arguments in [&[][..], &["-pq"]] {
-        let made = Command::new(fetched("age-keygen")).args(arguments).output().unwrap();
+        let made = Command::new(&keygen).args(arguments).output().unwrap();
         let text = String::from_utf8(made.stdout).unwrap();
         let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
         let mut identities = Identities::new(Arc::new(NoPrompt));

@@ -1,5 +1,5 @@
-//! The programs that judge a dump: `makedumpfile`, `crash`, `age`, `drgn` and `gdb`, each in one known version, fetched by
-//! `tests/vm/program.sh`.
+//! The programs that judge a dump: `makedumpfile`, `crash`, `age`, `rage`, `drgn` and `gdb`, each in one known version,
+//! fetched by `tests/vm/program.sh`.
 
 use super::{Absent, lab, or_skip, succeed, top};
 use std::path::{Path, PathBuf};

@@ -2,7 +2,9 @@
 # Fetches a program in one known version, and prints its path. The system stays as it is: Debian programs run
 # with the libraries of their own suite, drgn from a Python environment of its own.
 #
-#   program.sh makedumpfile|crash|age|drgn|gdb   the judges of our dumps, in versions that know the newest kernels
+#   program.sh makedumpfile|crash|drgn|gdb   the judges of our dumps, in versions that know the newest kernels
+#   program.sh age|rage                      the judges of the encryption
+#   program.sh age-keygen|age-plugin-NAME    what else comes with age
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
 #   program.sh qemu-aarch64                  the emulator of arm64 machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
@@ -47,7 +49,7 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|age|drgn|gdb|servers|qemu|qemu-aarch64|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -55,7 +57,15 @@ if [ ! -e "$out" ]; then
     case "$name" in
         makedumpfile) from_debian sid makedumpfile bin/makedumpfile ;; # 1.7.8
         crash) from_debian sid crash bin/crash ;;                      # 9
-        age) from_debian sid age bin/age ;;                            # 1.3
+        age) from_debian sid age bin/age ;;    # 1.3; Debian 12's knows no post-quantum recipients
+        rage) from_debian sid rage bin/rage ;; # 0.12
+        age-*)
+            tree=$("$HERE/program.sh" age).tree
+            [ -x "$tree/usr/bin/$name" ] || fail "age brings no $name"
+            wrapper "$tree" "$tree/usr/bin/$name" > "$out.new"
+            chmod 755 "$out.new"
+            mv "$out.new" "$out"
+            ;;
         # -r: it does not start itself anew, as the loader's program.
         sshd) from_debian bookworm openssh-server sbin/sshd -r ;; # 9.2
         gdb) from_debian trixie gdb-minimal bin/gdb ;; # 16

@@ -21,6 +21,21 @@ fn machine(tool: &str) -> Option<Machine> {
     Some(machine)
 }
 
+/// The list of an image has what every one that saves by our script needs, and more.
+fn assert_lists(machine: &Machine, more: &[&str]) {
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    let always = [
+        "usr/bin/vmcore-encrypt",
+        "etc/vmcore-encrypt/recipients",
+        "etc/vmcore-encrypt/config",
+        "usr/lib/vmcore-encrypt/save",
+        "usr/lib/vmcore-encrypt/functions.sh",
+    ];
+    for file in always.iter().chain(more) {
+        assert!(list.contains(file), "{file} is missing:\n{list}");
+    }
+}
+
 #[test]
 fn a_dracut_kdump_image_holds_what_it_needs_and_no_private_key() {
     let Some(machine) = machine("dracut") else { return };
@@ -28,20 +43,15 @@ fn a_dracut_kdump_image_holds_what_it_needs_and_no_private_key() {
     let built = machine
         .run(&format!("export IN_KDUMP=1; {DRACUT} /out/image 0.0.0; lsinitrd /out/image > /out/list"));
     assert!(built.status.success(), "{}", text(&built));
-    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
-    for file in [
-        "usr/bin/vmcore-encrypt",
-        "etc/vmcore-encrypt/recipients",
-        "etc/vmcore-encrypt/config",
-        "usr/lib/vmcore-encrypt/save",
-        "usr/lib/vmcore-encrypt/functions.sh",
-        "hooks/pre-trigger/99-vmcore-encrypt-save.sh",
-        "hooks/cmdline/50-vmcore-encrypt-root.sh",
-        "bin/df",
-        "vmcore-dmesg -> /usr/bin/vmcore-encrypt",
-    ] {
-        assert!(list.contains(file), "{file} is missing:\n{list}");
-    }
+    assert_lists(
+        &machine,
+        &[
+            "hooks/pre-trigger/99-vmcore-encrypt-save.sh",
+            "hooks/cmdline/50-vmcore-encrypt-root.sh",
+            "bin/df",
+            "vmcore-dmesg -> /usr/bin/vmcore-encrypt",
+        ],
+    );
     assert!(!holds(&machine, "AGE-SECRET-KEY-1QQ"));
     assert!(holds(&machine, RECIPIENT), "the scan finds what is there");
 }
@@ -199,17 +209,7 @@ fn an_initramfs_tools_kdump_image_saves_before_cryptroot() {
     let conf = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
     let built = machine.run(&format!("{conf}; unmkinitramfs /out/image /out/tree"));
     assert!(built.status.success(), "{}", text(&built));
-    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
-    for file in [
-        "usr/bin/vmcore-encrypt",
-        "etc/vmcore-encrypt/recipients",
-        "etc/vmcore-encrypt/config",
-        "usr/lib/vmcore-encrypt/save",
-        "usr/lib/vmcore-encrypt/functions.sh",
-        "bin/blkid",
-    ] {
-        assert!(list.contains(file), "{file} is missing:\n{list}");
-    }
+    assert_lists(&machine, &["bin/blkid"]);
     let order = fs::read_to_string(machine.path("/out/tree/scripts/local-top/ORDER")).unwrap();
     let place = |script: &str| order.find(&format!("/scripts/local-top/{script}"));
     assert!(place("vmcore-encrypt").unwrap() < place("cryptroot").unwrap(), "{order}");

@@ -43,7 +43,9 @@ TTYPath=/dev/ttyS0
 ExecStart=/bin/sh /etc/report
 ";
 
+/// First a line of its own: a newer systemd resets the terminal in the middle of one.
 const REPORT: &str = r#"
+echo
 show() {
     properties=ActiveState,Result,InactiveExitTimestampMonotonic,ExecMainExitTimestampMonotonic
     systemctl show -p $properties "$2" | sed "s/^/LAB: $1 /"

@@ -1,14 +1,17 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
-//! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order),
-//! `read` (bytes of a block), `assemble` (the stream), `chunks` (what is sealed). The kernel log alone takes
-//! a shorter way, `log`.
+//! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order; `early` and
+//! `sent`: which of them ahead of their turn), `read` (bytes of a block), `assemble` (the stream; `records`: bitmaps
+//! and descriptors), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
 
 mod assemble;
 mod chunks;
+mod early;
 mod facts;
 pub mod log;
 mod pages;
 mod read;
+mod records;
+mod sent;
 mod split;
 
 use crate::blocks::{self, ClassCounts};
@@ -122,7 +125,7 @@ pub fn collect(
         &work,
         Ordered {
             source: &mut || {
-                let job = source.next_job().filter(|_| !full.load(Ordering::Relaxed));
+                let job = source.next_job(full.load(Ordering::Relaxed));
                 *lock(&share) = source.share();
                 if job.is_none() {
                     *lock(&classes) = source.counts();

@@ -140,6 +140,11 @@ impl PfnRange {
         self.start <= pfn && pfn < self.end
     }
 
+    /// Every page of it.
+    pub fn iter(self) -> impl Iterator<Item = Pfn> {
+        (self.start.0..self.end.0).map(Pfn)
+    }
+
     /// What both ranges have in common, perhaps nothing.
     #[must_use]
     pub fn intersect(self, other: PfnRange) -> PfnRange {

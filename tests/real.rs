@@ -10,6 +10,8 @@ use common::{judge, or_skip, succeed, text};
 use readers::{Elf, Found, Kdump};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vmcore_encrypt::filter::{Classifier, PageClass};
+use vmcore_encrypt::vmcore::Vmcore;
 
 /// The lines of the report that both programs count alike; the others count the kernel image twice there.
 const CLASSES: [&str; 7] = [
@@ -195,6 +197,57 @@ fn crash_and_drgn_read_every_form_and_the_mount() {
     let Some(sum) = first else { return };
     assert_mounted_shows(&keys, &dump, &vmlinux, &vmcore, &sum);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// What a size limit leaves of a dump, as a share of one at level 31: a quarter lists every task, three quarters (this
+/// guest is small, so its kernel's image is most of that) do for crash as well.
+#[test]
+fn a_dump_that_a_limit_cuts_lists_every_task() {
+    let dir = common::scratch("real-limit");
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let [dump, restored] = ["dump.age", "restored"].map(|name| dir.join(name));
+    keys.encrypt(&vmcore, 31, &dump, &[]);
+    keys.decrypt(&dump, &restored, &[]);
+    let whole = std::fs::metadata(&dump).unwrap().len();
+    let Some((tasks, stacks)) = or_skip(judge::tasks(&restored, &vmlinux)) else { return };
+    assert!(tasks > 40 && stacks > 40, "{tasks} tasks, {stacks} stacks");
+    for (level, percent) in [(31, 25), (0, 25), (31, 75)] {
+        let limit = whole * percent / 100;
+        let mut command = common::encrypt();
+        command.args(["-f", "-d", &level.to_string(), "-L", &limit.to_string(), "--recipients-file"]);
+        let output = common::run(command.arg(&keys.recipients).arg(&vmcore).arg(&dump));
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(std::fs::metadata(&dump).unwrap().len() <= limit);
+        keys.decrypt(&dump, &restored, &[]);
+        let found = or_skip(judge::tasks(&restored, &vmlinux)).unwrap();
+        assert_eq!(found.0, tasks, "level {level}, {percent} %");
+        // Where module texts are missing a stack may end there.
+        assert!(found.1 + 2 >= stacks, "level {level}, {percent} %: {} stacks of {stacks}", found.1);
+    }
+    let Some(seen) = or_skip(judge::crash(&restored, &vmlinux, &["sys", "bt", "ps", "log"])) else { return };
+    for expected in judge::SHOWN.iter().filter(|text| !["TOTAL MEM", "virtio_blk"].contains(text)) {
+        assert!(seen.contains(expected), "crash does not show {expected}:\n{seen}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Which slabs hold tasks is told by names that the kernel's memory leads to, differently by release.
+#[test]
+fn slabs_of_tasks_are_told_from_others_on_every_kernel() {
+    for name in ["bookworm-5level-kdump", "trixie-5level-kdump", "sid-5level-kdump"] {
+        let Some(path) = or_skip(common::vmcore(name)) else { return };
+        let vmcore = Vmcore::open(&path).unwrap();
+        let [mut slabs, mut kept] = [0, 0];
+        let mut first = Classifier::of_first(&vmcore).unwrap();
+        while let Some(window) = first.next_window() {
+            slabs += window.classes.iter().filter(|&&class| class == PageClass::Late).count();
+            kept += window.classes.iter().filter(|&&class| class == PageClass::Kept).count();
+        }
+        // 80000 pages have 1250 pages of structures; the rest are slabs.
+        assert!(slabs > 3000 && kept > slabs, "{name}: {slabs} late, {kept} others");
+    }
 }
 
 #[test]

@@ -53,6 +53,12 @@ impl IndexWriter {
         self.entries.len() >= PIECE_BYTES
     }
 
+    /// Bytes that the next piece would take in the stream, at most.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.entries.len() as u64 + 32
+    }
+
     /// The content of the next piece, which will start at `offset` of the stream: LEB128 position of
     /// the piece before plus one (0: none), then the entries: position, length, length of the map, map.
     pub fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {

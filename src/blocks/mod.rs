@@ -8,7 +8,7 @@ mod facts;
 mod frame;
 mod index;
 mod map;
-mod varint;
+pub(crate) mod varint;
 
 pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};
 pub use frame::{
@@ -17,6 +17,9 @@ pub use frame::{
 };
 pub use index::{IndexEntry, IndexPiece, IndexWriter};
 pub use map::{BlockMap, PageRun, RunKind};
+
+/// Tag of the frame, without content, behind which blocks come in pfn order.
+pub const ORDER_TAG: [u8; 4] = *b"VCEo";
 
 /// What is wrong with a stream of frames. Everything here is about bytes that were authentic, so it
 /// means another program, or a forger who knew a recipient, made the dump.

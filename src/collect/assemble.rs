@@ -1,23 +1,26 @@
-//! Puts the stream together, in order: head, bitmaps and descriptors as flattened records, blocks of
+//! Puts the stream together, in order: head, bitmaps and descriptors as flattened records (`records`), blocks of
 //! pages with their maps, index pieces, tail; and cuts it into the chunks that will be sealed. What
 //! happens here happens on one thread at a time, so nothing here touches page contents but the copy
 //! of compressed bytes into a chunk.
 
 use super::chunks::{Chunk, Chunker};
+use super::early::{BATCHES, Batch};
 use super::read::ReadBlock;
+use super::records::{BitmapPiece, RECORD_BYTES, Table};
+use super::sent::{Place, SentPages};
 use super::{Error, facts::DumpFacts, pages::Job};
 use crate::blocks::{BlockCompressor, BlockMap, ClassCounts, Head, IndexPiece, IndexWriter, RunKind, Tail};
-use crate::blocks::{raw_frame, skippable_frame};
+use crate::blocks::{ORDER_TAG, raw_frame, skippable_frame};
 use crate::kdump::{self, DESC_LEN, DescFlags, END_RECORD, Layout, PageDesc, record_head};
 use crate::units::{ByteOrder, Pfn, PfnRange};
 
-/// Descriptors and bitmap bytes travel in records of about this size: few records, since `crash` pays
-/// for each one, yet little memory.
-const RECORD_BYTES: usize = 64 << 10;
-/// A longer run of zero bytes than this ends a bitmap record; bytes nobody wrote read as zero.
-const BITMAP_GAP: u64 = 4 << 10;
-/// Room that a size limit keeps for what ends a dump: records in hand, index piece, status, tail.
-const TAIL_ROOM: u64 = 4 * RECORD_BYTES as u64 + (64 << 10);
+/// Room that a size limit keeps for each page that was sent ahead and is not described yet: a descriptor takes 5 bytes,
+/// compressed, and its bit less than one. It is a guess; where it is too low the last of them stay undescribed.
+const DESCRIBED: u64 = 8;
+/// Room for each run of pages of a block: its numbers in the map and in the index, a record of the bitmap.
+const RUN_ROOM: u64 = 256;
+/// Room for what follows the records in hand: head of the index piece, status, end record, tail.
+const END_ROOM: u64 = 4 << 10;
 
 /// The stream under construction.
 pub struct Assembler {
@@ -31,26 +34,14 @@ pub struct Assembler {
     data_next: u64,
     table: Table,
     bitmap: BitmapPiece,
-    early: Vec<(Pfn, u64)>,
+    early: [SentPages; BATCHES.len()],
+    in_order: bool,
     index: IndexWriter,
     limit: Option<u64>,
     full: bool,
     frames: Vec<u8>,
     /// What was found by content: zero, unreadable and saved pages.
     pub found: ClassCounts,
-}
-
-/// Descriptors not yet written.
-struct Table {
-    rank: u64,
-    bytes: Vec<u8>,
-}
-
-/// Bytes of the second bitmap not yet written.
-#[derive(Default)]
-struct BitmapPiece {
-    start: u64,
-    bytes: Vec<u8>,
 }
 
 impl Assembler {
@@ -65,9 +56,10 @@ impl Assembler {
             layout,
             zero_page: data,
             data_next: data + layout.page_size.bytes(),
-            table: Table { rank: 0, bytes: Vec::with_capacity(RECORD_BYTES) },
+            table: Table::default(),
             bitmap: BitmapPiece::default(),
-            early: Vec::new(),
+            early: Default::default(),
+            in_order: false,
             index: IndexWriter::default(),
             limit,
             full: false,
@@ -114,19 +106,20 @@ impl Assembler {
         self.write_bitmap_piece(self.layout.bitmap1, &mut piece)
     }
 
-    /// Takes the next part. After a size limit was reached parts are dropped.
+    /// Takes the next part. After a size limit was reached parts are dropped, but for what they say of pages that
+    /// were sent ahead.
     pub fn part(&mut self, part: ReadBlock, chunks: &mut Vec<Chunk>) -> Result<(), Error> {
-        if self.is_over_limit(&part) {
-            self.full = true;
+        self.full |= self.is_over_limit(&part);
+        if !self.full {
+            self.found.unreadable += part.unreadable;
         }
-        if self.full {
-            return Ok(());
-        }
-        self.found.unreadable += part.unreadable;
         match part.job {
-            Job::Early(_) => self.early_block(part.map, &part.frame),
-            Job::Pages(_) => self.block(part.map, &part.frame)?,
-            Job::Sent(ranges) => self.sent(&ranges)?,
+            Job::Early(..) if self.full => {}
+            Job::Early(batch, pages) => {
+                let map = self.write_block(part.map, &part.frame);
+                self.early[batch as usize].push(&pages, &map);
+            }
+            Job::Turn { sent, .. } => self.turn(part.map, &part.frame, sent)?,
         }
         if self.index.is_due() {
             self.write_index();
@@ -136,7 +129,24 @@ impl Assembler {
     }
 
     fn is_over_limit(&self, part: &ReadBlock) -> bool {
-        self.limit.is_some_and(|limit| self.chunker.position() + part.frame.len() as u64 + TAIL_ROOM > limit)
+        let Some(limit) = self.limit else { return false };
+        let asked = part.job.pages().iter().map(|range| range.count()).sum::<u64>();
+        let due = self.early.iter().map(SentPages::left).sum::<u64>() + asked;
+        let runs = (part.map.runs.len() as u64 + 1) * RUN_ROOM;
+        let block = part.frame.len() as u64 + runs;
+        self.position() + block + self.in_hand() + self.room_to_describe(due) > limit
+    }
+
+    /// Bytes of the stream to keep for so many pages that are to be described: what is written of them, and what may be
+    /// in hand last, uncompressed.
+    fn room_to_describe(&self, pages: u64) -> u64 {
+        let record = RECORD_BYTES as u64;
+        pages * DESCRIBED + (pages * DESC_LEN as u64).min(record) + (self.max_mapnr / 8).min(record)
+    }
+
+    /// Bytes of the stream that what is in hand takes at most, to the end.
+    fn in_hand(&self) -> u64 {
+        self.bitmap.room() + self.table.room() + self.index.pending() + END_ROOM
     }
 
     /// Whether the size limit ended the dump.
@@ -144,33 +154,38 @@ impl Assembler {
         self.full
     }
 
-    /// A block that is sent ahead of its turn: its descriptors follow when their turn comes.
-    fn early_block(&mut self, map: BlockMap, frame: &[u8]) {
-        let map = self.write_block(map, frame);
-        for (pfn, offset) in self.offsets(&map) {
-            self.early.push((pfn, offset));
-        }
-    }
-
-    fn block(&mut self, map: BlockMap, frame: &[u8]) -> Result<(), Error> {
-        let map = self.write_block(map, frame);
-        for (pfn, offset) in self.offsets(&map) {
-            self.describe(pfn, offset)?;
-        }
-        Ok(())
-    }
-
-    /// Pages of early blocks whose turn has come.
-    fn sent(&mut self, ranges: &[PfnRange]) -> Result<(), Error> {
-        for range in ranges {
-            let from = self.early.partition_point(|&(pfn, _)| pfn < range.start);
-            let to = self.early.partition_point(|&(pfn, _)| pfn < range.end);
-            for at in from..to {
-                let (pfn, offset) = self.early[at];
-                self.describe(pfn, offset)?;
+    /// Pages whose turn has come: those of a block, and between them those that were sent ahead.
+    fn turn(&mut self, map: BlockMap, frame: &[u8], sent: Vec<(Batch, PfnRange)>) -> Result<(), Error> {
+        let map = match self.full || map.is_empty() {
+            true => BlockMap::default(),
+            false => {
+                self.begin_order();
+                self.write_block(map, frame)
+            }
+        };
+        let mut own = self.offsets(&map).peekable();
+        for (batch, range) in sent {
+            for pfn in range.iter() {
+                while let Some((own, offset)) = own.next_if(|&(own, _)| own < pfn) {
+                    self.describe(own, offset)?;
+                }
+                match self.early[batch as usize].take(self.layout.page_size.bytes()) {
+                    Some(Place::Data(offset)) => self.describe(pfn, offset)?,
+                    Some(Place::Zero) => self.describe(pfn, self.zero_page)?,
+                    // Not read, or not sent because the dump is full.
+                    Some(Place::Missing) | None => {}
+                }
             }
         }
-        Ok(())
+        own.try_for_each(|(pfn, offset)| self.describe(pfn, offset))
+    }
+
+    /// Says that from here on blocks come in pfn order.
+    fn begin_order(&mut self) {
+        if !self.in_order {
+            self.in_order = true;
+            skippable_frame(&mut self.frames, ORDER_TAG, &[]);
+        }
     }
 
     /// Writes a block's frames: map, record head, pages. Gives the map its place in the file.
@@ -207,8 +222,13 @@ impl Assembler {
             })
     }
 
-    /// Adds a page to the second bitmap and its descriptor to the table; pfns only ever ascend.
+    /// Adds a page to the second bitmap and its descriptor to the table; pfns only ever ascend. Where a size limit
+    /// leaves no room for that the last pages stay undescribed: only their maps tell of them then.
     fn describe(&mut self, pfn: Pfn, offset: u64) -> Result<(), Error> {
+        if !self.has_room() {
+            self.full = true;
+            return Ok(());
+        }
         if offset == self.zero_page {
             self.found.zero += 1;
         } else {
@@ -221,21 +241,20 @@ impl Assembler {
         self.bitmap.set(pfn);
         let size = 1 << self.layout.page_size.shift();
         let desc = PageDesc { offset, size, flags: DescFlags::RAW };
-        self.table.bytes.extend_from_slice(&desc.encode(self.order));
-        if self.table.bytes.len() + DESC_LEN > RECORD_BYTES {
+        if self.table.add(&desc.encode(self.order)) {
             self.write_table()?;
         }
         Ok(())
     }
 
+    /// Whether one page more can be described within the limit.
+    fn has_room(&self) -> bool {
+        self.limit.is_none_or(|limit| self.position() + self.in_hand() + RUN_ROOM <= limit)
+    }
+
     fn write_table(&mut self) -> Result<(), Error> {
-        let bytes = std::mem::take(&mut self.table.bytes);
-        let entries = (bytes.len() / DESC_LEN) as u64;
-        self.record(self.layout.descriptors + self.table.rank * DESC_LEN as u64, &bytes)?;
-        self.table.rank += entries;
-        self.table.bytes = bytes;
-        self.table.bytes.clear();
-        Ok(())
+        let (rank, bytes) = self.table.take();
+        self.record(self.layout.descriptors + rank, &bytes)
     }
 
     fn write_bitmap_piece(&mut self, bitmap: u64, piece: &mut BitmapPiece) -> Result<(), Error> {
@@ -291,41 +310,5 @@ impl Assembler {
     fn flush(&mut self, chunks: &mut Vec<Chunk>) {
         self.chunker.write(&self.frames, chunks);
         self.frames.clear();
-    }
-}
-
-impl BitmapPiece {
-    /// Whether `pfn` does not fit behind what is here: too far on, or the piece is large enough.
-    fn must_end_before(&self, pfn: Pfn) -> bool {
-        let (byte, end) = (pfn.0 / 8, self.start + self.bytes.len() as u64);
-        !self.bytes.is_empty() && (byte > end + BITMAP_GAP || byte >= self.start + RECORD_BYTES as u64)
-    }
-
-    /// Sets the bits from `pfn` to the end of its byte, or of the pages; gives the first pfn not set.
-    fn set_from(&mut self, pfn: Pfn, end: Pfn) -> Pfn {
-        let stop = Pfn((pfn.0 / 8 + 1) * 8).min(end);
-        if stop.0 - pfn.0 == 8 {
-            *self.byte(pfn) = 0xff;
-        } else {
-            (pfn.0..stop.0).for_each(|pfn| self.set(Pfn(pfn)));
-        }
-        stop
-    }
-
-    fn set(&mut self, pfn: Pfn) {
-        *self.byte(pfn) |= 1 << (pfn.0 % 8);
-    }
-
-    /// The byte of a page, at or behind the last one of the piece.
-    fn byte(&mut self, pfn: Pfn) -> &mut u8 {
-        let byte = pfn.0 / 8;
-        if self.bytes.is_empty() {
-            self.start = byte;
-        }
-        let at = usize::try_from(byte - self.start).unwrap_or(usize::MAX);
-        if at >= self.bytes.len() {
-            self.bytes.resize(at + 1, 0);
-        }
-        &mut self.bytes[at]
     }
 }

@@ -1,51 +1,65 @@
-//! The order in which pages are sent: the kernel image first, since a dump that is cut without it is
-//! worth nothing, then everything by ascending pfn. Gathers kept pages into blocks.
+//! The order in which pages are sent: what matters first (`early`), then the rest by ascending pfn. Gathers kept pages
+//! into blocks.
 
+use super::early::{Batch, Early, kept};
+use super::sent::SentRanges;
 use crate::blocks::ClassCounts;
 use crate::filter::{Classifier, DumpLevel, PageClass};
 use crate::units::{Pfn, PfnRange};
-use crate::vmcore::{Segment, Vmcore};
-use std::cmp::Reverse;
+use crate::vmcore::Vmcore;
 use std::collections::VecDeque;
 
 /// Bytes of pages in a block. 128 KiB compresses 3 % worse than 1 MiB and makes random reads eight
 /// times cheaper; `docs/benchmarks.md`.
 const BLOCK_BYTES: u64 = 128 << 10;
-
-/// The most pages that are sent early: 256 MiB of 4 KiB pages, several kernel images. Their places are
-/// remembered until their turn comes.
-const MAX_EARLY: u64 = 1 << 16;
+/// The most bytes that the list of pages sent ahead may take: some hundred thousand runs of pages. What matters first is
+/// not looked for any further then.
+const MAX_SENT: usize = 2 << 20;
+/// A job names at most this many runs of pages that were sent ahead.
+const MAX_SENT_RUNS: usize = 4096;
 
 /// Work for one block.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Job {
     /// Pages sent ahead of their turn.
-    Early(Vec<PfnRange>),
-    /// Pages whose turn it is.
-    Pages(Vec<PfnRange>),
-    /// Pages whose turn it is and that were sent early: nothing to read.
-    Sent(Vec<PfnRange>),
+    Early(Batch, Vec<PfnRange>),
+    /// Pages whose turn it is, perhaps none.
+    Turn {
+        /// Those to read.
+        pages: Vec<PfnRange>,
+        /// Those between them that were sent ahead.
+        sent: Vec<(Batch, PfnRange)>,
+    },
+}
+
+impl Job {
+    /// The pages to read.
+    pub fn pages(&self) -> &[PfnRange] {
+        match self {
+            Job::Early(_, pages) | Job::Turn { pages, .. } => pages,
+        }
+    }
 }
 
 /// Hands out the blocks of a dump.
 pub struct PageSource<'a> {
-    early: VecDeque<PfnRange>,
+    early: Option<Early<'a>>,
     classifier: Classifier<'a>,
     range: PfnRange,
     block_pages: u64,
     queue: VecDeque<Job>,
     gather: Gather,
-    sent: Vec<PfnRange>,
-    next_sent: usize,
+    sent: SentRanges,
     position: u64,
 }
 
 /// Kept pages that do not fill a block yet.
 #[derive(Default)]
 struct Gather {
+    batch: Option<Batch>,
     ranges: Vec<PfnRange>,
     pages: u64,
-    sent: bool,
+    sent: Vec<(Batch, PfnRange)>,
 }
 
 impl<'a> PageSource<'a> {
@@ -54,24 +68,26 @@ impl<'a> PageSource<'a> {
         let whole = Classifier::new(vmcore, level).0;
         let range = part.unwrap_or(PfnRange { start: Pfn(0), end: whole.max_mapnr() });
         PageSource {
-            early: kernel_image(vmcore).map(|image| image.intersect(range)).into_iter().collect(),
+            early: Some(Early::new(vmcore, level, range, part.is_none())),
             classifier: if part.is_some() { whole.of_range(range) } else { whole },
             range,
             block_pages: (BLOCK_BYTES >> vmcore.page_size().shift()).max(1),
             queue: VecDeque::new(),
             gather: Gather::default(),
-            sent: Vec::new(),
-            next_sent: 0,
+            sent: SentRanges::default(),
             position: 0,
         }
     }
 
-    /// The next block; `None` when every page was handed out.
-    pub fn next_job(&mut self) -> Option<Job> {
+    /// The next block; `None` when every page was handed out. When the dump is `full` no more page is to be read, but
+    /// those that were sent ahead are told when their turn comes.
+    pub fn next_job(&mut self, full: bool) -> Option<Job> {
+        if full {
+            self.early = None;
+            self.queue.retain(|job| matches!(job, Job::Turn { .. }));
+        }
         while self.queue.is_empty() {
-            if let Some(range) = self.early.pop_front() {
-                self.take_early(range);
-            } else if !self.advance() {
+            if !(self.advance_early() || self.advance(full)) {
                 break;
             }
         }
@@ -102,131 +118,110 @@ impl<'a> PageSource<'a> {
         self.classifier.max_mapnr().0
     }
 
-    /// The share of the pages that is classified, 0 to 1.
+    /// The share of the work that is done, 0 to 1: the memory is gone through twice.
     pub fn share(&self) -> f64 {
-        let done = self.position.saturating_sub(self.range.start.0);
-        done as f64 / self.range.count().max(1) as f64
-    }
-
-    /// Classifies pages that are sent early.
-    fn take_early(&mut self, range: PfnRange) {
-        let classes = self.classifier.classify_range(range);
-        for (class, range) in runs(range.start, &classes) {
-            if class == PageClass::Kept {
-                self.sent.push(range);
-                self.gather.add(range, self.block_pages, |block| self.queue.push_back(Job::Early(block)));
-            }
+        let done =
+            |pfn: u64| pfn.saturating_sub(self.range.start.0) as f64 / self.range.count().max(1) as f64;
+        match &self.early {
+            Some(early) => done(early.reached().0) / 2.0,
+            None => (1.0 + done(self.position)) / 2.0,
         }
-        let left = self.gather.take();
-        self.queue.extend((!left.is_empty()).then_some(Job::Early(left)));
     }
 
-    /// Classifies the next window; false when there is none.
-    fn advance(&mut self) -> bool {
-        let Some(window) = self.classifier.next_window() else {
-            let left = !self.gather.ranges.is_empty();
-            self.flush();
-            return left;
+    /// Finds more pages that are sent ahead; false when there are none.
+    fn advance_early(&mut self) -> bool {
+        let Some(early) = self.early.as_mut().filter(|_| self.sent.len() < MAX_SENT) else {
+            self.early = None;
+            return false;
         };
-        self.position = window.range.end.0;
-        let kept: Vec<_> = runs(window.range.start, window.classes)
-            .filter_map(|(class, range)| (class == PageClass::Kept).then_some(range))
-            .collect();
-        for range in kept {
-            self.keep(range);
+        let Some((batch, ranges)) = early.next_ranges(&self.classifier) else {
+            self.early = None;
+            self.flush();
+            return true;
+        };
+        if self.gather.batch != Some(batch) {
+            self.flush();
+            self.gather.batch = Some(batch);
+        }
+        for range in ranges {
+            self.sent.push(batch, range);
+            self.gather(range);
         }
         true
     }
 
-    /// Adds kept pages, split into those that were sent early and those that were not.
-    fn keep(&mut self, mut range: PfnRange) {
-        while !range.is_empty() {
-            while self.sent.get(self.next_sent).is_some_and(|sent| sent.end <= range.start) {
-                self.next_sent += 1;
-            }
-            let sent = self
-                .sent
-                .get(self.next_sent)
-                .copied()
-                .unwrap_or(PfnRange { start: range.end, end: range.end });
-            let before = PfnRange::new(range.start.0, sent.start.0.min(range.end.0));
-            self.gather(before, false);
-            let inside = range.intersect(sent);
-            self.gather(inside, true);
-            range.start = before.end.max(inside.end);
-        }
-    }
-
-    fn gather(&mut self, range: PfnRange, sent: bool) {
-        if range.is_empty() {
-            return;
-        }
-        if self.gather.sent != sent {
+    /// Classifies the next window; false when there is none.
+    fn advance(&mut self, full: bool) -> bool {
+        if self.gather.batch.is_some() {
             self.flush();
-            self.gather.sent = sent;
+            self.gather.batch = None;
         }
-        let job = if sent { Job::Sent } else { Job::Pages };
-        self.gather.add(range, self.block_pages, |block| self.queue.push_back(job(block)));
+        let Some(window) = self.classifier.next_window() else {
+            return self.flush();
+        };
+        let (mut at, end) = (window.range.start, window.range.end);
+        let kept = if full { Vec::new() } else { kept(&window) };
+        self.position = end.0;
+        let mut kept = kept.into_iter().peekable();
+        loop {
+            let sent = self.sent.take(end);
+            let stop = sent.map_or(end, |(_, range)| range.start);
+            while let Some(range) = kept.peek_mut() {
+                let now = range.intersect(PfnRange { start: at, end: stop });
+                let behind = range.end > stop;
+                self.gather(now);
+                if behind {
+                    break;
+                }
+                kept.next();
+            }
+            let Some((batch, range)) = sent else { return true };
+            at = range.end;
+            self.gather.sent.push((batch, range));
+            if self.gather.sent.len() >= MAX_SENT_RUNS {
+                self.flush();
+            }
+        }
     }
 
-    fn flush(&mut self) {
-        let (ranges, sent) = (self.gather.take(), self.gather.sent);
-        if !ranges.is_empty() {
-            self.queue.push_back(if sent { Job::Sent(ranges) } else { Job::Pages(ranges) });
+    /// Adds pages and queues every block they fill.
+    fn gather(&mut self, mut range: PfnRange) {
+        while !range.is_empty() {
+            let count = range.count().min(self.block_pages - self.gather.pages);
+            let now = PfnRange::new(range.start.0, range.start.0 + count);
+            self.gather.add(now);
+            range.start = now.end;
+            if self.gather.pages == self.block_pages {
+                self.flush();
+            }
         }
+    }
+
+    /// Queues what was gathered; false when that was nothing.
+    fn flush(&mut self) -> bool {
+        let job = self.gather.take();
+        let found = job.is_some();
+        self.queue.extend(job);
+        found
     }
 }
 
 impl Gather {
-    fn take(&mut self) -> Vec<PfnRange> {
-        self.pages = 0;
-        std::mem::take(&mut self.ranges)
+    fn add(&mut self, range: PfnRange) {
+        match self.ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.ranges.push(range),
+        }
+        self.pages += range.count();
     }
 
-    /// Adds pages and hands out every block they fill.
-    fn add(&mut self, mut range: PfnRange, block_pages: u64, mut full: impl FnMut(Vec<PfnRange>)) {
-        while !range.is_empty() {
-            let count = range.count().min(block_pages - self.pages);
-            let now = PfnRange::new(range.start.0, range.start.0 + count);
-            match self.ranges.last_mut() {
-                Some(last) if last.end == now.start => last.end = now.end,
-                _ => self.ranges.push(now),
-            }
-            self.pages += count;
-            range.start = now.end;
-            if self.pages == block_pages {
-                full(self.take());
-            }
+    fn take(&mut self) -> Option<Job> {
+        let Gather { ranges: pages, sent, .. } =
+            std::mem::replace(self, Gather { batch: self.batch, ..Gather::default() });
+        match self.batch {
+            _ if pages.is_empty() && sent.is_empty() => None,
+            Some(batch) => Some(Job::Early(batch, pages)),
+            None => Some(Job::Turn { pages, sent }),
         }
     }
-}
-
-/// Where the kernel image lies: x86-64 and arm64 list its mapping as a segment of its own, which
-/// overlaps the RAM segment that holds it. `None` elsewhere; then nothing is sent early.
-fn kernel_image(vmcore: &Vmcore) -> Option<PfnRange> {
-    let page = vmcore.page_size();
-    let range = |segment: &Segment| {
-        let end = segment.paddr.0.checked_add(segment.mem_size)?;
-        Some(PfnRange::new(page.pfn_of(segment.paddr).0, end.div_ceil(page.bytes())))
-    };
-    let mut ranges: Vec<_> = vmcore.segments().iter().filter_map(range).collect();
-    // What holds another range comes before it: it starts earlier, or there and ends later.
-    ranges.sort_by_key(|range| (range.start, Reverse(range.end)));
-    ranges.dedup();
-    let mut reach = Pfn(0);
-    ranges.into_iter().find(|range| {
-        let inside = range.end <= reach;
-        reach = reach.max(range.end);
-        inside && !range.is_empty() && range.count() <= MAX_EARLY
-    })
-}
-
-/// Neighbouring pages of the same class, from `start` on.
-fn runs(start: Pfn, classes: &[PageClass]) -> impl Iterator<Item = (PageClass, PfnRange)> + '_ {
-    let mut next = start.0;
-    classes.chunk_by(|a, b| a == b).map(move |run| {
-        let range = PfnRange::new(next, next + run.len() as u64);
-        next = range.end.0;
-        (run[0], range)
-    })
 }

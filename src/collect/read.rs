@@ -42,9 +42,8 @@ impl BlockReader {
     /// Does a job.
     pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
         let mut part = ReadBlock { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
-        if let Job::Early(ranges) | Job::Pages(ranges) = &part.job
-            && !self.compress_in_place(vmcore, ranges, &mut part.map, &mut part.frame)?
-        {
+        let ranges = part.job.pages();
+        if !self.compress_in_place(vmcore, ranges, &mut part.map, &mut part.frame)? {
             self.pages.clear();
             for &range in ranges {
                 part.unreadable += self.read_range(vmcore, range, &mut part.map);

@@ -22,10 +22,12 @@ pub enum PageClass {
     Hwpoison,
     /// Excluded at every level: given back to the hypervisor. Reading it may fail or hang.
     Offline,
+    /// To be dumped, but not before others: see [`super::Classifier::of_first`], which alone says so.
+    Late,
 }
 
 /// Number of classes.
-const CLASSES: usize = 9;
+const CLASSES: usize = 10;
 
 /// What a classifier found so far. Numbers of distinct pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

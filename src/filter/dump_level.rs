@@ -27,6 +27,9 @@ impl DumpLevel {
     /// Bit: free pages.
     pub const FREE: u8 = 16;
 
+    /// The level that excludes all there is to exclude.
+    pub const ALL: DumpLevel = DumpLevel(31);
+
     /// The level of a number; `None` above 31.
     #[must_use]
     pub fn new(level: u8) -> Option<DumpLevel> {

@@ -12,7 +12,7 @@ pub use class::{Counts, PageClass};
 pub use dump_level::{DumpLevel, LevelError};
 pub use warning::Warning;
 
-use crate::mm::{self, KernelMemory, MemMap, PageLayout};
+use crate::mm::{self, KernelMemory, MemMap, PageLayout, SlabCaches};
 use crate::units::{Pfn, PfnRange};
 use crate::vmcore::Vmcore;
 use rules::Rules;
@@ -40,6 +40,13 @@ struct Judge<'a> {
     memory: KernelMemory<'a>,
     mem_map: MemMap,
     rules: Rules,
+    first: Option<First>,
+}
+
+/// What is needed to tell the pages that matter first.
+struct First {
+    slabs: SlabCaches,
+    struct_frames: Vec<PfnRange>,
 }
 
 /// Classifies the pages of a vmcore in ascending windows. Memory use does not depend on the machine's.
@@ -63,6 +70,19 @@ impl<'a> Classifier<'a> {
         let end = judge.as_ref().map_or(highest, |judge| judge.mem_map.end_below(&judge.memory, highest));
         let walk = Walk::new(PfnRange { start: Pfn(0), end });
         (Classifier { vmcore, judge, end, walk }, warnings)
+    }
+
+    /// Prepares to tell which pages an analyst needs before all others: those that every level keeps, but for the
+    /// objects of caches that have nothing to do with tasks and for the page structures themselves, which are
+    /// [`PageClass::Late`]. What is left are page tables, stacks, per-CPU memory, buffers, tasks, and slabs whose
+    /// cache cannot be told. `None` where pages cannot be judged.
+    #[must_use]
+    pub fn of_first(vmcore: &'a Vmcore) -> Option<Classifier<'a>> {
+        let (mut classifier, _) = Classifier::new(vmcore, DumpLevel::ALL);
+        let judge = classifier.judge.as_mut()?;
+        let struct_frames = mm::struct_frames(&judge.memory, &judge.mem_map, judge.rules.layout());
+        judge.first = Some(First { slabs: SlabCaches::default(), struct_frames });
+        Some(classifier)
     }
 
     /// The same for the pages of one range alone, whose classes do not change by that. Windows and counts are those
@@ -128,7 +148,7 @@ impl<'a> Judge<'a> {
     fn new(vmcore: &'a Vmcore, level: DumpLevel) -> Result<(Judge<'a>, Vec<Warning>), Warning> {
         let (memory, mem_map, layout) = struct_pages(vmcore).map_err(Warning::NotJudged)?;
         let (rules, warnings) = Rules::new(memory.info(), layout, level);
-        let judge = Judge { memory, mem_map, rules };
+        let judge = Judge { memory, mem_map, rules, first: None };
         judge.probe(vmcore)?;
         Ok((judge, warnings))
     }
@@ -258,6 +278,34 @@ mod tests {
         assert_eq!(classifier.counts(), before);
         while classifier.next_window().is_some() {}
         assert_eq!(classifier.counts(), counts);
+    }
+
+    #[test]
+    fn tasks_and_what_is_no_slab_come_first() {
+        let mut world = World::new(4 * SECTION);
+        let slab = -184_549_376;
+        for (cache, name) in [(0x8_0000, *b"dentry\0\0"), (0x8_1000, *b"pid\0\0\0\0\0")] {
+            world.put(cache + 96, WINDOW + cache + 0x800);
+            world.put(cache + 0x800, u64::from_le_bytes(name));
+        }
+        for (pfn, cache) in [(600, 0x8_0000), (700, 0x8_1000)] {
+            world.mapcount(pfn, slab);
+            world.put(PAGES + pfn * 64 + 8, WINDOW + cache);
+            world.flags(pfn, 1 << 6);
+            (pfn + 1..pfn + 4).for_each(|tail| world.tail(tail));
+        }
+        world.free(800, 3);
+        let core = world.vmcore();
+        let mut classifier = Classifier::of_first(&core).unwrap();
+        let mut found = Vec::new();
+        while let Some(window) = classifier.next_window() {
+            found.extend(window.classes);
+        }
+        // Structures of 4096 pages fill 64.
+        let late: Vec<u64> = (PAGES / 4096..PAGES / 4096 + 64).chain(600..604).collect();
+        assert_eq!(excluded(&found, PageClass::Late), late);
+        assert_eq!(excluded(&found, PageClass::Free), (800..808).collect::<Vec<_>>());
+        assert_eq!(classes(&core, 31).1.of(PageClass::Late), 0);
     }
 
     #[test]

@@ -47,6 +47,16 @@ pub(super) enum Verdict {
     Exclude(PageClass, u64),
 }
 
+/// What a page is to the slab allocator.
+pub(super) enum Slab<'p> {
+    /// The first page of a slab, or its only one: its structure.
+    Head(&'p [u8]),
+    /// A further page of whatever the page before belongs to.
+    Tail,
+    /// Not a slab's.
+    No,
+}
+
 /// How free blocks are told.
 #[derive(Clone, Copy, Debug)]
 struct FreeRules {
@@ -130,21 +140,11 @@ impl Rules {
     /// it is in the block too.
     #[inline]
     pub(super) fn judge(&self, block: &[u8], index: usize, pfn: Pfn) -> Verdict {
-        let size = self.layout.size;
-        let (own, behind) = block
-            .split_at_checked(index * size)
-            .unwrap_or_default()
-            .1
-            .split_at_checked(size)
-            .unwrap_or_default();
-        if self.layout.compound_head.is_some_and(|at| self.layout.u64(own, at) & TAIL != 0) {
+        let (own, behind) = self.structure(block, index);
+        if self.is_tail(own) {
             return Verdict::Keep;
         }
-        let page = Page {
-            flags: self.layout.u64(own, self.layout.flags),
-            mapping: self.layout.u64(own, self.layout.mapping),
-            mapcount: self.layout.mapcount.map(|at| self.layout.u32(own, at)),
-        };
+        let page = self.page(own);
         if let Some(verdict) = self.judge_free(&page, own) {
             return verdict;
         }
@@ -157,6 +157,38 @@ impl Rules {
         match self.class(&page, hugetlb) {
             Some(class) => Verdict::Exclude(class, 1 << order),
             None => Verdict::Keep,
+        }
+    }
+
+    /// What the page whose structure is the `index`th in `block` is to the slab allocator.
+    pub(super) fn slab<'p>(&self, block: &'p [u8], index: usize) -> Slab<'p> {
+        let (own, _) = self.structure(block, index);
+        match self.is_tail(own) {
+            true => Slab::Tail,
+            false if self.is_slab(&self.page(own)) => Slab::Head(own),
+            false => Slab::No,
+        }
+    }
+
+    /// The `index`th structure in `block`, and what lies behind it.
+    #[inline]
+    fn structure<'p>(&self, block: &'p [u8], index: usize) -> (&'p [u8], &'p [u8]) {
+        let size = self.layout.size;
+        let from = block.split_at_checked(index * size).unwrap_or_default().1;
+        from.split_at_checked(size).unwrap_or_default()
+    }
+
+    #[inline]
+    fn is_tail(&self, own: &[u8]) -> bool {
+        self.layout.compound_head.is_some_and(|at| self.layout.u64(own, at) & TAIL != 0)
+    }
+
+    #[inline]
+    fn page(&self, own: &[u8]) -> Page {
+        Page {
+            flags: self.layout.u64(own, self.layout.flags),
+            mapping: self.layout.u64(own, self.layout.mapping),
+            mapcount: self.layout.mapcount.map(|at| self.layout.u32(own, at)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! end of the longest.
 
 use super::class::{Counts, PageClass};
-use super::rules::Verdict;
+use super::rules::{Slab, Verdict};
 use super::{Judge, WINDOW_PAGES, Window};
 use crate::units::{Pfn, PfnRange};
 use crate::vmcore::Vmcore;
@@ -23,6 +23,8 @@ pub(super) struct Walk {
     /// Pages before this one, behind the window, are excluded as this class.
     reach: (Pfn, PageClass),
     block: Block,
+    /// Whether the page before the one at hand was one of a slab that comes late.
+    in_late_slab: bool,
     counts: Counts,
 }
 
@@ -51,6 +53,7 @@ impl Walk {
             resume: range.start,
             reach: (Pfn(0), PageClass::Kept),
             block,
+            in_late_slab: false,
             counts: Counts::default(),
         }
     }
@@ -75,6 +78,9 @@ impl Walk {
         paint(vmcore, range, &mut self.classes);
         self.exclude(range, range.start, self.reach.0, self.reach.1);
         if let Some(judge) = judge {
+            if let Some(first) = &judge.first {
+                self.postpone(range, &first.struct_frames);
+            }
             let mut at = range.start;
             while at < range.end {
                 self.enter_section(judge.mem_map.section_of(at));
@@ -131,7 +137,12 @@ impl Walk {
     fn judge_pages(&mut self, judge: &Judge<'_>, window: PfnRange, mut pfn: Pfn, stop: Pfn) -> Pfn {
         while pfn < stop {
             match judge.rules.judge(&self.block.bytes, index(self.block.range, pfn), pfn) {
-                Verdict::Keep => pfn.0 += 1,
+                Verdict::Keep => {
+                    if self.is_late(judge, pfn) {
+                        self.exclude(window, pfn, pfn.saturating_add(1), PageClass::Late);
+                    }
+                    pfn.0 += 1;
+                }
                 Verdict::Doubtful => {
                     self.counts.doubtful += 1;
                     pfn.0 += 1;
@@ -144,6 +155,27 @@ impl Walk {
             }
         }
         pfn
+    }
+
+    /// Whether a page that is kept is one of a slab that comes late.
+    fn is_late(&mut self, judge: &Judge<'_>, pfn: Pfn) -> bool {
+        let Some(first) = &judge.first else { return false };
+        self.in_late_slab = match judge.rules.slab(&self.block.bytes, index(self.block.range, pfn)) {
+            Slab::Tail => self.in_late_slab,
+            Slab::Head(page) => {
+                let of_tasks = first.slabs.is_of_tasks(&judge.memory, judge.rules.layout(), page);
+                of_tasks == Some(false)
+            }
+            Slab::No => false,
+        };
+        self.in_late_slab
+    }
+
+    /// Marks pages that are kept as late ones.
+    fn postpone(&mut self, window: PfnRange, late: &[PfnRange]) {
+        for part in overlapping(late, window) {
+            self.exclude(window, part.start, part.end, PageClass::Late);
+        }
     }
 
     /// Excludes the pages from `start` to before `end`: those of the window now, those behind it later.

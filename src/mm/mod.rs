@@ -5,6 +5,8 @@ mod error;
 mod mem_map;
 mod memory_model;
 mod page;
+mod slab;
+mod struct_frames;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,6 +17,8 @@ use std::cell::RefCell;
 pub use error::Error;
 pub use mem_map::MemMap;
 pub use page::{CompoundKeys, PageLayout, flag, page_type};
+pub use slab::SlabCaches;
+pub use struct_frames::struct_frames;
 
 use crate::units::{PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo};

@@ -3,7 +3,7 @@
 
 use super::Error;
 use super::salvage::Tracker;
-use crate::blocks::{BlockMap, Frame, Head, IndexPiece, RunKind, Splitter, Tail};
+use crate::blocks::{BlockMap, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail};
 
 /// What a frame, or a block of frames, asks for.
 pub enum Piece {
@@ -80,6 +80,10 @@ impl FrameReader {
             Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
             Frame::Tagged { tag: BlockMap::TAG, content } => self.take_map(BlockMap::parse(&content)?)?,
             Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(&content)?,
+            Frame::Tagged { tag: ORDER_TAG, .. } => {
+                self.tracker.iter_mut().for_each(Tracker::order);
+                None
+            }
             // Frames with other tags are a later version's additions.
             Frame::Tagged { .. } | Frame::Foreign => None,
         };

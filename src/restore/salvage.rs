@@ -35,7 +35,7 @@ pub struct Tracker {
     named: Vec<PfnRange>,
     /// End of the block that came last.
     reached: Pfn,
-    /// Whether the kernel image's blocks are over: from there on pfns ascend.
+    /// Whether the mark came: from there on pfns ascend.
     ascending: bool,
     /// Whether a gap lies behind the block that came last.
     gap: bool,
@@ -54,18 +54,30 @@ impl Tracker {
         self.losses.cut = Some(why);
     }
 
+    /// Blocks come in pfn order from here on.
+    pub fn order(&mut self) {
+        self.doubt(Pfn(u64::MAX));
+        self.ascending = true;
+        self.reached = Pfn(0);
+    }
+
     /// A block came through.
     pub fn block(&mut self, map: &BlockMap) {
         let (Some(first), Some(last)) = (map.runs.first(), map.runs.last()) else { return };
-        let descends = first.pages.start < self.reached;
-        if self.gap {
-            let from = if descends || !self.ascending { Pfn(0) } else { self.reached };
-            self.losses.doubtful.push(PfnRange { start: from, end: first.pages.start });
-        }
-        self.ascending |= descends;
+        self.doubt(first.pages.start);
         self.reached = last.pages.end;
-        self.gap = false;
         self.came_through.extend(map.runs.iter().map(|run| run.pages));
+    }
+
+    /// After a gap, doubts what may have lain in it, given the page that follows.
+    fn doubt(&mut self, next: Pfn) {
+        if std::mem::take(&mut self.gap) {
+            let range = match self.ascending {
+                true => PfnRange { start: self.reached, end: next },
+                false => PfnRange { start: Pfn(0), end: Pfn(u64::MAX) },
+            };
+            self.losses.doubtful.push(range);
+        }
     }
 
     /// A piece of the index came through: it names blocks before it.
@@ -85,6 +97,8 @@ impl Tracker {
             let from = if self.ascending { self.reached } else { Pfn(0) };
             self.losses.doubtful.push(PfnRange { start: from, end });
         }
+        let all = PfnRange { start: Pfn(0), end };
+        self.losses.doubtful.iter_mut().for_each(|range| *range = range.intersect(all));
         let came_through = merged(self.came_through);
         self.losses.pages = without(&merged(self.named), &came_through);
         self.losses.doubtful = match self.is_whole {
@@ -162,6 +176,7 @@ mod tests {
     fn without_an_index_the_neighbours_bound_the_loss() {
         let mut tracker = Tracker::default();
         tracker.block(&map(100, 110));
+        tracker.order();
         tracker.block(&map(0, 10));
         tracker.chunk_lost();
         tracker.block(&map(20, 30));
@@ -172,11 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_inside_the_kernel_image_leaves_everything_in_doubt() {
+    fn a_loss_before_the_mark_leaves_everything_in_doubt() {
         let mut tracker = Tracker::default();
         tracker.block(&map(100, 110));
         tracker.cut(StreamError::Truncated { plaintext: 1, remainder: 0 });
         assert_eq!(tracker.finish(Pfn(200)).doubtful, ranges(&[(0, 100), (110, 200)]));
+
+        let mut tracker = Tracker::default();
+        tracker.chunk_lost();
+        tracker.order();
+        tracker.block(&map(0, 10));
+        assert_eq!(tracker.finish(Pfn(20)).doubtful, ranges(&[(10, 20)]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, A
 }
 
 /// What `crash` must show of a dump of the lab's guest.
-const SHOWN: [&str; 7] = [
+pub const SHOWN: [&str; 7] = [
     "PANIC: \"Kernel panic - not syncing: sysrq triggered crash\"",
     "COMMAND: \"crasher\"",
     "sysrq_handle_crash at",
@@ -52,6 +52,15 @@ pub fn pages(dump: &Path, max_mapnr: u64) -> Result<String, Absent> {
     let python = program("drgn")?.with_file_name("drgn.venv/bin/python");
     let script = top().join("tests/vm/drgn/pages.py");
     Ok(succeed(Command::new(python).arg(script).arg(dump).arg(max_mapnr.to_string())))
+}
+
+/// How many tasks drgn lists, and of how many the stack: `tests/vm/drgn/tasks.py`.
+pub fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
+    let mut drgn = Command::new(program("drgn")?);
+    drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/tasks.py"));
+    let seen = succeed(drgn.stdin(Stdio::null()));
+    let numbers: Vec<u64> = seen.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    Ok((numbers[0], numbers[1]))
 }
 
 /// What drgn finds of the planted secrets: `tests/vm/drgn/planted.py`.

@@ -1,0 +1,159 @@
+//! Whose objects a slab page holds. No VMCOREINFO tells where `struct slab` keeps its cache, nor where a cache keeps
+//! its name, so both are found by what they lead to: a pointer at one of the two places it ever had, to a structure
+//! that points to the name of a cache that every kernel has.
+//!
+//! Source: Linux `mm/slab.h` (`struct slab`, `struct kmem_cache`), `include/linux/mm_types.h` before v5.17.
+
+use super::{KernelMemory, PageLayout};
+use crate::units::VirtAddr;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+/// Where `slab_cache` is, in bytes from the page structure's start: since Linux v6.2, and before.
+const PLACES: [usize; 2] = [8, 24];
+/// Bytes of a `struct kmem_cache` in which its name is looked for; it lies before byte 128 in all kernels so far.
+const CACHE_BYTES: usize = 256;
+/// The longest name that is looked for, and its end.
+const NAME_BYTES: usize = 24;
+/// Slabs that may lead to no known name before the search for the place is given up.
+const MAX_TRIES: u32 = 512;
+/// Caches remembered. Machines have hundreds; before v5.9 every control group had its own.
+const MAX_CACHES: usize = 4096;
+
+/// Caches of what a list of tasks is made from: the tasks, their numbers and the tree that these are found by, what
+/// they share, and the description of caches itself. `pid` stands for `pid_2` and so on as well.
+const OF_TASKS: [&str; 11] = [
+    "task_struct",
+    "signal_cache",
+    "sighand_cache",
+    "radix_tree_node",
+    "mm_struct",
+    "cred_jar",
+    "files_cache",
+    "fs_cache",
+    "thread_stack",
+    "kmem_cache",
+    "kmem_cache_node",
+];
+/// Caches that the first slabs of any kernel belong to, so that the place is soon found.
+const OF_ALL: [&str; 6] =
+    ["dentry", "inode_cache", "kernfs_node_cache", "vm_area_struct", "buffer_head", "filp"];
+
+/// The caches of a crashed kernel, as far as they were met.
+#[derive(Default)]
+pub struct SlabCaches {
+    place: Cell<Option<usize>>,
+    tries: Cell<u32>,
+    of_tasks: RefCell<HashMap<u64, bool>>,
+}
+
+impl SlabCaches {
+    /// Whether a slab holds what a list of tasks is made from, given the bytes of its first page structure; `None`
+    /// when that cannot be told.
+    pub fn is_of_tasks(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<bool> {
+        let place = self.place.get().or_else(|| self.find_place(memory, layout, page))?;
+        let cache = layout.u64(page, place);
+        if let Some(&known) = self.of_tasks.borrow().get(&cache) {
+            return Some(known);
+        }
+        let found = names(memory, cache).any(|name| is_of_tasks(&name));
+        let mut of_tasks = self.of_tasks.borrow_mut();
+        if of_tasks.len() < MAX_CACHES {
+            of_tasks.insert(cache, found);
+        }
+        Some(found)
+    }
+
+    fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<usize> {
+        if self.tries.get() >= MAX_TRIES {
+            return None;
+        }
+        self.tries.set(self.tries.get() + 1);
+        let leads = |&place: &usize| names(memory, layout.u64(page, place)).any(|name| is_known(&name));
+        let place = PLACES.into_iter().find(leads);
+        self.place.set(place);
+        place
+    }
+}
+
+/// Every short text that a structure at `address` points to.
+fn names(memory: &KernelMemory<'_>, address: u64) -> impl Iterator<Item = String> {
+    let mut bytes = [0; CACHE_BYTES];
+    // Pointers are aligned; anything else is no structure.
+    let readable =
+        address != 0 && address.is_multiple_of(8) && memory.read(VirtAddr(address), &mut bytes).is_ok();
+    let words = bytes.as_chunks::<8>().0.to_vec();
+    let order = memory.vmcore().byte_order();
+    words.into_iter().filter(move |_| readable).filter_map(move |word| text(memory, order.u64(word)))
+}
+
+/// The text at an address, if it is one that may be a cache's name.
+fn text(memory: &KernelMemory<'_>, address: u64) -> Option<String> {
+    let mut bytes = [0; NAME_BYTES];
+    memory.read(VirtAddr(address), &mut bytes).ok()?;
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    let name = bytes.get(..end).filter(|name| name.len() > 2 && name.iter().all(u8::is_ascii_graphic))?;
+    String::from_utf8(name.to_vec()).ok()
+}
+
+fn is_of_tasks(name: &str) -> bool {
+    OF_TASKS.contains(&name) || name == "pid" || name.starts_with("pid_")
+}
+
+fn is_known(name: &str) -> bool {
+    is_of_tasks(name) || OF_ALL.contains(&name) || name.starts_with("kmalloc-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::testing::{WINDOW, World};
+    use crate::units::ByteOrder;
+
+    /// A cache at `at` whose name, `name` bytes in, is `text`.
+    fn cache(world: &mut World, at: u64, name: u64, text: &str) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        world.put(at + name, WINDOW + at + 0x800);
+        world.put(at + 0x800, u64::from_le_bytes(bytes));
+        WINDOW + at
+    }
+
+    fn page(place: usize, cache: u64) -> Vec<u8> {
+        let mut page = vec![0; 64];
+        page[place..place + 8].copy_from_slice(&cache.to_le_bytes());
+        page
+    }
+
+    #[test]
+    fn caches_are_told_by_their_names_at_either_place() {
+        for (place, name) in [(8, 96), (24, 104)] {
+            let mut world = World::new(1024);
+            let tasks = cache(&mut world, 0x8_0000, name, "pid_2");
+            let other = cache(&mut world, 0x8_1000, name, "dentry");
+            let core = world.vmcore();
+            let memory = KernelMemory::new(&core).unwrap();
+            let layout = PageLayout::new(memory.info(), ByteOrder::Little).unwrap();
+            let caches = SlabCaches::default();
+            let ask = |cache| caches.is_of_tasks(&memory, &layout, &page(place, cache));
+            assert_eq!(ask(WINDOW + 0x7_0000), None);
+            assert_eq!([ask(other), ask(tasks), ask(other)], [Some(false), Some(true), Some(false)]);
+            assert_eq!(ask(WINDOW + (1 << 60)), Some(false));
+        }
+    }
+
+    #[test]
+    fn without_a_known_name_the_search_ends() {
+        let mut world = World::new(1024);
+        let other = cache(&mut world, 0x8_0000, 96, "unknown");
+        let known = cache(&mut world, 0x8_1000, 96, "filp");
+        let core = world.vmcore();
+        let memory = KernelMemory::new(&core).unwrap();
+        let layout = PageLayout::new(memory.info(), ByteOrder::Little).unwrap();
+        let caches = SlabCaches::default();
+        for _ in 0..MAX_TRIES {
+            assert_eq!(caches.is_of_tasks(&memory, &layout, &page(8, other)), None);
+        }
+        assert_eq!(caches.is_of_tasks(&memory, &layout, &page(8, known)), None);
+    }
+}

@@ -18,6 +18,8 @@ use std::num::NonZero;
 
 /// What helps when there is no room for the dump.
 const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d 1,31";
+/// The same where that level cannot be tried.
+const WHEN_FULL_FOR_GOOD: &str = "what went to standard output stays, so no other level is tried; name a dump file, or begin with that level";
 
 /// Runs the program.
 ///
@@ -82,7 +84,7 @@ impl Dump<'_> {
         let levels = self.args.levels();
         let mut places = self.places.clone();
         for (at, &level) in levels.iter().enumerate() {
-            let next = levels.get(at + 1);
+            let next = levels.get(at + 1).filter(|_| places.iter().all(Place::can_begin_anew));
             match (self.attempt(&places, level, next.is_none())?, next) {
                 (Outcome::TooLarge, Some(next)) => {
                     let text = format!("the dump at level {level} is too large, retrying at level {next}");
@@ -157,7 +159,7 @@ impl Dump<'_> {
         let files = match stream.finish() {
             // What was still in hand found no room.
             Err(error) if too_large(&error) => return Ok(None),
-            result => result.map_err(|error| place.write_failure(&error, WHEN_FULL))?,
+            result => result.map_err(|error| place.write_failure(&error, self.when_full(place)))?,
         };
         if files > 1 && args.shows(Message::Common) {
             let text =
@@ -205,9 +207,16 @@ impl Dump<'_> {
         Ok(())
     }
 
+    fn when_full(&self, place: &Place) -> &'static str {
+        match self.args.levels().len() > 1 && !place.can_begin_anew() {
+            true => WHEN_FULL_FOR_GOOD,
+            false => WHEN_FULL,
+        }
+    }
+
     fn failure(&self, place: &Place, error: &collect::Error) -> Failure {
         match error {
-            collect::Error::Write(error) => place.write_failure(error, WHEN_FULL),
+            collect::Error::Write(error) => place.write_failure(error, self.when_full(place)),
             collect::Error::Crypt(error) => recipients::failure("encrypting", error),
             error => Failure::caused(format!("collecting {}", quoted(&self.args.vmcore)), error),
         }

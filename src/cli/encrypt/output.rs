@@ -90,6 +90,11 @@ impl Place {
         }
     }
 
+    /// Whether another attempt can take the place of this one: what went to standard output stays there.
+    pub fn can_begin_anew(&self) -> bool {
+        !matches!(self, Place::Stdout | Place::FramedStdout)
+    }
+
     /// How messages call it.
     pub fn name(&self) -> String {
         match self {

@@ -115,6 +115,35 @@ fn good_machines_pass() {
     }
 }
 
+/// The lines of a check.
+fn lines_of(machine: &Machine, check: &str) -> String {
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    let (from, rest) = text.split_once(check).unwrap_or_else(|| panic!("no {check} in\n{text}"));
+    let more = rest.lines().take_while(|line| !line.contains("trial ")).collect::<Vec<_>>().join("\n");
+    format!("{}{check}{more}", from.lines().last().unwrap_or_default())
+}
+
+#[test]
+fn memory_for_the_cpus_of_suse_is_reckoned_with_and_advised() {
+    let suse = Machine::new();
+    suse.file("etc/sysconfig/kdump", SUSE).file("sys/kernel/kexec_crash_size", "100663296\n");
+    // As many as KDUMP_CPUS says, 32 when it says nothing, but no more than there are.
+    for (present, cpus, further, advised) in
+        [("0-63", "", "31 further CPUs 62.0 MiB", 144), ("0-7", "", "7 further CPUs 14.0 MiB", 96)]
+    {
+        suse.file("sys/devices/system/cpu/present", present)
+            .file("etc/sysconfig/kdump", &format!("{SUSE}{cpus}"));
+        let found = lines_of(&suse, "memory ");
+        assert!(found.contains(further), "{found}");
+        let advice = format!("set KDUMP_CRASHKERNEL=\"crashkernel={advised}M\"");
+        assert_eq!(found.contains(&advice), advised > 96, "{found}");
+    }
+    suse.file("etc/sysconfig/kdump", &format!("{SUSE}KDUMP_CPUS=1\n"));
+    assert!(!lines_of(&suse, "memory ").contains("further"));
+    suse.file("etc/sysconfig/kdump", &format!("{SUSE}KDUMP_CPUS=0\n"));
+    assert!(lines_of(&suse, "memory ").contains("7 further CPUs"));
+}
+
 #[test]
 fn recipients_are_looked_at_alone_on_demand() {
     let machine = Machine::new();

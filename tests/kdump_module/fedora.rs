@@ -7,7 +7,8 @@ use std::fs;
 
 /// What the capture kernel of kdump-utils 1.0.61 does, by its documented configuration: the log is saved first, by
 /// `vmcore-dmesg`; a dump has the name `vmcore` only after exit 0; over ssh and to a raw partition it goes through
-/// `dd`, by a pipe whose status is that of `dd` unless the shell is bash; `kdump_pre` comes before everything.
+/// `dd`, by a pipe whose status is that of `dd` unless the shell is bash; `kdump_pre` comes before everything but for
+/// the directory of `kdumpctl test`, which has the place of the dated one and says what became of the test.
 /// The collector's words are expanded without quotes.
 const CAPTURE: &str = r#"#!/bin/sh
 kind=file place='' path=/var/crash before='' mount=/target
@@ -39,8 +40,19 @@ to_raw() {
     $collector /proc/vmcore | dd of="$place" bs=512 conv=notrunc
 }
 
+directory=$mount$path/127.0.0.1-2026-01-02-03:04:05 status=/dev/null
+read -r words < /proc/cmdline
+case $words in
+    kdump_test_id=*)
+        directory=$mount$path/kdump-test-${words#*=}
+        status=$directory/vmcore-creation.status
+        mkdir -p "$directory"
+        ;;
+esac
+echo "fail $words" > "$status"
 [ -z "$before" ] || $before || exec systemctl reboot -f
-"to_$kind" "$mount$path/127.0.0.1-2026-01-02-03:04:05" || exit 1
+"to_$kind" "$directory" || exit 1
+echo "success $words" > "$status"
 exec systemctl reboot -f
 "#;
 
@@ -57,6 +69,7 @@ fn each(name: &str, test: impl Fn(&Jail)) {
         jail.script(SCRIPT, CAPTURE);
         jail.copy(&jail.path("/usr/bin/vmcore-encrypt"), "/sbin/vmcore-dmesg");
         jail.write("/dev/console", "");
+        jail.write("/proc/cmdline", "quiet\n");
         let sample = module_dir().join(format!("fedora/kdump.conf.{name}"));
         jail.write("/etc/kdump.conf", &fs::read_to_string(sample).unwrap());
         test(jail);
@@ -88,6 +101,21 @@ fn a_file_dump_gets_its_name() {
             jail.assert_no_plaintext();
         });
     }
+}
+
+#[test]
+fn a_test_by_kdumpctl_finds_its_dump() {
+    each("boot", |jail| {
+        jail.write("/proc/cmdline", "kdump_test_id=1767322995-5\n");
+        let said = jail.run(SCRIPT);
+        let directory = "/target/crash/kdump-test-1767322995-5";
+        let files = ["vmcore", "vmcore-creation.status", "vmcore-dmesg.txt"];
+        assert_eq!(jail.files(directory), files, "{}", text(&said));
+        let status = jail.read(&format!("{directory}/vmcore-creation.status"));
+        assert_eq!(status, "success kdump_test_id=1767322995-5\n");
+        assert_eq!(jail.read(&format!("{directory}/vmcore")).trim(), ENCRYPTED);
+        jail.assert_no_plaintext();
+    });
 }
 
 #[test]
@@ -146,5 +174,19 @@ fn kdump_pre_saves_to_the_esp_and_nothing_comes_after() {
         // One log and one dump: the rest of the capture script saved nothing more.
         assert_eq!(jail.calls("vmcore-encrypt "), 2, "{:?}", jail.log());
         jail.assert_no_plaintext();
+    });
+}
+
+#[test]
+fn a_test_by_kdumpctl_does_not_hear_of_kdump_pre() {
+    each("esp", |jail| {
+        jail.write("/etc/vmcore-encrypt/config", "TARGET=file\nDEVICE=UUID=0000-0000\nFSTYPE=vfat\n");
+        jail.write("/dev/disk/by-uuid/0000-0000", "");
+        jail.write("/proc/cmdline", "kdump_test_id=1767322995-5\n");
+        jail.run(SCRIPT);
+        assert_eq!(jail.files("/run/vmcore-encrypt/target/crash").len(), 2);
+        // Nobody came back to say otherwise.
+        let status = jail.read("/target/var/crash/kdump-test-1767322995-5/vmcore-creation.status");
+        assert_eq!(status, "fail kdump_test_id=1767322995-5\n");
     });
 }

@@ -52,6 +52,8 @@ fn a_dracut_kdump_image_holds_what_it_needs_and_no_private_key() {
             "vmcore-dmesg -> /usr/bin/vmcore-encrypt",
         ],
     );
+    let list = fs::read_to_string(machine.path("/out/list")).unwrap();
+    assert!(!list.contains("bin/ssh"), "ssh would make the image twice as much larger");
     assert!(!holds(&machine, "AGE-SECRET-KEY-1QQ"));
     assert!(holds(&machine, RECIPIENT), "the scan finds what is there");
 }

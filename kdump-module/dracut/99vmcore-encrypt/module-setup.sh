@@ -41,7 +41,8 @@ install() {
         [[ ! -e /usr/lib/vmcore-encrypt/$script ]] || inst_script "/usr/lib/vmcore-encrypt/$script" || exit 1
     done
     inst_multiple cat date df mkdir modprobe mount mv rm sleep sync umount || exit 1
-    inst_multiple -o blkid hostname ssh reboot poweroff halt
+    # ssh comes with the kdump scripts that have a use for it; with its libraries it is as large as the collector.
+    inst_multiple -o blkid hostname reboot poweroff halt
     vmcore_encrypt_replace_dmesg
     vmcore_encrypt_who_saves || exit 1
 }

@@ -56,6 +56,8 @@ pub struct Plan {
     pub in_image: bool,
     /// Whether our own script saves, and not the distribution's.
     pub own_script: bool,
+    /// How many CPUs the capture kernel uses at most.
+    pub cpus: u64,
 }
 
 /// Looks at the distribution's configuration.
@@ -92,7 +94,7 @@ fn own_plan(config: &Config, distribution: Distribution) -> Plan {
     let levels = config.get("DUMP_LEVEL").unwrap_or("31");
     let level = levels.split(',').filter_map(|level| level.parse().ok()).next_back().unwrap_or(31);
     let own_script = config.chooser != Chooser::Kdump;
-    Plan { distribution, goal, level, limit: None, in_image: true, own_script }
+    Plan { distribution, goal, level, limit: None, in_image: true, own_script, cpus: 1 }
 }
 
 /// A program of the configuration must exist: dracut leaves a missing one out without a word.
@@ -242,6 +244,7 @@ fn suse(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, finding
         let text = format!("KDUMP_REQUIRED_PROGRAMS of {SUSE} does not bring the recipients into the image");
         findings.problem(CHECK, text, "docs/kdump.md has the line to set");
     }
+    plan.cpus = suse_cpus(machine, value("KDUMP_CPUS"));
     if config.chooser == Chooser::Kdump {
         let directory = value("KDUMP_SAVEDIR");
         plan.goal = match directory.strip_prefix("file://").or(directory.strip_prefix("file:")) {
@@ -250,6 +253,21 @@ fn suse(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, finding
             None => Goal::Remote,
         };
         plan.level = value("KDUMP_DUMPLEVEL").parse().unwrap_or(31);
+    }
+}
+
+/// As many as `KDUMP_CPUS` says, of those there are; 0 means all. Source: SUSE kdump 2.1.9 `kdump-read-config.sh`,
+/// `init/load.sh`.
+fn suse_cpus(machine: &Machine, configured: &str) -> u64 {
+    const USUAL: u64 = 32;
+    // "0-7"; Linux Documentation/ABI/testing/sysfs-devices-system-cpu.
+    let present = machine.read("/sys/devices/system/cpu/present").unwrap_or_default();
+    let last = present.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u64>().ok());
+    let present = last.map_or(u64::MAX, |last| last.saturating_add(1));
+    match configured.parse().unwrap_or(USUAL) {
+        0 if present == u64::MAX => USUAL,
+        0 => present,
+        count => present.min(count),
     }
 }
 

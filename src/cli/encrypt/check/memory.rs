@@ -1,6 +1,7 @@
 //! The memory reserved for the capture kernel, and whether one is loaded into it.
 
 use super::super::super::size;
+use super::collector::{Distribution, Plan};
 use super::findings::Findings;
 use super::image::Image;
 use super::machine::Machine;
@@ -12,11 +13,13 @@ const CHECK: &str = "memory";
 const KERNEL: u64 = 48 << 20;
 /// The bound of the collector's peak, whatever the size of RAM.
 const COLLECTOR: u64 = 32 << 20;
+/// What each CPU but the first takes: a thread's buffers, 1.1 MiB measured, and the kernel's memory for a CPU.
+const CPU: u64 = 2 << 20;
 /// The image is in memory packed and unpacked at once; packed it is a third.
 const IMAGE_COPIES: u64 = 4;
 
 /// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
-pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
+pub fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
     if machine.number("/sys/kernel/kexec_crash_loaded") != Some(1) {
         let text = "no capture kernel is loaded: the next crash is not saved";
         findings.problem(CHECK, text, "start the kdump service and look at its messages");
@@ -27,8 +30,9 @@ pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) 
         return;
     }
     let packed = image.map_or(0, |image| image.size);
-    let need = KERNEL + COLLECTOR + IMAGE_COPIES * packed;
-    let text = format!(
+    let further = plan.cpus.saturating_sub(1);
+    let need = KERNEL + COLLECTOR + IMAGE_COPIES * packed + further.saturating_mul(CPU);
+    let mut text = format!(
         "{} reserved, about {} needed: kernel {}, image {} times {IMAGE_COPIES}, collector {}",
         size::show(reserved),
         size::show(need),
@@ -36,8 +40,24 @@ pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) 
         size::show(packed),
         size::show(COLLECTOR)
     );
+    if further > 0 {
+        text.push_str(&format!(", {further} further CPUs {}", size::show(further.saturating_mul(CPU))));
+    }
     match reserved >= need {
         true => findings.ok(CHECK, text),
-        false => findings.warning(CHECK, text, "crash the machine on purpose once, or raise crashkernel="),
+        false => findings.warning(CHECK, text, &advice(plan, need)),
+    }
+}
+
+/// How the reservation is raised.
+fn advice(plan: &Plan, need: u64) -> String {
+    const STEP: u64 = 16;
+    let megabytes = need.div_ceil(STEP << 20) * STEP;
+    match plan.distribution {
+        // Source: SUSE kdump 2.1.9 `doc/man/kdump.5.txt.in`.
+        Distribution::Suse => format!(
+            "set KDUMP_CRASHKERNEL=\"crashkernel={megabytes}M\", or lower KDUMP_CPUS, then kdumptool commandline -u"
+        ),
+        _ => "crash the machine on purpose once, or raise crashkernel=".to_owned(),
     }
 }

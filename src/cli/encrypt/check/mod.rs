@@ -91,5 +91,5 @@ fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findin
     target::check(machine, &plan, findings);
     let image = image::check(machine, &plan, fingerprint, findings);
     trial::check(machine, image.as_ref(), findings);
-    memory::check(machine, image.as_ref(), findings);
+    memory::check(machine, &plan, image.as_ref(), findings);
 }

@@ -36,6 +36,7 @@ lint: tools ## format, clippy, shellcheck
 
 bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md and its plots
 	mkdir -p target/bench
+	tests/vm/install-tools.sh gdb
 	BENCH_VMCORE=$$(tests/vm/capture.sh bookworm-5level-busy) cargo bench --bench stages
 	SYNTH_OUT=$$PWD/target/bench cargo test --test synth_self write_large -- --ignored
 	tests/vm/program.sh rage
@@ -43,7 +44,7 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	    --makedumpfile "$$(tests/vm/program.sh makedumpfile)" \
 	    "$$(tests/vm/capture.sh trixie-5level-kdump)" "$$(tests/vm/capture.sh bookworm-5level-idle)" \
 	    "$$(tests/vm/capture.sh bookworm-5level-busy)"
-	for what in "full 0" "busy 31"; do \
+	for what in "full 1" "busy 31"; do \
 	    benches/e2e/mount.py --crash "$$(tests/vm/program.sh crash)" --level "$${what#* }" --scratch target/bench --out "target/bench/mount-$${what% *}.json" \
 	        "$$(tests/vm/capture.sh "bookworm-5level-$${what% *}")" "$$(tests/vm/kernel.sh --debug bookworm)"; \
 	done

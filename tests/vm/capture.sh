@@ -6,7 +6,7 @@
 #     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
 #     PAGING  4level, 5level
 #     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use),
-#             full (dump-guest-memory of 12 GB that do not compress)
+#             full (dump-guest-memory of 16 GB of files)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -32,6 +32,7 @@ by_kdump() {
 # Files of this machine, for the guest to read: 600 MB of those that are not large.
 data_disk() { # IMAGE
     local root
+    rm -f "$1"
     root=$(mktemp -d)
     find /usr/bin /usr/lib /usr/share -xdev -type f -size -4M -printf '%s %p\n' \
         | awk '(sum += $1) < 600000000 { sub(/^[0-9]* /, ""); print }' | cpio --quiet -pd "$root" 2> /dev/null
@@ -49,7 +50,6 @@ by_large() {
 }
 
 by_busy() {
-    rm -f "$work/data.img"
     data_disk "$work/data.img"
     by_large --disk "$work/data.img" --load busy
 }
@@ -58,8 +58,11 @@ by_qemu() {
     "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --dump "$work/disk.img"
 }
 
+# 16 GB full of files, by dump-guest-memory.
 by_full() {
-    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 12288 --timeout 1800 --load full --dump "$work/disk.img"
+    data_disk "$work/data.img"
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 16384 --timeout 1800 \
+        --disk "$work/data.img" --load full --dump "$work/disk.img"
 }
 
 mkdir -p "$out" "$work"

@@ -11,7 +11,8 @@
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
-#     --load NAME           fill the first kernel's memory by guest/load-NAME: busy, from the second --disk, an ext4; full
+#     --load NAME           fill the first kernel's memory by guest/load-NAME: busy or full, from the last
+#                           --disk, an ext4
 #     --net                 a network card; the host is 10.0.2.2
 #     --serve PORT          likewise, and 127.0.0.1:PORT of the host is the guest's NFS port, 2049
 #     --memory MB (320)  --crashkernel SIZE (112M)  --cpus N (1)  --cpu MODEL (max)

@@ -40,15 +40,7 @@ for number in "${!disks[@]}"; do
     args+=(-drive "file=${disks[$number]},if=none,id=disk$number,format=raw,cache=unsafe"
         -device "virtio-blk-pci,drive=disk$number,serial=disk$number")
 done
-guest() {
-    timeout "$timeout" "$qemu" -accel tcg,thread=multi -cpu max -m 512 -nodefaults -no-reboot -display none -monitor none \
-        -serial "file:$work/boot.log" -kernel "$kernel/vmlinuz" -initrd "$work/switch.cpio.gz" \
-        -append "console=ttyS0 rdinit=/switch quiet no_timer_check panic=-1 systemd.show_status=no $append" "${args[@]}"
-}
-# Emulated kernels now and then die in their own start.
-for attempt in 1 2 3; do
-    guest || say "QEMU ended with status $? (124: after $timeout s)"
-    ! grep -q "^LAB: switching" "$work/boot.log" || break
-    say "attempt $attempt: the system did not start; see $work/boot.log"
-done
+until_begun 3 "$work/boot.log" "^LAB: switching" emulate "$work/boot.log" -cpu max -m 512 -monitor none \
+    -kernel "$kernel/vmlinuz" -initrd "$work/switch.cpio.gz" \
+    -append "console=ttyS0 rdinit=/switch quiet no_timer_check panic=-1 systemd.show_status=no $append" "${args[@]}"
 rm -f "$work/switch.cpio.gz"

@@ -86,8 +86,7 @@ guest() { # KERNEL BASE QEMU-OPTION...
     local disk args kernel=$1 base=$2
     shift 2
     # shellcheck disable=SC2054 # QEMU's own commas
-    args=("${machine[@]}" -accel tcg,thread=multi -cpu "$cpu" -smp "$cpus" -m "$memory" -nodefaults -no-reboot
-        -display none -serial "file:$work/console.log" -device vmcoreinfo
+    args=("${machine[@]}" -cpu "$cpu" -smp "$cpus" -m "$memory" -device vmcoreinfo
         -kernel "$kernel/vmlinuz" -initrd "$base"
         -append "console=$console rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve")
     # The first kernel's writes go nowhere: its dirty pages are secrets.
@@ -95,7 +94,7 @@ guest() { # KERNEL BASE QEMU-OPTION...
     for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
     # shellcheck disable=SC2054
     [ -z "$net" ] || args+=(-netdev "user,id=net$serve" -device virtio-net-pci,netdev=net,romfile=)
-    timeout "$timeout" "$qemu" "${args[@]}" "$@"
+    emulate "$work/console.log" "${args[@]}" "$@"
 }
 
 # Asks QEMU for the memory of the guest once it has panicked; no capture kernel takes part.
@@ -112,28 +111,7 @@ guest_dump() { # KERNEL BASE
     done
     printf 'dump-guest-memory %s\nquit\n' "$(readlink -m "$dump")" > "$work/monitor.in"
     wait $pid
-    rm -f "$work"/monitor.in "$work"/monitor.out "$work/boot.img"
-}
-
-# Emulated kernels now and then die in their own start, most of all on a busy host. That says nothing about the
-# job, so another guest is tried as long as the job has not begun.
-crash_guest() { # KERNEL BASE
-    local attempt begun="^LAB: planted"
-    # Of a whole image only its own tools know when their work begins.
-    [ -z "$job" ] || begun="^LAB: capture kernel"
-    for ((attempt = 1; attempt <= attempts; attempt++)); do
-        rm -f "$work/console.log"
-        if [ -n "$dump" ]; then
-            guest_dump "$1" "$2"
-        else
-            guest "$1" "$2" -monitor none
-        fi || say "QEMU ended with status $? (124: after $timeout s)"
-        ! grep -qs "$begun" "$work/console.log" || return 0
-        say "attempt $attempt: the guest did not get as far as the crash"
-        mv "$work/console.log" "$work/console.log.$attempt"
-    done
-    tail -n 20 "$work/console.log.$attempts" >&2
-    fail "the guest does not start; see $work/console.log.*"
+    rm -f "$work"/monitor.in "$work"/monitor.out
 }
 
 status_of_job() {
@@ -165,6 +143,10 @@ if [ -n "$dump" ]; then
 else
     how=kdump reserve="panic=-1 crashkernel=$crashkernel"
 fi
-crash_guest "$kernel" "$base"
+begun="^LAB: planted"
+# Of a whole image only its own tools know when their work begins.
+[ -z "$job" ] || begun="^LAB: capture kernel"
+if [ -n "$dump" ]; then run=(guest_dump "$kernel" "$base"); else run=(guest "$kernel" "$base" -monitor none); fi
+until_begun "$attempts" "$work/console.log" "$begun" "${run[@]}"
 rm -f "$work/boot.img"
 [ -z "$job" ] || status_of_job

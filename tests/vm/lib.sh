@@ -64,3 +64,29 @@ install_program() {
 archive() {
     (cd "$1" && find . | cpio --quiet -o -H newc -R 0:0) | gzip -1
 }
+
+# A guest with no device but those named, as long as $timeout allows; what it says goes to a file. The caller sets
+# qemu and timeout.
+emulate() { # LOG QEMU-OPTION...
+    local log=$1
+    shift
+    # shellcheck disable=SC2154 # set by the caller
+    timeout "$timeout" "$qemu" -accel tcg,thread=multi -nodefaults -no-reboot -display none -serial "file:$log" "$@"
+}
+
+# Emulated kernels now and then die in their own start, most of all on a busy host. That says nothing about what is
+# tested, so COMMAND runs another guest as long as LOG has no line that says the work began.
+until_begun() { # ATTEMPTS LOG BEGUN COMMAND...
+    local attempt attempts=$1 log=$2 begun=$3
+    shift 3
+    for ((attempt = 1; attempt <= attempts; attempt++)); do
+        rm -f "$log"
+        "$@" || say "QEMU ended with status $? (124: after $timeout s)"
+        ! grep -qs "$begun" "$log" || return 0
+        say "attempt $attempt: the guest did not start"
+        touch "$log"
+        mv "$log" "$log.$attempt"
+    done
+    tail -n 20 "$log.$attempts" >&2
+    fail "the guest does not start; see $log.*"
+}

@@ -1,6 +1,6 @@
 //! Man pages and shell completions come from the same definitions as the commands themselves; these tests fail
 //! when docs/man or docs/completions fell behind. `UPDATE_DOCS=1 cargo test --test docs` writes them anew. What
-//! documents link to and name must be there.
+//! documents link to and name must be there, and examples are what the commands take.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
 use clap::{Command, CommandFactory};
@@ -51,6 +51,29 @@ fn completions_are_up_to_date() {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, &name, &mut text);
             check(&format!("docs/completions/{name}.{suffix}"), &text);
+        }
+    }
+}
+
+/// What `--help` ends with, and that nothing stands under a heading that is not its own.
+#[test]
+fn every_help_has_examples_that_parse() {
+    for command in commands() {
+        let help = clap::builder::StyledStr::to_string;
+        for page in std::iter::once(&command).chain(command.get_subcommands()) {
+            let name = page.get_name();
+            let text = page.get_after_help().map(help).unwrap_or_default();
+            let examples = text.strip_prefix("Examples:\n").and_then(|rest| rest.split("\n\n").next());
+            let examples = examples.unwrap_or_else(|| panic!("{name} has no examples"));
+            for example in examples.lines() {
+                let (_, ours) = example.split_at(example.find(command.get_name()).unwrap());
+                let words = ours.split(['|', '>']).next().unwrap().split_whitespace();
+                let parsed = command.clone().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{name}: {example}: {}", parsed.unwrap_err());
+            }
+            for argument in page.get_positionals() {
+                assert_eq!(argument.get_help_heading(), None, "{name}: {argument}");
+            }
         }
     }
 }

@@ -16,8 +16,9 @@ use std::time::SystemTime;
   vmcore-decrypt keygen -o key.txt >> recipients
   vmcore-decrypt keygen --pq --passphrase -o key.txt
 
-The recipient line goes to standard output; put it into /etc/vmcore-encrypt/recipients of the machines. The
-identity file stays with whoever looks at dumps; age and rage read it too.")]
+The recipient line goes to standard output; put it into /etc/vmcore-encrypt/recipients of the machines. The \
+identity file stays with whoever looks at dumps; age and rage read it too.
+Exit status: 0 made, 1 failure, 2 usage.")]
 pub struct Args {
     /// Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)
     #[arg(long)]

@@ -19,7 +19,7 @@ const MAX_NAMED: usize = 20;
   vmcore-decrypt kmsg -i key.txt /var/log/syslog.1 /var/log/syslog
   journalctl -u vmcore-encrypt-kmsg | vmcore-decrypt kmsg -i key.txt
 
-Exit status: 0 all there, 1 failure, 2 usage, 3 no identity or no key line for some lines,
+Exit status: 0 all there, 1 failure, 2 usage, 3 no identity or no key line for some lines, \
 4 lines are damaged, 5 lines are missing.")]
 pub struct Args {
     /// Identity file: age identities, an ssh private key; repeatable

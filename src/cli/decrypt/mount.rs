@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(300);
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- crash vmlinux /mnt/vmcore
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- drgn -c /mnt/vmcore -s vmlinux
 
-The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted
+The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted \
 where it is read. It is unmounted when the command ends, or on Ctrl-C and SIGTERM.
 Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
 pub struct Args {

@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
   vmcore-decrypt rewrap -i key.txt -r age1... vmcore.age for-the-vendor.age
   vmcore-decrypt rewrap -i key.txt -R team.txt vmcore.age
 
-The payload is copied, not decrypted. Whoever could open the old file still opens copies of it: this hands
-a dump over, it takes nothing back. The new file appears whole or not at all.")]
+The payload is copied, not decrypted. Whoever could open the old file still opens copies of it: this hands \
+a dump over, it takes nothing back. The new file appears whole or not at all.
+Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,

@@ -15,7 +15,10 @@ const BUFFER: usize = 1 << 20;
 
 /// The arguments of `collect`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "The file is called vmcore-ID.age, or vmcore-ID-incomplete.age when the dump was cut.
+#[command(after_help = "Examples:
+  vmcore-encrypt collect --device /dev/disk/by-partlabel/crash --dest /var/crash
+
+The file is called vmcore-ID.age, or vmcore-ID-incomplete.age when the dump was cut.
 Exit status: 0 collected, or nothing to collect; 1 failure, and the dump is still on the device.")]
 pub struct Args {
     /// The partition that --output-device or --framed wrote

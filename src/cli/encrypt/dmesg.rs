@@ -15,7 +15,12 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of `dmesg`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.")]
+#[command(after_help = "Examples:
+  vmcore-encrypt dmesg /proc/vmcore /var/crash/vmcore-dmesg.txt.age
+  vmcore-encrypt dmesg -r age1... /proc/vmcore | ssh host 'cat > vmcore-dmesg.txt.age'
+
+Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.
+Exit status: 0 saved, 1 failure, 2 usage.")]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

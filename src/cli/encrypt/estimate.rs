@@ -19,7 +19,11 @@ const LEVELS: [u8; 5] = [0, 16, 16 | 2, 16 | 2 | 4, 31];
 
 /// The arguments of `estimate`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "A dump takes less: pages of zeros, which level 31 and 1 leave out, are found only by
+#[command(after_help = "Examples:
+  vmcore-encrypt estimate
+  vmcore-encrypt estimate --json | jq .
+
+A dump takes less: pages of zeros, which level 31 and 1 leave out, are found only by \
 reading them, and what is left shrinks by compression, usually to a third.")]
 pub struct Args {
     /// Print one JSON object instead of lines

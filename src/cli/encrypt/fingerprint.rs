@@ -7,9 +7,11 @@ use std::io::{self, Write};
 
 /// The arguments of `fingerprint`.
 #[derive(ClapArgs, Debug)]
-#[command(
-    after_help = "Pin the recipients by adding vmcore_encrypt.recipients=FINGERPRINT to the kernel command line."
-)]
+#[command(after_help = "Examples:
+  vmcore-encrypt fingerprint
+  vmcore-encrypt fingerprint -R team.txt
+
+Pin the recipients by adding vmcore_encrypt.recipients=FINGERPRINT to the kernel command line.")]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

@@ -21,7 +21,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
   vmcore-encrypt kmsg --follow | logger -t kmsg
   vmcore-encrypt kmsg > /dev/ttyS0
 
-Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.")]
+Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.
+Exit status: 0 done, 1 failure, 2 usage.")]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

@@ -18,16 +18,18 @@ const COMMAND_LINE: &str = "/proc/cmdline";
 /// A recipients file is text that people keep; anything larger is not one.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Under what the options stand in `--help`; given to each, since for a whole struct it would hold for those behind too.
+const HEADING: &str = "Recipients";
+
 /// The recipients as typed.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Recipients")]
 pub struct RecipientArgs {
     /// Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable
-    #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
+    #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT", help_heading = HEADING)]
     recipients: Vec<String>,
     /// Encrypt to the recipients in this file, one a line; repeatable
     /// [default: /etc/vmcore-encrypt/recipients when no -r is given]
-    #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
+    #[arg(short = 'R', long = "recipients-file", value_name = "FILE", help_heading = HEADING)]
     files: Vec<PathBuf>,
     /// Known only to be refused with the reason
     #[arg(long, hide = true)]

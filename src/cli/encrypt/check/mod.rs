@@ -24,7 +24,11 @@ use std::path::PathBuf;
 
 /// The arguments of `check`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Exit status: 0 no problem (there may be warnings), 1 a problem.")]
+#[command(after_help = "Examples:
+  vmcore-encrypt check
+  vmcore-encrypt check --json | jq .
+
+Exit status: 0 no problem (there may be warnings), 1 a problem.")]
 pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]

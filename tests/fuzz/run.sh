@@ -31,5 +31,5 @@ for target in "$@"; do
         echo "fuzz: $target found something (status $status)" >&2
         exit 1
     fi
-    grep '^#' "$built/$target.log" | tail -n 1
+    grep -a '^#' "$built/$target.log" | tail -n 1
 done

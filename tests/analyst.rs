@@ -366,6 +366,29 @@ fn a_mount_serves_a_command_and_ends_with_it() {
     assert!(log == sample.core.log.as_bytes());
 }
 
+/// Memory that swap cannot take, as the kernel tells it of the process that serves the mount.
+#[test]
+fn a_mount_keeps_its_memory_out_of_swap() {
+    let able = rustix::process::geteuid().is_root();
+    let absent = Absent("root, to lock memory".to_owned());
+    if !mounted::can_mount() || or_skip(able.then_some(()).ok_or(absent)).is_none() {
+        return;
+    }
+    let sample = sample(31);
+    let [dump, key, directory] = files(&sample);
+    let script = format!("cat {}/vmcore > /dev/null; cat /proc/$PPID/status", directory.display());
+    let mut mount = common::decrypt();
+    mount.args(["mount", "-i"]).args([&key, &dump, &directory]).args(["--", "sh", "-c", &script]);
+    let status = text(&run(&mut mount).stdout);
+    let size = |key: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    };
+    // The program and its libraries are locked too, so as much as lies in memory; shared pages may count once.
+    let [locked, anonymous] = ["VmLck:", "RssAnon:"].map(size);
+    assert!(anonymous > 1000 && locked >= anonymous, "{locked} kB of {anonymous} kB are locked");
+}
+
 #[test]
 fn a_signal_unmounts() {
     if !mounted::can_mount() {

@@ -18,9 +18,9 @@ pub fn harden_process() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps every page the process touches from now on out of swap. For a process that holds a key for long in little
-/// memory; not for the analyst's side, where pages of mapped dumps would be pinned too, nor in the capture kernel,
-/// which has no swap.
+/// Keeps every page the process touches from now on out of swap. For a process that holds a key or decrypted pages for
+/// long in bounded memory; not in the capture kernel, which has no swap, and where mapped pages of a vmcore would be
+/// pinned too.
 ///
 /// # Errors
 /// `PermissionDenied` without `CAP_IPC_LOCK` under a limit of `RLIMIT_MEMLOCK`, where locking might succeed but

@@ -4,6 +4,7 @@
 use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
+use crate::crypt;
 use crate::mount::{DumpDirectory, Mounted};
 use clap::Args as ClapArgs;
 use nix::sys::signal::{SigSet, Signal};
@@ -15,6 +16,10 @@ use std::time::Duration;
 
 /// How often it is looked whether somebody else unmounted the directory.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// Where the kernel lists its swap devices, one a line behind a heading. Source: Linux
+/// `Documentation/filesystems/proc.rst`.
+const SWAPS: &str = "/proc/swaps";
 
 /// The arguments of `mount`.
 #[derive(ClapArgs, Debug)]
@@ -51,6 +56,7 @@ enum Event {
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read()?;
+    lock_memory();
     let source = input::open_source(&args.dump)?;
     let dump = input::open_dump(&args.dump, source, &identities)?;
     if !dump.is_complete() {
@@ -64,6 +70,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let result = serve(args, &mounted, events, &received);
     unmount(args, mounted)?;
     result
+}
+
+/// Decrypted pages are in this process's memory for as long as the mount lasts, and must not reach a disk from there.
+fn lock_memory() {
+    let Err(error) = crypt::lock_memory() else { return };
+    if std::fs::read_to_string(SWAPS).is_ok_and(|swaps| swaps_to_disk(&swaps)) {
+        let text = Failure::caused("memory is not locked, pages that are looked at may reach swap", &error);
+        say(PROGRAM, "warning", text.message());
+        say(
+            PROGRAM,
+            "hint",
+            "root may lock it, and so may others with ulimit -l unlimited; swapoff -a turns swap off",
+        );
+    }
+}
+
+/// Whether any of these devices is more than compressed memory.
+fn swaps_to_disk(swaps: &str) -> bool {
+    swaps.lines().skip(1).any(|line| !line.starts_with("/dev/zram"))
 }
 
 fn mount(args: &Args, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Mounted, Failure> {
@@ -156,4 +181,18 @@ fn unmount(args: &Args, mounted: Mounted) -> Result<(), Failure> {
         say(PROGRAM, "warning", "a program still had a file of the dump open; it can read no more");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_in_memory_is_none() {
+        let heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        let zram = "/dev/zram0                              partition\t8388604\t\t0\t\t100\n";
+        let disk = "/swapfile                               file\t\t2097148\t\t0\t\t-2\n";
+        let of = |devices: &[&str]| swaps_to_disk(&[&[heading], devices].concat().concat());
+        assert_eq!([of(&[]), of(&[zram]), of(&[disk]), of(&[zram, disk])], [false, false, true, true]);
+    }
 }

@@ -33,10 +33,40 @@ pub const BATCHES: [Batch; 3] = [Batch::Image, Batch::Kernel, Batch::Text];
 
 /// Finds the pages that are sent ahead.
 pub struct Early<'a> {
-    image: PfnRange,
-    text: PfnRange,
+    image: Image,
     kernel: Option<Kernel<'a>>,
     batch: Option<Batch>,
+}
+
+/// Where the kernel image is. Its pages may hold anything once the kernel gave them back.
+struct Image {
+    /// From the data on, what was given back of it included.
+    data: PfnRange,
+    /// What comes before: where it begins and ends, and the parts that were not given back.
+    text: (PfnRange, Vec<PfnRange>),
+}
+
+impl Image {
+    fn batch_of(&self, pfn: Pfn) -> Batch {
+        let parts = &self.text.1;
+        let part = parts.get(parts.partition_point(|part| part.end <= pfn));
+        match part.is_some_and(|part| part.contains(pfn)) {
+            _ if self.data.contains(pfn) => Batch::Image,
+            true => Batch::Text,
+            false => Batch::Kernel,
+        }
+    }
+
+    /// Postpones pages of the window that are not of this batch.
+    fn keep_only(&self, batch: Batch, range: PfnRange, classes: &mut [PageClass]) {
+        if batch == Batch::Kernel
+            && [self.data, self.text.0].iter().all(|part| part.intersect(range).is_empty())
+        {
+            return;
+        }
+        let others = range.iter().zip(classes).filter(|&(pfn, _)| self.batch_of(pfn) != batch);
+        others.for_each(|(_, class)| *class = PageClass::Late);
+    }
 }
 
 /// The walk over the memory for pages that matter first.
@@ -62,9 +92,11 @@ impl<'a> Early<'a> {
             left: MAX_KERNEL,
             reached: range.start,
         });
-        let (text, image) = kernel_image(vmcore).unwrap_or_default();
-        let [text, image] = [text, image].map(|part| part.intersect(range));
-        Early { image, text, kernel, batch: Some(Batch::Image) }
+        let (text, data) = kernel_image(vmcore).unwrap_or_default();
+        let [text, data] = [text, data].map(|part| part.intersect(range));
+        // Between text, constants and data lie pages that were given back; tasks of the first seconds have stacks there.
+        let parts = kernel.as_ref().map_or(vec![text], |kernel| kernel.first.alike(text));
+        Early { image: Image { data, text: (text, parts) }, kernel, batch: Some(Batch::Image) }
     }
 
     /// The next pages to send, ascending in a batch, perhaps none; `None` when all were sent. `classifier` judges at
@@ -74,17 +106,16 @@ impl<'a> Early<'a> {
         let ranges = match batch {
             Batch::Image => {
                 self.batch = Some(Batch::Kernel);
-                self.kept_in(classifier, self.image)
+                self.kept_in(classifier, batch, self.image.data)
             }
             Batch::Kernel => {
-                let ranges =
-                    self.kernel.as_mut().and_then(|kernel| kernel.next_ranges([self.text, self.image]));
+                let ranges = self.kernel.as_mut().and_then(|kernel| kernel.next_ranges(&self.image));
                 self.batch = Some(if ranges.is_some() { Batch::Kernel } else { Batch::Text });
                 ranges.unwrap_or_default()
             }
             Batch::Text => {
                 self.batch = None;
-                self.kept_in(classifier, self.text)
+                self.kept_in(classifier, batch, self.image.text.0)
             }
         };
         Some((batch, ranges))
@@ -92,7 +123,7 @@ impl<'a> Early<'a> {
 
     /// The pages of a part of the image that the level keeps, but for those that every level would not: memory of the
     /// image that was freed after boot may hold anything.
-    fn kept_in(&self, classifier: &Classifier<'_>, range: PfnRange) -> Vec<PfnRange> {
+    fn kept_in(&self, classifier: &Classifier<'_>, batch: Batch, range: PfnRange) -> Vec<PfnRange> {
         let mut classes = classifier.classify_range(range);
         if let Some(kernel) = &self.kernel {
             let first = kernel.first.classify_range(range);
@@ -100,6 +131,7 @@ impl<'a> Early<'a> {
             let lost = classes.iter_mut().zip(&first).filter(|(_, class)| excluded(class));
             lost.for_each(|(page, class)| *page = *class);
         }
+        self.image.keep_only(batch, range, &mut classes);
         kept(&Window { range, classes: &classes })
     }
 
@@ -111,23 +143,17 @@ impl<'a> Early<'a> {
 
 impl Kernel<'_> {
     /// Those of the next window, without what lies in the image.
-    fn next_ranges(&mut self, image: [PfnRange; 2]) -> Option<Vec<PfnRange>> {
-        let window = self.first.next_window().filter(|_| self.left > 0)?;
-        self.reached = window.range.end;
-        let kept = match &mut self.level {
-            None => kept(&window),
-            Some(level) => {
-                let mut both = window.classes.to_vec();
-                let other = level.next_window().filter(|other| other.range == window.range)?;
-                let lost = both.iter_mut().zip(other.classes).filter(|(_, class)| **class != PageClass::Kept);
-                lost.for_each(|(page, class)| *page = *class);
-                kept(&Window { range: window.range, classes: &both })
-            }
-        };
-        let mut ranges = kept;
-        for part in image {
-            ranges = ranges.into_iter().flat_map(|range| outside(range, part)).collect();
+    fn next_ranges(&mut self, image: &Image) -> Option<Vec<PfnRange>> {
+        let Window { range, classes } = self.first.next_window().filter(|_| self.left > 0)?;
+        self.reached = range.end;
+        let mut classes = classes.to_vec();
+        if let Some(level) = &mut self.level {
+            let other = level.next_window().filter(|other| other.range == range)?;
+            let lost = classes.iter_mut().zip(other.classes).filter(|(_, class)| **class != PageClass::Kept);
+            lost.for_each(|(page, class)| *page = *class);
         }
+        image.keep_only(Batch::Kernel, range, &mut classes);
+        let mut ranges = kept(&Window { range, classes: &classes });
         let mut room = self.left;
         for range in &mut ranges {
             range.end = range.end.min(range.start.saturating_add(room));
@@ -137,19 +163,6 @@ impl Kernel<'_> {
         self.left = room;
         Some(ranges)
     }
-}
-
-/// What of `range` is not in `other`.
-fn outside(range: PfnRange, other: PfnRange) -> impl Iterator<Item = PfnRange> {
-    let inside = range.intersect(other);
-    let parts = match inside.is_empty() {
-        true => [range, PfnRange::default()],
-        false => [
-            PfnRange { start: range.start, end: inside.start },
-            PfnRange { start: inside.end, end: range.end },
-        ],
-    };
-    parts.into_iter().filter(|part| !part.is_empty())
 }
 
 /// The kept pages of a window: runs, ascending.
@@ -197,17 +210,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_loses_what_another_covers() {
-        let cases = [
-            ((5, 9), (9, 12), vec![(5, 9)]),
-            ((5, 9), (6, 7), vec![(5, 6), (7, 9)]),
-            ((5, 9), (0, 6), vec![(6, 9)]),
-            ((5, 9), (0, 20), vec![]),
-        ];
-        for (range, other, expected) in cases {
-            let [range, other] = [range, other].map(|(start, end)| PfnRange::new(start, end));
-            let found: Vec<_> = outside(range, other).map(|r| (r.start.0, r.end.0)).collect();
-            assert_eq!(found, expected);
-        }
+    fn what_was_given_back_between_text_and_data_is_of_the_kernel() {
+        let range = PfnRange::new;
+        let image = Image { data: range(40, 60), text: (range(10, 40), vec![range(10, 20), range(25, 30)]) };
+        let window = range(5, 45);
+        let batches = BATCHES.map(|batch| {
+            let mut classes = vec![PageClass::Kept; 40];
+            image.keep_only(batch, window, &mut classes);
+            kept(&Window { range: window, classes: &classes })
+        });
+        let kernel = vec![range(5, 10), range(20, 25), range(30, 40)];
+        assert_eq!(batches, [vec![range(40, 45)], kernel, vec![range(10, 20), range(25, 30)]]);
     }
 }

@@ -137,6 +137,22 @@ impl<'a> Classifier<'a> {
         classes
     }
 
+    /// The parts of `range` whose pages have the flags of its first page. Of a kernel image, whose pages are reserved,
+    /// that is what the kernel did not give back when it had started. All of it where pages are not judged.
+    #[must_use]
+    pub fn alike(&self, range: PfnRange) -> Vec<PfnRange> {
+        let Some(judge) = &self.judge else { return vec![range] };
+        let Some(first) = judge.flags(range.start) else { return vec![range] };
+        let mut parts: Vec<PfnRange> = Vec::new();
+        for pfn in range.iter().filter(|&pfn| judge.flags(pfn).is_none_or(|flags| flags == first)) {
+            match parts.last_mut().filter(|part| part.end == pfn) {
+                Some(part) => part.end.0 += 1,
+                None => parts.push(PfnRange::new(pfn.0, pfn.0 + 1)),
+            }
+        }
+        parts
+    }
+
     /// What was found so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -170,6 +186,14 @@ impl<'a> Judge<'a> {
             }
         }
         Err(failure.map_or(Warning::NoStructPages, Warning::NotJudged))
+    }
+
+    /// The flags of a page whose structure can be read.
+    fn flags(&self, pfn: Pfn) -> Option<u64> {
+        let at = self.mem_map.struct_page(&self.memory, pfn).ok().flatten()?;
+        let mut page = vec![0; self.rules.layout().size];
+        self.memory.read(at, &mut page).ok()?;
+        Some(self.rules.layout().u64(&page, self.rules.layout().flags))
     }
 
     /// Whether `pfn` has a `struct page`, which can be read.
@@ -278,6 +302,18 @@ mod tests {
         assert_eq!(classifier.counts(), before);
         while classifier.next_window().is_some() {}
         assert_eq!(classifier.counts(), counts);
+    }
+
+    #[test]
+    fn pages_that_are_like_the_first_of_a_range() {
+        let mut world = World::new(4 * SECTION);
+        (600..610).filter(|pfn| !(603..605).contains(pfn)).for_each(|pfn| world.flags(pfn, 1 << 12));
+        let core = world.vmcore();
+        let (classifier, _) = Classifier::new(&core, level(31));
+        let alike = |start, end| classifier.alike(PfnRange::new(start, end));
+        assert_eq!(alike(600, 620), [PfnRange::new(600, 603), PfnRange::new(605, 610)]);
+        assert_eq!(alike(603, 620), [PfnRange::new(603, 605), PfnRange::new(610, 620)]);
+        assert_eq!(alike(600, 600), []);
     }
 
     #[test]

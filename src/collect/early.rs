@@ -24,7 +24,7 @@ pub enum Batch {
     Image,
     /// Page tables, stacks, per-CPU memory, tasks and the like, from all over the memory.
     Kernel,
-    /// The kernel image before its data: text and constants.
+    /// The kernel image before its data: text and constants, without what was given back between them.
     Text,
 }
 

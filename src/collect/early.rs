@@ -50,10 +50,12 @@ impl Image {
     fn batch_of(&self, pfn: Pfn) -> Batch {
         let parts = &self.text.1;
         let part = parts.get(parts.partition_point(|part| part.end <= pfn));
-        match part.is_some_and(|part| part.contains(pfn)) {
-            _ if self.data.contains(pfn) => Batch::Image,
-            true => Batch::Text,
-            false => Batch::Kernel,
+        if self.data.contains(pfn) {
+            Batch::Image
+        } else if part.is_some_and(|part| part.contains(pfn)) {
+            Batch::Text
+        } else {
+            Batch::Kernel
         }
     }
 

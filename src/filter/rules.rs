@@ -12,6 +12,10 @@ use crate::units::Pfn;
 /// Log2 of the pages in the largest page there is: 16 GiB, in 4 KiB pages. Broken memory must not claim more, since
 /// one page then takes all behind it along. Source: Linux `arch/powerpc/mm/hugetlbpage.c`.
 const MAX_ORDER: u32 = 22;
+/// `_mapcount` of a page that is neither mapped nor of any type.
+const NO_TYPE: u32 = u32::MAX;
+/// Pages of the largest block whose first page is looked at for the others: a stack of 16 KiB, in 4 KiB pages.
+const SMALL_BLOCK: usize = 4;
 /// Bit 0 of `mapping`: anonymous.
 const MAPPING_ANON: u64 = 1;
 /// Bit 0 of `compound_head` or `compound_info`: a tail page.
@@ -111,6 +115,21 @@ impl Rules {
             false if self.is_slab(&self.page(own)) => Slab::Head(own),
             false => Slab::No,
         }
+    }
+
+    /// Whether nobody uses a page that is on no buddy list, as pages are that a CPU keeps for its next allocations.
+    /// Further pages of a small block, which has one count for all when it is no compound page (stacks are such blocks
+    /// where they are not mapped one by one), are used if the first is. `index` counts from an aligned page.
+    pub(super) fn is_unused(&self, block: &[u8], index: usize) -> bool {
+        let count = |index| {
+            let (own, _) = self.structure(block, index);
+            self.layout.refcount.map(|at| self.layout.u32(own, at))
+        };
+        let (own, _) = self.structure(block, index);
+        count(index) == Some(0)
+            && count(index - index % SMALL_BLOCK) == Some(0)
+            && self.page(own).mapcount == Some(NO_TYPE)
+            && !self.is_tail(own)
     }
 
     /// The `index`th structure in `block`, and what lies behind it.

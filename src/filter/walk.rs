@@ -157,10 +157,11 @@ impl Walk {
         pfn
     }
 
-    /// Whether a page that is kept is one of a slab that comes late.
+    /// Whether a page that is kept comes late: one of a slab that has nothing to do with tasks, or one that nobody uses.
     fn is_late(&mut self, judge: &Judge<'_>, pfn: Pfn) -> bool {
         let Some(first) = &judge.first else { return false };
-        self.in_late_slab = match judge.rules.slab(&self.block.bytes, index(self.block.range, pfn)) {
+        let at = index(self.block.range, pfn);
+        self.in_late_slab = match judge.rules.slab(&self.block.bytes, at) {
             Slab::Tail => self.in_late_slab,
             Slab::Head(page) => {
                 let of_tasks = first.slabs.is_of_tasks(&judge.memory, judge.rules.layout(), page);
@@ -168,7 +169,7 @@ impl Walk {
             }
             Slab::No => false,
         };
-        self.in_late_slab
+        self.in_late_slab || judge.rules.is_unused(&self.block.bytes, at)
     }
 
     /// Marks pages that are kept as late ones.

@@ -21,6 +21,8 @@ pub struct PageLayout {
     pub mapping: usize,
     /// `_mapcount`, u32, shared with `page_type`. Absent before the kernels that print it.
     pub mapcount: Option<usize>,
+    /// `_refcount`, u32: how many use the page. Nothing is judged by it.
+    pub refcount: Option<usize>,
     /// `private`, u64: the order of a free block at its first page.
     pub private: Option<usize>,
     /// `compound_head`, since 7.1 `compound_info`, u64. Bit 0: a tail page.
@@ -82,6 +84,7 @@ impl PageLayout {
             flags: flags.ok_or(Error::MissingKey("OFFSET(page.flags)"))?,
             mapping: mapping.ok_or(Error::MissingKey("OFFSET(page.mapping)"))?,
             mapcount: member("page._mapcount", "OFFSET(page._mapcount)", 4)?,
+            refcount: member("page._refcount", "OFFSET(page._refcount)", 4).unwrap_or(None),
             private: member("page.private", "OFFSET(page.private)", 8)?,
             compound_head: head,
             compound: compound_keys(info, size),

@@ -258,13 +258,15 @@ fn decrypt_error(error: DecryptError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::Recipients;
     use super::super::entropy::Entropy;
     use super::*;
     use std::time::Duration;
 
-    const SECRET: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    /// The identity whose 32 bytes are all 0x42: a pattern for tests, which guards nothing.
+    pub(in crate::crypt) const SECRET: &str =
+        "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
     const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
 
     struct Anything;

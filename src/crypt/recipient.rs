@@ -155,6 +155,7 @@ fn decode_bech32(text: &str) -> Result<Vec<u8>, RecipientError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identities::tests::SECRET;
     use super::*;
 
     const X25519: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
@@ -191,7 +192,7 @@ mod tests {
             assert_eq!(refused(text), RecipientError::NotARecipient, "{text}");
         }
         for text in [
-            "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX",
+            SECRET,
             "age-secret-key-pq-1xyz",
             "AGE-PLUGIN-YUBIKEY-1QQQ",
             "-----BEGIN OPENSSH PRIVATE KEY-----",

@@ -179,8 +179,8 @@ impl<'a> Judge<'a> {
             for part in 0..4 {
                 let pfn = Pfn(range.start.0 + range.count() / 4 * part);
                 match self.read_one(pfn) {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => {}
+                    Ok(Some(_)) => return Ok(()),
+                    Ok(None) => {}
                     Err(error) => failure = Some(error),
                 }
             }
@@ -190,17 +190,16 @@ impl<'a> Judge<'a> {
 
     /// The flags of a page whose structure can be read.
     fn flags(&self, pfn: Pfn) -> Option<u64> {
-        let at = self.mem_map.struct_page(&self.memory, pfn).ok().flatten()?;
-        let mut page = vec![0; self.rules.layout().size];
-        self.memory.read(at, &mut page).ok()?;
+        let page = self.read_one(pfn).ok().flatten()?;
         Some(self.rules.layout().u64(&page, self.rules.layout().flags))
     }
 
-    /// Whether `pfn` has a `struct page`, which can be read.
-    fn read_one(&self, pfn: Pfn) -> Result<bool, mm::Error> {
-        let Some(at) = self.mem_map.struct_page(&self.memory, pfn)? else { return Ok(false) };
-        self.memory.read(at, &mut vec![0; self.rules.layout().size])?;
-        Ok(true)
+    /// The `struct page` of `pfn`, where it has one.
+    fn read_one(&self, pfn: Pfn) -> Result<Option<Vec<u8>>, mm::Error> {
+        let Some(at) = self.mem_map.struct_page(&self.memory, pfn)? else { return Ok(None) };
+        let mut page = vec![0; self.rules.layout().size];
+        self.memory.read(at, &mut page)?;
+        Ok(Some(page))
     }
 }
 

@@ -117,19 +117,14 @@ impl Rules {
         }
     }
 
-    /// Whether nobody uses a page that is on no buddy list, as pages are that a CPU keeps for its next allocations.
+    /// Whether nobody uses a page that is no slab's, no tail and on no buddy list, as pages are that a CPU keeps for its next allocations.
     /// Further pages of a small block, which has one count for all when it is no compound page (stacks are such blocks
     /// where they are not mapped one by one), are used if the first is. `index` counts from an aligned page.
     pub(super) fn is_unused(&self, block: &[u8], index: usize) -> bool {
-        let count = |index| {
-            let (own, _) = self.structure(block, index);
-            self.layout.refcount.map(|at| self.layout.u32(own, at))
-        };
         let (own, _) = self.structure(block, index);
-        count(index) == Some(0)
-            && count(index - index % SMALL_BLOCK) == Some(0)
-            && self.page(own).mapcount == Some(NO_TYPE)
-            && !self.is_tail(own)
+        let (first, _) = self.structure(block, index - index % SMALL_BLOCK);
+        let unused = |page| self.layout.refcount.is_some_and(|at| self.layout.u32(page, at) == 0);
+        unused(own) && unused(first) && self.page(own).mapcount == Some(NO_TYPE)
     }
 
     /// The `index`th structure in `block`, and what lies behind it.

@@ -161,15 +161,18 @@ impl Walk {
     fn is_late(&mut self, judge: &Judge<'_>, pfn: Pfn) -> bool {
         let Some(first) = &judge.first else { return false };
         let at = index(self.block.range, pfn);
-        self.in_late_slab = match judge.rules.slab(&self.block.bytes, at) {
-            Slab::Tail => self.in_late_slab,
+        match judge.rules.slab(&self.block.bytes, at) {
+            Slab::Tail => {}
             Slab::Head(page) => {
                 let of_tasks = first.slabs.is_of_tasks(&judge.memory, judge.rules.layout(), page);
-                of_tasks == Some(false)
+                self.in_late_slab = of_tasks == Some(false);
             }
-            Slab::No => false,
-        };
-        self.in_late_slab || judge.rules.is_unused(&self.block.bytes, at)
+            Slab::No => {
+                self.in_late_slab = false;
+                return judge.rules.is_unused(&self.block.bytes, at);
+            }
+        }
+        self.in_late_slab
     }
 
     /// Marks pages that are kept as late ones.

@@ -6,6 +6,7 @@
 mod assemble;
 mod chunks;
 mod early;
+pub mod estimate;
 mod facts;
 pub mod log;
 mod pages;

@@ -18,6 +18,7 @@
 //! | room | one line |
 //! |---|---|
 //! | `cli` | what was typed, what is said back, exit statuses |
+//! | `check` | whether the next crash of this machine would be saved, encrypted |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
 //! | `mount` | a dump as a read-only directory |
 //! | `remote` | a dump on a server, by range |
@@ -35,8 +36,10 @@
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
 //! | `units` | pfn, addresses, page size, byte order |
+//! | `text` | text for people: sizes, foreign text made printable |
 
 pub mod blocks;
+pub mod check;
 pub mod cli;
 pub mod collect;
 #[cfg(feature = "analyst")]
@@ -59,5 +62,6 @@ pub mod remote;
 #[cfg(feature = "analyst")]
 pub mod restore;
 pub mod sink;
+pub mod text;
 pub mod units;
 pub mod vmcore;

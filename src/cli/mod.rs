@@ -11,9 +11,9 @@ mod progress;
 mod prompt;
 mod report;
 mod signals;
-mod size;
 mod usage;
 
+use crate::text::{printable, without_numbers};
 use clap::Parser;
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -132,20 +132,6 @@ pub fn exists_hint(path: &Path, error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// The kernel's words without the `(os error N)` that Rust puts behind them: the words say it all.
-fn without_numbers(text: &str) -> String {
-    const BEFORE: &str = " (os error ";
-    let mut parts = text.split(BEFORE);
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once(')') {
-            Some((number, rest)) if number.parse::<u32>().is_ok() => plain.push_str(rest),
-            _ => plain.extend([BEFORE, part]),
-        }
-    }
-    plain
-}
-
 /// Runs one of the programs: parses its command line, does what it says, and gives the exit status.
 pub fn run<C: Parser>(
     program: &str,
@@ -178,17 +164,6 @@ fn harden(program: &str) {
 /// Says one line on stderr as `PROGRAM: KIND: TEXT`. A console that is gone is no reason to fail.
 pub fn say(program: &str, kind: &str, text: &str) {
     let _ = writeln!(std::io::stderr(), "{program}: {kind}: {}", printable(text));
-}
-
-/// Text from a dump or a file name may hold anything; a console gets printable ASCII and nothing else.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut line, char| {
-        match char {
-            ' '..='~' => line.push(char),
-            _ => line.extend(char.escape_default()),
-        }
-        line
-    })
 }
 
 /// Turns a result into an exit status, with its error and hint lines.
@@ -226,8 +201,6 @@ mod tests {
         let gone = io::Error::from_raw_os_error(2);
         let failure = Failure::caused("opening \"a\"", &gone);
         assert_eq!(failure.message, "opening \"a\": No such file or directory");
-        assert_eq!(without_numbers("a (os error 5) b (os error 28)"), "a b");
-        assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
     }
 
     #[test]
@@ -237,10 +210,5 @@ mod tests {
         assert_eq!(shown("https://me:pass@host/a@b"), "\"https://host/a@b\"");
         assert_eq!(shown("https://host/a?X-Amz-Signature=12&b"), "\"https://host/a?...\"");
         assert_eq!(shown("s3://bucket"), "\"s3://bucket\"");
-    }
-
-    #[test]
-    fn nothing_a_dump_says_reaches_the_terminal_raw() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{e9}\n"), "a\\u{1b}[2Jb\\u{e9}\\n");
     }
 }

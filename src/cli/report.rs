@@ -1,8 +1,8 @@
 //! The report at the end of a collection, with makedumpfile's lines, so that the two can be compared
 //! and parsers of the one read the other.
 
-use super::size;
 use crate::collect::Report;
+use crate::text::size;
 use std::fmt::Write as _;
 
 /// The report's last line of a kernel that was running.

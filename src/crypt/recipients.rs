@@ -17,6 +17,9 @@ use super::lines::LineKey;
 use super::recipient::{Key, Recipient, RecipientKind};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
+/// Where the machine's recipients are, unless said otherwise.
+pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";
+
 /// Parses a recipients file: one recipient per line, blank lines and lines that start with `#` are skipped.
 /// Unlike age, an ssh key of an unsupported type is an error and not skipped: its owner would find out
 /// after the crash.

@@ -1,9 +1,10 @@
 //! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
 
-use super::super::{Failure, Status, input_name, size};
+use super::super::{Failure, Status, input_name};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::restore::{self, Output, Report};
+use crate::text::size;
 use clap::Args as ClapArgs;
 use std::io::{self, Write};
 use std::num::NonZero;

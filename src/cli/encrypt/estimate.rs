@@ -1,10 +1,10 @@
 //! `vmcore-encrypt estimate`: how large a dump of this machine would be now, by dump level, from the running kernel's
 //! memory. Reads what the filter reads, no page of anybody's data.
 
-use super::super::{Failure, say, size};
+use super::super::{Failure, say};
 use super::{PROGRAM, input};
-use crate::filter::{Classifier, Counts, DumpLevel, PageClass, Warning};
-use crate::vmcore::Vmcore;
+use crate::collect::estimate::{count, size};
+use crate::text;
 use clap::Args as ClapArgs;
 use std::fmt::Write as _;
 use std::fs;
@@ -61,44 +61,11 @@ fn reserved() -> u64 {
     fs::read_to_string(CRASH_SIZE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Bytes that a dump of `memory` at a level takes at most, before compression, those reserved for the capture kernel
-/// among them; `None` when that cannot be told.
-pub fn size_at(memory: &Path, level: u8) -> Option<u64> {
-    let vmcore = Vmcore::open(memory).ok()?;
-    let (counts, warnings) = count(&vmcore);
-    let judged = !warnings.iter().any(Warning::keeps_everything);
-    judged.then(|| size(&vmcore, &counts, level))
-}
-
-/// Bytes of the pages that a level leaves.
-fn size(vmcore: &Vmcore, counts: &Counts, level: u8) -> u64 {
-    pages(counts, level) << vmcore.page_size().shift()
-}
-
-/// Pages per class, as the highest level judges them.
-fn count(vmcore: &Vmcore) -> (Counts, Vec<Warning>) {
-    let (mut classifier, warnings) = Classifier::new(vmcore, DumpLevel::new(31).unwrap_or_default());
-    while classifier.next_window().is_some() {}
-    (classifier.counts(), warnings)
-}
-
-/// Pages that a level leaves in the dump, those of zeros among them.
-fn pages(counts: &Counts, level: u8) -> u64 {
-    let classes = [
-        (PageClass::Kept, 0),
-        (PageClass::Cache, DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE),
-        (PageClass::PrivateCache, DumpLevel::PRIVATE_CACHE),
-        (PageClass::User, DumpLevel::USER),
-        (PageClass::Free, DumpLevel::FREE),
-    ];
-    classes.iter().filter(|(_, bits)| level & bits == 0).map(|(class, _)| counts.of(*class)).sum()
-}
-
 fn lines(sizes: &[(u8, u64)]) -> String {
     let mut text = "level  at most, before compression\n".to_owned();
     for (level, bytes) in sizes {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{level:>5}  {}", size::show(*bytes));
+        let _ = writeln!(text, "{level:>5}  {}", text::size::show(*bytes));
     }
     text
 }

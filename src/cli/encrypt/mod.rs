@@ -1,7 +1,7 @@
 //! `vmcore-encrypt`: the collector's command line and its sub-commands, one file each.
 
 mod args;
-pub mod check;
+mod check;
 mod collect;
 mod dmesg;
 mod dump;

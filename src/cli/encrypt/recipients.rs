@@ -3,7 +3,7 @@
 
 use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
-use crate::crypt::recipients::parse_lines;
+use crate::crypt::recipients::{DEFAULT_FILE, parse_lines};
 use crate::crypt::{self, ENTROPY_LIMIT, Entropy, Recipients};
 use crate::pin::{self, Pins};
 use clap::Args;
@@ -11,8 +11,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Where the machine's recipients are, unless said otherwise.
-pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";
 /// Where pins may stand.
 const COMMAND_LINE: &str = "/proc/cmdline";
 /// A recipients file is text that people keep; anything larger is not one.

@@ -2,7 +2,7 @@
 //! what it says of mounts and memory. The files are separated by bytes of zero; the first byte says whose kdump it is.
 
 use std::fs;
-use vmcore_encrypt::cli::encrypt::check::{Args, look};
+use vmcore_encrypt::check::{Options, look};
 
 /// Whose kdump it may be.
 const KDUMP: [&str; 3] = ["etc/kdump.conf", "etc/default/kdump-tools", "etc/sysconfig/kdump"];
@@ -22,7 +22,7 @@ pub fn run(bytes: &[u8]) {
         fs::write(path, content).unwrap();
     }
     let root = root.path().to_owned();
-    let report = look(&Args { json: false, recipients_only: false, recipients_file: None, root });
+    let report = look(&Options { json: false, recipients_only: false, recipients_file: None, root });
     assert!(report.text.chars().all(|char| char == '\n' || !char.is_control()));
     assert!(report.problems > 0, "a machine without recipients");
     let (kdump, ours) = (files[0], files.get(1).copied().unwrap_or_default());

@@ -1,9 +1,9 @@
 //! The facts of a dump as a person reads them.
 
-use super::super::super::{printable, size};
 use super::{Info, Inside, Payload};
 use crate::blocks::ClassCounts;
 use crate::crypt::keygen::rfc3339;
+use crate::text::{printable, size};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 

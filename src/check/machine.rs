@@ -1,7 +1,7 @@
 //! The machine that is looked at: its files below a root, so that another machine's tree can be looked at
 //! too, and its block devices.
 
-use super::super::recipients::DEFAULT_FILE;
+use crate::crypt::recipients::DEFAULT_FILE;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -41,9 +41,14 @@ impl Machine {
 
     /// A file's text; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
+        self.read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A file's first bytes, at most 1 MiB.
+    pub fn read_bytes(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(path))?.take(MAX_FILE).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 
     /// A number in a file such as those of sysfs.

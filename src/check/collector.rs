@@ -1,10 +1,10 @@
 //! Which program the distribution's kdump scripts run after a crash, and whether anything of theirs would
 //! save in plain or open a shell. Ends in a plan: where the dump will go, and how large it may get.
 
-use super::super::super::size;
 use super::config::{Chooser, Config};
 use super::findings::Findings;
 use super::machine::{Machine, shell_value};
+use crate::text::size;
 
 const CHECK: &str = "collector";
 const NAME: &str = "vmcore-encrypt";

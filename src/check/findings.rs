@@ -1,7 +1,7 @@
 //! What a check found, and how it is said: lines for people, JSON for monitoring.
 
-use super::super::super::without_numbers;
 use crate::pin::{Pins, Place};
+use crate::text::without_numbers;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,13 +1,13 @@
 //! The dump target: there, in plain (the dump encrypts itself, and nobody unlocks a volume after a crash),
 //! and with room for the dump.
 
-use super::super::super::size;
-use super::super::estimate;
 use super::collector::{Goal, Plan};
 use super::findings::Findings;
 use super::machine::Machine;
+use crate::collect::estimate;
 use crate::filter::DumpLevel;
 use crate::raw::{self, HEAD_PROBE, Occupant};
+use crate::text::size;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

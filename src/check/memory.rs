@@ -1,10 +1,10 @@
 //! The memory reserved for the capture kernel, and whether one is loaded into it.
 
-use super::super::super::size;
 use super::collector::{Distribution, Plan};
 use super::findings::Findings;
 use super::image::Image;
 use super::machine::Machine;
+use crate::text::size;
 
 const CHECK: &str = "memory";
 /// What a capture kernel takes for itself with `nr_cpus=1`: page tables, drivers, early user space. Measured by

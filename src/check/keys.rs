@@ -1,6 +1,5 @@
 //! The recipients: present, valid, no private key, plugins at hand, and their fingerprint.
 
-use super::super::recipients::read_file;
 use super::findings::Findings;
 use super::machine::Machine;
 use crate::crypt::Recipients;
@@ -31,9 +30,9 @@ pub fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
 }
 
 fn read(machine: &Machine) -> Result<Recipients, (String, String)> {
-    let path = machine.path(&machine.recipients);
-    let bytes = read_file(&path).map_err(|failure| {
-        (failure.message().to_owned(), "put the analysts' recipients there, one a line".to_owned())
+    let bytes = machine.read_bytes(&machine.recipients).map_err(|error| {
+        let text = format!("reading recipients file {:?}: {error}", machine.recipients);
+        (text, "put the analysts' recipients there, one a line".to_owned())
     })?;
     Recipients::from_file_contents(&bytes).map_err(|error| {
         let text = format!("{}: {error}", machine.recipients.display());

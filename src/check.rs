@@ -1,0 +1,66 @@
+//! Whether the next crash of this machine would be saved, encrypted, and readable by the right people. Run when
+//! kdump is armed and daily. Each file beside this one looks at one part of the machine.
+
+mod collector;
+mod config;
+mod findings;
+mod image;
+mod keys;
+mod machine;
+mod memory;
+mod pins;
+mod target;
+mod trial;
+
+use crate::crypt::Recipients;
+use config::Config;
+use findings::{Findings, Verdict};
+use machine::Machine;
+use std::path::PathBuf;
+
+/// What to look at.
+pub struct Options {
+    /// The machine is the tree below this directory.
+    pub root: PathBuf,
+    /// Its recipients file, where it is not the default one.
+    pub recipients_file: Option<PathBuf>,
+    /// Nothing but the recipients.
+    pub recipients_only: bool,
+    /// One JSON object instead of lines.
+    pub json: bool,
+}
+
+/// What is said of a machine.
+pub struct Report {
+    /// Lines, or one JSON object.
+    pub text: String,
+    /// How many problems are among the findings.
+    pub problems: usize,
+}
+
+/// Looks at the machine. Whatever its files hold becomes a finding.
+#[must_use]
+pub fn look(options: &Options) -> Report {
+    let machine = Machine::new(&options.root, options.recipients_file.as_deref());
+    let mut findings = Findings::default();
+    let recipients = keys::check(&machine, &mut findings);
+    let fingerprint = recipients.as_ref().map(Recipients::fingerprint);
+    let pins = match options.recipients_only {
+        true => Vec::new(),
+        false => pins::check(&machine, recipients.as_ref(), &mut findings),
+    };
+    if !options.recipients_only {
+        check_all(&machine, fingerprint.as_deref(), &mut findings);
+    }
+    let text = if options.json { findings.json(fingerprint.as_deref(), &pins) } else { findings.lines() };
+    Report { text, problems: findings.count(Verdict::Problem) }
+}
+
+fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findings) {
+    let config = Config::read(machine, findings);
+    let plan = collector::check(machine, &config, findings);
+    target::check(machine, &plan, findings);
+    let image = image::check(machine, &plan, fingerprint, findings);
+    trial::check(machine, image.as_ref(), findings);
+    memory::check(machine, &plan, image.as_ref(), findings);
+}

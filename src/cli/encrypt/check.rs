@@ -1,0 +1,54 @@
+//! `vmcore-encrypt check`: whether the next crash of this machine would be saved, encrypted. Here are the arguments;
+//! the work is [`crate::check`].
+
+use super::super::{Failure, Status};
+use crate::check::{Options, Report, look};
+use clap::Args as ClapArgs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// The arguments of `check`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  vmcore-encrypt check
+  vmcore-encrypt check --json | jq .
+
+Exit status: 0 no problem (there may be warnings), 1 a problem.")]
+pub struct Args {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Look at the recipients only
+    #[arg(long)]
+    recipients_only: bool,
+    /// Recipients file that the collector is given [default: /etc/vmcore-encrypt/recipients]
+    #[arg(short = 'R', long, value_name = "FILE")]
+    recipients_file: Option<PathBuf>,
+    /// Look at the machine below this directory
+    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    root: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// A problem was found, or standard output is gone.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Report { text, problems } = look(&Options {
+        root: args.root.clone(),
+        recipients_file: args.recipients_file.clone(),
+        recipients_only: args.recipients_only,
+        json: args.json,
+    });
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::caused("writing the findings", &error))?;
+    match problems {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            Status::Failure,
+            format!("checking the machine: {count} problems, the next crash may not be saved"),
+        )),
+    }
+}

@@ -6,7 +6,7 @@
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use std::path::Path;
-use vmcore_encrypt::cli::{decrypt, encrypt};
+use vmcore_encrypt::cli::{Status, decrypt, encrypt};
 
 fn commands() -> [Command; 2] {
     let program = env!("CARGO_PKG_NAME");
@@ -76,6 +76,54 @@ fn every_help_has_examples_that_parse() {
             }
         }
     }
+}
+
+/// The statuses that a help text names: numbers and words.
+fn named_statuses(text: &str) -> Vec<(u8, String)> {
+    let list = text.split("Exit status:").nth(1).unwrap_or_else(|| panic!("no exit statuses: {text}"));
+    let list = list.split('.').next().unwrap_or_default();
+    let list = list.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = list.split_inclusive(", ").fold(Vec::<String>::new(), |mut rows, part| {
+        match rows.last_mut() {
+            // A comma within a meaning, not between two.
+            Some(last) if !part.starts_with(|first: char| first.is_ascii_digit()) => last.push_str(part),
+            _ => rows.push(part.to_owned()),
+        }
+        rows
+    });
+    rows.iter()
+        .map(|row| row.trim_end_matches(", ").split_once(' ').unwrap())
+        .map(|(number, meaning)| (number.parse().unwrap(), meaning.to_owned()))
+        .collect()
+}
+
+/// One table of exit statuses: in the code, in every `--help` and man page, in the documents.
+#[test]
+fn exit_statuses_are_one_table() {
+    let table: Vec<(u8, String)> =
+        Status::ALL.iter().map(|status| (status.code(), status.meaning().to_owned())).collect();
+    for command in commands() {
+        let help = command.get_after_help().unwrap().to_string();
+        assert_eq!(named_statuses(&help), table, "{}", command.get_name());
+        for sub in command.get_subcommands() {
+            let named = named_statuses(&sub.get_after_help().unwrap().to_string());
+            assert!(named.len() >= 3, "{}: {named:?}", sub.get_name());
+            assert!(named.iter().all(|status| table.contains(status)), "{}: {named:?}", sub.get_name());
+        }
+        let man = format!("docs/man/{}.1", command.get_name());
+        let man = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(man)).unwrap();
+        assert_eq!(named_statuses(&man), table);
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exit-statuses.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows: Vec<(u8, String)> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            Some((cells.next()?.parse().ok()?, cells.next()?.to_owned()))
+        })
+        .collect();
+    assert_eq!(rows, table);
 }
 
 /// Files that the documents link to, and parts of the tree that they name.

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmcore_encrypt_global_optspecs
-    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= passphrase cmdline= c l p z compress-level= F output-device= allow-signature= framed split f/force L/limit= keep-incomplete non-mmap dry-run num-threads= message-level= D show-stats check-params E cyclic-buffer= work-dir= b= splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
+    string join \n d/dump-level= dump-dmesg partial-dmesg r/recipient= R/recipients-file= passphrase cmdline= c l p z compress-level= F output-device= allow-signature= framed split f/force L/limit= keep-incomplete non-mmap dry-run num-threads= message-level= D show-stats warnings-exit-0 check-params E cyclic-buffer= work-dir= b= splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
 end
 
 function __fish_vmcore_encrypt_needs_command
@@ -66,6 +66,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l non-mmap 
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dry-run -d 'Do everything but write'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s D -d 'Debug messages too'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l show-stats -d 'The report even where --message-level leaves it out'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l warnings-exit-0 -d 'Exit with 0 in place of 6 when the dump is whole but needs a warning: for scripts that know no other success'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l check-params -d 'Check the command line and the recipients, then exit'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s E
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l reassemble

@@ -62,6 +62,7 @@ _vmcore-encrypt() {
 '--dry-run[Do everything but write]' \
 '-D[Debug messages too]' \
 '--show-stats[The report even where --message-level leaves it out]' \
+'--warnings-exit-0[Exit with 0 in place of 6 when the dump is whole but needs a warning\: for scripts that know no other success]' \
 '--check-params[Check the command line and the recipients, then exit]' \
 '-E[]' \
 '--reassemble[]' \

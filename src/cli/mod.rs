@@ -11,7 +11,10 @@ mod progress;
 mod prompt;
 mod report;
 mod signals;
+mod status;
 mod usage;
+
+pub use status::Status;
 
 use crate::text::{printable, without_numbers};
 use clap::Parser;
@@ -21,23 +24,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-
-/// Exit statuses of both programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Anything not named below.
-    Failure = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// No identity opens the dump.
-    WrongKey = 3,
-    /// The dump is damaged: a part of it is not authentic, or contradicts itself.
-    Damaged = 4,
-    /// The dump is cut: it ends before its final chunk.
-    Truncated = 5,
-    /// A dump was saved, but nothing could be filtered though the level asks for it.
-    Unfiltered = 6,
-}
 
 /// Why a program gives up: one line, a hint where one helps, and an exit status.
 #[derive(Debug)]
@@ -74,6 +60,12 @@ impl Failure {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// How the program ends.
+    #[must_use]
+    pub fn exit_status(&self) -> Status {
+        self.status
     }
 
     /// Adds advice.
@@ -169,13 +161,13 @@ pub fn say(program: &str, kind: &str, text: &str) {
 /// Turns a result into an exit status, with its error and hint lines.
 fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(Status::Done.code()),
         Err(Failure { message, hint, status }) => {
             say(program, "error", &message);
             if let Some(hint) = hint {
                 say(program, "hint", &hint);
             }
-            ExitCode::from(status as u8)
+            ExitCode::from(status.code())
         }
     }
 }

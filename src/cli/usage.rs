@@ -14,7 +14,7 @@ pub fn answer(program: &str, error: &clap::Error) -> ExitCode {
     let Finding { message, hints } = Finding::of(&error.render().to_string());
     say(program, "error", &message);
     hints.iter().for_each(|hint| say(program, "hint", hint));
-    ExitCode::from(Status::Usage as u8)
+    ExitCode::from(Status::Usage.code())
 }
 
 /// A finding of the parser's: a sentence, and what may help.

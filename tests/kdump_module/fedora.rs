@@ -90,7 +90,9 @@ fn a_file_dump_gets_its_name() {
             let directory = format!("/target{path}/{DATED}");
             assert_eq!(jail.files(&directory), ["vmcore", "vmcore-dmesg.txt"], "{}", text(&said));
             assert_eq!(
-                jail.calls(&format!("vmcore-encrypt {arguments} /proc/vmcore /target{path}/")),
+                jail.calls(&format!(
+                    "vmcore-encrypt {arguments} --warnings-exit-0 /proc/vmcore /target{path}/"
+                )),
                 1,
                 "{name}"
             );
@@ -116,6 +118,24 @@ fn a_test_by_kdumpctl_finds_its_dump() {
         assert_eq!(jail.read(&format!("{directory}/vmcore")).trim(), ENCRYPTED);
         jail.assert_no_plaintext();
     });
+}
+
+/// The collector's statuses 6 (whole, with a warning) and 7 (incomplete) under a script that knows 0 alone.
+#[test]
+fn a_whole_dump_with_a_warning_gets_its_name_and_an_incomplete_one_does_not() {
+    for (status, file) in [(6, "vmcore"), (7, "vmcore-incomplete")] {
+        each("filesystem", |jail| {
+            let stub = format!(
+                "case $*:{status} in *-d*) for last; do :; done; echo {ENCRYPTED} > $last
+                case $*:{status} in *--warnings-exit-0*:6) exit 0 ;; *) exit {status} ;; esac ;; esac\n"
+            );
+            jail.write("/stub/collector", &stub);
+            jail.run(SCRIPT);
+            let files = jail.files(&format!("/target/{DATED}"));
+            assert!(files.len() == 2 && files.iter().any(|name| name == file), "{files:?}");
+            jail.assert_no_plaintext();
+        });
+    }
 }
 
 #[test]
@@ -146,7 +166,12 @@ fn a_raw_partition_gets_a_framed_dump_by_a_pipe() {
     each("raw", |jail| {
         jail.write(PARTITION, "left from before");
         let said = jail.run(SCRIPT);
-        assert_eq!(jail.calls("vmcore-encrypt --framed -d 31 /proc/vmcore"), 1, "{}", text(&said));
+        assert_eq!(
+            jail.calls("vmcore-encrypt --framed -d 31 --warnings-exit-0 /proc/vmcore"),
+            1,
+            "{}",
+            text(&said)
+        );
         assert!(jail.read(PARTITION).starts_with(ENCRYPTED));
         assert_eq!(jail.log().last().unwrap(), REBOOT);
     });
@@ -157,7 +182,12 @@ fn a_raw_partition_written_by_the_collector_is_left_alone_by_dd() {
     each("raw-direct", |jail| {
         jail.write(PARTITION, "written by the collector");
         jail.run(SCRIPT);
-        assert_eq!(jail.calls(&format!("vmcore-encrypt --output-device {PARTITION} -d 31 /proc/vmcore")), 1);
+        assert_eq!(
+            jail.calls(&format!(
+                "vmcore-encrypt --output-device {PARTITION} -d 31 --warnings-exit-0 /proc/vmcore"
+            )),
+            1
+        );
         assert_eq!(jail.read(PARTITION), "written by the collector");
         assert_eq!(jail.log().last().unwrap(), REBOOT);
     });

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, or from
 //! a log that `vmcore-encrypt dmesg` saved.
 
-use super::super::{Failure, Status, input_name, say};
+use super::super::{Failure, Status, input_name, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
@@ -16,11 +16,10 @@ use std::sync::Arc;
 
 /// The arguments of `dmesg`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt dmesg -i key.txt vmcore.age
   vmcore-decrypt dmesg -i key.txt vmcore-dmesg.txt.age | less
-
-Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+", status::OPENING))]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,

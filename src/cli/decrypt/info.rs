@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::super::{Failure, input_name};
+use super::super::{Failure, input_name, status};
 use super::input;
 use crate::blocks::ClassCounts;
 use crate::crypt::header::Header;
@@ -16,12 +16,11 @@ use std::sync::Arc;
 
 /// The arguments of `info`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt info vmcore.age
   vmcore-decrypt info -i key.txt vmcore.age
   vmcore-decrypt info -i key.txt --json vmcore.age | jq .dump.pages
-
-Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+", status::OPENING))]
 pub struct Args {
     /// Identity file, to look inside; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE")]

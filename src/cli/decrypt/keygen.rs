@@ -1,6 +1,6 @@
 //! `vmcore-decrypt keygen`: a new identity for the analyst, and the recipient line for the machines.
 
-use super::super::{Failure, Status, prompt, quoted, say};
+use super::super::{Failure, Status, prompt, quoted, say, status};
 use super::{PROGRAM, with_entropy};
 use crate::crypt::keygen::{self, Generated, KeyKind};
 use crate::crypt::{ExposeSecret, SecretString};
@@ -12,13 +12,12 @@ use std::time::SystemTime;
 
 /// The arguments of `keygen`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt keygen -o key.txt >> recipients
   vmcore-decrypt keygen --pq --passphrase -o key.txt
 
 The recipient line goes to standard output; put it into /etc/vmcore-encrypt/recipients of the machines. The \
-identity file stays with whoever looks at dumps; age and rage read it too.
-Exit status: 0 made, 1 failure, 2 usage.")]
+identity file stays with whoever looks at dumps; age and rage read it too.", status::BASIC))]
 pub struct Args {
     /// Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)
     #[arg(long)]

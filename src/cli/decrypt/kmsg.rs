@@ -1,6 +1,6 @@
 //! `vmcore-decrypt kmsg [LOG...]`: a log that holds encrypted kernel messages among others, back into text.
 
-use super::super::{Failure, Status, input_name, say};
+use super::super::{Failure, Status, input_name, say, status};
 use super::{PROGRAM, input};
 use crate::kmsg::{Findings, Form, OpeningFindings, Reader, Unopened};
 use clap::Args as ClapArgs;
@@ -15,12 +15,11 @@ const MAX_NAMED: usize = 20;
 
 /// The arguments of `kmsg`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt kmsg -i key.txt /var/log/syslog.1 /var/log/syslog
   journalctl -u vmcore-encrypt-kmsg | vmcore-decrypt kmsg -i key.txt
 
-Exit status: 0 all there, 1 failure, 2 usage, 3 no identity or no key line for some lines, \
-4 lines are damaged, 5 lines are missing.")]
+Wrong key: no identity or no key line for some lines. Damaged and truncated: of lines.", status::OPENING))]
 pub struct Args {
     /// Identity file: age identities, an ssh private key; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]

@@ -10,7 +10,7 @@ mod restore;
 mod rewrap;
 mod verify;
 
-use super::{Failure, say};
+use super::{Failure, Status, say, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 
@@ -21,13 +21,12 @@ const PROGRAM: &str = "vmcore-decrypt";
 #[command(name = PROGRAM, version, about, max_term_width = 100, disable_version_flag = true)]
 #[command(color = ColorChoice::Never)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt -i key.txt vmcore.age vmcore
   vmcore-decrypt -i key.txt --format elf vmcore.age vmcore.elf
   ssh host cat vmcore.age | vmcore-decrypt -i key.txt - vmcore
   vmcore-decrypt dmesg -i key.txt vmcore.age
-
-Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+", Status::ALL))]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

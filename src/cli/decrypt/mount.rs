@@ -1,7 +1,7 @@
 //! `vmcore-decrypt mount DUMP DIR [-- COMMAND]`: mounts, waits for a signal, a foreign unmount or the end
 //! of the command, and unmounts.
 
-use super::super::{Failure, Status, quoted, say};
+use super::super::{Failure, Status, quoted, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::crypt;
@@ -23,14 +23,13 @@ const SWAPS: &str = "/proc/swaps";
 
 /// The arguments of `mount`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt mount -i key.txt vmcore.age /mnt
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- crash vmlinux /mnt/vmcore
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- drgn -c /mnt/vmcore -s vmlinux
 
 The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted \
-where it is read. It is unmounted when the command ends, or on Ctrl-C and SIGTERM.
-Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+where it is read. It is unmounted when the command ends, or on Ctrl-C and SIGTERM.", status::OPENING))]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt rewrap DUMP [OUT]`: other recipients, by a new header; the payload stays as it is.
 
 use super::super::encrypt::recipients::RecipientArgs;
-use super::super::{Failure, Status, exists_hint, input_name, quoted, say};
+use super::super::{Failure, Status, exists_hint, input_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, with_entropy};
 use crate::crypt::{self, rewrap};
@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of `rewrap`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt rewrap -i key.txt -r age1... vmcore.age for-the-vendor.age
   vmcore-decrypt rewrap -i key.txt -R team.txt vmcore.age
 
 The payload is copied, not decrypted. Whoever could open the old file still opens copies of it: this hands \
-a dump over, it takes nothing back. The new file appears whole or not at all.
-Exit status: 0 done, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+a dump over, it takes nothing back. The new file appears whole or not at all.", status::OPENING))]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,

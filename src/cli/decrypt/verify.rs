@@ -1,6 +1,6 @@
 //! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
 
-use super::super::{Failure, Status, input_name};
+use super::super::{Failure, Status, input_name, status};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::restore::{self, Output, Report};
@@ -10,13 +10,24 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 
+/// The statuses that `verify` has.
+const VERIFYING: &[Status] = &[
+    Status::Done,
+    Status::Failure,
+    Status::Usage,
+    Status::WrongKey,
+    Status::Damaged,
+    Status::Truncated,
+    Status::Incomplete,
+];
+
 /// The arguments of `verify`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-decrypt verify -i key.txt vmcore.age
   ssh host cat vmcore.age | vmcore-decrypt verify -i key.txt -
 
-Exit status: 0 whole and authentic, 1 failure, 2 usage, 3 no identity opens the dump, 4 damaged, 5 truncated.")]
+A dump that is authentic and lacks pages, by a size limit or since they could not be read, is incomplete.", VERIFYING))]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -39,7 +50,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| failure(&args.dump, None, &error))?;
     let text = verdict(args, &report);
     writeln!(io::stdout(), "{text}")
-        .map_err(|error| Failure::caused("writing to standard output", &error).status(Status::Failure))
+        .map_err(|error| Failure::caused("writing to standard output", &error).status(Status::Failure))?;
+    match report.complete {
+        true => Ok(()),
+        false => {
+            let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
+            Err(Failure::new(Status::Incomplete, message)
+                .hint("what it holds is authentic; it was incomplete when it was saved"))
+        }
+    }
 }
 
 fn verdict(args: &Args, report: &Report) -> String {

@@ -130,6 +130,9 @@ struct MessageArgs {
     /// The report even where --message-level leaves it out
     #[arg(long)]
     show_stats: bool,
+    /// Exit with 0 in place of 6 when the dump is whole but needs a warning: for scripts that know no other success
+    #[arg(long)]
+    warnings_exit_0: bool,
     /// Check the command line and the recipients, then exit
     #[arg(long)]
     check_params: bool,
@@ -172,6 +175,11 @@ impl Args {
     /// Whether checking the command line is all there is to do.
     pub fn checks_only(&self) -> bool {
         self.messages.check_params
+    }
+
+    /// Whether a whole dump that needs a warning is a success.
+    pub fn warnings_exit_0(&self) -> bool {
+        self.messages.warnings_exit_0
     }
 
     /// The most bytes the dump may take.

@@ -1,7 +1,7 @@
 //! `vmcore-encrypt check`: whether the next crash of this machine would be saved, encrypted. Here are the arguments;
 //! the work is [`crate::check`].
 
-use super::super::{Failure, Status};
+use super::super::{Failure, Status, status};
 use crate::check::{Options, Report, look};
 use clap::Args as ClapArgs;
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 /// The arguments of `check`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt check
   vmcore-encrypt check --json | jq .
 
-Exit status: 0 no problem (there may be warnings), 1 a problem.")]
+A problem is a failure; warnings alone are not.", status::BASIC))]
 pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]

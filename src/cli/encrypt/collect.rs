@@ -1,7 +1,7 @@
 //! `vmcore-encrypt collect --device D --dest DIR`: at the boot after a crash, copies the dump from a raw partition
 //! into a file and frees the partition. Needs no key; what it copies stays encrypted.
 
-use super::super::{Failure, quoted, say};
+use super::super::{Failure, quoted, say, status};
 use super::PROGRAM;
 use crate::raw::{self, End};
 use crate::sink::device::FoundDump;
@@ -15,11 +15,11 @@ const BUFFER: usize = 1 << 20;
 
 /// The arguments of `collect`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt collect --device /dev/disk/by-partlabel/crash --dest /var/crash
 
 The file is called vmcore-ID.age, or vmcore-ID-incomplete.age when the dump was cut.
-Exit status: 0 collected, or nothing to collect; 1 failure, and the dump is still on the device.")]
+With nothing to collect it is done; after a failure the dump is still on the device.", status::BASIC))]
 pub struct Args {
     /// The partition that --output-device or --framed wrote
     #[arg(long)]

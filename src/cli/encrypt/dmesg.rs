@@ -2,7 +2,7 @@
 //! `--dump-dmesg VMCORE OUT` run, so that scripts which save the log in plain save it encrypted.
 
 use super::super::signals::{Stop, Stoppable};
-use super::super::{Failure, quoted, say};
+use super::super::{Failure, quoted, say, status};
 use super::output::Place;
 use super::recipients::{RecipientArgs, failure, with_entropy};
 use super::{PROGRAM, input};
@@ -15,12 +15,11 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of `dmesg`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt dmesg /proc/vmcore /var/crash/vmcore-dmesg.txt.age
   vmcore-encrypt dmesg -r age1... /proc/vmcore | ssh host 'cat > vmcore-dmesg.txt.age'
 
-Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.
-Exit status: 0 saved, 1 failure, 2 usage.")]
+Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.", status::BASIC))]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

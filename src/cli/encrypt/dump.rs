@@ -48,11 +48,22 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if live {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
-    let saved = Dump { args, places, vmcore, live, recipients, stop }.save();
+    let saved =
+        Dump { args, places, vmcore, live, recipients, stop }.save().or_else(|end| tolerated(args, end));
     if let Some(peak) = peak_memory().filter(|_| args.shows(Message::Debug)) {
         say(PROGRAM, "debug", &format!("peak memory {peak}"));
     }
     saved
+}
+
+/// With --warnings-exit-0 a whole dump that needs a warning is a success, for scripts that know no status but 0. A dump
+/// that is not whole never is.
+fn tolerated(args: &Args, end: Failure) -> Result<(), Failure> {
+    if !(args.warnings_exit_0() && end.exit_status() == Status::Warned) {
+        return Err(end);
+    }
+    say(PROGRAM, "warning", end.message());
+    Ok(())
 }
 
 /// The most memory this process had at once, as the kernel says it. Source: Linux
@@ -197,7 +208,7 @@ impl Dump<'_> {
         }
         if let Some((name, limit)) = &written.cut_short {
             let message = format!("saving {name}: the limit of {limit} bytes ended the dump early");
-            return Err(Failure::new(Status::Failure, message)
+            return Err(Failure::new(Status::Incomplete, message)
                 .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));
         }
         if self.args.shows(Message::Common) {
@@ -260,7 +271,7 @@ fn in_parallel<T: Send, R: Send>(
 fn not_filtered(args: &Args) -> Failure {
     let message =
         format!("filtering {}: pages could not be judged, the dump holds all of them", quoted(&args.vmcore));
-    Failure::new(Status::Unfiltered, message).hint("the dump is complete; -d 1 asks for no more than this")
+    Failure::new(Status::Warned, message).hint("the dump is complete; -d 1 asks for no more than this")
 }
 
 /// What is being done to what, for somebody who looks for a fault.

@@ -1,7 +1,7 @@
 //! `vmcore-encrypt estimate`: how large a dump of this machine would be now, by dump level, from the running kernel's
 //! memory. Reads what the filter reads, no page of anybody's data.
 
-use super::super::{Failure, say};
+use super::super::{Failure, say, status};
 use super::{PROGRAM, input};
 use crate::collect::estimate::{count, size};
 use crate::text;
@@ -19,12 +19,12 @@ const LEVELS: [u8; 5] = [0, 16, 16 | 2, 16 | 2 | 4, 31];
 
 /// The arguments of `estimate`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt estimate
   vmcore-encrypt estimate --json | jq .
 
 A dump takes less: pages of zeros, which level 31 and 1 leave out, are found only by \
-reading them, and what is left shrinks by compression, usually to a third.")]
+reading them, and what is left shrinks by compression, usually to a third.", status::BASIC))]
 pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]

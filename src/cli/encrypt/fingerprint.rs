@@ -1,17 +1,17 @@
 //! `vmcore-encrypt fingerprint`: what to pin (see `pin`), and which plugin programs an image needs.
 
-use super::super::Failure;
+use super::super::{Failure, status};
 use super::recipients::RecipientArgs;
 use clap::Args as ClapArgs;
 use std::io::{self, Write};
 
 /// The arguments of `fingerprint`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt fingerprint
   vmcore-encrypt fingerprint -R team.txt
 
-Pin the recipients by adding vmcore_encrypt.recipients=FINGERPRINT to the kernel command line.")]
+Pin the recipients by adding vmcore_encrypt.recipients=FINGERPRINT to the kernel command line.", status::BASIC))]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

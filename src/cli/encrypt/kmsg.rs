@@ -1,6 +1,6 @@
 //! `vmcore-encrypt kmsg [--follow]`: the running kernel's log as encrypted lines on standard output.
 
-use super::super::{Failure, quoted, say};
+use super::super::{Failure, quoted, say, status};
 use super::PROGRAM;
 use super::recipients::{RecipientArgs, failure, with_entropy};
 use crate::crypt;
@@ -17,12 +17,11 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The arguments of `kmsg`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt kmsg --follow | logger -t kmsg
   vmcore-encrypt kmsg > /dev/ttyS0
 
-Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.
-Exit status: 0 done, 1 failure, 2 usage.")]
+Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.", status::BASIC))]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,

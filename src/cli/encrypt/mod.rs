@@ -13,7 +13,7 @@ mod kmsg;
 mod output;
 pub(super) mod recipients;
 
-use super::Failure;
+use super::{Failure, Status, status};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -31,13 +31,12 @@ const DMESG_NAME: &str = "vmcore-dmesg";
 // A repeated option counts once, as with makedumpfile.
 #[command(args_override_self = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt -d 31 /proc/vmcore /var/crash/vmcore-incomplete
   vmcore-encrypt -d 31 -r age1... /proc/vmcore | ssh host 'dd of=vmcore.age'
   vmcore-encrypt -d 1,31 -L 900M /proc/vmcore /boot/crash/vmcore
 
-The machine that crashes needs recipients only; vmcore-decrypt opens the dump with an identity.
-Exit status: 0 saved, 1 failure, 2 usage, 6 saved, but nothing could be filtered.")]
+The machine that crashes needs recipients only; vmcore-decrypt opens the dump with an identity.", Status::ALL))]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -13,7 +13,6 @@ mod target;
 mod trial;
 
 use crate::crypt::Recipients;
-use config::Config;
 use findings::{Findings, Verdict};
 use machine::Machine;
 use std::path::PathBuf;
@@ -57,7 +56,7 @@ pub fn look(options: &Options) -> Report {
 }
 
 fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findings) {
-    let config = Config::read(machine, findings);
+    let config = config::read(machine, findings);
     let plan = collector::check(machine, &config, findings);
     target::check(machine, &plan, findings);
     let image = image::check(machine, &plan, fingerprint, findings);

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `cli` | what was typed, what is said back, exit statuses |
 //! | `check` | whether the next crash of this machine would be saved, encrypted |
+//! | `config` | `/etc/vmcore-encrypt/config`: its keys, checked |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
 //! | `mount` | a dump as a read-only directory |
 //! | `remote` | a dump on a server, by range |
@@ -44,6 +45,7 @@ pub mod cli;
 pub mod collect;
 #[cfg(feature = "analyst")]
 pub mod compress;
+pub mod config;
 pub mod crypt;
 pub mod filter;
 pub mod kdump;

@@ -22,6 +22,9 @@ _vmcore__encrypt() {
             vmcore__encrypt,collect)
                 cmd="vmcore__encrypt__subcmd__collect"
                 ;;
+            vmcore__encrypt,config)
+                cmd="vmcore__encrypt__subcmd__config"
+                ;;
             vmcore__encrypt,dmesg)
                 cmd="vmcore__encrypt__subcmd__dmesg"
                 ;;
@@ -42,6 +45,9 @@ _vmcore__encrypt() {
                 ;;
             vmcore__encrypt__subcmd__help,collect)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__collect"
+                ;;
+            vmcore__encrypt__subcmd__help,config)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__config"
                 ;;
             vmcore__encrypt__subcmd__help,dmesg)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__dmesg"
@@ -65,7 +71,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check estimate collect fingerprint kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check config estimate collect fingerprint kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +252,20 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__config)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__dmesg)
             opts="-r -R -f -h --recipient --recipients-file --passphrase --cmdline --partial --partial-dmesg --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -329,7 +349,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg check estimate collect fingerprint kmsg help"
+            opts="dmesg check config estimate collect fingerprint kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -357,6 +377,20 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help__subcmd__collect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__config)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -112,6 +112,13 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+'::file -- The configuration file:_files' \
+&& ret=0
+;;
 (estimate)
 _arguments "${_arguments_options[@]}" : \
 '--json[Print one JSON object instead of lines]' \
@@ -176,6 +183,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (estimate)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -210,6 +221,7 @@ _vmcore-encrypt_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
+'config:Print the configuration of the saving scripts, checked, as shell assignments' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
@@ -227,6 +239,11 @@ _vmcore-encrypt__subcmd__check_commands() {
 _vmcore-encrypt__subcmd__collect_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt collect commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__config_commands] )) ||
+_vmcore-encrypt__subcmd__config_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt config commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__dmesg_commands] )) ||
 _vmcore-encrypt__subcmd__dmesg_commands() {
@@ -248,6 +265,7 @@ _vmcore-encrypt__subcmd__help_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
+'config:Print the configuration of the saving scripts, checked, as shell assignments' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
@@ -265,6 +283,11 @@ _vmcore-encrypt__subcmd__help__subcmd__check_commands() {
 _vmcore-encrypt__subcmd__help__subcmd__collect_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt help collect commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__config_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__config_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help config commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__help__subcmd__dmesg_commands] )) ||
 _vmcore-encrypt__subcmd__help__subcmd__dmesg_commands() {

@@ -1,7 +1,7 @@
 //! Which program the distribution's kdump scripts run after a crash, and whether anything of theirs would
 //! save in plain or open a shell. Ends in a plan: where the dump will go, and how large it may get.
 
-use super::config::{Chooser, Config};
+use super::config::{Config, Target};
 use super::findings::Findings;
 use super::machine::{Machine, shell_value};
 use crate::text::size;
@@ -73,7 +73,7 @@ pub fn check(machine: &Machine, config: &Config, findings: &mut Findings) -> Pla
         Distribution::Fedora => fedora(machine, &text, config, &mut plan, findings),
         Distribution::Debian => debian(machine, &text, config, &mut plan, findings),
         Distribution::Suse => suse(machine, &text, config, &mut plan, findings),
-        Distribution::None if config.chooser == Chooser::Kdump => findings.problem(
+        Distribution::None if config.target() == Target::Kdump => findings.problem(
             CHECK,
             format!("neither {FEDORA} nor {DEBIAN} nor {SUSE} is here, and TARGET=kdump relies on one"),
             "install kdump, or set TARGET=file or raw and build an image with vmcore-encrypt-mkinitrd",
@@ -85,15 +85,14 @@ pub fn check(machine: &Machine, config: &Config, findings: &mut Findings) -> Pla
 
 /// The plan by our own configuration.
 fn own_plan(config: &Config, distribution: Distribution) -> Plan {
-    let device = config.get("DEVICE").unwrap_or_default().to_owned();
-    let goal = match config.chooser {
-        Chooser::Kdump => Goal::Unknown,
-        Chooser::File => Goal::OnDevice(device),
-        Chooser::Raw => Goal::Raw(device),
+    let device = config.get("DEVICE").to_owned();
+    let goal = match config.target() {
+        Target::Kdump => Goal::Unknown,
+        Target::File => Goal::OnDevice(device),
+        Target::Raw => Goal::Raw(device),
     };
-    let levels = config.get("DUMP_LEVEL").unwrap_or("31");
-    let level = levels.split(',').filter_map(|level| level.parse().ok()).next_back().unwrap_or(31);
-    let own_script = config.chooser != Chooser::Kdump;
+    let level = config.levels().last().map_or(31, |level| level.get());
+    let own_script = config.target() != Target::Kdump;
     Plan { distribution, goal, level, limit: None, in_image: true, own_script, cpus: 1 }
 }
 
@@ -117,7 +116,7 @@ fn fedora(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, findi
     let value = |key: &str| kdump_conf_value(text, key);
     let command = value("core_collector").unwrap_or_default();
     let program = command.split_whitespace().next().unwrap_or_default();
-    let saved_before = value("kdump_pre") == Some(SAVE) && config.chooser != Chooser::Kdump;
+    let saved_before = value("kdump_pre") == Some(SAVE) && config.target() != Target::Kdump;
     if saved_before {
         check_program(machine, SAVE, findings);
     } else if program.rsplit('/').next() == Some(NAME) {
@@ -191,7 +190,7 @@ fn debian(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, findi
     if shell_value(text, "USE_KDUMP") == Some("0") {
         findings.problem(CHECK, format!("USE_KDUMP=0 in {DEBIAN}: kdump is off"), "set USE_KDUMP=1");
     }
-    if config.chooser == Chooser::Kdump {
+    if config.target() == Target::Kdump {
         plan.in_image = false;
         match shell_value(text, "KDUMP_CMDLINE_APPEND").is_some_and(|words| words.contains(UNIT)) {
             true => check_program(machine, NAME, findings),
@@ -245,7 +244,7 @@ fn suse(machine: &Machine, text: &str, config: &Config, plan: &mut Plan, finding
         findings.problem(CHECK, text, "docs/kdump.md has the line to set");
     }
     plan.cpus = suse_cpus(machine, value("KDUMP_CPUS"));
-    if config.chooser == Chooser::Kdump {
+    if config.target() == Target::Kdump {
         let directory = value("KDUMP_SAVEDIR");
         plan.goal = match directory.strip_prefix("file://").or(directory.strip_prefix("file:")) {
             Some(path) => Goal::Directory(path.to_owned()),

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod collect;
+mod config;
 mod dmesg;
 mod dump;
 mod estimate;
@@ -54,6 +55,8 @@ enum Command {
     Dmesg(dmesg::Args),
     /// Tell whether the next crash of this machine would be saved, encrypted
     Check(check::Args),
+    /// Print the configuration of the saving scripts, checked, as shell assignments
+    Config(config::Args),
     /// Estimate how large a dump of the running machine would be
     Estimate(estimate::Args),
     /// Copy a dump from a raw partition into a file; needs no key
@@ -83,6 +86,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Check(args)), _) => check::run(args),
+        (Some(Command::Config(args)), _) => config::run(args),
         (Some(Command::Estimate(args)), _) => estimate::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),
         (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),

@@ -29,9 +29,12 @@ demo: build ## crash a guest, encrypt its memory, restore it, read its log
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
 	cargo test --features remote
 
-lint: tools ## format, clippy, shellcheck
+lint: tools ## format, clippy for each set of features that is shipped, documentation, shellcheck
 	cargo fmt --all -- --check
 	cargo clippy --all-targets --features remote -- -D warnings
+	cargo clippy --lib --bins -- -D warnings
+	cargo clippy --no-default-features --lib --bin vmcore-encrypt -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet --features remote
 	shellcheck $(SCRIPTS)
 
 bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md and its plots

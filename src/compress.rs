@@ -18,7 +18,7 @@ pub enum Codec {
     Lzo,
     /// snappy, raw.
     Snappy,
-    /// zstd, level [`PAGE_LEVEL`]: smallest and fast, for crash 8.0 and libkdumpfile 0.5 or later.
+    /// zstd, level -1: smallest and fast, for crash 8.0 and libkdumpfile 0.5 or later.
     Zstd,
 }
 

@@ -26,13 +26,14 @@
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | ordered work on several threads |
 //! | `pin` | which recipients this machine may encrypt to |
+//! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
 //! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
 //! | `blocks` | the stream of zstd frames, its maps and index |
-//! | `kdump`, `compress` | the KDUMP file and its flattened form; one page's compression |
+//! | `compress` | one page's compression in a KDUMP file |
+//! | `kdump` | the KDUMP file and its flattened form |
 //! | `klog` | the crashed kernel's log |
-//! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `filter` | the class of a page, and whether the level excludes it |
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |

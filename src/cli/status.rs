@@ -29,6 +29,7 @@ const HEADING: &str = "Exit status:";
 /// The statuses that every command has.
 pub const BASIC: &[Status] = &[Status::Done, Status::Failure, Status::Usage];
 /// The statuses of a command that opens a dump.
+#[cfg(feature = "analyst")]
 pub const OPENING: &[Status] =
     &[Status::Done, Status::Failure, Status::Usage, Status::WrongKey, Status::Damaged, Status::Truncated];
 

@@ -1,0 +1,120 @@
+//! The drawing in `src/lib.rs` is true: every room is in its table, and a room imports only rooms of its own row or of
+//! rows below.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The row of each room in the table of `lib.rs`, counted from the top.
+fn rows(lib: &str) -> BTreeMap<String, usize> {
+    let table = lib.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let mut rows = BTreeMap::new();
+    for (row, line) in table.filter(|line| line.starts_with('`')).enumerate() {
+        let names = line.split(" | ").next().unwrap();
+        for name in names.split(", ") {
+            assert!(rows.insert(name.trim_matches('`').to_owned(), row).is_none(), "{name} is in two rows");
+        }
+    }
+    rows
+}
+
+/// The files of a room: `src/ROOM.rs` and what is below `src/ROOM/`.
+fn files(room: &str) -> Vec<PathBuf> {
+    let mut files = vec![source().join(format!("{room}.rs"))];
+    let mut directories = vec![source().join(room)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+/// The rooms that a file names: `crate::ROOM`, also in a `use crate::{...}` of several lines.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    // What tests of a room bring in is theirs.
+    let code = code.split("#[cfg(test)]mod tests").next().unwrap();
+    let word = |text: &str| -> String {
+        text.chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '_').collect()
+    };
+    let mut rooms = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        match after.strip_prefix('{') {
+            None => drop(rooms.insert(word(after))),
+            Some(list) => {
+                let (mut depth, mut start) = (0, true);
+                for (at, char) in list.char_indices() {
+                    match char {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        char if start && char.is_ascii_alphabetic() => {
+                            rooms.insert(word(&list[at..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn every_room_is_in_the_table_and_no_other() {
+    let lib = fs::read_to_string(source().join("lib.rs")).unwrap();
+    let declared: BTreeSet<String> = lib
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(rows(&lib).into_keys().collect::<BTreeSet<_>>(), declared);
+}
+
+#[test]
+fn imports_go_down_the_table_only() {
+    let rows = rows(&fs::read_to_string(source().join("lib.rs")).unwrap());
+    let mut wrong = Vec::new();
+    for (room, row) in &rows {
+        for file in files(room) {
+            for import in imports(&fs::read_to_string(&file).unwrap()) {
+                let below = rows.get(&import).is_none_or(|other| other > row || import == *room);
+                if !below {
+                    wrong
+                        .push(format!("{} imports {import}", file.strip_prefix(source()).unwrap().display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let text = "use crate::units::{Pfn};\n// crate::sink\nuse crate::{\n    mm::{self, a},\n    raw,\n};\nfn f() { crate::klog::x() }";
+    let found: Vec<String> = imports(text).into_iter().collect();
+    assert_eq!(found, ["klog", "mm", "raw", "units"]);
+}
+
+#[test]
+fn a_room_is_one_file_and_a_directory_beside_it() {
+    let mut directories = vec![source()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(!path.ends_with("mod.rs"), "{}: use NAME.rs beside NAME/", path.display());
+            if path.is_dir() {
+                directories.push(path);
+            }
+        }
+    }
+}

@@ -45,6 +45,26 @@ pub enum Error {
     /// A pin that is no fingerprint matches nothing.
     #[error("a pin {0} is not a fingerprint of 64 hex digits")]
     Malformed(Place),
+    /// A word of the kernel command line that is meant for this program and pins nothing: a misspelt or future name, or
+    /// one without a value. To pass over it would drop a pin in silence.
+    #[error("unknown parameter {0:?} on the kernel command line")]
+    Unknown(String),
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::Mismatch { .. } => {
+                "if the recipients were changed on purpose, pin what vmcore-encrypt fingerprint prints; if not, find out who changed them"
+            }
+            Error::Malformed(_) => "vmcore-encrypt fingerprint prints what to pin",
+            Error::Unknown(_) => {
+                "the only parameter is vmcore_encrypt.recipients=FINGERPRINT; correct the word or remove it"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -69,16 +89,21 @@ impl Pins {
         Pins::parse(Place::Program, pins.filter(|pins| !pins.is_empty()))
     }
 
-    /// The pins on a kernel command line (`/proc/cmdline`), if any. As the kernel does, takes `-` for `_` in the
-    /// name, and a value in quotes.
+    /// The pins on a kernel command line (`/proc/cmdline`), if any.
     ///
     /// # Errors
-    /// [`Error::Malformed`].
+    /// [`Error::Malformed`]; [`Error::Unknown`] for every other word whose name begins with `vmcore_encrypt`, also in
+    /// other letter case.
     pub fn on_command_line(line: &str) -> Result<Option<Pins>, Error> {
-        let values = line.split_whitespace().filter_map(|word| {
-            let (name, value) = word.trim_matches('"').split_once('=')?;
-            (name.replace('-', "_") == PARAMETER).then(|| value.trim_matches('"'))
-        });
+        let mut values = Vec::new();
+        for (name, value) in words(line) {
+            let name_as_compared = name.replace('-', "_");
+            match value {
+                Some(value) if name_as_compared == PARAMETER => values.push(value),
+                _ if is_ours(&name_as_compared) => return Err(Error::Unknown(name.to_owned())),
+                _ => {}
+            }
+        }
         Pins::parse(Place::CommandLine, values)
     }
 
@@ -104,6 +129,34 @@ impl Pins {
             false => Err(Error::Mismatch { fingerprint, place: self.place }),
         }
     }
+}
+
+/// Whether a parameter's name (with `_` for `-`) is meant for this program.
+fn is_ours(name: &str) -> bool {
+    const PREFIX: &str = "vmcore_encrypt";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Splits a kernel command line into names and values as the kernel does: double quotes hold white space together and
+/// go where they enclose a whole word or a whole value. Unlike the kernel's, the words after `--` count too: there a pin
+/// would do nothing in silence. Source: Linux `lib/cmdline.c`, `next_arg`.
+fn words(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let mut in_quotes = false;
+    let ends_word = move |char: char| {
+        in_quotes ^= char == '"';
+        char.is_ascii_whitespace() && !in_quotes
+    };
+    line.split(ends_word).filter(|word| !word.is_empty()).map(|word| {
+        let word = word.strip_prefix('"').map_or(word, |inner| inner.strip_suffix('"').unwrap_or(inner));
+        match word.split_once('=') {
+            Some((name, value)) => (name, Some(unquoted(value))),
+            None => (word, None),
+        }
+    })
+}
+
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').map_or(value, |inner| inner.strip_suffix('"').unwrap_or(inner))
 }
 
 #[cfg(test)]
@@ -150,6 +203,41 @@ mod tests {
         assert_eq!(in_program(Some(&other)), Err(refused));
         let malformed = Some(&own[1..]);
         assert_eq!(in_program(malformed), Err(Error::Malformed(Place::Program)));
+    }
+
+    #[test]
+    fn a_word_that_is_meant_for_us_and_pins_nothing_is_refused() {
+        let own = recipients().fingerprint();
+        for word in [
+            "vmcore_encrypt.recipients",
+            "vmcore-encrypt.recipients",
+            "vmcore_encrypt",
+            "vmcore_encrypt=1",
+            &format!("vmcore_encrypt.recipient={own}"),
+            &format!("vmcore-encrypt.recipents={own}"),
+            &format!("vmcore_encrypt.Recipients={own}"),
+            &format!("VMCORE_ENCRYPT.RECIPIENTS={own}"),
+            &format!("vmcore_encrypt_recipients={own}"),
+            &format!("\"vmcore_encrypt.recipient={own}\""),
+            &format!("vmcore_encrypt.recipients:{own}"),
+        ] {
+            for line in [word.to_owned(), format!("quiet {word} ro\n"), format!("{PARAMETER}={own} {word}")] {
+                assert!(matches!(on_line(&line), Err(Error::Unknown(_))), "{line}");
+            }
+        }
+        for line in
+            ["systemd.unit=vmcore-encrypt-dump.service", "dyndbg=\"a vmcore_encrypt.x b\"", "vmcore=1"]
+        {
+            assert_eq!(on_line(line), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn words_are_split_as_the_kernel_does() {
+        let split = |line| words(line).collect::<Vec<_>>();
+        assert_eq!(split("a  b=c\td=\"e f\"\n"), [("a", None), ("b", Some("c")), ("d", Some("e f"))]);
+        assert_eq!(split("\"a b=c d\" e"), [("a b", Some("c d")), ("e", None)]);
+        assert_eq!(split("a=\"b c"), [("a", Some("b c"))]);
     }
 
     #[test]

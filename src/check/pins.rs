@@ -16,8 +16,7 @@ pub fn check(machine: &Machine, recipients: Option<&Recipients>, findings: &mut 
         match place {
             Ok(pins) => found.extend(pins),
             Err(error) => {
-                let text = format!("{error}: every dump would fail");
-                findings.problem(CHECK, text, "vmcore-encrypt fingerprint prints what to pin");
+                findings.problem(CHECK, format!("{error}: every dump would fail"), error.hint());
             }
         }
     }

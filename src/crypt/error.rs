@@ -45,6 +45,12 @@ pub enum Error {
         /// What is wrong with it.
         cause: RecipientError,
     },
+    /// The recipients' stanzas make a header that no reader takes.
+    #[error("the header for these recipients takes {bytes} bytes, more than {MAX_HEADER}")]
+    TooManyRecipients {
+        /// Length of the header.
+        bytes: usize,
+    },
     /// Not one recipient.
     #[error("no recipient")]
     NoRecipients,
@@ -137,6 +143,16 @@ impl Error {
                 "give the machine an entropy source: virtio-rng, a hardware generator, RDRAND"
             }
             Error::NoMatch { .. } => "use the identity that belongs to one of the file's recipients",
+            Error::BadStanza(_) | Error::Header { .. } => {
+                "the header was changed after it was written; get another copy"
+            }
+            Error::UnsupportedVersion => {
+                "this program reads age-encryption.org/v1; any other version is newer, or damage"
+            }
+            Error::HeaderTooLong => "no program of ours wrote this header; get another copy",
+            Error::TooManyRecipients { .. } => {
+                "use fewer recipients: a post-quantum one takes 1.6 kB of the header, any other 0.1 to 0.8 kB"
+            }
             Error::HeaderTruncated => "the collector or its link died early; nothing can be restored",
             Error::BadMac => "the header was changed after encryption, or belongs to another file",
             Error::NotAge => "a dump of vmcore-encrypt begins with age-encryption.org/v1",

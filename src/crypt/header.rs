@@ -39,7 +39,7 @@ impl Header {
     /// Makes the header that wraps `file_key` as `stanzas` say, and its MAC.
     ///
     /// # Errors
-    /// [`Error::Header`] or [`Error::HeaderTooLong`] when the stanzas make no header that can be read back.
+    /// [`Error::Header`] or [`Error::TooManyRecipients`] when the stanzas make no header that can be read back.
     pub fn new(stanzas: Vec<Stanza>, file_key: &FileKey) -> Result<Header, Error> {
         check_structure(&stanzas, 1)?;
         let mut covered = VERSION_LINE.to_vec();
@@ -49,7 +49,8 @@ impl Header {
         covered.extend_from_slice(MAC_PREFIX);
         let mac = mac(file_key, &covered).finalize().into_bytes().into();
         let header = Header { stanzas, covered, mac };
-        if header.encoded_len() > MAX_HEADER { Err(Error::HeaderTooLong) } else { Ok(header) }
+        let bytes = header.encoded_len();
+        if bytes > MAX_HEADER { Err(Error::TooManyRecipients { bytes }) } else { Ok(header) }
     }
 
     /// Reads a header and not a byte more: the nonce comes next.
@@ -337,7 +338,7 @@ mod tests {
         let text = format!("age-encryption.org/v1\n{stanzas}");
         assert!(matches!(parse(&text), Err(Error::HeaderTooLong)));
         let long = vec![stanza("x", &[], MAX_HEADER)];
-        assert!(matches!(Header::new(long, &file_key()), Err(Error::HeaderTooLong)));
+        assert!(matches!(Header::new(long, &file_key()), Err(Error::TooManyRecipients { .. })));
     }
 
     /// Deterministic stand-in for a fuzzer: whatever a mutated header parses to encodes to the same bytes.

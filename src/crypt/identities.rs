@@ -108,17 +108,18 @@ impl Identities {
     /// [`Error::NoMatch`] with the types of stanzas there are, [`Error::BadStanza`], [`Error::BadMac`],
     /// [`Error::WrongPassphrase`], [`Error::ExcessiveWork`], [`Error::PluginMissing`], [`Error::Plugin`].
     pub fn unwrap(&self, header: &Header) -> Result<FileKey, Error> {
-        let mut missing = None;
+        // Another identity may still open the file, without the plugin or by an intact stanza.
+        let mut first_failure = None;
         for identity in &self.list {
             match identity.unwrap_stanzas(header.stanzas()) {
                 None => {}
                 Some(Ok(file_key)) => return header.verify(&file_key).map(|()| file_key),
-                // Another identity may still open the file without the plugin.
-                Some(Err(DecryptError::PluginResolve(error))) => missing = Some(plugin_missing(error)),
-                Some(Err(error)) => return Err(decrypt_error(error)),
+                Some(Err(error)) => {
+                    first_failure.get_or_insert_with(|| decrypt_error(error));
+                }
             }
         }
-        Err(missing.unwrap_or_else(|| Error::NoMatch { stanzas: header.stanza_types() }))
+        Err(first_failure.unwrap_or_else(|| Error::NoMatch { stanzas: header.stanza_types() }))
     }
 
     /// Reads header and nonce from `input`, which then stands at the first chunk, and gives the payload's key.
@@ -246,6 +247,7 @@ fn decrypt_error(error: DecryptError) -> Error {
         DecryptError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Error>()) => {
             Error::NoPassphrase
         }
+        DecryptError::PluginResolve(error) => plugin_missing(error),
         DecryptError::KeyDecryptionFailed => Error::WrongPassphrase,
         DecryptError::ExcessiveWork { required, .. } => {
             Error::ExcessiveWork { required, accepted: MAX_SCRYPT_LOG_N }

@@ -117,7 +117,7 @@ impl Recipients {
     ///
     /// # Errors
     /// [`Error::NoEntropy`], [`Error::PluginMissing`], [`Error::Plugin`], [`Error::Wrap`],
-    /// [`Error::MixedRecipients`], [`Error::HeaderTooLong`].
+    /// [`Error::MixedRecipients`], [`Error::TooManyRecipients`].
     pub fn wrap(&self, entropy: &mut Entropy<'_>) -> Result<(Vec<u8>, PayloadKey), Error> {
         let (start, file_key, nonce) = self.start(entropy)?;
         Ok((start, PayloadKey::derive(&file_key, &nonce)))

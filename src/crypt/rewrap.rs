@@ -1,12 +1,12 @@
 //! Re-wrapping: giving a file to other recipients without touching its payload. The file key is unwrapped and
-//! wrapped anew; nonce and chunks stay as they are, so a terabyte costs a copy, not a decryption. Whoever
-//! kept the old header still opens the old file: this hands over, it does not revoke.
+//! wrapped anew; nonce and chunks stay as they are, so a terabyte costs a copy, not a decryption. The file key stays
+//! too: whoever could open the old file, or kept its header, opens the new one. This hands over, it does not revoke.
 
 use std::io::{self, BufRead, Write};
 
 use super::entropy::Entropy;
 use super::header::Header;
-use super::{Error, Identities, Recipients};
+use super::{Error, Identities, Recipient, RecipientKind, Recipients};
 
 /// The header for `recipients` in place of `header`, which one of `identities` must open.
 ///
@@ -26,20 +26,46 @@ pub fn rewrap_header(
 /// The payload is copied unread: whether it is complete shows when it is decrypted.
 ///
 /// # Errors
-/// As [`rewrap_header`]; [`Error::Io`].
+/// As [`Header::read`] and [`rewrap_header`]; [`Error::Io`].
 pub fn rewrap(
+    mut input: impl BufRead,
+    output: impl Write,
+    identities: &Identities,
+    recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
+) -> Result<u64, Error> {
+    let old = Header::read(&mut input)?;
+    rewrap_rest(&old, input, output, identities, recipients, entropy)
+}
+
+/// As [`rewrap`], of a file whose header `old` was read from `input` already.
+///
+/// # Errors
+/// As [`rewrap_header`]; [`Error::Io`].
+pub fn rewrap_rest(
+    old: &Header,
     mut input: impl BufRead,
     mut output: impl Write,
     identities: &Identities,
     recipients: &Recipients,
     entropy: &mut Entropy<'_>,
 ) -> Result<u64, Error> {
-    let old = Header::read(&mut input)?;
-    let new = rewrap_header(&old, identities, recipients, entropy)?.encode();
+    let new = rewrap_header(old, identities, recipients, entropy)?.encode();
     output.write_all(&new)?;
     let copied = io::copy(&mut input, &mut output)?;
     output.flush()?;
     Ok(new.len() as u64 + copied)
+}
+
+/// The kind of the first recipient that is not known to resist quantum computers, where the stanzas of `old` do: the
+/// new header would give up what the old one had.
+#[must_use]
+pub fn downgrade<'a>(old: &Header, recipients: &'a Recipients) -> Option<&'a RecipientKind> {
+    const POST_QUANTUM: [&str; 2] = ["mlkem768x25519", "mlkem768p256tag"];
+    // age mixes no kinds, so one such stanza tells for all. Others than these are grease.
+    let was_closed = old.stanzas().iter().any(|stanza| POST_QUANTUM.contains(&stanza.tag.as_str()));
+    let mut kinds = recipients.iter().map(Recipient::kind);
+    kinds.find(|kind| was_closed && kind.is_postquantum() != Some(true))
 }
 
 #[cfg(test)]
@@ -57,8 +83,12 @@ mod tests {
     }
 
     fn key() -> (Identities, Recipients) {
+        key_of(KeyKind::X25519)
+    }
+
+    fn key_of(kind: KeyKind) -> (Identities, Recipients) {
         let Generated { identity_file, recipient } =
-            with_entropy(|entropy| generate(KeyKind::X25519, SystemTime::now(), entropy)).unwrap();
+            with_entropy(|entropy| generate(kind, SystemTime::now(), entropy)).unwrap();
         let mut identities = Identities::new(Arc::new(NoPrompt));
         identities.add_file("", identity_file.expose_secret().as_bytes()).unwrap();
         (identities, Recipients::from_file_contents(recipient.as_bytes()).unwrap())
@@ -69,6 +99,19 @@ mod tests {
         let mut plain = Vec::new();
         DecryptReader::new(file, opened.key).read_to_end(&mut plain)?;
         Ok(plain)
+    }
+
+    #[test]
+    fn only_recipients_that_quantum_computers_open_are_a_downgrade() {
+        let ((_, classic), (_, postquantum)) = (key(), key_of(KeyKind::PostQuantum));
+        let header = |recipients: &Recipients| {
+            let start = with_entropy(|entropy| recipients.wrap(entropy)).unwrap().0;
+            Header::read(&mut &start[..]).unwrap()
+        };
+        assert_eq!(downgrade(&header(&postquantum), &classic), Some(&RecipientKind::X25519));
+        assert_eq!(downgrade(&header(&postquantum), &postquantum), None);
+        assert_eq!(downgrade(&header(&classic), &postquantum), None);
+        assert_eq!(downgrade(&header(&classic), &classic), None);
     }
 
     #[test]

@@ -107,7 +107,9 @@ pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     if source.is_empty() {
         return Err(empty(path));
     }
-    without_armor(&source).map_err(|error| failed(&error)).map(|plain| plain.unwrap_or(source))
+    without_armor(&source)
+        .map_err(|error| failed(&error).status(read_status(&error)))
+        .map(|plain| plain.unwrap_or(source))
 }
 
 /// Whether further files follow, in which the dump goes on.
@@ -197,10 +199,20 @@ pub fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
     let status = match cause {
         crypt::Error::NoMatch { .. } | crypt::Error::WrongPassphrase => Status::WrongKey,
         crypt::Error::HeaderTruncated => Status::Truncated,
-        crypt::Error::BadMac | crypt::Error::Header { .. } => Status::Damaged,
+        crypt::Error::BadMac
+        | crypt::Error::Header { .. }
+        | crypt::Error::HeaderTooLong
+        | crypt::Error::UnsupportedVersion
+        | crypt::Error::BadStanza(_) => Status::Damaged,
+        crypt::Error::Io(error) => read_status(error),
         _ => Status::Failure,
     };
     Failure::caused(format!("opening {}", input_name(dump)), cause).maybe_hint(cause.hint()).status(status)
+}
+
+/// The status of a read that failed: armor that is not well formed is damage.
+pub fn read_status(error: &io::Error) -> Status {
+    if error.kind() == io::ErrorKind::InvalidData { Status::Damaged } else { Status::Failure }
 }
 
 /// What is wrong with a payload.
@@ -221,7 +233,9 @@ pub fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
     match error {
         reader::Error::Crypt(cause) => crypt_failure(dump, cause),
         reader::Error::Stream(cause) => stream_failure(dump, cause),
-        reader::Error::Read(_) => Failure::caused(format!("reading {}", input_name(dump)), error),
+        reader::Error::Read(cause) => {
+            Failure::caused(format!("reading {}", input_name(dump)), error).status(read_status(cause))
+        }
         reader::Error::NotADump => Failure::caused(format!("opening {}", input_name(dump)), error),
         error => Failure::caused(format!("reading {}", input_name(dump)), error).status(Status::Damaged),
     }

@@ -247,7 +247,8 @@ pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Fa
             .hint("if it is a log, vmcore-decrypt dmesg prints it"),
         (restore::Error::Parts(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
             .hint("name every part of one dump once, and the output at last"),
-        (restore::Error::Read(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error),
+        (restore::Error::Read(cause), _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
+            .status(input::read_status(cause)),
         (error, _) => {
             Failure::caused(format!("restoring {}", input_name(dump)), error).status(Status::Damaged)
         }

@@ -4,10 +4,12 @@ use super::super::encrypt::recipients::RecipientArgs;
 use super::super::{Failure, Status, exists_hint, input_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, with_entropy};
-use crate::crypt::{self, rewrap};
+use crate::crypt::{self, Header, Recipients, rewrap};
 use crate::sink::{OutputFile, Stream};
 use clap::Args as ClapArgs;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The arguments of `rewrap`.
@@ -16,8 +18,9 @@ use std::path::{Path, PathBuf};
   vmcore-decrypt rewrap -i key.txt -r age1... vmcore.age for-the-vendor.age
   vmcore-decrypt rewrap -i key.txt -R team.txt vmcore.age
 
-The payload is copied, not decrypted. Whoever could open the old file still opens copies of it: this hands \
-a dump over, it takes nothing back. The new file appears whole or not at all.", status::OPENING))]
+The payload is copied, not decrypted, and the file key stays the same: whoever could open the old file can open \
+the new one too, with the old header or the key they kept. This hands a dump over, it takes nothing back; only a \
+new dump of the restored memory has a new key. The new file appears whole or not at all.", status::OPENING))]
 pub struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -44,22 +47,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let identities = args.identities.read()?;
     let recipients = args.recipients.read()?;
-    let dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;
     let (path, overwrite) = match &args.output {
-        Some(path) => (path, args.force),
+        Some(path) => (path.clone(), args.force),
         None if args.dump == Path::new("-") => return Err(nowhere()),
-        None => (&args.dump, true),
+        None => (replaced(&args.dump)?, true),
     };
+    let path = &path;
+    let mut dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;
+    let old = Header::read(&mut dump).map_err(|cause| input::crypt_failure(&args.dump, &cause))?;
+    warn_of_downgrade(&old, &recipients);
     let failed = |error: &io::Error| Failure::caused(format!("writing {}", quoted(path)), error);
     let file = OutputFile::create_hidden(path, overwrite).map_err(|error| {
         let hint = exists_hint(path, &error);
         Failure::caused(format!("creating {}", quoted(path)), &error).maybe_hint(hint)
     })?;
     let mut stream = Stream::file(file);
-    let result = with_entropy(|entropy| rewrap::rewrap(dump, &mut stream, &identities, &recipients, entropy));
+    let result = with_entropy(|entropy| {
+        rewrap::rewrap_rest(&old, dump, &mut stream, &identities, &recipients, entropy)
+    });
     result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
             Failure::caused(format!("copying {} to {}", input_name(&args.dump), quoted(path)), cause)
+                .status(input::read_status(cause))
         }
         cause => input::crypt_failure(&args.dump, cause),
     })?;
@@ -69,7 +78,36 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The file that is replaced in place: what a symlink points to, so that no copy with the old header stays there. Other
+/// hard links to it would be such copies, and only their names can be taken away.
+fn replaced(dump: &Path) -> Result<PathBuf, Failure> {
+    let failed = |error: &io::Error| Failure::caused(format!("opening dump {}", quoted(dump)), error);
+    let path = fs::canonicalize(dump).map_err(|error| failed(&error))?;
+    let links = fs::metadata(&path).map_err(|error| failed(&error))?.nlink();
+    if links > 1 {
+        let text = format!(
+            "{} has {} more names (hard links), which keep the dump with its old header",
+            quoted(&path),
+            links - 1
+        );
+        say(PROGRAM, "warning", &text);
+    }
+    Ok(path)
+}
+
+/// Before anything is written: the old header resists quantum computers, the new one would not.
+fn warn_of_downgrade(old: &Header, recipients: &Recipients) {
+    if let Some(kind) = rewrap::downgrade(old, recipients) {
+        let text = format!(
+            "the dump was closed to quantum computers, and recipient {kind} does not keep it so: whoever stores the new \
+             file may open it later"
+        );
+        say(PROGRAM, "warning", &text);
+        say(PROGRAM, "hint", "vmcore-decrypt keygen --pq makes a post-quantum identity");
+    }
+}
+
 fn nowhere() -> Failure {
     Failure::new(Status::Usage, "rewrapping standard input: there is no file to replace")
-        .hint("name one with --output")
+        .hint("name the new file after the dump: rewrap ... - OUTPUT")
 }

@@ -101,12 +101,7 @@ fn read_command_line(path: &Path) -> Result<String, Failure> {
 }
 
 fn pin_failure(error: &pin::Error) -> Failure {
-    Failure::caused("checking recipients", error).hint(match error {
-        pin::Error::Mismatch { .. } => {
-            "if the recipients were changed on purpose, pin what vmcore-encrypt fingerprint prints; if not, look who did it"
-        }
-        pin::Error::Malformed(_) => "vmcore-encrypt fingerprint prints what to pin",
-    })
+    Failure::caused("checking recipients", error).hint(error.hint())
 }
 
 /// Reads a recipients file of at most 1 MiB.

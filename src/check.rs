@@ -8,6 +8,7 @@ mod image;
 mod keys;
 mod machine;
 mod memory;
+mod modes;
 mod pins;
 mod target;
 mod trial;
@@ -15,6 +16,7 @@ mod trial;
 use crate::crypt::Recipients;
 use findings::{Findings, Verdict};
 use machine::Machine;
+pub use modes::untrusted;
 use std::path::PathBuf;
 
 /// What to look at.
@@ -56,6 +58,7 @@ pub fn look(options: &Options) -> Report {
 }
 
 fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findings) {
+    modes::check(machine, findings);
     let config = config::read(machine, findings);
     let plan = collector::check(machine, &config, findings);
     target::check(machine, &plan, findings);

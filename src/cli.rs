@@ -9,6 +9,7 @@ mod meter;
 mod progress;
 #[cfg(feature = "analyst")]
 mod prompt;
+mod recipients;
 mod report;
 mod signals;
 mod status;

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Both ways run on one [`pipeline`]: two parallel stages with an ordered step behind each. Rooms take
-//! readers, writers and slices; only `cli`, `sink`, `mount` and [`vmcore::Vmcore::open`] see a path. Imports go
+//! readers, writers and slices; only `cli`, `check`, `sink`, `mount`, `trust` and [`vmcore::Vmcore::open`] see a path. Imports go
 //! down this list only:
 //!
 //! | room | one line |
@@ -25,6 +25,7 @@
 //! | `remote` | a dump on a server, by range |
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | ordered work on several threads |
+//! | `trust` | whether others than root can change a file |
 //! | `pin` | which recipients this machine may encrypt to |
 //! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
@@ -66,5 +67,6 @@ pub mod remote;
 pub mod restore;
 pub mod sink;
 pub mod text;
+pub mod trust;
 pub mod units;
 pub mod vmcore;

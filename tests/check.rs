@@ -7,7 +7,7 @@ mod synth;
 
 use common::{Absent, or_skip};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -142,6 +142,55 @@ fn memory_for_the_cpus_of_suse_is_reckoned_with_and_advised() {
     assert!(!lines_of(&suse, "memory ").contains("further"));
     suse.file("etc/sysconfig/kdump", &format!("{SUSE}KDUMP_CPUS=0\n"));
     assert!(lines_of(&suse, "memory ").contains("7 further CPUs"));
+}
+
+#[test]
+fn what_others_can_change_is_a_problem() {
+    let mode = |machine: &Machine, path: &str, mode| {
+        fs::set_permissions(machine.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, open, usual) in [
+        ("etc/vmcore-encrypt/recipients", 0o664, 0o644),
+        ("etc/vmcore-encrypt", 0o777, 0o755),
+        ("etc/kdump.conf", 0o646, 0o644),
+    ] {
+        let machine = Machine::fedora(FEDORA);
+        mode(&machine, path, open);
+        let problems = machine.problems();
+        assert!(
+            problems.iter().any(|problem| problem.contains("others can change it")),
+            "{path}: {problems:?}"
+        );
+        mode(&machine, path, usual);
+        assert_eq!(machine.problems(), Vec::<String>::new());
+    }
+    let machine = Machine::debian(DEBIAN);
+    machine.file("etc/vmcore-encrypt/config", "TARGET=kdump\n");
+    assert_eq!(machine.problems(), Vec::<String>::new());
+    mode(&machine, "etc/vmcore-encrypt/config", 0o606);
+    machine.has_only("config\" has mode 0606");
+}
+
+#[test]
+fn a_header_is_made_for_the_recipients() {
+    let machine = Machine::new();
+    let key = |_| format!("{}\n", age::x25519::Identity::generate().to_public());
+    machine.file("etc/vmcore-encrypt/recipients", &(0..3000).map(key).collect::<String>());
+    let output = machine.check(&["--recipients-only"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.code() == Some(1) && text.contains("the header for these recipients takes"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_word_of_the_command_line_that_pins_nothing_is_a_problem() {
+    for line in ["ro vmcore_encrypt.recipients", "vmcore-encrypt.recipents=0123", "vmcore_encrypt.mode=1"] {
+        let machine = Machine::fedora(FEDORA);
+        machine.file("proc/cmdline", line);
+        machine.has_only("pins: unknown parameter");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ function __fish_vmcore_decrypt_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l format -d 'Form of the restored dump' -r -f -a "kdump\t'kdump-compressed: random access, smallest'
 elf\t'An ELF core: for gdb too, uncompressed and sparse'
 flattened\t'makedumpfile\'s flattened stream'"
@@ -49,14 +49,14 @@ complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "help" -d
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -s i -l identity -d 'Identity file, to look inside; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -l json -d 'One JSON object'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand info" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -l num-threads -d 'Threads that decrypt and decompress [default: one per CPU]' -r
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand verify" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand dmesg" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand dmesg" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand mount" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand mount" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand mount" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
@@ -67,7 +67,7 @@ complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -l pq -d 'Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -l passphrase -d 'Protect the identity file with a passphrase, asked for on the terminal'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s h -l help -d 'Print help'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s i -l identity -d 'Identity file: age identities, an ssh private key; repeatable' -r -F
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s i -l identity -d 'Identity file: age identities, an ssh private key; - is standard input; repeatable' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -l records -d 'Print records as /dev/kmsg gives them, with priority, number and dictionary'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand kmsg" -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand help; and not __fish_seen_subcommand_from info verify dmesg mount rewrap keygen kmsg help" -f -a "info" -d 'Show what a dump holds and who can open it'

@@ -15,8 +15,8 @@ _vmcore-decrypt() {
 
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '--format=[Form of the restored dump]:FORMAT:((kdump\:"kdump-compressed\: random access, smallest"
 elf\:"An ELF core\: for gdb too, uncompressed and sparse"
 flattened\:"makedumpfile'\''s flattened stream"))' \
@@ -56,8 +56,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (verify)
 _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '--num-threads=[Threads that decrypt and decompress \[default\: one per CPU\]]:N:_default' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -66,8 +66,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (dmesg)
 _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':dump -- The encrypted dump, or an encrypted log of vmcore-encrypt dmesg (then - is standard input):_files' \
@@ -75,8 +75,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (mount)
 _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':dump -- The encrypted dump:_files' \
@@ -86,8 +86,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (rewrap)
 _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '*-r+[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*--recipient=[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:RECIPIENT:_default' \
 '*-R+[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
@@ -114,8 +114,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (kmsg)
 _arguments "${_arguments_options[@]}" : \
-'*-i+[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
-'*--identity=[Identity file\: age identities, an ssh private key; repeatable]:FILE:_files' \
+'*-i+[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
+'*--identity=[Identity file\: age identities, an ssh private key; - is standard input; repeatable]:FILE:_files' \
 '--records[Print records as /dev/kmsg gives them, with priority, number and dictionary]' \
 '-h[Print help]' \
 '--help[Print help]' \

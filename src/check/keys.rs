@@ -1,9 +1,12 @@
-//! The recipients: present, valid, no private key, plugins at hand, and their fingerprint.
+//! The recipients: present, valid, no private key, changed by nobody but root, and a header can be made for them.
 
 use super::findings::Findings;
 use super::machine::Machine;
-use crate::crypt::Recipients;
+use crate::crypt::recipients::read_file;
+use crate::crypt::{self, ENTROPY_LIMIT, Entropy, Recipients};
+use crate::trust;
 use std::collections::BTreeSet;
+use std::fs::File;
 
 const CHECK: &str = "recipients";
 
@@ -22,22 +25,33 @@ pub fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
     let kinds: Vec<String> = kinds.into_iter().collect();
     let count = recipients.iter().count();
     findings.ok(CHECK, format!("{name}: {count} valid ({}), fingerprint {fingerprint}", kinds.join(", ")));
-    if let Err(error) = recipients.check_plugins() {
-        findings.problem(CHECK, format!("{name}: {error}"), error.hint().unwrap_or_default());
+    check_modes(machine, findings);
+    let mut entropy = Entropy { limit: ENTROPY_LIMIT, notify: &mut |_| {} };
+    if let Err(error) = recipients.try_wrap(&mut entropy) {
+        let text = format!("{name}: {error}: every dump would fail");
+        findings.problem(CHECK, text, error.hint().unwrap_or_default());
     }
     check_fips(machine, findings);
     Some(recipients)
 }
 
 fn read(machine: &Machine) -> Result<Recipients, (String, String)> {
-    let bytes = machine.read_bytes(&machine.recipients).map_err(|error| {
-        let text = format!("reading recipients file {:?}: {error}", machine.recipients);
-        (text, "put the analysts' recipients there, one a line".to_owned())
-    })?;
-    Recipients::from_file_contents(&bytes).map_err(|error| {
-        let text = format!("{}: {error}", machine.recipients.display());
-        (text, error.hint().unwrap_or_default().to_owned())
+    let path = &machine.recipients;
+    let file = File::open(machine.path(path)).map_err(crypt::Error::Io);
+    file.and_then(read_file).and_then(Recipients::new).map_err(|error| match error {
+        crypt::Error::Io(cause) => (
+            format!("reading recipients file {path:?}: {cause}"),
+            "put the analysts' recipients there, one a line".to_owned(),
+        ),
+        error => (format!("{}: {error}", path.display()), error.hint().unwrap_or_default().to_owned()),
     })
+}
+
+/// Whoever can write the recipients file decides who reads the next dump.
+fn check_modes(machine: &Machine, findings: &mut Findings) {
+    if let Err(error) = trust::check(&machine.path("/"), &machine.recipients) {
+        findings.problem(CHECK, format!("{}: {error}", machine.recipients.display()), error.hint());
+    }
 }
 
 /// Source: Linux `crypto/fips.c`.

@@ -12,9 +12,9 @@ mod foreign;
 mod input;
 mod kmsg;
 mod output;
-pub(super) mod recipients;
 
-use super::{Failure, Status, status};
+use super::{Failure, Status, say, status};
+use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -94,4 +94,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (None, Some(args)) => dump::run(args),
         (None, None) => Ok(()),
     }
+}
+
+/// Runs `action` with the wait for random bytes that it may need; a wait is reported on stderr.
+fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
+    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |text| say(PROGRAM, "note", text) })
 }

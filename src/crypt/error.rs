@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::header::MAX_HEADER;
 
+/// What to do about a byte order mark.
+const WITHOUT_MARK: &str = "save the file as UTF-8 without a byte order mark";
+
 /// Everything but payload errors, which are [`super::stream::StreamError`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,6 +95,9 @@ pub enum Error {
         /// Line of the file, from 1.
         line: usize,
     },
+    /// An identity file begins with the mark that editors on Windows put before a text.
+    #[error("it begins with a byte order mark")]
+    ByteOrderMark,
     /// An identity file without identities.
     #[error("no identity in it")]
     NoIdentities,
@@ -149,6 +155,7 @@ impl Error {
             Error::UnsupportedVersion => {
                 "this program reads age-encryption.org/v1; any other version is newer, or damage"
             }
+            Error::ByteOrderMark => WITHOUT_MARK,
             Error::HeaderTooLong => "no program of ours wrote this header; get another copy",
             Error::TooManyRecipients { .. } => {
                 "use fewer recipients: a post-quantum one takes 1.6 kB of the header, any other 0.1 to 0.8 kB"
@@ -182,6 +189,9 @@ pub enum RecipientError {
     /// Not UTF-8.
     #[error("is not text")]
     NotText,
+    /// The mark that editors on Windows put before a text.
+    #[error("begins with a byte order mark")]
+    ByteOrderMark,
 }
 
 impl RecipientError {
@@ -199,6 +209,7 @@ impl RecipientError {
             RecipientError::UnsupportedSshKey(_) | RecipientError::RsaSize(_) => {
                 "use an age1... recipient, ssh-ed25519, or ssh-rsa with 2048 to 4096 bits"
             }
+            RecipientError::ByteOrderMark => WITHOUT_MARK,
             RecipientError::WeakKey => "the recipient is corrupt or hostile: ask its owner for it again",
         })
     }

@@ -16,6 +16,7 @@ use super::error::printable;
 use super::header::Header;
 use super::lines::LineKey;
 use super::prompt::{NoPrompt, PluginPrompt, Prompt};
+use super::recipients::has_byte_order_mark;
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
 
@@ -56,7 +57,7 @@ impl Identities {
     /// bytes: an ssh private key, an age file (armored or not) with a passphrase, else lines of age identities.
     ///
     /// # Errors
-    /// [`Error::NotAnIdentity`] with the line number, [`Error::NoIdentities`], [`Error::UnusableSshKey`],
+    /// [`Error::NotAnIdentity`] with the line number, [`Error::ByteOrderMark`], [`Error::NoIdentities`], [`Error::UnusableSshKey`],
     /// [`Error::IdentityNotPassphrase`], [`Error::NoPassphrase`], [`Error::WrongPassphrase`],
     /// [`Error::ExcessiveWork`], [`Error::Io`] when it is longer than [`MAX_IDENTITY_FILE`] or cannot be read.
     pub fn add_file(&mut self, name: &str, file: impl BufRead + Send) -> Result<(), Error> {
@@ -79,6 +80,9 @@ impl Identities {
     }
 
     fn add_lines(&mut self, text: &[u8]) -> Result<(), Error> {
+        if has_byte_order_mark(text) {
+            return Err(Error::ByteOrderMark);
+        }
         let before = self.list.len();
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
@@ -312,6 +316,8 @@ pub(super) mod tests {
         assert!(matches!(refusal(RECIPIENT.as_bytes()), Error::NotAnIdentity { line: 1 }));
         assert!(matches!(refusal(b"\xff\n"), Error::NotAnIdentity { line: 1 }));
         assert!(matches!(refusal(b"# none\n"), Error::NoIdentities));
+        assert!(matches!(refusal(format!("\u{feff}{SECRET}\n").as_bytes()), Error::ByteOrderMark));
+        assert!(matches!(refusal(b"\xff\xfeA\0G\0E\0"), Error::ByteOrderMark));
         let cut = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n";
         assert!(matches!(refusal(cut), Error::UnusableSshKey(_)));
     }

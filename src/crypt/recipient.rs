@@ -109,11 +109,23 @@ impl FromStr for Recipient {
     }
 }
 
-/// Secret keys in any letter case, and any PEM block (whose label may be cut off in the middle of a file).
-fn looks_private(text: &str) -> bool {
-    const MARKS: [&str; 4] = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY-----", "PUTTY-USER-KEY-FILE-"];
-    let upper = text.to_ascii_uppercase();
+/// Whether a private key, or a line of one, is anywhere in a line: in any letter case, with its label cut, in a comment.
+pub(super) fn looks_private(line: &str) -> bool {
+    // The last is how the base64 of OpenSSH's own format begins.
+    const MARKS: [&str; 4] =
+        ["AGE-SECRET-KEY-", "PRIVATE KEY-----", "PUTTY-USER-KEY-FILE-", "B3BLBNNZAC1RZXKTDJEA"];
+    let upper = line.to_ascii_uppercase();
     MARKS.iter().any(|mark| upper.contains(mark))
+        || (upper.contains("BEGIN ") && upper.contains("PRIVATE KEY"))
+        || upper.split("AGE-PLUGIN-").skip(1).any(is_plugin_identity)
+}
+
+/// Whether what follows `AGE-PLUGIN-` is the rest of an identity, `NAME-1DATA`, and not only a program's name.
+fn is_plugin_identity(rest: &str) -> bool {
+    let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && !"+-._".contains(char));
+    let word = &rest[..end.unwrap_or(rest.len())];
+    let data = word.rsplit_once("-1").map(|(_, data)| data);
+    data.is_some_and(|data| data.len() >= 3 && data.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Parses `age1...` by the part before its last `1`. The canonical text must be the text given: bech32 leaves

@@ -2,6 +2,7 @@
 //! The set's fingerprint is here too. Parsing reads bytes, never paths.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{self, Read};
 
 use age::NoCallbacks;
 use age::Recipient as _;
@@ -14,23 +15,44 @@ use super::entropy::{self, Entropy};
 use super::error::{RecipientError, printable};
 use super::header::Header;
 use super::lines::LineKey;
-use super::recipient::{Key, Recipient, RecipientKind};
+use super::recipient::{Key, Recipient, RecipientKind, looks_private};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
 /// Where the machine's recipients are, unless said otherwise.
 pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";
 
+/// A recipients file is text that people keep; anything larger is not one.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads and parses a recipients file of at most 1 MiB, which must name a recipient.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read or is longer; [`Error::NoRecipients`]; as [`parse_lines`].
+pub fn read_file(file: impl Read) -> Result<Vec<Recipient>, Error> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB").into());
+    }
+    let list = parse_lines(&bytes)?;
+    if list.is_empty() { Err(Error::NoRecipients) } else { Ok(list) }
+}
+
 /// Parses a recipients file: one recipient per line, blank lines and lines that start with `#` are skipped.
 /// Unlike age, an ssh key of an unsupported type is an error and not skipped: its owner would find out
-/// after the crash.
+/// after the crash. A private key is refused wherever it stands, in a comment too: the file goes into images.
 ///
 /// # Errors
 /// [`Error::RecipientLine`] with the number of the first bad line, never its text.
 pub fn parse_lines(file: &[u8]) -> Result<Vec<Recipient>, Error> {
+    if has_byte_order_mark(file) {
+        return Err(Error::RecipientLine { line: 1, cause: RecipientError::ByteOrderMark });
+    }
     let mut list = Vec::new();
     for (number, line) in file.split(|&byte| byte == b'\n').enumerate() {
         let parsed = match std::str::from_utf8(line).map(str::trim_ascii) {
             Ok("") => continue,
+            _ if looks_private(&String::from_utf8_lossy(line)) => Err(RecipientError::PrivateKey),
             Ok(text) if text.starts_with('#') => continue,
             Ok(text) => text.parse(),
             Err(_) => Err(RecipientError::NotText),
@@ -38,6 +60,12 @@ pub fn parse_lines(file: &[u8]) -> Result<Vec<Recipient>, Error> {
         list.push(parsed.map_err(|cause| Error::RecipientLine { line: number + 1, cause })?);
     }
     Ok(list)
+}
+
+/// Whether a text begins with a byte order mark, of UTF-8 or UTF-16, as editors on Windows write it.
+pub(super) fn has_byte_order_mark(text: &[u8]) -> bool {
+    const MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    MARKS.iter().any(|mark| text.starts_with(mark))
 }
 
 /// A set of recipients a file can be encrypted to: not empty, no doubles, mixed as age allows.
@@ -110,6 +138,14 @@ impl Recipients {
     /// [`Error::PluginMissing`] with the first one that is not.
     pub fn check_plugins(&self) -> Result<(), Error> {
         self.plugins().map(|_| ())
+    }
+
+    /// Makes a header as for a new file, plugins and all, and throws it away: whether a dump could be encrypted.
+    ///
+    /// # Errors
+    /// As [`Recipients::wrap`].
+    pub fn try_wrap(&self, entropy: &mut Entropy<'_>) -> Result<(), Error> {
+        self.start(entropy).map(|_| ())
     }
 
     /// Makes a new file: a fresh file key wrapped to every recipient, and a fresh nonce. Returns the first bytes
@@ -219,6 +255,63 @@ mod tests {
         assert_eq!(error.to_string(), "line 6 is a private key, which must not be on this machine");
         let error = parse_lines(b"\n\xff\xfe\n").err().unwrap();
         assert_eq!(error.to_string(), "line 2 is not text");
+    }
+
+    #[test]
+    fn a_private_key_is_found_wherever_it_stands() {
+        for line in [
+            "# AGE-SECRET-KEY-1QQQ",
+            "#age-secret-key-pq-1qqq",
+            "  # mine: Age-Secret-Key-1QQQ (old)",
+            "# AGE-PLUGIN-YUBIKEY-1QQQQQQ",
+            "# -----BEGIN OPENSSH PRIVATE KEY-----",
+            "# -----begin encrypted private key-----",
+            "# ---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----",
+            "#-----BEGIN PGP PRIVATE KEY BLOCK-----",
+            "# b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ",
+            "# PuTTY-User-Key-File-3: ssh-ed25519",
+            &format!("{ED25519} AGE-SECRET-KEY-1QQQ"),
+        ] {
+            let Err(Error::RecipientLine { line: 2, cause }) =
+                parse_lines(format!("{X25519}\n{line}\n").as_bytes())
+            else {
+                panic!("accepted: {line}")
+            };
+            assert_eq!(cause, RecipientError::PrivateKey, "{line}");
+        }
+        assert!(parse_lines(b"# \xff AGE-SECRET-KEY-1QQQ").is_err());
+        for harmless in
+            ["# needs age-plugin-yubikey", "# the private key is with Ann", "# age-plugin-tpm 1.0"]
+        {
+            assert!(parse_lines(harmless.as_bytes()).unwrap().is_empty(), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        for mark in [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"] {
+            let error = parse_lines(&[mark, X25519.as_bytes()].concat()).err().unwrap();
+            assert_eq!(error.to_string(), "line 1 begins with a byte order mark");
+            assert!(error.hint().unwrap().contains("without"));
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_with_a_limit() {
+        assert!(matches!(read_file(&b"# nobody"[..]), Err(Error::NoRecipients)));
+        assert_eq!(read_file(X25519.as_bytes()).unwrap().len(), 1);
+        let Err(Error::Io(error)) = read_file(io::repeat(b'#')) else { panic!("endless") };
+        assert_eq!(error.to_string(), "larger than 1 MiB");
+    }
+
+    #[test]
+    fn recipients_too_many_for_a_header_are_found_by_trying() {
+        let key = || age::x25519::Identity::generate().to_public().to_string().parse().unwrap();
+        let mut entropy = Entropy { limit: std::time::Duration::from_secs(5), notify: &mut |_| {} };
+        let many = Recipients::new((0..3000).map(|_| key()).collect()).unwrap();
+        assert!(matches!(many.try_wrap(&mut entropy), Err(Error::TooManyRecipients { .. })));
+        let few = Recipients::new((0..20).map(|_| key()).collect()).unwrap();
+        few.try_wrap(&mut entropy).unwrap();
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read()?;
+    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let path = &args.dump;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if path == Path::new("-") {

@@ -108,7 +108,7 @@ fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<Info, Failure> {
     let (recipients, payload) = outside(&args.dump, source)?;
     let mut info = Info { file_size: source.len(), recipients, payload, dump: None };
     if !args.identities.is_empty() {
-        let identities = input::read_identities(&args.identities)?;
+        let identities = input::read_identities(&args.identities, std::slice::from_ref(&args.dump))?;
         let dump = input::open_dump(&args.dump, Arc::clone(source), &identities)?;
         info.payload = if dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
         info.dump = Some(inside(&dump));

@@ -10,6 +10,7 @@ use clap::Args;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,29 +24,51 @@ const MAX_ARMORED: u64 = 1 << 30;
 /// Who opens the dump.
 #[derive(Args, Debug)]
 pub struct IdentityArgs {
-    /// Identity file: age identities, an ssh private key; repeatable
+    /// Identity file: age identities, an ssh private key; - is standard input; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
-    /// Reads the identity files.
-    pub fn read(&self) -> Result<Identities, Failure> {
-        read_identities(&self.identities)
+    /// Reads the identity files, to open `dumps`.
+    pub fn read(&self, dumps: &[PathBuf]) -> Result<Identities, Failure> {
+        read_identities(&self.identities, dumps)
     }
 }
 
-/// Reads identity files; passphrases are asked for on the terminal.
-pub fn read_identities(paths: &[PathBuf]) -> Result<Identities, Failure> {
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Reads identity files, to open `dumps`; passphrases are asked for on the terminal. Standard input can be named once,
+/// as an identity or as a dump.
+pub fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Identities, Failure> {
+    if paths.iter().any(|path| is_stdin(path))
+        && paths.iter().chain(dumps).filter(|path| is_stdin(path)).count() > 1
+    {
+        let message = "standard input is named twice, and it can be read once only";
+        return Err(Failure::new(Status::Usage, message).hint("name a file for one of the two"));
+    }
     let mut identities = Identities::new(prompt::on_terminal());
     for path in paths {
-        let doing = || format!("reading identity file {}", quoted(path));
-        let file = File::open(path).map_err(|error| Failure::caused(doing(), &error))?;
+        let doing = || match is_stdin(path) {
+            true => "reading an identity from standard input".to_owned(),
+            false => format!("reading identity file {}", quoted(path)),
+        };
+        let file = open_identity(path).map_err(|error| Failure::caused(doing(), &error))?;
         identities
             .add_file(&path.to_string_lossy(), BufReader::new(file))
             .map_err(|error| Failure::caused(doing(), &error).maybe_hint(error.hint()))?;
     }
     Ok(identities)
+}
+
+/// Opens an identity file. Standard input without the buffer of the standard library, which would keep the secret.
+fn open_identity(path: &Path) -> io::Result<File> {
+    match is_stdin(path) {
+        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    }
 }
 
 /// How many threads work, unless said otherwise: one per CPU.

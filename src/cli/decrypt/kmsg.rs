@@ -21,7 +21,7 @@ const MAX_NAMED: usize = 20;
 
 Wrong key: no identity or no key line for some lines. Damaged and truncated: of lines.", status::OPENING))]
 pub struct Args {
-    /// Identity file: age identities, an ssh private key; repeatable
+    /// Identity file: age identities, an ssh private key; - is standard input; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
     /// Print records as /dev/kmsg gives them, with priority, number and dictionary
@@ -38,7 +38,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said; or what the log lacks, after all of it was printed.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = input::read_identities(&args.identities)?;
+    let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };
     let mut reader = Reader::new(&identities, form, io::stdout().lock());
     for log in &args.logs {

@@ -54,7 +54,7 @@ enum Event {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read()?;
+    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     lock_memory();
     let source = input::open_source(&args.dump)?;
     let dump = input::open_dump(&args.dump, source, &identities)?;

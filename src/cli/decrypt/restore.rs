@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let message = "salvaging to a flattened stream: its records would not fit together";
         return Err(Failure::new(Status::Usage, message).hint("use --format kdump or elf"));
     }
-    let identities = args.identities.read()?;
+    let identities = args.identities.read(&args.dumps)?;
     let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("restoring", dump)).collect();
     let mut dumps = opened?;
     let mut target = Target::open(args)?;

@@ -1,6 +1,6 @@
 //! `vmcore-decrypt rewrap DUMP [OUT]`: other recipients, by a new header; the payload stays as it is.
 
-use super::super::encrypt::recipients::RecipientArgs;
+use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, exists_hint, input_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, with_entropy};
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));
         return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
     }
-    let identities = args.identities.read()?;
+    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let recipients = args.recipients.read()?;
     let (path, overwrite) = match &args.output {
         Some(path) => (path.clone(), args.force),

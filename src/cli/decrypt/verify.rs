@@ -44,7 +44,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read()?;
+    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let mut dump = watched("verifying", &args.dump)?;
     let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
         .map_err(|error| failure(&args.dump, None, &error))?;

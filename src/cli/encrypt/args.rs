@@ -1,10 +1,10 @@
 //! What can be typed to collect a dump, and what it amounts to: makedumpfile's command line with its
 //! meanings, its refusals, and what is ours.
 
+use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, quoted};
 use super::foreign::ForeignArgs;
 use super::output::Place;
-use super::recipients::RecipientArgs;
 use crate::filter::DumpLevel;
 use crate::sink::OnFailure;
 use crate::text::size;

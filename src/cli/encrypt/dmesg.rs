@@ -1,11 +1,11 @@
 //! `vmcore-encrypt dmesg VMCORE [OUT]`: the crashed kernel's log, encrypted. Also what `vmcore-dmesg VMCORE` and
 //! `--dump-dmesg VMCORE OUT` run, so that scripts which save the log in plain save it encrypted.
 
+use super::super::recipients::{RecipientArgs, failure};
 use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, quoted, say, status};
 use super::output::Place;
-use super::recipients::{RecipientArgs, failure, with_entropy};
-use super::{PROGRAM, input};
+use super::{PROGRAM, input, with_entropy};
 use crate::collect::log;
 use crate::klog::{Start, Stats};
 use crate::mm::KernelMemory;

@@ -2,12 +2,12 @@
 //! what follows from it.
 
 use super::super::progress::Progress;
+use super::super::recipients;
 use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, Status, quoted, report, say};
 use super::args::{Args, Message};
 use super::output::Place;
-use super::recipients::{self, with_entropy};
-use super::{PROGRAM, dmesg, estimate, input};
+use super::{PROGRAM, dmesg, estimate, input, with_entropy};
 use crate::collect::{self, Options, Part, Report};
 use crate::crypt::Recipients;
 use crate::filter::{Classifier, DumpLevel, Warning};
@@ -37,10 +37,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         };
         return dmesg::save(&args.vmcore, args.partial_log(), &args.recipients, place);
     }
-    let recipients = args.recipients.read()?;
     if args.checks_only() {
-        return Ok(());
+        return with_entropy(|entropy| args.recipients.check(entropy));
     }
+    let recipients = args.recipients.read()?;
     let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
     let vmcore = open(&args.vmcore)?;

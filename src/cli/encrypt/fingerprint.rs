@@ -1,7 +1,7 @@
 //! `vmcore-encrypt fingerprint`: what to pin (see `pin`), and which plugin programs an image needs.
 
+use super::super::recipients::RecipientArgs;
 use super::super::{Failure, status};
-use super::recipients::RecipientArgs;
 use clap::Args as ClapArgs;
 use std::io::{self, Write};
 

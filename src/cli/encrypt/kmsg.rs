@@ -1,8 +1,8 @@
 //! `vmcore-encrypt kmsg [--follow]`: the running kernel's log as encrypted lines on standard output.
 
+use super::super::recipients::{RecipientArgs, failure};
 use super::super::{Failure, quoted, say, status};
-use super::PROGRAM;
-use super::recipients::{RecipientArgs, failure, with_entropy};
+use super::{PROGRAM, with_entropy};
 use crate::crypt;
 use crate::kmsg::{Device, Error, Lines, RecordSource, Writer};
 use clap::Args as ClapArgs;
@@ -38,7 +38,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said. Nothing was written unless the log could be opened.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let recipients = args.recipients.read()?;
+    let recipients = args.recipients.read_trusted()?;
     let path = args.input.as_deref().unwrap_or(Path::new(DEVICE));
     let mut source = open(path, args.follow).map_err(|error| {
         Failure::caused(format!("opening {}", quoted(path)), &error).maybe_hint(hint(&error))

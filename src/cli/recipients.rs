@@ -1,20 +1,19 @@
 //! Who can open what is encrypted: the arguments that name recipients, and how they are read. Shared by
-//! every sub-command that encrypts.
+//! every sub-command of both programs that encrypts.
 
-use super::super::{Failure, Status, quoted, say};
-use super::PROGRAM;
-use crate::crypt::recipients::{DEFAULT_FILE, parse_lines};
-use crate::crypt::{self, ENTROPY_LIMIT, Entropy, Recipients};
+use super::{Failure, Status, quoted};
+use crate::check;
+use crate::crypt::recipients::{DEFAULT_FILE, parse_lines, read_file};
+use crate::crypt::{self, Entropy, Recipient, Recipients};
 use crate::pin::{self, Pins};
+use crate::trust;
 use clap::Args;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where pins may stand.
 const COMMAND_LINE: &str = "/proc/cmdline";
-/// A recipients file is text that people keep; anything larger is not one.
-const MAX_FILE: u64 = 1 << 20;
 
 /// Under what the options stand in `--help`; given to each, since for a whole struct it would hold for those behind too.
 const HEADING: &str = "Recipients";
@@ -48,6 +47,39 @@ impl RecipientArgs {
         Ok(recipients)
     }
 
+    /// Checks what encrypting a dump would need: [`RecipientArgs::read_trusted`], configuration that others cannot
+    /// change, and a header made as it would be after a crash.
+    pub fn check(&self, entropy: &mut Entropy<'_>) -> Result<(), Failure> {
+        let recipients = self.read_trusted()?;
+        if let Some((path, error)) = check::untrusted(Path::new("/")).into_iter().next() {
+            return Err(untrusted("configuration", &path, &error));
+        }
+        recipients
+            .try_wrap(entropy)
+            .map_err(|error| failure("encrypting to the recipients, as after a crash", &error))
+    }
+
+    /// As [`RecipientArgs::read`], and refuses files that others can change. For a running machine: when kdump is
+    /// armed, and for what runs for long. Not for a dump: in the capture kernel nobody else runs, files are as whoever
+    /// built the image owned them, and refusing would lose the dump; that they could be changed was found when kdump was
+    /// armed.
+    pub fn read_trusted(&self) -> Result<Recipients, Failure> {
+        let default = [PathBuf::from(DEFAULT_FILE)];
+        for path in self.files(&default) {
+            match trust::check(Path::new("/"), path) {
+                // Reading it tells better what is amiss.
+                Err(trust::Error::Io { .. }) | Ok(()) => {}
+                Err(error) => return Err(untrusted("recipients file", path, &error)),
+            }
+        }
+        self.read()
+    }
+
+    /// The recipients files: `default` when nobody is named otherwise.
+    fn files<'a>(&'a self, default: &'a [PathBuf]) -> &'a [PathBuf] {
+        if self.recipients.is_empty() && self.files.is_empty() { default } else { &self.files }
+    }
+
     /// The pins of this machine, one set per place; recipients must be in each.
     pub fn pins(&self) -> Result<Vec<Pins>, Failure> {
         let mut places = vec![Pins::compiled()];
@@ -69,14 +101,8 @@ impl RecipientArgs {
             list.extend(parse_lines(recipient.as_bytes()).map_err(|error| failure(&doing, &error))?);
         }
         let default = [PathBuf::from(DEFAULT_FILE)];
-        let no_other = list.is_empty() && self.files.is_empty();
-        for path in if no_other { &default[..] } else { &self.files } {
-            let doing = format!("parsing recipients file {}", quoted(path));
-            let parsed = parse_lines(&read_file(path)?).map_err(|error| failure(&doing, &error))?;
-            if parsed.is_empty() {
-                return Err(failure(&doing, &crypt::Error::NoRecipients));
-            }
-            list.extend(parsed);
+        for path in self.files(&default) {
+            list.extend(read(path)?);
         }
         Recipients::new(list).map_err(|error| failure("choosing recipients", &error))
     }
@@ -104,29 +130,24 @@ fn pin_failure(error: &pin::Error) -> Failure {
     Failure::caused("checking recipients", error).hint(error.hint())
 }
 
-/// Reads a recipients file of at most 1 MiB.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let doing = || format!("reading recipients file {}", quoted(path));
-    let read = |file: File| {
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map(|_| bytes)
-    };
-    let bytes = File::open(path).and_then(read).map_err(|error| {
-        Failure::caused(doing(), &error)
-            .hint("put the recipients there, or name another file with --recipients-file")
-    })?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(Failure::new(Status::Failure, format!("{}: larger than 1 MiB", doing())));
-    }
-    Ok(bytes)
+/// Reads a recipients file.
+fn read(path: &Path) -> Result<Vec<Recipient>, Failure> {
+    let result = File::open(path).map_err(crypt::Error::Io).and_then(read_file);
+    result.map_err(|error| match &error {
+        crypt::Error::Io(cause) => {
+            let hint = (cause.kind() != io::ErrorKind::FileTooLarge)
+                .then_some("put the recipients there, or name another file with --recipients-file");
+            Failure::caused(format!("reading recipients file {}", quoted(path)), cause).maybe_hint(hint)
+        }
+        error => failure(&format!("parsing recipients file {}", quoted(path)), error),
+    })
+}
+
+fn untrusted(kind: &str, path: &Path, error: &trust::Error) -> Failure {
+    Failure::caused(format!("checking {kind} {}", quoted(path)), error).hint(error.hint())
 }
 
 /// An error of the encryption with its advice.
 pub fn failure(doing: &str, error: &crypt::Error) -> Failure {
     Failure::caused(doing, error).maybe_hint(error.hint())
-}
-
-/// Runs `action` with the wait for random bytes that it may need; a wait is said on stderr.
-pub fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
-    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |text| say(PROGRAM, "note", text) })
 }

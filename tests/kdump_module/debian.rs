@@ -148,6 +148,65 @@ fn an_unreachable_host_is_tried_as_often_as_configured() {
 }
 
 #[test]
+fn numbers_that_shells_cannot_take_cost_no_dump() {
+    for number in ["08", "09", "abc", "", "-1", "0x10", "99999999999999999999999", "1+1", "'3 '", "000"] {
+        Jail::each(|jail| {
+            let settings =
+                ["KDUMP_NUM_DUMPS", "SSH_KDUMP_RETRY", "NFS_MOUNT_RETRY", "NFS_TIMEO", "NFS_RETRANS"];
+            let settings: String = settings.iter().map(|name| format!("{name}={number}\n")).collect();
+            for target in ["", "SSH=kdump@server\n", "NFS=nas:/export\n"] {
+                let _ = std::fs::remove_dir_all(jail.path("/var/crash"));
+                prepare(jail, &format!("{settings}{target}"));
+                let said = crate::text(&jail.run(DUMP));
+                assert_eq!(jail.files("/var/crash").len(), 2, "{number} under {:?}: {said}", jail.shell);
+                assert_eq!(jail.log().last().unwrap(), "reboot -f");
+            }
+        });
+    }
+}
+
+#[test]
+fn tries_without_end_have_one() {
+    Jail::each(|jail| {
+        prepare(jail, "NFS=nas:/export\nNFS_MOUNT_RETRY=99999999999999999999999\n");
+        jail.script("/bin/mount", "#!/bin/sh\necho mount >> /log\nexit 32\n");
+        jail.run(DUMP);
+        assert_eq!(jail.calls("mount"), 1200);
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
+    });
+}
+
+/// 6 is a whole dump with a warning, 7 an incomplete one: locally and through the pipe.
+#[test]
+fn exit_statuses_name_the_dump() {
+    for target in ["", "SSH=kdump@server\n"] {
+        for (status, name, words) in [
+            (6, "/dump..age", "whole, with a warning: unfiltered"),
+            (7, "/dump..age-incomplete", "incomplete (exit status 7)"),
+        ] {
+            Jail::each(|jail| {
+                prepare(jail, &format!("{target}HOSTTAG=hostname\n"));
+                jail.script("/bin/hostname", "#!/bin/sh\necho\n");
+                jail.write(
+                    "/stub/collector",
+                    &format!(
+                        "for last; do :; done; case \"$*\" in
+                        dmesg*) ;;
+                        *' /proc/vmcore') echo {ENCRYPTED}; exit {status} ;;
+                        *) echo {ENCRYPTED} > $last; exit {status} ;; esac\n"
+                    ),
+                );
+                let said = crate::text(&jail.run(DUMP));
+                let files = shape(&jail.files("/var/crash"));
+                assert!(files[1].ends_with(name) && files.len() == 2, "{files:?}");
+                assert!(said.contains(words), "{said}");
+                assert_eq!(said.contains("was not saved"), status == 7, "{said}");
+            });
+        }
+    }
+}
+
+#[test]
 fn ftp_is_refused_and_the_fail_command_runs() {
     Jail::each(|jail| {
         prepare(jail, "FTP=server:/crash\nKDUMP_FAIL_CMD=\"poweroff -f\"\n");

@@ -91,7 +91,7 @@ fn a_file_dump_gets_its_name() {
             assert_eq!(jail.files(&directory), ["vmcore", "vmcore-dmesg.txt"], "{}", text(&said));
             assert_eq!(
                 jail.calls(&format!(
-                    "vmcore-encrypt {arguments} --warnings-exit-0 /proc/vmcore /target{path}/"
+                    "vmcore-encrypt {arguments} --keep-incomplete --warnings-exit-0 /proc/vmcore /target{path}/"
                 )),
                 1,
                 "{name}"
@@ -139,9 +139,12 @@ fn a_whole_dump_with_a_warning_gets_its_name_and_an_incomplete_one_does_not() {
 }
 
 #[test]
-fn a_failed_dump_does_not_get_its_name() {
+fn a_failed_dump_does_not_get_its_name_and_stays() {
     each("boot", |jail| {
-        jail.write("/stub/collector", "for last; do :; done; [ $# = 1 ] || { echo half > $last; exit 3; }\n");
+        // As the collector does when the disk is full: what was written stays only where it was asked to.
+        let full = "for last; do :; done; [ $# = 1 ] ||
+            { case \"$*\" in *' --keep-incomplete '*) echo half > $last ;; esac; exit 3; }\n";
+        jail.write("/stub/collector", full);
         assert_eq!(jail.run(SCRIPT).status.code(), Some(1));
         assert_eq!(jail.files("/target/crash"), dated(&["vmcore-dmesg.txt", "vmcore-incomplete"]));
         jail.assert_no_plaintext();

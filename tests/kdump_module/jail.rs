@@ -15,11 +15,12 @@ pub const MARKER: &str = "plain-memory-of-the-crashed-kernel";
 /// What the stub collector writes.
 pub const ENCRYPTED: &str = "age-encryption.org/v1";
 
-/// The shells found as `/bin/sh` in an initramfs, besides bash.
+/// The shells found as `/bin/sh` in an initramfs.
 #[derive(Clone, Copy, Debug)]
 pub enum Shell {
     Dash,
     Busybox,
+    Bash,
 }
 
 /// Tools busybox stands in for. Not among them: cp, dd, scp, which have no business near a vmcore.
@@ -81,7 +82,7 @@ pub struct Jail {
 impl Jail {
     /// Calls `test` once per shell this machine has.
     pub fn each(test: impl Fn(&Jail)) {
-        for shell in [Shell::Dash, Shell::Busybox] {
+        for shell in [Shell::Dash, Shell::Busybox, Shell::Bash] {
             if let Some(jail) = Jail::new(shell) {
                 test(&jail);
             }
@@ -108,8 +109,10 @@ impl Jail {
     fn install_tools(&self) -> Option<()> {
         self.install_with_libraries(&or_skip(find("busybox"))?, "/bin/busybox");
         self.install_applets(APPLETS);
-        if let Shell::Dash = self.shell {
-            self.install_with_libraries(&or_skip(find("dash"))?, "/bin/sh");
+        match self.shell {
+            Shell::Busybox => {}
+            Shell::Dash => self.install_with_libraries(&or_skip(find("dash"))?, "/bin/sh"),
+            Shell::Bash => self.install_with_libraries(&or_skip(find("bash"))?, "/bin/sh"),
         }
         Some(())
     }
@@ -243,7 +246,9 @@ impl Jail {
     pub fn leaks(&self) -> Vec<String> {
         let mut files = self.files("/");
         files.retain(|file| {
+            // a link names another file, outside the jail a file of this machine
             file != "proc/vmcore"
+                && !self.path(file).is_symlink()
                 && fs::read(self.path(file))
                     .unwrap()
                     .windows(MARKER.len())

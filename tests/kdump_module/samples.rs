@@ -56,6 +56,40 @@ fn the_collector_line_survives_the_shell() {
     }
 }
 
+/// Where kdump-utils finds no target in the configuration it adds the file system of `path`, the root's: the capture
+/// kernel then waits for it, and saves nothing where it cannot be mounted.
+/// Source: kdump-utils `kdump-lib.sh`, is_user_configured_dump_target.
+#[test]
+fn every_sample_brings_its_target_and_needs_no_other_one() {
+    let targets = "ext2 ext3 ext4 xfs btrfs minix raw nfs ssh virtiofs";
+    for (name, settings) in kdump_confs() {
+        let own = settings.iter().filter(|(key, _)| targets.split(' ').any(|target| target == key)).count();
+        let mounts: Vec<&str> = settings
+            .iter()
+            .filter(|(key, _)| key == "dracut_args")
+            .flat_map(|(_, value)| value.split("--mount ").skip(1))
+            .collect();
+        assert_eq!(own + mounts.len(), 1, "{name}");
+        assert!(settings.iter().all(|(_, value)| !value.contains("dump_to_rootfs")), "{name}");
+        // As kdump.sh cuts the device out of it: one character after the word, then up to a blank.
+        if let [mount] = mounts[..] {
+            let fields: Vec<&str> = mount.trim_matches('"').split(' ').collect();
+            assert_eq!(fields, ["/dev/disk/by-uuid/0000-0000", "/esp", "vfat", "defaults"]);
+            assert!(mount.starts_with('"') && mount.ends_with('"'));
+        }
+    }
+}
+
+/// What was written when the disk is full is all that is left of the crash.
+#[test]
+fn samples_for_files_keep_an_incomplete_dump() {
+    for (name, settings) in kdump_confs() {
+        let to_file = settings.iter().any(|(key, _)| ["ext4", "xfs", "nfs"].contains(&key.as_str()));
+        let line = settings.iter().find(|(key, _)| key == "core_collector").unwrap();
+        assert_eq!(line.1.contains(" --keep-incomplete"), to_file, "{name}");
+    }
+}
+
 #[test]
 fn no_sample_gives_a_shell() {
     for (name, settings) in kdump_confs() {

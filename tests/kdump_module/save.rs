@@ -30,7 +30,7 @@ fn a_whole_dump_gets_its_name_and_the_machine_reboots() {
         assert!(log.contains(&format!("mount -t ext4 -o rw /dev/sda1 {TARGET}")), "{log:?}");
         assert!(log.iter().any(|call| {
             call.starts_with(&format!(
-                "vmcore-encrypt -d 31 -f --keep-incomplete -L {limit} /proc/vmcore {TARGET}/crash/"
+                "vmcore-encrypt -d 31 --keep-incomplete -L {limit} /proc/vmcore {TARGET}/crash/"
             )) && call.ends_with("/vmcore.age-incomplete")
         }));
         assert_eq!(log[log.len() - 2..], [format!("umount {TARGET}"), "reboot -f".into()]);
@@ -202,21 +202,111 @@ fn values_are_data() {
     Jail::each(|jail| {
         prepare(jail, &format!("{TO_FILE}DIRECTORY=/crash$(reboot)\nCOLLECTOR_ARGS=$(poweroff) `halt` *\n"));
         jail.run(SAVE);
-        assert_eq!(jail.calls("vmcore-encrypt -d 31 $(poweroff) `halt` * -f --keep-incomplete -L"), 1);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31 $(poweroff) `halt` * --keep-incomplete -L"), 1);
         assert_eq!(jail.calls("poweroff") + jail.calls("halt"), 0);
         assert_eq!(jail.calls("reboot"), 1);
     });
 }
 
 #[test]
-fn nothing_happens_without_a_vmcore_or_when_kdump_chooses() {
+fn nothing_happens_without_a_vmcore() {
     Jail::each(|jail| {
-        prepare(jail, "TARGET=kdump\n");
-        assert!(jail.run(SAVE).status.success());
         prepare(jail, TO_FILE);
         jail.write("/proc/vmcore", "");
         assert!(jail.run(SAVE).status.success());
         assert_eq!(jail.log(), Vec::<String>::new());
+    });
+}
+
+/// kdump-utils goes on to its own collector only after a `kdump_pre` that ends with 0.
+#[test]
+fn when_kdump_chooses_nothing_is_saved_and_that_is_no_success() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=kdump\n");
+        assert_eq!(jail.run(SAVE).status.code(), Some(1));
+        assert_eq!(jail.log(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_whole_dump_with_a_warning_gets_its_name_and_the_log_says_so() {
+    Jail::each(|jail| {
+        prepare(jail, TO_FILE);
+        jail.write("/stub/collector", &ending_with(6));
+        let said = crate::text(&jail.run(SAVE));
+        assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age"]);
+        assert!(said.contains("saved whole, with a warning: unfiltered"), "{said}");
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
+    });
+}
+
+#[test]
+fn an_incomplete_dump_never_gets_its_name() {
+    Jail::each(|jail| {
+        prepare(jail, &format!("{TO_FILE}ON_FAILURE=halt\n"));
+        jail.write("/stub/collector", &ending_with(7));
+        let said = crate::text(&jail.run(SAVE));
+        assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age-incomplete"]);
+        assert!(said.contains("incomplete (exit status 7)") && said.contains("was not saved"), "{said}");
+        assert_eq!(jail.log().last().unwrap(), "halt -f");
+        jail.assert_no_plaintext();
+    });
+}
+
+/// A collector that writes its dump and ends with a status; the log it saves as ever.
+fn ending_with(status: u8) -> String {
+    format!("for last; do :; done; [ \"$1\" = dmesg ] || {{ echo {ENCRYPTED} > $last; exit {status}; }}\n")
+}
+
+#[test]
+fn statuses_of_a_raw_dump_mean_the_same() {
+    for (status, end) in [(0, "reboot -f"), (6, "reboot -f"), (7, "halt -f"), (1, "halt -f")] {
+        Jail::each(|jail| {
+            prepare(jail, "TARGET=raw\nDEVICE=/dev/sda1\nON_FAILURE=halt\n");
+            jail.write("/stub/collector", &format!("exit {status}\n"));
+            jail.run(SAVE);
+            assert_eq!(jail.log().last().unwrap(), end, "{status}");
+        });
+    }
+}
+
+#[test]
+fn numbers_are_decimal_and_of_any_size() {
+    for numbers in [
+        "KEEP=08\nRESERVE=09\nDEVICE_TIMEOUT=08\n",
+        "KEEP=00\nRESERVE=000\n",
+        "KEEP=99999999999999999999999999\nDEVICE_TIMEOUT=18446744073709551616\n",
+    ] {
+        Jail::each(|jail| {
+            prepare(jail, &format!("{TO_FILE}{numbers}"));
+            let said = crate::text(&jail.run(SAVE));
+            assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age"], "{numbers}{said}");
+            assert_eq!(jail.log().last().unwrap(), "reboot -f");
+        });
+    }
+}
+
+#[test]
+fn what_is_no_number_reboots_without_a_dump() {
+    for bad in ["KEEP=\n", "KEEP=-1\n", "RESERVE=0x40\n", "DEVICE_TIMEOUT=1+1\n", "KEEP=3 \n"] {
+        Jail::each(|jail| {
+            prepare(jail, &format!("{TO_FILE}{bad}"));
+            jail.run(SAVE);
+            assert_eq!(jail.log(), ["reboot -f"], "{bad:?} under {:?}", jail.shell);
+        });
+    }
+}
+
+#[test]
+fn the_directory_stays_on_the_device() {
+    Jail::each(|jail| {
+        prepare(jail, &format!("{TO_FILE}DIRECTORY=crash\n"));
+        jail.run(SAVE);
+        assert_eq!(dumps(jail), ["dmesg.age", "vmcore.age"]);
+        prepare(jail, &format!("{TO_FILE}DIRECTORY=/crash/../../elsewhere\n"));
+        let said = crate::text(&jail.run(SAVE));
+        assert!(said.contains("must not leave the device"), "{said}");
+        assert_eq!(jail.log(), ["reboot -f"]);
     });
 }
 

@@ -1,7 +1,5 @@
-//! Every script and unit as text: shellcheck, a head comment, unit files that systemd accepts. And
-//! `vmcore-encrypt-rearm`, which runs on the armed machine.
+//! Every script and unit as text: shellcheck, a head comment, unit files that systemd accepts.
 
-use crate::jail::Jail;
 use crate::{has, module_dir, text};
 use std::fs;
 use std::path::PathBuf;
@@ -96,69 +94,4 @@ fn systemd_accepts_the_units() {
     let said: Vec<String> =
         text(&verified).lines().filter(|line| line.contains("vmcore-encrypt")).map(str::to_owned).collect();
     assert_eq!(said, Vec::<String>::new());
-}
-
-const REARM: &str = "/usr/sbin/vmcore-encrypt-rearm";
-const CHECK_ONLY: &str = "vmcore-encrypt --check-params vmcore";
-
-fn rearm(jail: &Jail, tools: &[&str]) -> Vec<String> {
-    jail.script(REARM, &fs::read_to_string(module_dir().join("sbin/vmcore-encrypt-rearm")).unwrap());
-    for tool in tools.iter().chain(&["/bin/touch", "/bin/systemctl"]) {
-        jail.script(tool, "#!/bin/sh\necho \"${0##*/} $*\" >> /log\n");
-    }
-    // busybox sh has a uname of its own, which says what this machine's says
-    jail.script("/bin/uname", &format!("#!/bin/sh\necho {}\n", release()));
-    jail.write("/etc/kdump/pre.d/vmcore-encrypt", "");
-    jail.run(REARM);
-    let mut log = jail.log();
-    log.retain(|call| !call.starts_with("touch"));
-    log
-}
-
-fn release() -> String {
-    crate::common::succeed(Command::new("uname").arg("-r")).trim().to_owned()
-}
-
-#[test]
-fn kdump_utils_rebuilds_then_loads() {
-    Jail::each(|jail| {
-        let log = rearm(jail, &["/bin/kdumpctl"]);
-        assert_eq!(log, [CHECK_ONLY, "kdumpctl rebuild", "kdumpctl restart"]);
-    });
-}
-
-#[test]
-fn suse_rebuilds_then_loads() {
-    Jail::each(|jail| {
-        let log = rearm(jail, &["/bin/mkdumprd"]);
-        assert_eq!(log, [CHECK_ONLY, "mkdumprd -f", "systemctl restart kdump.service"]);
-    });
-}
-
-const KDUMP_TOOLS: [&str; 2] = ["/bin/kdump-config", "/etc/kernel/postinst.d/kdump-tools"];
-
-#[test]
-fn kdump_tools_rebuilds_then_loads() {
-    Jail::each(|jail| {
-        jail.write(&format!("/var/lib/kdump/initrd.img-{}", release()), "");
-        let log = rearm(jail, &KDUMP_TOOLS);
-        assert_eq!(log[0], CHECK_ONLY);
-        assert!(log[1].starts_with("kdump-tools "), "{log:?}");
-        assert_eq!(log[2..], ["kdump-config unload", "kdump-config load"]);
-    });
-}
-
-#[test]
-fn an_image_that_was_not_built_unloads_nothing() {
-    Jail::each(|jail| {
-        assert_eq!(rearm(jail, &KDUMP_TOOLS).len(), 2);
-    });
-}
-
-#[test]
-fn bad_recipients_leave_the_loaded_image() {
-    Jail::each(|jail| {
-        jail.write("/stub/collector", "exit 1\n");
-        assert_eq!(rearm(jail, &["/bin/kdumpctl", "/bin/kdump-config", "/bin/mkdumprd"]), [CHECK_ONLY]);
-    });
 }

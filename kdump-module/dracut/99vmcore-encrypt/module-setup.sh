@@ -42,7 +42,8 @@ install() {
     done
     inst_multiple cat date df mkdir modprobe mount mv rm sleep sync umount || exit 1
     # ssh comes with the kdump scripts that have a use for it; with its libraries it is as large as the collector.
-    inst_multiple -o blkid hostname reboot poweroff halt
+    # kdump-utils watches the dd of a raw target by pidof, in a loop that takes a CPU while there is no pidof.
+    inst_multiple -o blkid hostname reboot poweroff halt pidof
     vmcore_encrypt_replace_dmesg
     vmcore_encrypt_who_saves || exit 1
 }

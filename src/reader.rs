@@ -161,7 +161,7 @@ impl Dump {
     /// Whether everything is there that the dump level asked for.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.index_state == IndexState::Whole && self.tail.as_ref().is_some_and(|tail| tail.complete)
+        self.index_state == IndexState::Whole && self.tail.as_ref().is_some_and(Tail::is_complete)
     }
 
     /// How pages are found.

@@ -191,6 +191,23 @@ impl ByteOrder {
     }
 }
 
+/// What of `ranges` is in none of `others`; both merged and ascending.
+#[must_use]
+pub fn without(ranges: &[PfnRange], others: &[PfnRange]) -> Vec<PfnRange> {
+    let mut left = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        let from = others.partition_point(|other| other.end <= range.start);
+        for other in others[from..].iter().take_while(|other| other.start < range.end) {
+            left.push(PfnRange { start, end: other.start.max(start) });
+            start = other.end;
+        }
+        left.push(PfnRange { start: start.min(range.end), end: range.end });
+    }
+    left.retain(|range| !range.is_empty());
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

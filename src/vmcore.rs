@@ -20,7 +20,7 @@ pub use notes::{Note, Notes};
 pub use source::PhysSource;
 pub use vmcoreinfo::VmcoreInfo;
 
-use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PhysAddr};
+use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PhysAddr, without};
 use memory::Memory;
 
 /// Pages without data that are believed: 16 TiB of 4 KiB pages. A broken size must not fill a disk with tables of
@@ -37,6 +37,7 @@ pub struct Vmcore {
     page_size: PageSize,
     present: Vec<PfnRange>,
     backed: Vec<PfnRange>,
+    missing: Vec<PfnRange>,
     flaws: Vec<Flaw>,
     memory: Memory,
 }
@@ -81,19 +82,22 @@ impl Vmcore {
         flaws.extend(layout.absurd.map(|(count, first)| Flaw::Segments { count, first }));
         let backed = memory::pages(memory.extents(), page_size);
         let mut present = memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size);
+        let promised = memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.file_size)), page_size);
+        let missing = without(&promised, &backed);
         let pages = count(&present) - count(&backed);
         if pages > MAX_WITHOUT_DATA {
             present.clone_from(&backed);
             layout.segments.iter_mut().for_each(|segment| segment.believe_data_alone(length));
             flaws.push(Flaw::WithoutData { pages });
         } else if layout.segments.iter().any(|s| s.file_end() > length) {
-            flaws.push(Flaw::Cut { end: length, pages });
+            flaws.push(Flaw::Cut { end: length, pages: count(&missing) });
         }
         Ok(Vmcore {
             byte_order: layout.byte_order,
             machine: layout.machine,
             present,
             backed,
+            missing,
             flaws,
             segments: layout.segments,
             notes,
@@ -134,6 +138,13 @@ impl Vmcore {
     #[must_use]
     pub fn backed(&self) -> &[PfnRange] {
         &self.backed
+    }
+
+    /// The pages of which the segments promise data (`p_filesz`) and the file has no byte: merged, ascending. Memory
+    /// beyond `p_filesz` is not promised: a filtered ELF core has such.
+    #[must_use]
+    pub fn missing(&self) -> &[PfnRange] {
+        &self.missing
     }
 
     /// What of the file is not as it should be: its memory can be read all the same, as far as it is there.

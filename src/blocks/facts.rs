@@ -89,6 +89,9 @@ pub struct ClassCounts {
     pub offline: u64,
     /// Could not be read from the vmcore.
     pub unreadable: u64,
+    /// Promised by the vmcore's segments, and not in its file.
+    #[serde(default)]
+    pub missing: u64,
     /// Saved with their data.
     pub saved: u64,
     /// Kept since nothing tells their class: their page structures are missing or could not be read.
@@ -106,11 +109,36 @@ pub struct Tail {
     pub pages: ClassCounts,
     /// Where the last index piece starts in the decrypted stream; none when there is no block.
     pub last_index: Option<u64>,
-    /// Whether the dump holds everything the level asks for; false when a size limit ended it.
+    /// Whether the dump holds everything the level asks for; false when a size limit ended it, or when more pages are
+    /// lost than [`ClassCounts::is_lacking`] allows.
     pub complete: bool,
 }
 
+/// A dump that lacks more than one in this many of the pages it should hold is incomplete.
+const LACKING: u64 = 1000;
+
 impl ClassCounts {
+    /// Pages that the dump should hold and that were not to be had: unreadable, or not in the vmcore's file.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.unreadable.saturating_add(self.missing)
+    }
+
+    /// Pages that the dump should hold.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.saved.saturating_add(self.zero).saturating_add(self.lost())
+    }
+
+    /// Whether so many pages are lost that the dump is incomplete: more than one in a thousand of those that it should
+    /// hold. The few pages that broken memory costs stay below that, even where the memory broke a kernel down (a bad
+    /// row of a DIMM is some tens of pages); a part of the machine that cannot be read, or a copy that is cut, does not.
+    /// The level leaves user data and caches out as a rule, so the pages are those that every level keeps.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        u128::from(self.lost()) * u128::from(LACKING) > u128::from(self.asked())
+    }
+
     /// Adds what another part of the same dump counted. The memory itself is the same, so it counts once.
     #[must_use]
     pub fn join(self, other: ClassCounts) -> ClassCounts {
@@ -125,6 +153,7 @@ impl ClassCounts {
             hwpoison: self.hwpoison + other.hwpoison,
             offline: self.offline + other.offline,
             unreadable: self.unreadable + other.unreadable,
+            missing: self.missing + other.missing,
             saved: self.saved + other.saved,
             unjudged: self.unjudged + other.unjudged,
             doubtful: self.doubtful + other.doubtful,
@@ -162,6 +191,12 @@ impl Head {
 }
 
 impl Tail {
+    /// Whether the dump holds what the level asks for. Collectors before 0.2 did not look at lost pages.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete && !self.pages.is_lacking()
+    }
+
     /// Tag of the tail's frame.
     pub const TAG: [u8; 4] = *b"VCEt";
     /// Bytes at the very end of the stream that lead to the tail: position and magic.
@@ -224,6 +259,21 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_page_in_a_thousand_may_be_lost() {
+        let counts =
+            |saved, unreadable, missing| ClassCounts { saved, unreadable, missing, ..ClassCounts::default() };
+        assert!(!counts(0, 0, 0).is_lacking() && !counts(5, 0, 0).is_lacking());
+        assert!(!counts(999, 1, 0).is_lacking() && !counts(1998, 1, 1).is_lacking());
+        assert!(
+            counts(998, 1, 0).is_lacking() && counts(1997, 1, 1).is_lacking() && counts(0, 0, 1).is_lacking()
+        );
+        assert!(counts(u64::MAX, u64::MAX, u64::MAX).is_lacking());
+        let tail = |pages, complete| Tail { pages, last_index: None, complete };
+        assert!(tail(counts(9, 0, 0), true).is_complete() && !tail(counts(9, 0, 0), false).is_complete());
+        assert!(!tail(counts(9, 1, 0), true).is_complete());
+    }
 
     #[test]
     fn the_head_comes_back_and_a_newer_one_is_refused() {

@@ -23,7 +23,7 @@ pub fn lines(report: &Report, level: u8) -> String {
         ("Offline pages", pages.offline),
     ];
     let excluded: u64 = classes.iter().map(|(_, count)| count).sum();
-    let kept = pages.present.saturating_sub(excluded);
+    let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
     // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
     let remaining = if *complete { kept } else { pages.saved + pages.zero - zero };
     let percent = remaining * 100 / pages.present.max(1);
@@ -34,8 +34,10 @@ pub fn lines(report: &Report, level: u8) -> String {
     for (name, count) in classes {
         let _ = writeln!(text, "    {name:<23} : {count:#018x}");
     }
-    if pages.unreadable > 0 {
-        let _ = writeln!(text, "    {:<23} : {:#018x}", "Unreadable pages", pages.unreadable);
+    for (name, count) in [("Unreadable pages", pages.unreadable), ("Missing pages", pages.missing)] {
+        if count > 0 {
+            let _ = writeln!(text, "    {name:<23} : {count:#018x}");
+        }
     }
     if !complete {
         let _ =
@@ -94,13 +96,15 @@ Write bytes     : 31427032 (30.0 MiB)
 ";
         assert_eq!(text, expected);
         let mut damaged = report(0x9f99, true);
-        damaged.pages = ClassCounts { unreadable: 1, unjudged: 2, doubtful: 3, ..damaged.pages };
+        damaged.pages = ClassCounts { unreadable: 1, missing: 4, unjudged: 2, doubtful: 3, ..damaged.pages };
         let broken = lines(&damaged, 31);
         let more: Vec<&str> = broken.lines().filter(|line| !expected.contains(line)).collect();
         assert_eq!(
-            more[..3],
+            more[..5],
             [
                 "    Unreadable pages        : 0x0000000000000001",
+                "    Missing pages           : 0x0000000000000004",
+                "  Remaining pages  : 0x0000000000009f94",
                 "    Unclassified pages      : 0x0000000000000002",
                 "    Doubtful pages          : 0x0000000000000003",
             ]

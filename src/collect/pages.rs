@@ -51,6 +51,7 @@ pub struct PageSource<'a> {
     gather: Gather,
     sent: SentRanges,
     position: u64,
+    missing: u64,
 }
 
 /// Kept pages that do not fill a block yet.
@@ -76,6 +77,7 @@ impl<'a> PageSource<'a> {
             gather: Gather::default(),
             sent: SentRanges::default(),
             position: 0,
+            missing: missing(vmcore, part),
         }
     }
 
@@ -98,6 +100,7 @@ impl<'a> PageSource<'a> {
     pub fn counts(&self) -> ClassCounts {
         let counts = self.classifier.counts();
         ClassCounts {
+            missing: self.missing,
             cache: counts.of(PageClass::Cache),
             cache_private: counts.of(PageClass::PrivateCache),
             user: counts.of(PageClass::User),
@@ -204,6 +207,12 @@ impl<'a> PageSource<'a> {
         self.queue.extend(job);
         found
     }
+}
+
+/// Pages of a part, or of the whole, that the segments promise and the file lacks.
+fn missing(vmcore: &Vmcore, part: Option<PfnRange>) -> u64 {
+    let all = PfnRange { start: Pfn(0), end: Pfn(u64::MAX) };
+    vmcore.missing().iter().map(|range| range.intersect(part.unwrap_or(all)).count()).sum()
 }
 
 impl Gather {

@@ -137,7 +137,7 @@ impl<'a> Arranger<'a> {
             return Err(Error::malformed("its headers are lost; without them nothing can be restored"));
         }
         let losses = tracker.map(|tracker| tracker.finish(Pfn(head.max_mapnr))).unwrap_or_default();
-        let complete = losses.is_none() && self.tail.as_ref().is_some_and(|tail| tail.complete);
+        let complete = losses.is_none() && self.tail.as_ref().is_some_and(Tail::is_complete);
         match self.state {
             State::Kdump(file) => file.finish(complete)?,
             State::Elf(file) => file.finish(complete)?,

@@ -4,7 +4,7 @@
 
 use crate::blocks::{BlockMap, IndexPiece};
 use crate::crypt::StreamError;
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, without};
 
 /// What is missing from a salvaged dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,22 +121,6 @@ fn merged(mut ranges: Vec<PfnRange>) -> Vec<PfnRange> {
         joins
     });
     ranges
-}
-
-/// What of `ranges` is in none of `others`; both merged.
-fn without(ranges: &[PfnRange], others: &[PfnRange]) -> Vec<PfnRange> {
-    let mut left = Vec::new();
-    for range in ranges {
-        let mut start = range.start;
-        let from = others.partition_point(|other| other.end <= range.start);
-        for other in others[from..].iter().take_while(|other| other.start < range.end) {
-            left.push(PfnRange { start, end: other.start });
-            start = other.end;
-        }
-        left.push(PfnRange { start, end: range.end });
-    }
-    left.retain(|range| !range.is_empty());
-    left
 }
 
 #[cfg(test)]

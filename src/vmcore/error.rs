@@ -80,7 +80,7 @@ pub enum Flaw {
     Cut {
         /// Length of the file in bytes.
         end: u64,
-        /// Present pages of which the file has no byte.
+        /// Pages of which the segments promise data and the file has no byte.
         pages: u64,
     },
 }

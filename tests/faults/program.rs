@@ -2,7 +2,7 @@
 
 use crate::common;
 use crate::common::served::Served;
-use crate::machine::{FILE_OFFSET, FIRST, HEADERS, Machine, PAGE, SECOND, pages_of};
+use crate::machine::{FILE_OFFSET, FILE_SIZE, FIRST, HEADERS, Machine, PAGE, SECOND, pages_of};
 use crate::readers::Kdump;
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ fn the_program_survives_memory_that_cannot_be_read() {
     expected.extend((SECOND..SECOND + 0x100).filter(|pfn| ![SECOND + 0x20, SECOND + 0x21].contains(pfn)));
     let Some(served) = common::or_skip(Served::new(source)) else { return };
     let run = run("eio", &served.path(), 31);
-    assert_eq!((run.status, pages_of(&run.kdump)), (0, expected), "{}", run.said);
+    assert_eq!((run.status, pages_of(&run.kdump)), (7, expected), "{}", run.said);
     machine.compare(&run.kdump, "eio");
     run.assert_says(&[
         "warning: 4 pages could not be read and are missing, the first: reading physical address 0x",
@@ -59,8 +59,41 @@ fn the_program_survives_memory_that_cannot_be_read() {
         "warning: 256 pages could not be classified and are kept: their page structures cannot be read",
         "    Unreadable pages        : 0x0000000000000004",
         "    Unclassified pages      : 0x0000000000000100",
-        "note: the encrypted dump is saved",
+        "pages that it should hold are lost",
     ]);
+}
+
+/// How many pages are lost decides what the dump is called: none, a few, a share of those that it should hold. A file
+/// whose segments promise no more than it has lacks nothing.
+#[test]
+fn the_exit_status_tells_how_much_is_lost() {
+    let machine = Machine::new();
+    let page = |pfn| machine.offset(pfn)..machine.offset(pfn) + PAGE;
+    for (name, bad, status) in [
+        ("one", page(FIRST + 0x100), 6),
+        ("most", machine.offset(FIRST)..machine.offset(SECOND), 7),
+        ("excluded", page(SECOND + 4), 0),
+    ] {
+        let Some(served) = common::or_skip(Served::new(machine.source().bad(bad))) else { return };
+        let run = run(name, &served.path(), 31);
+        assert_eq!(run.status, status, "{name}: {}", run.said);
+    }
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let len = machine.bytes.len();
+    for (name, end, status) in [("page", len - 4096, 6), ("byte", len - 1, 6), ("quarter", len - len / 4, 7)]
+    {
+        std::fs::write(path.path(), &machine.bytes[..end]).unwrap();
+        let run = run(name, path.path(), 31);
+        assert_eq!(run.status, status, "{name}: {}", run.said);
+        assert_eq!(run.said.contains("Missing pages"), name != "byte", "{name}: {}", run.said);
+    }
+    // A filtered ELF core: memory without data, and a file that has all that is promised.
+    let mut bytes = machine.bytes.to_vec();
+    let at = usize::try_from(HEADERS + 56 + FILE_SIZE).unwrap();
+    bytes[at..at + 8].copy_from_slice(&PAGE.to_le_bytes());
+    std::fs::write(path.path(), bytes).unwrap();
+    let filtered = run("filtered", path.path(), 31);
+    assert_eq!(filtered.status, 0, "{}", filtered.said);
 }
 
 #[test]
@@ -79,7 +112,7 @@ fn the_program_survives_a_vmcore_that_lies() {
     let first: BTreeSet<u64> = machine.kept(31).into_iter().filter(|&pfn| pfn < SECOND).collect();
     save(&[(header + FILE_OFFSET, (1u64 << 40).to_le_bytes().to_vec())]);
     let outside = run("outside", path.path(), 31);
-    assert_eq!((outside.status, pages_of(&outside.kdump)), (0, first), "{}", outside.said);
+    assert_eq!((outside.status, pages_of(&outside.kdump)), (7, first), "{}", outside.said);
     outside.assert_says(&["warning: opening vmcore", "inside a segment of memory: 256 pages are missing"]);
 
     // Cut at the end of its page, inside a line that some other tool needs.
@@ -93,7 +126,7 @@ fn the_program_survives_a_vmcore_that_lies() {
         "cache pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PG_lru)",
     ]);
     assert!(pages_of(&thin.kdump).is_superset(&machine.kept(31)), "{}", thin.said);
-    assert_eq!(thin.status, 0);
+    assert_eq!(thin.status, 6);
 
     // Without its page tables nothing can be judged, and the status tells.
     let root = machine.symbol("init_top_pgt").wrapping_sub(machine.core.arch.image);

@@ -3,6 +3,7 @@
 use super::super::{Failure, Status, exists_hint, input_name, meter, output_name, quoted, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
+use crate::blocks::ClassCounts;
 use crate::compress::Codec;
 use crate::restore::{self, Losses, Output};
 use crate::sink::{OutputFile, Stream};
@@ -109,7 +110,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(incomplete(args, &report.losses));
     }
     if !report.complete {
-        say(PROGRAM, "warning", "the dump is incomplete: a size limit ended it when it was collected");
+        say(PROGRAM, "warning", &format!("the dump is incomplete: {}", why_incomplete(&report.pages)));
     }
     if let Some(part) = report.head.and_then(|head| head.part) {
         let text =
@@ -117,6 +118,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         say(PROGRAM, "warning", &text);
     }
     Ok(())
+}
+
+/// Why a dump that is all there does not hold what it should.
+pub fn why_incomplete(pages: &ClassCounts) -> String {
+    match pages.is_lacking() {
+        true => {
+            format!("{} of {} pages could not be read when it was collected", pages.lost(), pages.asked())
+        }
+        false => "a size limit ended it when it was collected".to_owned(),
+    }
 }
 
 impl Args {

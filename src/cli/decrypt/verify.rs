@@ -66,7 +66,15 @@ fn verdict(args: &Args, report: &Report) -> String {
         return format!("{}: authentic; a stream of another collector", input_name(&args.dump));
     };
     let saved = size::show(report.pages.saved.saturating_mul(head.page_size));
-    let end = if report.complete { "complete" } else { "ended early by its size limit" };
+    let pages = &report.pages;
+    let end = match report.complete {
+        true if pages.lost() == 0 => "complete".to_owned(),
+        true => format!("complete but for {} lost pages", pages.lost()),
+        false if pages.is_lacking() => {
+            format!("INCOMPLETE, {} of {} pages are lost", pages.lost(), pages.asked())
+        }
+        false => "ended early by its size limit".to_owned(),
+    };
     format!(
         "{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",
         input_name(&args.dump),

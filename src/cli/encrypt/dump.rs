@@ -110,7 +110,7 @@ impl Dump<'_> {
 
     /// One dump at one level. With a further level to try, running out of room is no error.
     fn attempt(&self, places: &[Place], level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
-        let judges = warn(self.args, &self.vmcore, level);
+        let filter = warn(self.args, &self.vmcore, level);
         // All of them before the first page, so that a place that is none costs no work.
         let streams = places.iter().map(Place::open).collect::<Result<Vec<_>, _>>()?;
         let jobs = places.iter().zip(streams).zip(self.parts(level)?);
@@ -125,12 +125,30 @@ impl Dump<'_> {
         let Some(written) = written.and_then(|parts| parts.into_iter().reduce(Written::join)) else {
             return Ok(Outcome::TooLarge);
         };
-        warn_of_damage(&written.report, judges);
+        warn_of_damage(&written.report, filter.judges);
         self.conclude(level, &written)?;
-        match judges || level.get() <= DumpLevel::ZERO {
-            true => Ok(Outcome::Done),
-            false => Err(not_filtered(self.args)),
+        let filters = level.get() > DumpLevel::ZERO;
+        if filters && !filter.judges {
+            return Err(not_filtered(self.args));
         }
+        self.unusual(&written.report, filters.then_some(filter)).map_or(Ok(Outcome::Done), Err)
+    }
+
+    /// Why a dump that is whole is not as it usually is, if so; warnings name the details. `filter` is absent where the
+    /// level asks for no class of pages.
+    fn unusual(&self, report: &Report, filter: Option<Filter>) -> Option<Failure> {
+        let pages = &report.pages;
+        let unjudged = pages.unjudged > 0 || pages.doubtful > 0;
+        let why = [
+            (pages.lost() > 0, "a few pages are lost"),
+            (filter.is_some_and(|filter| filter.warned), "not every class of pages can be told"),
+            (filter.is_some() && unjudged, "some pages could not be classified and are kept"),
+            (!self.vmcore.flaws().is_empty(), "the vmcore is damaged"),
+        ];
+        let why: Vec<&str> = why.iter().filter_map(|&(is_so, why)| is_so.then_some(why)).collect();
+        let message = format!("collecting {}: {}", quoted(&self.args.vmcore), why.join(", "));
+        let hint = "the dump is whole, and the warnings before this name the details";
+        (!why.is_empty()).then(|| Failure::new(Status::Warned, message).hint(hint))
     }
 
     /// A part for each place, or the whole for the only one.
@@ -211,9 +229,17 @@ impl Dump<'_> {
             return Err(Failure::new(Status::Incomplete, message)
                 .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));
         }
+        let names: Vec<_> = self.places.iter().map(Place::name).collect();
+        let names = names.join(", ");
+        let pages = &written.report.pages;
+        if pages.is_lacking() {
+            let (lost, asked) = (pages.lost(), pages.asked());
+            let message = format!("saving {names}: {lost} of the {asked} pages that it should hold are lost");
+            return Err(Failure::new(Status::Incomplete, message)
+                .hint("what was saved can be restored; the warnings before this name the cause"));
+        }
         if self.args.shows(Message::Common) {
-            let names: Vec<_> = self.places.iter().map(Place::name).collect();
-            say(PROGRAM, "note", &format!("the encrypted dump is saved to {}", names.join(", ")));
+            say(PROGRAM, "note", &format!("the encrypted dump is saved to {names}"));
         }
         Ok(())
     }
@@ -287,14 +313,23 @@ fn describe(vmcore: &Vmcore, options: &Options) -> String {
     )
 }
 
-/// Says what cannot be filtered before the dump starts; whether pages are judged at all.
-fn warn(args: &Args, vmcore: &Vmcore, level: DumpLevel) -> bool {
+/// How far pages can be classified.
+#[derive(Clone, Copy)]
+struct Filter {
+    /// Whether they are at all.
+    judges: bool,
+    /// Whether a warning was given.
+    warned: bool,
+}
+
+/// Warns of what cannot be filtered, before the dump starts.
+fn warn(args: &Args, vmcore: &Vmcore, level: DumpLevel) -> Filter {
     let (_, warnings) = Classifier::new(vmcore, level);
     for warning in &warnings {
         let text = Failure::caused(format!("filtering {}", quoted(&args.vmcore)), warning);
         say(PROGRAM, "warning", text.message());
     }
-    !warnings.iter().any(Warning::keeps_everything)
+    Filter { judges: !warnings.iter().any(Warning::keeps_everything), warned: !warnings.is_empty() }
 }
 
 fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {

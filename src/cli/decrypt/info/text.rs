@@ -66,13 +66,26 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
     line(text, "Crash time", &crash_time(dump.crash_time));
     line(text, "Made by", &dump.creator);
     line(text, "Dump level", &dump.dump_level.to_string());
-    line(text, "State", if dump.complete { "complete" } else { "INCOMPLETE, not all pages are there" });
+    line(text, "State", &state(dump));
     line(text, "Index", if dump.index == "whole" { "whole" } else { "MISSING, the dump was read through" });
     let ratio = saved as f64 / file_size.max(1) as f64;
     line(text, "Page data", &format!("{} in {} blocks, {ratio:.2} : 1", size::show(saved), dump.blocks));
     match &dump.pages {
         Some(pages) => table(text, pages, dump.page_size),
         None => line(text, "Pages", &format!("{} with data, {} zero", dump.data_pages, dump.zero_pages)),
+    }
+}
+
+/// Whether it holds what it should, and what it lacks.
+fn state(dump: &Inside) -> String {
+    let lost = dump.pages.map_or(0, |pages| pages.lost());
+    match (dump.complete, lost) {
+        (true, 0) => "complete".to_owned(),
+        (true, lost) => format!("complete but for {lost} lost pages"),
+        (false, _) if dump.pages.is_some_and(|pages| pages.is_lacking()) => {
+            format!("INCOMPLETE, {lost} pages are lost: they could not be read")
+        }
+        (false, _) => "INCOMPLETE, not all pages are there".to_owned(),
     }
 }
 
@@ -98,6 +111,7 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
         ("hwpoison", pages.hwpoison),
         ("offline", pages.offline),
         ("unreadable", pages.unreadable),
+        ("missing", pages.missing),
     ];
     let _ = writeln!(text, "{:<15} {:>12} {:>10}", "Pages", "count", "size");
     for (name, count) in rows {
@@ -127,7 +141,7 @@ mod tests {
         assert_eq!(lines[1], "  saved                  500   1.95 MiB ###############");
         assert_eq!(lines[2], "  zero                     1   4.00 KiB #");
         assert_eq!(lines[3], "  cache                    0    0 bytes");
-        assert_eq!(lines[10].matches('#').count(), 30);
+        assert_eq!(lines[11].matches('#').count(), 30);
     }
 
     #[test]

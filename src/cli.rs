@@ -1,6 +1,7 @@
 //! What was typed, and what is said back: arguments, error and hint lines, reports, exit statuses.
 //! The two `main`s only call [`run`].
 
+mod creating;
 #[cfg(feature = "analyst")]
 pub mod decrypt;
 pub mod encrypt;
@@ -13,6 +14,7 @@ mod recipients;
 mod report;
 mod signals;
 mod status;
+mod stdout;
 mod usage;
 
 pub use status::Status;
@@ -22,7 +24,7 @@ use clap::Parser;
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -113,18 +115,6 @@ pub fn output_name(path: &Path) -> String {
     if path == Path::new("-") { "standard output".to_owned() } else { quoted(path) }
 }
 
-/// What to do when an output cannot be made at `path` because something is there.
-#[must_use]
-pub fn exists_hint(path: &Path, error: &io::Error) -> Option<&'static str> {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory if path.is_dir() => {
-            Some("it is a directory; name a file in it")
-        }
-        io::ErrorKind::AlreadyExists => Some("-f overwrites it"),
-        _ => None,
-    }
-}
-
 /// Runs one of the programs: parses its command line, does what it says, and gives the exit status.
 pub fn run<C: Parser>(
     program: &str,
@@ -176,6 +166,7 @@ fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     #[derive(Debug, thiserror::Error)]
     #[error("reading the disk")]

@@ -16,7 +16,7 @@ use age_core::secrecy::ExposeSecret;
 use common::{Absent, judge, or_skip};
 use tempfile::TempDir;
 use vmcore_encrypt::crypt::keygen::{KeyKind, generate, protect};
-use vmcore_encrypt::crypt::rewrap::rewrap;
+use vmcore_encrypt::crypt::rewrap::{Former, rewrap};
 use vmcore_encrypt::crypt::{
     DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Prompt, Recipients, SecretString,
     dearmored,
@@ -294,7 +294,8 @@ fn age_opens_a_file_handed_over_to_another_key() {
     let recipients = Recipients::from_file_contents(new.recipient.as_bytes()).unwrap();
     let sealed = encrypt(&old.recipient, &plaintext(100_000));
     let mut moved = Vec::new();
-    entropy(|entropy| rewrap(&sealed[..], &mut moved, &identities, &recipients, entropy)).unwrap();
+    entropy(|entropy| rewrap(&sealed[..], &mut moved, &identities, &recipients, Former::Dropped, entropy))
+        .unwrap();
     for judge in Judge::all() {
         let opened = judge.must(&["-d", "-i", new.identity.to_str().unwrap()], &moved, "");
         assert!(opened == plaintext(100_000));

@@ -341,7 +341,7 @@ _vmcore__decrypt() {
             return 0
             ;;
         vmcore__subcmd__decrypt__subcmd__rewrap)
-            opts="-i -r -R -f -h --identity --recipient --recipients-file --passphrase --cmdline --force --help"
+            opts="-i -r -R -f -h --identity --recipient --recipients-file --passphrase --cmdline --force --in-place --add --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -34,7 +34,7 @@ snappy\t'makedumpfile -p'
 zstd\t'Smallest; crash 8, libkdumpfile 0.5 and later'
 none\t'Pages as they are'"
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l num-threads -d 'Threads that decrypt and compress [default: one per CPU]' -r
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s f -l force -d 'Overwrite an existing output file'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l salvage -d 'Restore what is authentic of a damaged or cut dump, and say what is lost'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s v -l version -d 'Print the version'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -61,7 +61,9 @@ complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l passphrase -d 'Known only to be refused with the reason'
-complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s f -l force -d 'Overwrite an existing output file'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s f -l force -d 'Overwrite an existing output file, or the dump itself where no output is named'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l in-place -d 'Replace the dump itself'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -l add -d 'Keep the recipients that the dump has, beside the new ones'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand rewrap" -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -s o -l output -d 'The identity file; it must not exist' -r -F
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_using_subcommand keygen" -l pq -d 'Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)'

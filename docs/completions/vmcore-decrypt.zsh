@@ -26,8 +26,8 @@ snappy\:"makedumpfile -p"
 zstd\:"Smallest; crash 8, libkdumpfile 0.5 and later"
 none\:"Pages as they are"))' \
 '--num-threads=[Threads that decrypt and compress \[default\: one per CPU\]]:N:_default' \
-'-f[Overwrite an existing output file]' \
-'--force[Overwrite an existing output file]' \
+'-f[Overwrite an existing output file, once the new one is whole]' \
+'--force[Overwrite an existing output file, once the new one is whole]' \
 '--salvage[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
 '-v[Print the version]' \
 '--version[Print the version]' \
@@ -94,12 +94,14 @@ _arguments "${_arguments_options[@]}" : \
 '*--recipients-file=[Encrypt to the recipients in this file, one a line; repeatable \[default\: /etc/vmcore-encrypt/recipients when no -r is given\]]:FILE:_files' \
 '--cmdline=[Honour the pins on this kernel command line too]:FILE:_files' \
 '--passphrase[Known only to be refused with the reason]' \
-'-f[Overwrite an existing output file]' \
-'--force[Overwrite an existing output file]' \
+'-f[Overwrite an existing output file, or the dump itself where no output is named]' \
+'--force[Overwrite an existing output file, or the dump itself where no output is named]' \
+'()--in-place[Replace the dump itself]' \
+'--add[Keep the recipients that the dump has, beside the new ones]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':dump -- The encrypted dump, or an encrypted log:_files' \
-'::output -- The file for the new recipients; the dump itself is replaced when absent:_files' \
+'::output -- The file for the new recipients; - is standard output; absent with --in-place:_files' \
 && ret=0
 ;;
 (keygen)

@@ -60,8 +60,8 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s z -d 'Com
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s F -d 'Write to standard output (the dump is a stream in any case)'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l framed -d 'On standard output: frame the dump as --output-device does, for a program that writes the partition'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l split -d 'Write the dump to several files at the same time, each a part of it: DUMPFILE DUMPFILE...'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s f -l force -d 'Overwrite an existing dump file'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l keep-incomplete -d 'Leave an unfinished dump file in place when an error ends the run'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s f -l force -d 'Overwrite an existing dump file, which goes at once; a FIFO or character device is written to, a link refused'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l keep-incomplete -d 'Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains "-incomplete" or ".incomplete"'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l non-mmap -d 'Read /proc/vmcore page by page instead of mapping it: slower, for kernels that cannot map it right'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dry-run -d 'Do everything but write'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -s D -d 'Debug messages too'
@@ -87,7 +87,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s 
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l cmdline -d 'Honour the pins on this kernel command line too' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l passphrase -d 'Known only to be refused with the reason'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -l partial-dmesg -l partial -d 'Only messages after the last clearing of the log'
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s f -l force -d 'Overwrite an existing file'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s f -l force -d 'Overwrite an existing file, which goes at once; a FIFO or character device is written to, a link refused'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand dmesg" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -s R -l recipients-file -d 'Recipients file that the collector is given [default: /etc/vmcore-encrypt/recipients]' -r -F
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand check" -l root -d 'Look at the machine below this directory' -r -F

@@ -55,9 +55,9 @@ _vmcore-encrypt() {
 '()-F[Write to standard output (the dump is a stream in any case)]' \
 '()--framed[On standard output\: frame the dump as --output-device does, for a program that writes the partition]' \
 '(-F --framed --output-device)--split[Write the dump to several files at the same time, each a part of it\: DUMPFILE DUMPFILE...]' \
-'-f[Overwrite an existing dump file]' \
-'--force[Overwrite an existing dump file]' \
-'--keep-incomplete[Leave an unfinished dump file in place when an error ends the run]' \
+'-f[Overwrite an existing dump file, which goes at once; a FIFO or character device is written to, a link refused]' \
+'--force[Overwrite an existing dump file, which goes at once; a FIFO or character device is written to, a link refused]' \
+'--keep-incomplete[Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains "-incomplete" or ".incomplete"]' \
 '--non-mmap[Read /proc/vmcore page by page instead of mapping it\: slower, for kernels that cannot map it right]' \
 '--dry-run[Do everything but write]' \
 '-D[Debug messages too]' \
@@ -93,8 +93,8 @@ _arguments "${_arguments_options[@]}" : \
 '--passphrase[Known only to be refused with the reason]' \
 '--partial-dmesg[Only messages after the last clearing of the log]' \
 '--partial[Only messages after the last clearing of the log]' \
-'-f[Overwrite an existing file]' \
-'--force[Overwrite an existing file]' \
+'-f[Overwrite an existing file, which goes at once; a FIFO or character device is written to, a link refused]' \
+'--force[Overwrite an existing file, which goes at once; a FIFO or character device is written to, a link refused]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':vmcore -- The vmcore\: /proc/vmcore in the capture kernel, or a copy of one:_files' \

@@ -1,6 +1,7 @@
 //! What is said of a wrong command line: the parser's finding in the form of all other messages, since a console
 //! log and the scripts that read it know no other. Help and version go to standard output as they are.
 
+use super::stdout::end_without_reader;
 use super::{Status, say};
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 pub fn answer(program: &str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Whoever asked for help and does not read it has no need of a complaint.
-        let _ = error.print();
+        let _ = error.print().inspect_err(end_without_reader);
         return ExitCode::SUCCESS;
     }
     let Finding { message, hints } = Finding::of(&error.render().to_string());

@@ -129,7 +129,7 @@ impl FoundDump {
     }
 }
 
-/// Opens a block device, for nobody else to use meanwhile, or a file; gives its size.
+/// Opens a block device or a file, for nobody else to use meanwhile; gives its size.
 fn open(path: &Path) -> Result<(File, u64), DeviceError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -139,6 +139,7 @@ fn open(path: &Path) -> Result<(File, u64), DeviceError> {
         options.custom_flags(OFlags::EXCL.bits().cast_signed());
     }
     let mut file = options.open(path)?;
+    super::lock(&file)?;
     let size = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     Ok((file, size))

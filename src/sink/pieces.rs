@@ -2,6 +2,7 @@
 //! goes on in `NAME.001`, `NAME.002` and so on. In that order they are the stream, byte for byte.
 
 use super::{OnFailure, OutputFile};
+use rustix::io::Errno;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ impl Pieces {
     pub fn create(path: &Path, overwrite: bool, on_failure: OnFailure) -> io::Result<Pieces> {
         let older = following(path);
         if !overwrite && !older.is_empty() {
-            return Err(io::ErrorKind::AlreadyExists.into());
+            return Err(Errno::EXIST.into());
         }
         let current = OutputFile::create(path, overwrite, on_failure)?;
         older.iter().try_for_each(fs::remove_file)?;
@@ -80,17 +81,17 @@ impl Pieces {
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Linux `mm/filemap.c`, generic_write_checks: what fits below the limit is written first, then comes EFBIG.
-        let mut written = self.current.file.write(bytes);
+        let mut written = self.current.file().write(bytes);
         if self.begun && written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::FileTooLarge) {
             self.begin_next()?;
-            written = self.current.file.write(bytes);
+            written = self.current.file().write(bytes);
         }
         self.begun |= written.is_ok();
         written
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.current.file.flush()
+        self.current.file().flush()
     }
 }
 

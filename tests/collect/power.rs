@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use vmcore_encrypt::raw::{FrameHeader, FrameReader, FrameWriter, HEADER_LEN, RECORD_DATA, RECORD_LEN};
 
 /// What changes a disk, or makes a change last.
-const STEPS: [&str; 7] = ["mkdir", "fchmod", "write", "fsync", "rename", "unlink", "pwrite64"];
+const STEPS: [&str; 7] = ["mkdir", "fchmod", "write", "fsync", "renameat", "unlinkat", "pwrite64"];
 /// The dump.
 const DATA: usize = 2 * RECORD_DATA + 1000;
 
@@ -201,7 +201,7 @@ fn each_step_is_flushed_before_the_next_relies_on_it() {
         format!("fchmod {copying}"),
         format!("write {copying}"),
         format!("fsync {copying}"),
-        format!("rename {copying}"),
+        "renameat /var/crash".to_owned(),
         "fsync /var/crash".to_owned(),
     ];
     assert_eq!(steps(&log), [&copied[..], &freed].concat());

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, or from
 //! a log that `vmcore-encrypt dmesg` saved.
 
-use super::super::{Failure, Status, input_name, say, status};
+use super::super::{Failure, Status, input_name, say, status, stdout};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let path = &args.dump;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(stdout::text());
     if path == Path::new("-") {
         let mut dump = input::open_sequential(path, |_, bytes| bytes)?;
         print_saved_log(path, &mut *dump, &identities, &mut out)?;

@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::super::{Failure, input_name, status};
+use super::super::{Failure, input_name, status, stdout};
 use super::input;
 use crate::blocks::ClassCounts;
 use crate::crypt::header::Header;
@@ -10,7 +10,7 @@ use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::reader::{Dump, IndexState, Source, SourceReader};
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use std::io::{self, BufReader, Write};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -99,9 +99,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     } else {
         text::show(&input_name(&args.dump), &info)
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Failure::caused("writing to standard output", &error))
+    stdout::print(&text)
 }
 
 fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<Info, Failure> {

@@ -1,6 +1,8 @@
 //! `vmcore-decrypt keygen`: a new identity for the analyst, and the recipient line for the machines.
 
-use super::super::{Failure, Status, prompt, quoted, say, status};
+use super::super::creating::creating;
+use super::super::signals::remove_unfinished_on_signals;
+use super::super::{Failure, Status, prompt, quoted, say, status, stdout};
 use super::{PROGRAM, with_entropy};
 use crate::crypt::keygen::{self, Generated, KeyKind};
 use crate::crypt::{ExposeSecret, SecretString};
@@ -37,6 +39,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let kind = if args.pq { KeyKind::PostQuantum } else { KeyKind::X25519 };
     // The file is opened before a passphrase is asked for, so that nobody types one in vain.
+    remove_unfinished_on_signals()?;
     let output = create(&args.output)?;
     let failed =
         |error: &crate::crypt::Error| Failure::caused("making an identity", error).maybe_hint(error.hint());
@@ -56,15 +59,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .and_then(|()| stream.finish().map(drop))
         .map_err(|error| Failure::caused(format!("writing {}", quoted(&args.output)), &error))?;
     say(PROGRAM, "note", &format!("the identity is in {}; its recipient:", quoted(&args.output)));
-    writeln!(io::stdout(), "{recipient}")
-        .map_err(|error| Failure::caused("writing the recipient to standard output", &error))
+    stdout::print(&format!("{recipient}\n"))
 }
 
 fn create(path: &Path) -> Result<OutputFile, Failure> {
     OutputFile::create_hidden(path, false).map_err(|error| {
         let hint = (error.kind() == io::ErrorKind::AlreadyExists)
             .then_some("an identity is never overwritten: dumps made for it could not be opened any more");
-        Failure::caused(format!("creating {}", quoted(path)), &error).maybe_hint(hint)
+        creating(path, &error).maybe_hint(hint)
     })
 }
 

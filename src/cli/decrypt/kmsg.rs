@@ -1,6 +1,6 @@
 //! `vmcore-decrypt kmsg [LOG...]`: a log that holds encrypted kernel messages among others, back into text.
 
-use super::super::{Failure, Status, input_name, say, status};
+use super::super::{Failure, Status, input_name, say, status, stdout};
 use super::{PROGRAM, input};
 use crate::kmsg::{Findings, Form, OpeningFindings, Reader, Unopened};
 use clap::Args as ClapArgs;
@@ -40,7 +40,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };
-    let mut reader = Reader::new(&identities, form, io::stdout().lock());
+    let mut reader = Reader::new(&identities, form, stdout::text());
     for log in &args.logs {
         read(log, &mut reader)?;
     }

@@ -1,12 +1,14 @@
 //! `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
 
-use super::super::{Failure, Status, exists_hint, input_name, meter, output_name, quoted, say};
+use super::super::creating::{creating, stdout_failure};
+use super::super::signals::remove_unfinished_on_signals;
+use super::super::{Failure, Status, input_name, meter, output_name, quoted, say};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::blocks::ClassCounts;
 use crate::compress::Codec;
 use crate::restore::{self, Losses, Output};
-use crate::sink::{OutputFile, Stream};
+use crate::sink::{OutputFile, Stream, special};
 use crate::units::PfnRange;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::io::{self, BufRead, Write};
@@ -26,7 +28,7 @@ pub struct Args {
     /// How pages of a kdump file are compressed
     #[arg(long, value_enum, value_name = "CODEC", default_value_t = Compress::Zstd)]
     compress: Compress,
-    /// Overwrite an existing output file
+    /// Overwrite an existing output file, once the new one is whole
     #[arg(short = 'f', long)]
     force: bool,
     /// Restore what is authentic of a damaged or cut dump, and say what is lost
@@ -92,6 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(&args.dumps)?;
     let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("restoring", dump)).collect();
     let mut dumps = opened?;
+    remove_unfinished_on_signals()?;
     let mut target = Target::open(args)?;
     let failed = |at: usize, error: &restore::Error| {
         failure(args.dumps.get(at).unwrap_or(&args.output), Some(&args.output), error)
@@ -162,17 +165,31 @@ enum Target {
 
 impl Target {
     fn open(args: &Args) -> Result<Target, Failure> {
-        if args.output == Path::new("-") {
+        if args.output == Path::new("-") || special::is_stdout(&args.output) {
             return Target::stdout(args);
         }
-        let file = OutputFile::create_hidden(&args.output, args.force).map_err(|error| {
-            Failure::caused(format!("creating {}", quoted(&args.output)), &error)
-                .maybe_hint(exists_hint(&args.output, &error))
-        })?;
+        if let Some(kind) = special::kind(&args.output) {
+            return Target::special(args, kind);
+        }
+        let file = OutputFile::create_hidden(&args.output, args.force)
+            .map_err(|error| creating(&args.output, &error))?;
         Ok(match args.format {
             Format::Flattened => Target::Stream(Stream::file(file)),
             Format::Kdump | Format::Elf => Target::File(file),
         })
+    }
+
+    /// A FIFO or device takes a stream; with or without -f it is never replaced.
+    fn special(args: &Args, kind: &str) -> Result<Target, Failure> {
+        if args.format != Format::Flattened {
+            let message = format!(
+                "writing to {}: it is a {kind}, and kdump and elf files need a file that can seek",
+                quoted(&args.output)
+            );
+            return Err(Failure::new(Status::Usage, message).hint("use --format flattened, or name a file"));
+        }
+        let file = OutputFile::special(&args.output).map_err(|error| creating(&args.output, &error))?;
+        Ok(Target::Stream(Stream::file(file)))
     }
 
     fn stdout(args: &Args) -> Result<Target, Failure> {
@@ -180,9 +197,8 @@ impl Target {
             let message = "writing to standard output: kdump and elf files need a file that can seek";
             return Err(Failure::new(Status::Usage, message).hint("use --format flattened, or name a file"));
         }
-        let stream = Stream::stdout().ok_or_else(|| {
-            Failure::new(Status::Usage, "writing the restored dump to a terminal is refused")
-        })?;
+        let terminal = "writing the restored dump to a terminal is refused";
+        let stream = Stream::stdout().map_err(|error| stdout_failure(&error, terminal))?;
         Ok(Target::Stream(stream))
     }
 

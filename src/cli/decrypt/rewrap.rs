@@ -1,11 +1,14 @@
 //! `vmcore-decrypt rewrap DUMP [OUT]`: other recipients, by a new header; the payload stays as it is.
 
+use super::super::creating::{creating, stdout_failure};
 use super::super::recipients::RecipientArgs;
-use super::super::{Failure, Status, exists_hint, input_name, quoted, say, status};
+use super::super::signals::remove_unfinished_on_signals;
+use super::super::{Failure, Status, input_name, output_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, with_entropy};
+use crate::crypt::rewrap::Former;
 use crate::crypt::{self, Header, Recipients, rewrap};
-use crate::sink::{OutputFile, Stream};
+use crate::sink::{OutputFile, Stream, special};
 use clap::Args as ClapArgs;
 use std::fs;
 use std::io;
@@ -16,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[derive(ClapArgs, Debug)]
 #[command(after_help = status::help("Examples:
   vmcore-decrypt rewrap -i key.txt -r age1... vmcore.age for-the-vendor.age
-  vmcore-decrypt rewrap -i key.txt -R team.txt vmcore.age
+  vmcore-decrypt rewrap -i key.txt -R team.txt --in-place vmcore.age
+  vmcore-decrypt rewrap -i key.txt -r age1... --add --in-place vmcore.age
 
 The payload is copied, not decrypted, and the file key stays the same: whoever could open the old file can open \
 the new one too, with the old header or the key they kept. This hands a dump over, it takes nothing back; only a \
@@ -26,13 +30,19 @@ pub struct Args {
     identities: IdentityArgs,
     #[command(flatten)]
     recipients: RecipientArgs,
-    /// Overwrite an existing output file
+    /// Overwrite an existing output file, or the dump itself where no output is named
     #[arg(short = 'f', long)]
     force: bool,
+    /// Replace the dump itself
+    #[arg(long, conflicts_with = "output")]
+    in_place: bool,
+    /// Keep the recipients that the dump has, beside the new ones
+    #[arg(long)]
+    add: bool,
 
     /// The encrypted dump, or an encrypted log
     dump: PathBuf,
-    /// The file for the new recipients; the dump itself is replaced when absent
+    /// The file for the new recipients; - is standard output; absent with --in-place
     output: Option<PathBuf>,
 }
 
@@ -41,6 +51,7 @@ pub struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    args.check_replaced()?;
     if args.output.is_none() && input::is_in_pieces(&args.dump) {
         let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));
         return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
@@ -56,14 +67,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;
     let old = Header::read(&mut dump).map_err(|cause| input::crypt_failure(&args.dump, &cause))?;
     warn_of_downgrade(&old, &recipients);
+    let former = if args.add { Former::Kept } else { Former::Dropped };
     let failed = |error: &io::Error| Failure::caused(format!("writing {}", quoted(path)), error);
-    let file = OutputFile::create_hidden(path, overwrite).map_err(|error| {
-        let hint = exists_hint(path, &error);
-        Failure::caused(format!("creating {}", quoted(path)), &error).maybe_hint(hint)
-    })?;
-    let mut stream = Stream::file(file);
+    remove_unfinished_on_signals()?;
+    let mut stream = open_output(path, overwrite)?;
     let result = with_entropy(|entropy| {
-        rewrap::rewrap_rest(&old, dump, &mut stream, &identities, &recipients, entropy)
+        rewrap::rewrap_rest(&old, dump, &mut stream, &identities, &recipients, former, entropy)
     });
     result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
@@ -73,9 +82,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         cause => input::crypt_failure(&args.dump, cause),
     })?;
     stream.finish().map_err(|error| failed(&error))?;
-    let kinds: Vec<String> = recipients.iter().map(|recipient| recipient.kind().to_string()).collect();
-    say(PROGRAM, "note", &format!("{} is now for {}", quoted(path), kinds.join(", ")));
+    let (output, names) = (output_name(path), names(&recipients));
+    let text = match former {
+        Former::Dropped => format!("{output} is now for {names}"),
+        Former::Kept => format!("{output} is now for {names}, and as before for its former recipients"),
+    };
+    say(PROGRAM, "note", &text);
     Ok(())
+}
+
+/// Opens the output, which is a file beside `path` until it is whole.
+fn open_output(path: &Path, overwrite: bool) -> Result<Stream, Failure> {
+    if path == Path::new("-") || special::is_stdout(path) {
+        let terminal = "writing an encrypted stream to a terminal is refused";
+        return Stream::stdout().map_err(|error| stdout_failure(&error, terminal));
+    }
+    let file = match special::kind(path) {
+        Some(_) => OutputFile::special(path),
+        None => OutputFile::create_beside(path, overwrite),
+    };
+    file.map(Stream::file).map_err(|error| creating(path, &error))
 }
 
 /// The file that is replaced in place: what a symlink points to, so that no copy with the old header stays there. Other
@@ -107,7 +133,32 @@ fn warn_of_downgrade(old: &Header, recipients: &Recipients) {
     }
 }
 
+impl Args {
+    /// Without an output the dump is replaced, and its recipients can lose it: only when that is asked for.
+    fn check_replaced(&self) -> Result<(), Failure> {
+        if self.output.is_some() || self.in_place || self.force {
+            return Ok(());
+        }
+        let message = format!("replacing {}: no other file is named", input_name(&self.dump));
+        Err(Failure::new(Status::Usage, message)
+            .hint("--in-place replaces the dump; or name a file for the new one"))
+    }
+}
+
+/// Recipients by kind and text, of which post-quantum ones have two thousand letters.
+fn names(recipients: &Recipients) -> String {
+    let name = |text: &str| match text.get(..SHOWN) {
+        Some(start) if text.len() > 2 * SHOWN => format!("{start}..."),
+        _ => text.to_owned(),
+    };
+    let names = recipients.iter().map(|one| format!("{} ({})", name(&one.to_string()), one.kind()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Letters shown of a long recipient.
+const SHOWN: usize = 40;
+
 fn nowhere() -> Failure {
     Failure::new(Status::Usage, "rewrapping standard input: there is no file to replace")
-        .hint("name the new file after the dump: rewrap ... - OUTPUT")
+        .hint("name a file for the new dump after the -")
 }

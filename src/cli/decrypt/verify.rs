@@ -1,12 +1,11 @@
 //! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
 
-use super::super::{Failure, Status, input_name, status};
+use super::super::{Failure, Status, input_name, status, stdout};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::restore::{self, Output, Report};
 use crate::text::size;
 use clap::Args as ClapArgs;
-use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -48,9 +47,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut dump = watched("verifying", &args.dump)?;
     let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
         .map_err(|error| failure(&args.dump, None, &error))?;
-    let text = verdict(args, &report);
-    writeln!(io::stdout(), "{text}")
-        .map_err(|error| Failure::caused("writing to standard output", &error).status(Status::Failure))?;
+    stdout::print(&(verdict(args, &report) + "\n"))?;
     match report.complete {
         true => Ok(()),
         false => {

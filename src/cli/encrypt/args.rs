@@ -6,7 +6,6 @@ use super::super::{Failure, Status, quoted};
 use super::foreign::ForeignArgs;
 use super::output::Place;
 use crate::filter::DumpLevel;
-use crate::sink::OnFailure;
 use crate::text::size;
 use clap::Args as ClapArgs;
 use std::num::NonZero;
@@ -96,14 +95,15 @@ struct OutputArgs {
     /// Write the dump to several files at the same time, each a part of it: DUMPFILE DUMPFILE...
     #[arg(long, conflicts_with_all = ["flattened", "framed", "output_device"])]
     split: bool,
-    /// Overwrite an existing dump file
+    /// Overwrite an existing dump file, which goes at once; a FIFO or character device is written to, a link refused
     #[arg(short = 'f', long)]
     force: bool,
     /// The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends
     /// early and says so
     #[arg(short = 'L', long, value_name = "SIZE", value_parser = size::parse)]
     limit: Option<u64>,
-    /// Leave an unfinished dump file in place when an error ends the run
+    /// Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name
+    /// contains "-incomplete" or ".incomplete"
     #[arg(long)]
     keep_incomplete: bool,
     /// Read /proc/vmcore page by page instead of mapping it: slower, for kernels that cannot map it right
@@ -245,11 +245,7 @@ impl Args {
         let output = &self.output;
         match output.dry_run {
             true => Place::Nothing,
-            false => Place::File {
-                path: path.to_owned(),
-                overwrite: output.force,
-                on_failure: if output.keep_incomplete { OnFailure::Keep } else { OnFailure::Remove },
-            },
+            false => Place::file(path, output.force, output.keep_incomplete),
         }
     }
 
@@ -273,7 +269,7 @@ impl Args {
     pub fn check(&self) -> Result<(), Failure> {
         self.check_elf()?;
         self.foreign.check()?;
-        if matches!(self.places()?[..], [Place::Stdout | Place::FramedStdout])
+        if self.places()?.iter().any(|place| !place.can_begin_anew())
             && self.levels().len() > 1
             && self.limit().is_some()
         {

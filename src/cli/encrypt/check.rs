@@ -1,10 +1,9 @@
 //! `vmcore-encrypt check`: whether the next crash of this machine would be saved, encrypted. Here are the arguments;
 //! the work is [`crate::check`].
 
-use super::super::{Failure, Status, status};
+use super::super::{Failure, Status, status, stdout};
 use crate::check::{Options, Report, look};
 use clap::Args as ClapArgs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The arguments of `check`.
@@ -40,10 +39,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         recipients_only: args.recipients_only,
         json: args.json,
     });
-    let mut out = io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::caused("writing the findings", &error))?;
+    stdout::print(&text)?;
     match problems {
         0 => Ok(()),
         count => Err(Failure::new(

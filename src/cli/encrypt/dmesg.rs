@@ -9,7 +9,6 @@ use super::{PROGRAM, input, with_entropy};
 use crate::collect::log;
 use crate::klog::{Start, Stats};
 use crate::mm::KernelMemory;
-use crate::sink::OnFailure;
 use clap::Args as ClapArgs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +25,7 @@ pub struct Args {
     /// Only messages after the last clearing of the log
     #[arg(long = "partial-dmesg", visible_alias = "partial")]
     partial: bool,
-    /// Overwrite an existing file
+    /// Overwrite an existing file, which goes at once; a FIFO or character device is written to, a link refused
     #[arg(short = 'f', long)]
     force: bool,
 
@@ -42,9 +41,7 @@ pub struct Args {
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let place = match &args.output {
-        Some(path) => {
-            Place::File { path: path.clone(), overwrite: args.force, on_failure: OnFailure::Remove }
-        }
+        Some(path) => Place::file(path, args.force, false),
         None => Place::Stdout,
     };
     save(&args.vmcore, args.partial, &args.recipients, &place)

@@ -1,14 +1,13 @@
 //! `vmcore-encrypt estimate`: how large a dump of this machine would be now, by dump level, from the running kernel's
 //! memory. Reads what the filter reads, no page of anybody's data.
 
-use super::super::{Failure, say, status};
+use super::super::{Failure, say, status, stdout};
 use super::{PROGRAM, input};
 use crate::collect::estimate::{count, size};
 use crate::text;
 use clap::Args as ClapArgs;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The running kernel's memory.
@@ -47,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let reserved = if is_live(&args.memory) { reserved() } else { 0 };
     let sizes = LEVELS.map(|level| (level, size(&vmcore, &counts, level).saturating_sub(reserved)));
     let text = if args.json { json(&sizes) } else { lines(&sizes) };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::caused("writing the estimate", &error))
+    stdout::print(&text)
 }
 
 /// Whether this is the running kernel's memory: a moving target.

@@ -1,9 +1,8 @@
 //! `vmcore-encrypt fingerprint`: what to pin (see `pin`), and which plugin programs an image needs.
 
 use super::super::recipients::RecipientArgs;
-use super::super::{Failure, status};
+use super::super::{Failure, status, stdout};
 use clap::Args as ClapArgs;
-use std::io::{self, Write};
 
 /// The arguments of `fingerprint`.
 #[derive(ClapArgs, Debug)]
@@ -30,9 +29,5 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         true => recipients.plugin_programs().into_iter().collect(),
         false => vec![recipients.fingerprint()],
     };
-    let mut out = io::stdout();
-    lines
-        .iter()
-        .try_for_each(|line| writeln!(out, "{line}"))
-        .map_err(|error| Failure::caused("writing to standard output", &error))
+    stdout::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }

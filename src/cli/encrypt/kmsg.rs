@@ -1,7 +1,7 @@
 //! `vmcore-encrypt kmsg [--follow]`: the running kernel's log as encrypted lines on standard output.
 
 use super::super::recipients::{RecipientArgs, failure};
-use super::super::{Failure, quoted, say, status};
+use super::super::{Failure, quoted, say, status, stdout};
 use super::{PROGRAM, with_entropy};
 use crate::crypt;
 use crate::kmsg::{Device, Error, Lines, RecordSource, Writer};
@@ -47,9 +47,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         // For as long as the machine runs, the key would have many chances to reach swap.
         lock_memory();
     }
+    let out =
+        stdout::text_that_counts().map_err(|error| Failure::caused("writing to standard output", &error))?;
     let boot = args.input.is_none().then(boot_id).flatten();
     with_entropy(|entropy| {
-        let mut writer = Writer::open(io::stdout(), &recipients, entropy, boot.as_deref())?;
+        let mut writer = Writer::open(out, &recipients, entropy, boot.as_deref())?;
         writer.copy(&mut *source)?;
         writer.finish().map(|_| ())
     })

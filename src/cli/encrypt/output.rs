@@ -1,12 +1,18 @@
 //! Where a stream goes: the place as typed, opened, and what is said when it takes no more.
 
-use super::super::{Failure, Status, exists_hint, quoted};
+use super::super::creating::{creating, stdout_failure};
+use super::super::{Failure, quoted};
 use crate::raw::{self, FrameHeader};
 use crate::sink::device::{Device, DeviceError};
 use crate::sink::pieces::Pieces;
-use crate::sink::{OnFailure, Stream};
+use crate::sink::{OnFailure, Stream, special};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// What the name of an unfinished dump contains.
+const INCOMPLETE: [&str; 2] = ["-incomplete", ".incomplete"];
+/// The refusal of a terminal.
+const TERMINAL: &str = "writing an encrypted stream to a terminal is refused";
 
 /// A place for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +42,28 @@ pub enum Place {
 }
 
 impl Place {
+    /// The place of an output file as typed. An unfinished one stays when that is asked for, or when its name owns to
+    /// being incomplete, as kdump-utils' `vmcore-incomplete`: whoever gave that name gives another one to a whole dump.
+    pub fn file(path: &Path, overwrite: bool, keep_incomplete: bool) -> Place {
+        if special::is_stdout(path) {
+            return Place::Stdout;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let keeps = keep_incomplete || INCOMPLETE.iter().any(|word| name.contains(word));
+        let on_failure = if keeps { OnFailure::Keep } else { OnFailure::Remove };
+        Place::File { path: path.to_owned(), overwrite, on_failure }
+    }
+
     /// Opens it.
     pub fn open(&self) -> Result<Stream, Failure> {
         match self {
             Place::File { path, overwrite, on_failure } => Pieces::create(path, *overwrite, *on_failure)
                 .map(Stream::pieces)
-                .map_err(|error| self.creating(path, &error)),
-            Place::Stdout => Stream::stdout().ok_or_else(terminal),
+                .map_err(|error| creating(path, &error)),
+            Place::Stdout => Stream::stdout().map_err(|error| stdout_failure(&error, TERMINAL)),
             Place::FramedStdout => {
                 let header = FrameHeader { id: self.new_id()?, device_size: 0, saved: Vec::new() };
-                Stream::framed_stdout(&header).ok_or_else(terminal)
+                Stream::framed_stdout(&header).map_err(|error| stdout_failure(&error, TERMINAL))
             }
             Place::Device { path, allowed } => self.open_device(path, allowed.as_deref()),
             Place::Nothing => Ok(Stream::Null(io::sink())),
@@ -78,10 +96,6 @@ impl Place {
         Failure::caused(format!("opening output device {}", self.name()), error).maybe_hint(hint)
     }
 
-    fn creating(&self, path: &Path, error: &io::Error) -> Failure {
-        Failure::caused(format!("creating {}", self.name()), error).maybe_hint(exists_hint(path, error))
-    }
-
     /// The same place for another attempt: what stands there now is what the attempt before left.
     pub fn again(&self) -> Place {
         match self.clone() {
@@ -111,11 +125,14 @@ impl Place {
             io::ErrorKind::BrokenPipe => Some("the program that reads it ended early; look at its messages"),
             _ => None,
         };
+        let kept = self.keeps().then(|| format!("what is authentic of it is kept in {}", self.name()));
+        let hint =
+            [kept, hint.map(str::to_owned)].into_iter().flatten().reduce(|kept, hint| kept + "; " + &hint);
         Failure::caused(format!("writing {}", self.name()), error).maybe_hint(hint)
     }
-}
 
-fn terminal() -> Failure {
-    Failure::new(Status::Usage, "writing an encrypted stream to a terminal is refused")
-        .hint("name a file, or redirect standard output")
+    /// Whether what an error leaves unfinished stays.
+    pub fn keeps(&self) -> bool {
+        matches!(self, Place::File { on_failure: OnFailure::Keep, .. })
+    }
 }

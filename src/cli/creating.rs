@@ -1,0 +1,50 @@
+//! What is reported when an output cannot be made, by every command that makes one.
+
+use super::{Failure, Status, quoted};
+use crate::sink::{Refused, special};
+use std::io;
+use std::path::Path;
+
+/// The failure to create an output at `path`, with advice for what is there.
+#[must_use]
+pub fn creating(path: &Path, error: &io::Error) -> Failure {
+    let hint = match (Refused::find(error), error.kind()) {
+        (Some(why), _) => refused_hint(why),
+        (None, io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory) if path.is_dir() => {
+            Some("it is a directory; name a file in it")
+        }
+        (None, io::ErrorKind::AlreadyExists) if path.is_symlink() => {
+            Some("it is a symbolic link, which is not followed; name another file")
+        }
+        (None, io::ErrorKind::AlreadyExists) if special::kind(path).is_some() => {
+            Some("it is no file; -f writes to a FIFO or character device, and replaces neither")
+        }
+        (None, io::ErrorKind::AlreadyExists) => Some("-f overwrites it"),
+        _ => None,
+    };
+    Failure::caused(format!("creating {}", quoted(path)), error).maybe_hint(hint)
+}
+
+fn refused_hint(why: &Refused) -> Option<&'static str> {
+    match why {
+        Refused::Link(_) => Some("links are not followed, and not replaced; name the file itself"),
+        Refused::Special(_) | Refused::Terminal => Some("name a file"),
+        Refused::BlockDevice => Some("name a file; vmcore-encrypt --output-device takes a partition"),
+        Refused::OtherOwner(_) => {
+            Some("its owner would get what is written; name one of your own, or a file")
+        }
+        Refused::Busy => Some("name another file, or wait until that program has ended"),
+        Refused::Replaced => Some("choose a directory that nobody else can write to"),
+        Refused::Closed | Refused::ReadOnly => None,
+    }
+}
+
+/// The failure to write to standard output. `terminal` is the refusal of a terminal, as a sentence.
+#[must_use]
+pub fn stdout_failure(error: &io::Error, terminal: &str) -> Failure {
+    let hint = "name a file, or redirect standard output";
+    match Refused::find(error) {
+        Some(Refused::Terminal) => Failure::new(Status::Usage, terminal).hint(hint),
+        _ => Failure::caused("writing to standard output", error).hint(hint),
+    }
+}

@@ -5,6 +5,7 @@ mod creating;
 #[cfg(feature = "analyst")]
 pub mod decrypt;
 pub mod encrypt;
+mod environment;
 #[cfg(feature = "analyst")]
 mod meter;
 mod progress;
@@ -121,6 +122,9 @@ pub fn run<C: Parser>(
     words: impl IntoIterator<Item = OsString>,
     action: impl FnOnce(&C) -> Result<(), Failure>,
 ) -> ExitCode {
+    if let Err(failure) = clean_environment(program) {
+        return exit(program, Err(failure));
+    }
     harden(program);
     match C::try_parse_from(words) {
         Ok(cli) => exit(program, action(&cli)),
@@ -137,7 +141,25 @@ fn shown_url(url: &str) -> String {
     format!("{scheme}://{}{query}", &rest[host..])
 }
 
-/// Before anything else in both programs: no core files, no tracing. A kernel that refuses is worth a word only.
+/// Before anything else in both programs: an environment without unknown variables. A program that cannot start again
+/// (no `/proc`, an emulator) goes on, so that no dump is lost for it, unless a variable is set that prints secrets.
+fn clean_environment(program: &str) -> Result<(), Failure> {
+    let list = match program {
+        "vmcore-encrypt" => environment::Program::Collector,
+        _ => environment::Program::Analyst,
+    };
+    let Err(error) = environment::clean(list) else { return Ok(()) };
+    let failure = Failure::caused("leaving unknown variables out of the environment", &error);
+    match std::env::var_os("AGEDEBUG") {
+        Some(_) => Err(failure.hint("unset AGEDEBUG, which prints file keys")),
+        None => {
+            say(program, "warning", failure.message());
+            Ok(())
+        }
+    }
+}
+
+/// Before anything else that a library does: no core files, no tracing. A kernel that refuses is worth a word only.
 fn harden(program: &str) {
     if let Err(error) = crate::crypt::harden_process() {
         say(program, "warning", Failure::caused("ruling out core files", &error).message());

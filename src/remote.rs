@@ -6,10 +6,12 @@
 //! A URL may carry the right to read in its query (a presigned one does), so no message shows more than the part
 //! before it (`cli::quoted`).
 
+mod bounded;
 mod pieces;
 
 use crate::crypt::stream::ReadAt;
 use crate::reader::Source;
+use bounded::{Connector, TOO_MUCH};
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
@@ -53,6 +55,9 @@ pub enum Error {
     /// Its ETag or time is another one than at first.
     #[error("the file has changed on the server while it was read")]
     Changed,
+    /// More bytes came than were asked for.
+    #[error("the server sends more than it was asked for")]
+    TooMuch,
     /// The server cannot be reached, or says something else.
     #[error("asking the server: {0}")]
     Server(String),
@@ -88,6 +93,7 @@ impl From<object_store::Error> for Error {
             error => match root(&error).to_string() {
                 // The client's name for status 200, from where it does not say `NotSupported`.
                 words if words.contains("non-partial response") => Error::NoRanges,
+                words if words.contains(TOO_MUCH) => Error::TooMuch,
                 words => Error::Server(words.chars().take(MAX_WORDS).collect()),
             },
         }
@@ -134,14 +140,25 @@ fn store(text: &str) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
     // Another part of the process may have chosen already; any choice will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
+    // One piece is the most that is ever asked for; of an error's text it is enough.
+    let connector = Connector { limit: usize::try_from(PIECE).unwrap_or(usize::MAX) };
     if url.scheme() == "s3" {
         let path = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
-        let store = AmazonS3Builder::from_env().with_url(text).with_retry(retry).build()?;
+        let store = AmazonS3Builder::from_env()
+            .with_url(text)
+            .with_retry(retry)
+            .with_http_connector(connector)
+            .build()?;
         return Ok((Arc::new(store), path));
     }
     // The URL as it is, query included, is the store, and the file its root: nothing is encoded anew.
     let options = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(url.scheme() == "http");
-    let store = HttpBuilder::new().with_url(url).with_client_options(options).with_retry(retry).build()?;
+    let store = HttpBuilder::new()
+        .with_url(url)
+        .with_client_options(options)
+        .with_retry(retry)
+        .with_http_connector(connector)
+        .build()?;
     Ok((Arc::new(store), Path::default()))
 }
 
@@ -187,8 +204,13 @@ impl RemoteFile {
         let options = GetOptions { range, if_match: self.version.strong_tag(), ..GetOptions::default() };
         self.runtime.block_on(async {
             let answer = self.store.get_opts(&self.path, options).await?;
-            let meta = answer.meta.clone();
-            Ok((answer.bytes().await?.into(), meta))
+            let (meta, range) = (answer.meta.clone(), answer.range.clone());
+            let bytes = answer.bytes().await?;
+            // The client compares the range of the answer with the one asked for, but not the bytes with the range.
+            match bytes.len() as u64 == range.end.saturating_sub(range.start) {
+                true => Ok((bytes.into(), meta)),
+                false => Err(Error::Server("the answer has another length than its range".to_owned())),
+            }
         })
     }
 

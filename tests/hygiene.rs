@@ -6,6 +6,7 @@ mod synth;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -132,4 +133,67 @@ fn a_killed_program_leaves_no_core_file() {
     }
     let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("core")));
+}
+
+/// A plugin that wraps the file key by writing it down, and notes its environment.
+const PLUGIN: &str = r#"#!/bin/sh
+env > "$HOME/environment"
+case "$1" in
+--age-plugin=recipient-v1)
+    while read -r line; do
+        case "$line" in
+        "-> wrap-file-key") read -r key ;;
+        "-> done") read -r _; break ;;
+        esac
+    done
+    printf -- '-> recipient-stanza 0 written-down\n%s\n-> done\n\n' "$key" ;;
+--age-plugin=identity-v1)
+    while read -r line; do
+        case "$line" in
+        "-> recipient-stanza 0 written-down") read -r key ;;
+        "-> done") read -r _; break ;;
+        esac
+    done
+    printf -- '-> file-key 0\n%s\n' "$key"
+    read -r _; read -r _
+    printf -- '-> done\n\n' ;;
+esac
+"#;
+
+#[test]
+fn no_unknown_variable_reaches_libraries_and_plugins() {
+    let home = tempfile::tempdir().unwrap();
+    let plugin = home.path().join("age-plugin-written");
+    fs::write(&plugin, PLUGIN).unwrap();
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = |prefix| age_core::primitives::bech32_encode(bech32::Hrp::parse(prefix).unwrap(), b"x");
+    fs::write(home.path().join("recipients"), text("age1written") + "\n").unwrap();
+    fs::write(home.path().join("identity"), text("age-plugin-written-").to_uppercase() + "\n").unwrap();
+    let core = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x80_0000);
+    fs::write(home.path().join("vmcore"), core.build().to_bytes()).unwrap();
+    for command in [
+        "vmcore-encrypt -R recipients vmcore dump",
+        "vmcore-encrypt --check-params -R recipients vmcore",
+        "vmcore-decrypt verify -i identity dump",
+    ] {
+        let mut shell = shell(&format!("PATH=$HOME:$PATH {command}"), home.path());
+        shell.env("HOME", home.path()).env("AGEDEBUG", "plugin").env("DATABASE_PASSWORD", "secret");
+        let output = shell.output().unwrap();
+        let messages = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{command}: {messages}");
+        assert!(
+            !messages.contains("file-key") && !messages.contains("written-down"),
+            "{command}: {messages}"
+        );
+        let seen = fs::read_to_string(home.path().join("environment")).unwrap();
+        assert!(seen.contains("HOME="), "{command}: {seen}");
+        for name in ["AGEDEBUG", "DATABASE_PASSWORD", "CARGO"] {
+            assert!(!seen.contains(&format!("{name}=")), "{command}: {seen}");
+        }
+    }
+    // Whoever forges the mark of the second start keeps the variables from being left out, and gets nothing.
+    let forged = "AGEDEBUG=plugin VMCORE_ENCRYPT_ENVIRONMENT= vmcore-decrypt verify -i identity dump";
+    let output = shell(forged, home.path()).output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && messages.contains("unset AGEDEBUG"), "{messages}");
 }

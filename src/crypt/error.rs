@@ -71,6 +71,14 @@ pub enum Error {
         /// Name of the program.
         program: String,
     },
+    /// A plugin program did not answer in time and was ended.
+    #[error("plugin program \"{program}\" did not answer within {} s and was ended", .limit.as_secs_f32())]
+    PluginSilent {
+        /// Name of the program.
+        program: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// A plugin program failed or said no.
     #[error("plugin: {message}")]
     Plugin {
@@ -144,6 +152,9 @@ impl Error {
             }
             Error::PluginMissing { .. } => {
                 "install the plugin, also into the kdump image, or use another recipient"
+            }
+            Error::PluginSilent { .. } | Error::Plugin { .. } => {
+                "run the plugin by hand with age, or use another recipient"
             }
             Error::NoEntropy(_) => {
                 "give the machine an entropy source: virtio-rng, a hardware generator, RDRAND"

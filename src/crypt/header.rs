@@ -143,7 +143,8 @@ fn check_structure(stanzas: &[Stanza], line: usize) -> Result<(), Error> {
     Err(Error::Header { line, what })
 }
 
-fn encode_stanza(stanza: &Stanza, out: &mut Vec<u8>) -> Result<(), Error> {
+/// Appends a stanza as it stands in a header.
+pub(super) fn encode_stanza(stanza: &Stanza, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut words = std::iter::once(&stanza.tag).chain(&stanza.args);
     if !words.clone().all(is_arbitrary_string) {
         return Err(Error::Header { line: 1, what: "an argument of a stanza is not printable" });
@@ -203,6 +204,29 @@ fn read_body(lines: &mut Lines<'_, impl BufRead>) -> Result<Vec<u8>, Error> {
         body.extend_from_slice(&decoded);
         if length < COLUMNS {
             return Ok(body);
+        }
+    }
+}
+
+/// Reads stanzas that a plugin sends, in a header's grammar and within [`MAX_HEADER`] bytes altogether.
+pub(super) struct StanzaReader<'a, R>(Lines<'a, R>);
+
+impl<'a, R: BufRead> StanzaReader<'a, R> {
+    pub(super) fn new(input: &'a mut R) -> Self {
+        StanzaReader(Lines { input, read: Vec::new(), start: 0, count: 0 })
+    }
+
+    /// The next stanza.
+    ///
+    /// # Errors
+    /// [`Error::Header`], [`Error::HeaderTooLong`], [`Error::HeaderTruncated`], [`Error::Io`].
+    pub(super) fn read(&mut self) -> Result<Stanza, Error> {
+        let lines = &mut self.0;
+        let line = lines.next()?;
+        let arguments = line.strip_prefix(STANZA_PREFIX).map(parse_arguments);
+        match arguments.unwrap_or(Err("not a stanza")) {
+            Ok((tag, args)) => Ok(Stanza { tag, args, body: read_body(lines)? }),
+            Err(what) => Err(lines.error(what)),
         }
     }
 }

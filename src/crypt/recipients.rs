@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
+use std::time::Duration;
 
-use age::NoCallbacks;
-use age::Recipient as _;
-use age::plugin::RecipientPluginV1;
 use age_core::format::{FileKey, Stanza};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +13,7 @@ use super::entropy::{self, Entropy};
 use super::error::{RecipientError, printable};
 use super::header::Header;
 use super::lines::LineKey;
+use super::plugin::{PLUGIN_LIMIT, Plugin};
 use super::recipient::{Key, Recipient, RecipientKind, looks_private};
 use super::stream::{NONCE_SIZE, PayloadKey};
 
@@ -71,6 +70,7 @@ pub(super) fn has_byte_order_mark(text: &[u8]) -> bool {
 /// A set of recipients a file can be encrypted to: not empty, no doubles, mixed as age allows.
 pub struct Recipients {
     list: Vec<Recipient>,
+    plugin_limit: Duration,
 }
 
 impl Recipients {
@@ -91,7 +91,13 @@ impl Recipients {
             let (postquantum, classic) = (postquantum.to_string(), classic.to_string());
             return Err(Error::MixedRecipients { postquantum, classic });
         }
-        Ok(Recipients { list })
+        Ok(Recipients { list, plugin_limit: PLUGIN_LIMIT })
+    }
+
+    /// Changes how long each plugin program is waited for from [`PLUGIN_LIMIT`].
+    #[must_use]
+    pub fn plugin_limit(self, limit: Duration) -> Recipients {
+        Recipients { plugin_limit: limit, ..self }
     }
 
     /// The set a recipients file names: [`parse_lines`], then [`Recipients::new`].
@@ -145,14 +151,19 @@ impl Recipients {
     /// # Errors
     /// As [`Recipients::wrap`].
     pub fn try_wrap(&self, entropy: &mut Entropy<'_>) -> Result<(), Error> {
-        self.start(entropy).map(|_| ())
+        entropy.wait()?;
+        let file_key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
+        self.header(&file_key).map(|_| ())
     }
 
     /// Makes a new file: a fresh file key wrapped to every recipient, and a fresh nonce. Returns the first bytes
     /// of the file (header and nonce) and the key for the payload that follows them.
     ///
+    /// A plugin that fails while the file key can be wrapped to others costs its own recipients alone, and `entropy`'s
+    /// `notify` is told: a dump that some can open is worth more than none.
+    ///
     /// # Errors
-    /// [`Error::NoEntropy`], [`Error::PluginMissing`], [`Error::Plugin`], [`Error::Wrap`],
+    /// [`Error::NoEntropy`], [`Error::PluginMissing`], [`Error::PluginSilent`], [`Error::Plugin`], [`Error::Wrap`],
     /// [`Error::MixedRecipients`], [`Error::TooManyRecipients`].
     pub fn wrap(&self, entropy: &mut Entropy<'_>) -> Result<(Vec<u8>, PayloadKey), Error> {
         let (start, file_key, nonce) = self.start(entropy)?;
@@ -174,50 +185,76 @@ impl Recipients {
         let file_key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
         let mut nonce = [0; NONCE_SIZE];
         entropy::fill(&mut nonce)?;
-        let mut start = self.header(&file_key)?.encode();
+        let (wrapped, failed) = self.wrapped(&file_key)?;
+        let header = match (wrapped.is_empty(), failed.into_iter().next()) {
+            (true, Some(error)) => return Err(error),
+            (_, failed) => {
+                if let Some(error) = failed {
+                    (entropy.notify)(&format!("{error}; encrypting to the other recipients alone"));
+                }
+                Header::new(join_stanzas(wrapped)?, &file_key)?
+            }
+        };
+        let mut start = header.encode();
         start.extend_from_slice(&nonce);
         Ok((start, file_key, nonce))
     }
 
-    /// The header that wraps `file_key` to these recipients.
+    /// The header that wraps `file_key` to all of these recipients.
     pub(super) fn header(&self, file_key: &FileKey) -> Result<Header, Error> {
-        let mut wrapped = Vec::new();
-        for recipient in &self.list {
-            if let Key::Direct(key) = &recipient.key {
-                wrapped.push((recipient.kind.to_string(), key.wrap_file_key(file_key)));
-            }
+        let (wrapped, failed) = self.wrapped(file_key)?;
+        match failed.into_iter().next() {
+            Some(error) => Err(error),
+            None => Header::new(join_stanzas(wrapped)?, file_key),
         }
-        for (name, plugin) in self.plugins()? {
-            wrapped.push((format!("plugin {name}"), plugin.wrap_file_key(file_key)));
-        }
-        Header::new(join_stanzas(wrapped)?, file_key)
     }
 
-    /// One connection per plugin, for all its recipients.
-    fn plugins(&self) -> Result<Vec<(String, RecipientPluginV1<NoCallbacks>)>, Error> {
-        let mut by_name: BTreeMap<&str, Vec<age::plugin::Recipient>> = BTreeMap::new();
+    /// The file key wrapped to each recipient, and the plugins that failed to.
+    fn wrapped(&self, file_key: &FileKey) -> Result<(Vec<Wrapped>, Vec<Error>), Error> {
+        let (mut wrapped, mut failed) = (Vec::new(), Vec::new());
         for recipient in &self.list {
-            if let Key::Plugin(key) = &recipient.key {
-                by_name.entry(key.plugin()).or_default().push(key.clone());
+            if let Key::Direct(key) = &recipient.key {
+                let kind = recipient.kind.to_string();
+                let (stanzas, labels) =
+                    key.wrap_file_key(file_key).map_err(|error| wrap_error(&kind, &error))?;
+                wrapped.push(Wrapped { kind, stanzas, labels });
             }
         }
-        let resolve = |(name, keys): (&str, Vec<_>)| {
-            let plugin = RecipientPluginV1::new(name, &keys, &[], NoCallbacks)
-                .map_err(|_| Error::PluginMissing { program: format!("age-plugin-{name}") })?;
-            Ok((name.to_owned(), plugin))
-        };
-        by_name.into_iter().map(resolve).collect()
+        for plugin in self.plugins()? {
+            match plugin.wrap(file_key, self.plugin_limit) {
+                Ok((stanzas, labels)) => {
+                    wrapped.push(Wrapped { kind: format!("of {}", plugin.program), stanzas, labels });
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        Ok((wrapped, failed))
+    }
+
+    /// The plugins, each with all its recipients.
+    fn plugins(&self) -> Result<Vec<Plugin>, Error> {
+        let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for recipient in &self.list {
+            if let Key::Plugin(key) = &recipient.key {
+                by_name.entry(key.plugin()).or_default().push(recipient.text.clone());
+            }
+        }
+        by_name.into_iter().map(|(name, recipients)| Plugin::find(name, recipients)).collect()
     }
 }
 
-type Wrapped = Result<(Vec<Stanza>, HashSet<String>), age::EncryptError>;
+/// What wrapping to one recipient, or to those of a plugin, gave.
+struct Wrapped {
+    kind: String,
+    stanzas: Vec<Stanza>,
+    labels: HashSet<String>,
+}
 
 /// All stanzas in order, if every recipient put the same labels on them: age's rule for what may be mixed.
-fn join_stanzas(wrapped: Vec<(String, Wrapped)>) -> Result<Vec<Stanza>, Error> {
+fn join_stanzas(wrapped: Vec<Wrapped>) -> Result<Vec<Stanza>, Error> {
     let mut all = Vec::new();
     let mut first: Option<(String, HashSet<String>)> = None;
-    for (kind, result) in wrapped {
-        let (stanzas, labels) = result.map_err(|error| wrap_error(&kind, &error))?;
+    for Wrapped { kind, stanzas, labels } in wrapped {
         all.extend(stanzas);
         match &first {
             None => first = Some((kind, labels)),
@@ -234,11 +271,7 @@ fn join_stanzas(wrapped: Vec<(String, Wrapped)>) -> Result<Vec<Stanza>, Error> {
 }
 
 fn wrap_error(kind: &str, error: &age::EncryptError) -> Error {
-    let message = printable(&error.to_string());
-    match error {
-        age::EncryptError::Plugin(_) => Error::Plugin { message },
-        _ => Error::Wrap { kind: kind.to_owned(), message },
-    }
+    Error::Wrap { kind: kind.to_owned(), message: printable(&error.to_string()) }
 }
 
 #[cfg(test)]

@@ -9,9 +9,13 @@ mod server;
 use common::{mounted, or_skip, run, scratch, succeed, text};
 use server::Server;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::thread;
 use std::time::{Duration, SystemTime};
 use vmcore_encrypt::crypt::stream::ReadAt;
 
@@ -215,5 +219,45 @@ fn a_file_that_changes_meanwhile_is_noticed() {
         // What was fetched before is still there.
         assert_eq!(source.read_at(&mut bytes, 5 * MIB + 9).unwrap(), 100);
         fs::remove_dir_all(served).unwrap();
+    }
+}
+
+/// A server that answers every request with `head` and then with bytes for as long as somebody takes them. Its URL, and how
+/// many bytes it sent.
+fn endless(head: &'static str) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/dump.age", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let _ = client.read(&mut [0; 4096]);
+            let mut alive = client.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes()).is_ok();
+            while alive {
+                counter.fetch_add(1 << 16, Ordering::Relaxed);
+                alive = client.write_all(&[b'x'; 1 << 16]).is_ok();
+            }
+        }
+    });
+    (url, sent)
+}
+
+#[test]
+fn a_server_that_sends_more_than_was_asked_for_is_bounded() {
+    let part = "206 Partial Content\r\nContent-Length: 9000000000\r\nContent-Range: bytes 0-524287/9000000000\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close";
+    let other = "206 Partial Content\r\nContent-Length: 9000000000\r\nContent-Range: bytes 100-524387/9000000000\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close";
+    for (head, reason) in [
+        (part, "sends more than it was asked for"),
+        (other, ""),
+        ("200 OK\r\nConnection: close", "does not hand out parts"),
+        ("404 Not Found\r\nConnection: close", ""),
+        ("403 Forbidden\r\nConnection: close", ""),
+    ] {
+        let (url, sent) = endless(head);
+        let error = vmcore_encrypt::remote::open(&url).err().unwrap().to_string();
+        assert!(error.contains(reason), "{head}: {error}");
+        assert!(error.len() < 300, "{error}");
+        // One piece each time it was tried, and what the sockets hold.
+        assert!(sent.load(Ordering::Relaxed) < 64 * MIB, "{head}: {sent:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt mount DUMP DIR [-- COMMAND]`: mounts, waits for a signal, a foreign unmount or the end
 //! of the command, and unmounts.
 
-use super::super::{Failure, Status, quoted, say, status};
+use super::super::{Failure, Status, environment, quoted, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::crypt;
@@ -156,6 +156,9 @@ fn serve(
 fn start(program: &str, words: &[String], events: Sender<Event>) -> Result<nix::unistd::Pid, Failure> {
     let mut child = Command::new(program)
         .args(words)
+        // The user's own command has the user's own environment.
+        .envs(environment::left_out())
+        .env_remove(environment::MARK)
         .spawn()
         .map_err(|error| Failure::caused(format!("running {program:?}"), &error))?;
     let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build collector demo test lint bench fuzz vmcores install tools
+.PHONY: help build collector command demo test lint bench fuzz vmcores install tools
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
@@ -22,6 +22,11 @@ collector: ## the collector for an initramfs: static, without the analyst's part
 	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
 	    --target $(COLLECTOR_TARGET) --no-default-features --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/$(COLLECTOR_TARGET)/release/vmcore-encrypt
+
+command: ## the command of the packages: static, with the readers of images; prints its path. COLLECTOR_TARGET= as above
+	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
+	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/command --no-default-features --features check --bin vmcore-encrypt
+	@echo $(abspath $(TARGET))/command/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 
 demo: build ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
@@ -64,7 +69,7 @@ vmcores: tools ## plain vmcores of crashed guests, target/vmcores
 	tests/vm/capture.sh trixie-4level-qemu
 	tests/vm/capture.sh sid-5level-kdump
 
-install: build ## the commands and kdump-module/ below $$DESTDIR$$PREFIX
+install: build collector ## the commands and kdump-module/ below $$DESTDIR$$PREFIX
 	$(MAKE) -C kdump-module install
 
 tools:

@@ -63,6 +63,6 @@ fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findin
     let plan = collector::check(machine, &config, findings);
     target::check(machine, &plan, findings);
     let image = image::check(machine, &plan, fingerprint, findings);
-    trial::check(machine, image.as_ref(), findings);
+    trial::check(machine, findings);
     memory::check(machine, &plan, image.as_ref(), findings);
 }

@@ -26,6 +26,7 @@
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | ordered work on several threads |
 //! | `trust` | whether others than root can change a file |
+//! | `image` | a kdump image read as data |
 //! | `pin` | which recipients this machine may encrypt to |
 //! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
@@ -50,6 +51,8 @@ pub mod compress;
 pub mod config;
 pub mod crypt;
 pub mod filter;
+#[cfg(feature = "check")]
+pub mod image;
 pub mod kdump;
 pub mod klog;
 pub mod kmsg;

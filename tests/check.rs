@@ -2,17 +2,22 @@
 //! way to lose a dump or save it in plain is found.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
-mod common;
+#[path = "common/archive.rs"]
+mod archive;
 mod synth;
 
-use common::{Absent, or_skip};
+use archive::Archive;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 const RECIPIENT: &str = "age1td9jgf5309nml0x4ff8k6hxzsp5xkhcst899de99fluxwk5ej9ssluv4wv";
 const COLLECTOR: &str = env!("CARGO_BIN_EXE_vmcore-encrypt");
+const SMALL: &str = "usr/lib/vmcore-encrypt/vmcore-encrypt";
+const FEDORA_IMAGE: &str = "boot/initramfs-6.1.0kdump.img";
 
 /// A machine with 1 GiB of RAM, 256 MiB reserved, kdump loaded, and `/` on the plain device vda1.
 struct Machine(tempfile::TempDir);
@@ -34,12 +39,45 @@ impl Machine {
             .file("dev/vda1", "");
         fs::create_dir_all(machine.path("usr/bin")).unwrap();
         symlink(COLLECTOR, machine.path("usr/bin/vmcore-encrypt")).unwrap();
+        // The small build: another program, smaller, and a collector.
+        machine.file(SMALL, &format!("#!/bin/sh\nexec {COLLECTOR} \"$@\"\n"));
+        fs::set_permissions(machine.path(SMALL), fs::Permissions::from_mode(0o755)).unwrap();
         machine
+    }
+
+    /// What an image has that was built from this machine.
+    fn archive(&self) -> Archive {
+        let read = |path: &str| fs::read(self.path(path)).unwrap();
+        Archive::new()
+            .directory("usr")
+            .directory("usr/bin")
+            .file("usr/bin/vmcore-encrypt", read(SMALL))
+            .link("bin", "usr/bin")
+            .directory("etc")
+            .directory("etc/vmcore-encrypt")
+            .file("etc/vmcore-encrypt/recipients", read("etc/vmcore-encrypt/recipients"))
+    }
+
+    fn good_image(&self) -> Vec<u8> {
+        self.archive().end()
+    }
+
+    /// Makes the image newer than all that went into it.
+    fn new_image(&self) -> &Machine {
+        let image = fs::File::options().write(true).open(self.path(FEDORA_IMAGE)).unwrap();
+        image.set_modified(std::time::SystemTime::now()).unwrap();
+        self
+    }
+
+    fn image(&self, path: &str, bytes: impl AsRef<[u8]>) -> &Machine {
+        self.file(path, "");
+        fs::write(self.path(path), bytes).unwrap();
+        self
     }
 
     fn fedora(conf: &str) -> Machine {
         let machine = Machine::new();
-        machine.file("etc/kdump.conf", conf).file("boot/initramfs-6.1.0kdump.img", "not an image");
+        machine.file("etc/kdump.conf", conf).image(FEDORA_IMAGE, machine.good_image());
         machine
     }
 
@@ -47,7 +85,7 @@ impl Machine {
         let machine = Machine::new();
         machine
             .file("etc/default/kdump-tools", defaults)
-            .file("var/lib/kdump/initrd.img-6.1.0", "not an image");
+            .image("var/lib/kdump/initrd.img-6.1.0", b"not looked into");
         machine
     }
 
@@ -86,6 +124,11 @@ impl Machine {
             .collect()
     }
 
+    fn problems_of(&self, check: &str) -> Vec<String> {
+        let of_check = |problem: &String| problem.starts_with(&format!("{check}: "));
+        self.problems().into_iter().filter(of_check).collect()
+    }
+
     fn has_only(&self, part: &str) {
         let problems = self.problems();
         assert!(problems.len() == 1 && problems[0].contains(part), "{part}: {problems:#?}");
@@ -104,7 +147,7 @@ fn good_machines_pass() {
     let suse = Machine::new();
     suse.file("etc/sysconfig/kdump", SUSE)
         .file("usr/lib/vmcore-encrypt/suse-transfer", "")
-        .file("var/lib/kdump/initrd-6.1.0-kdump", "not an image");
+        .image("var/lib/kdump/initrd", suse.good_image());
     for machine in [Machine::fedora(FEDORA), Machine::debian(DEBIAN), suse] {
         assert_eq!(machine.problems(), Vec::<String>::new());
         let output = machine.check(&[]);
@@ -234,7 +277,10 @@ fn what_would_not_save_is_found() {
     machine.encrypt().has_only("CRYPT-LUKS2-0123-root");
     Machine::fedora(FEDORA).file("sys/kernel/kexec_crash_loaded", "0\n").has_only("no capture kernel");
     Machine::fedora(FEDORA).file("sys/kernel/kexec_crash_size", "0\n").has_only("no memory is reserved");
-    Machine::fedora(FEDORA).file("etc/vmcore-encrypt/config", "TARGETS=raw\n").has_only("unknown key");
+    let machine = Machine::fedora(FEDORA);
+    let image = machine.archive().file("etc/vmcore-encrypt/config", "TARGETS=raw\n").end();
+    machine.image(FEDORA_IMAGE, image).file("etc/vmcore-encrypt/config", "TARGETS=raw\n");
+    machine.new_image().has_only("unknown key");
     Machine::fedora(&FEDORA.replace("path /crash", "raw /dev/vda1")).has_only("where the dump ends");
     Machine::fedora(&FEDORA.replace("path /crash", "ext4 UUID=1234")).has_only("UUID=1234 is not there");
     let machine = Machine::fedora(FEDORA);
@@ -299,43 +345,250 @@ fn fips_mode_is_a_warning() {
     assert!(text.contains("warning  fips       "), "{text}");
 }
 
-/// An image in the simplest form, a cpio archive of these files; `None` where nothing unpacks one.
-fn image(files: &[(&str, &str)]) -> Option<Vec<u8>> {
-    let unpacks = |tool: &str| Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
-    let one = ["unmkinitramfs", "lsinitrd"].into_iter().find(|tool| unpacks(tool).unwrap().status.success());
-    or_skip(one.ok_or(Absent("unmkinitramfs or lsinitrd".to_owned())))?;
-    let tree = tempfile::tempdir().unwrap();
-    fs::create_dir_all(tree.path().join("usr/bin")).unwrap();
-    fs::copy(COLLECTOR, tree.path().join("usr/bin/vmcore-encrypt")).unwrap();
-    for (path, text) in files {
-        let path = tree.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    let archive = "find . | cpio --quiet -o -H newc";
-    Some(Command::new("sh").args(["-c", archive]).current_dir(tree.path()).output().unwrap().stdout)
-}
-
 #[test]
 fn an_image_without_the_plugin_of_a_recipient_is_found() {
     let hrp = bech32::Hrp::parse("age1checktest").unwrap();
     let recipient = age_core::primitives::bech32_encode(hrp, b"x");
-    let recipients = ("etc/vmcore-encrypt/recipients", &*format!("{recipient}\n"));
-    for (with_plugin, part) in [(false, "it lacks age-plugin-checktest, which a recipient needs"), (true, "")]
-    {
-        let plugin = with_plugin.then_some(("usr/bin/age-plugin-checktest", "#!/bin/sh\n"));
-        let files: Vec<_> = [Some(recipients), plugin].into_iter().flatten().collect();
-        let Some(image) = image(&files) else { return };
-        let machine = Machine::fedora(FEDORA);
-        machine.file(recipients.0, recipients.1);
-        fs::write(machine.path("boot/initramfs-6.1.0kdump.img"), image).unwrap();
-        let of_image = |problem: &String| problem.starts_with("image: ");
-        let problems: Vec<String> = machine.problems().into_iter().filter(of_image).collect();
-        match with_plugin {
-            true => assert_eq!(problems, [] as [&str; 0]),
-            false => assert!(problems.len() == 1 && problems[0].contains(part), "{problems:#?}"),
-        }
+    let plugin = "usr/bin/age-plugin-checktest";
+    let machine = Machine::fedora(FEDORA);
+    machine.file("etc/vmcore-encrypt/recipients", &format!("{recipient}\n")).file(plugin, "#!/bin/sh\n");
+    let of_image = |image: Archive| {
+        machine.image(FEDORA_IMAGE, image.end());
+        machine.problems_of("image")
+    };
+    let lacks = of_image(machine.archive());
+    assert!(
+        lacks.len() == 1 && lacks[0].contains("it lacks age-plugin-checktest, which a recipient needs"),
+        "{lacks:?}"
+    );
+    assert_eq!(of_image(machine.archive().file(plugin, "#!/bin/sh\n")), [] as [&str; 0]);
+    let other = of_image(machine.archive().file(plugin, "#!/bin/sh\nexec other\n"));
+    assert!(
+        other.len() == 1 && other[0].contains("age-plugin-checktest in it is not the installed one"),
+        "{other:?}"
+    );
+}
+
+/// Each file of ours in an image is held against the installed one, and what the image says is not believed.
+#[test]
+fn what_an_image_holds_is_compared_with_what_is_installed() {
+    let machine = Machine::fedora(FEDORA);
+    let hooks = "usr/lib/dracut/modules.d/99vmcore-encrypt";
+    machine
+        .file("usr/lib/vmcore-encrypt/save", "#!/bin/sh\nsave\n")
+        .file("usr/lib/vmcore-encrypt/functions.sh", "functions\n")
+        .file("etc/vmcore-encrypt/config", "TARGET=kdump\n")
+        .file(&format!("{hooks}/vmcore-encrypt-save.sh"), "hook\n")
+        .file("usr/share/initramfs-tools/scripts/local-top/vmcore-encrypt", "local-top\n");
+    let parts = [
+        ("usr/lib/vmcore-encrypt/save", "#!/bin/sh\nsave\n"),
+        ("usr/lib/vmcore-encrypt/functions.sh", "functions\n"),
+        ("etc/vmcore-encrypt/config", "TARGET=kdump\n"),
+        ("usr/lib/dracut/hooks/pre-trigger/99-vmcore-encrypt-save.sh", "hook\n"),
+        ("scripts/local-top/vmcore-encrypt", "local-top\n"),
+    ];
+    let with = |changed: &str, content: Option<&str>| {
+        let parts = parts.iter().filter(|(path, _)| *path != changed);
+        let image = parts.fold(machine.archive(), |image, (path, content)| image.file(path, content));
+        let image = content.into_iter().fold(image, |image, content| image.file(changed, content));
+        machine.image(FEDORA_IMAGE, image.end());
+        machine.problems_of("image")
+    };
+    assert_eq!(with("nothing", None), [] as [&str; 0]);
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    assert!(text.contains("it is consistent, which does not prove it authentic"), "{text}");
+    let further = [("usr/bin/vmcore-encrypt", ""), ("usr/lib/vmcore-encrypt/unknown", "")];
+    for (path, _) in parts.iter().chain(&further) {
+        let problems = with(path, Some("changed"));
+        let expected = format!("image: {path} in it is not the installed one");
+        assert_eq!(problems, [expected.as_str()], "{path}");
     }
+    // A link to what the image brings besides is that file.
+    let image = machine.archive().file("evil", "#!/bin/sh\n").link("usr/bin/vmcore-encrypt", "/evil");
+    let image = parts.iter().fold(image, |image, (path, content)| image.file(path, content));
+    machine.image(FEDORA_IMAGE, image.end());
+    assert_eq!(
+        machine.problems_of("image"),
+        ["image: usr/bin/vmcore-encrypt in it is not the installed one"]
+    );
+    let plain = machine.archive().file("usr/sbin/vmcore-dmesg", "plain");
+    let plain = parts.iter().fold(plain, |image, (path, content)| image.file(path, content));
+    machine.image(FEDORA_IMAGE, plain.end());
+    assert_eq!(
+        machine.problems_of("image"),
+        ["image: usr/sbin/vmcore-dmesg in it saves the kernel log in plain"]
+    );
+    let ours = machine.archive().link("sbin/vmcore-dmesg", "/usr/bin/vmcore-encrypt");
+    let ours = parts.iter().fold(ours, |image, (path, content)| image.file(path, content));
+    machine.image(FEDORA_IMAGE, ours.end());
+    assert_eq!(machine.problems_of("image"), [] as [&str; 0]);
+}
+
+/// A program in an image is data: it leaves no trace, whatever it is called, and neither does any other member.
+#[test]
+fn nothing_of_an_image_is_executed_or_written() {
+    let machine = Machine::fedora(FEDORA);
+    let trace = machine.path("trace");
+    let script = format!("#!/bin/sh\ntouch {}\n", trace.display());
+    let up = "../".repeat(12);
+    let image = machine
+        .archive()
+        .file("usr/bin/vmcore-encrypt", &script)
+        .file("init", &script)
+        .file(&format!("{up}{}", trace.display()), "x")
+        .file(trace.to_str().unwrap(), "x")
+        .link("link", machine.0.path().to_str().unwrap())
+        .file("link/trace", "x")
+        .member("setuid", 0o104_755, "x");
+    machine.image(FEDORA_IMAGE, image.end());
+    let temporary = machine.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let output = Command::new(COLLECTOR)
+        .args(["check", "--root"])
+        .arg(machine.0.path())
+        .env("TMPDIR", &temporary)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("usr/bin/vmcore-encrypt in it is not the installed one"), "{text}");
+    assert!(text.contains("the collector as installed encrypts a vmcore"), "{text}");
+    assert!(!trace.exists());
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+/// Some bytes and megabytes of zeros, compressed.
+fn zeros(bytes: &[u8], megabytes: usize) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..megabytes).for_each(|_| packed.write_all(&zeros).unwrap());
+    packed.finish().unwrap()
+}
+
+/// An image with a file of so many megabytes.
+fn growing(archive: Archive, megabytes: usize) -> Vec<u8> {
+    let size = u32::try_from(megabytes << 20).unwrap();
+    let large = archive::Header { size, ..archive::header("large", b"") };
+    zeros(&archive.raw(&large, b"large\0", b"").open(), megabytes)
+}
+
+/// Whatever is wrong with an image, it is one finding, and the rest of the check is done.
+#[test]
+fn a_hostile_image_is_one_finding() {
+    let machine = Machine::fedora(FEDORA);
+    let path = machine.path(FEDORA_IMAGE);
+    let many = (0..120_000).fold(Archive::new(), |archive, number| archive.file(&format!("{number}"), ""));
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("neither a cpio archive nor a compression", b"not an image".to_vec()),
+        ("no file is in it", Vec::new()),
+        ("too large: files", growing(machine.archive(), 1500)),
+        ("too large: it decompresses to more", zeros(&machine.good_image(), 1500)),
+        ("too large: too many files", many.end()),
+        ("squashfs", Archive::new().file("squashfs-root.img", "hsqs").end()),
+    ];
+    for (why, image) in cases {
+        machine.image(FEDORA_IMAGE, image);
+        let problems = machine.problems();
+        let is_it = |problem: &String| problem.contains("cannot be read: ") && problem.contains(why);
+        assert!(problems.len() == 1 && problems.iter().all(is_it), "{why}: {problems:?}");
+    }
+    fs::remove_file(&path).unwrap();
+    symlink("/etc/passwd", &path).unwrap();
+    machine.has_only("cannot be read: it is not a regular file");
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    machine.has_only("cannot be read: it is not a regular file");
+}
+
+/// The process that decodes has no rights: not the user, not a capability, not a further file.
+#[test]
+fn an_image_is_decoded_without_privileges() {
+    let as_root = rustix::process::geteuid().is_root();
+    if as_root {
+        // By itself it refuses: whoever starts it as root must give that up.
+        let output = Command::new(COLLECTOR).arg("read-image").stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+    }
+    let machine = Machine::fedora(FEDORA);
+    machine.image(FEDORA_IMAGE, growing(machine.archive(), 900));
+    let mut check = Command::new(COLLECTOR)
+        .args(["check", "--root"])
+        .arg(machine.0.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", check.id());
+    let read = |path: String| fs::read_to_string(path).unwrap_or_default();
+    let (mut status, mut limits) = (String::new(), String::new());
+    for _ in 0..2000 {
+        for child in read(children.clone()).split_whitespace() {
+            if read(format!("/proc/{child}/cmdline")).contains("read-image") {
+                (status, limits) =
+                    (read(format!("/proc/{child}/status")), read(format!("/proc/{child}/limits")));
+            }
+        }
+        if limits.contains("Max open files            3") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    check.kill().unwrap();
+    check.wait().unwrap();
+    let none = "\t0000000000000000";
+    for line in
+        ["NoNewPrivs:\t1", &format!("CapInh:{none}"), &format!("CapPrm:{none}"), &format!("CapEff:{none}")]
+    {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    for line in ["Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534", "Groups:\t \n"] {
+        assert!(!as_root || status.contains(line), "{line}: {status}");
+    }
+    let limited = [
+        ("address space", "1073741824"),
+        ("cpu time", "60"),
+        ("file size", "0"),
+        ("processes", "0"),
+        ("core", "0"),
+    ];
+    for (limit, value) in limited {
+        let line = limits.lines().find(|line| line.contains(limit)).unwrap();
+        assert_eq!(line.split_whitespace().filter(|word| *word == value).count(), 2, "{line}");
+    }
+}
+
+/// Where distributions put images, the newer places as well.
+#[test]
+fn the_image_is_looked_for_where_it_is() {
+    let place = |conf: &str, text: &str, path: &str| {
+        let machine = Machine::new();
+        machine
+            .file(conf, text)
+            .file("usr/lib/vmcore-encrypt/suse-transfer", "")
+            .file("etc/machine-id", "0123abcd\n")
+            .image(path, machine.good_image());
+        let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+        assert!(text.contains(&format!("/{path} is up to date")), "{path}: {text}");
+        let transfer = "usr/lib/vmcore-encrypt/suse-transfer";
+        assert!(text.contains("it holds usr/bin/vmcore-encrypt"), "{path}: {text} {transfer}");
+    };
+    for path in [
+        "boot/initramfs-6.1.0kdump.img",
+        "var/lib/kdump/initramfs-6.1.0kdump.img",
+        "boot/0123abcd/6.1.0/initrdkdump",
+        "efi/0123abcd/6.1.0/initrdkdump",
+        "boot/efi/0123abcd/6.1.0/initrdkdump",
+        "boot/ostree/default-1/initramfs-6.1.0kdump.img",
+    ] {
+        place("etc/kdump.conf", FEDORA, path);
+    }
+    for path in ["var/lib/kdump/initrd", "var/lib/kdump/initrd-6.1.0-kdump", "boot/initrd-6.1.0-kdump"] {
+        place("etc/sysconfig/kdump", SUSE, path);
+    }
+    let machine = Machine::fedora(FEDORA);
+    machine.file("boot/efi/EFI/Linux/x-6.1.0.efi.extra.d/kdump.addon.efi", "");
+    assert_eq!(machine.problems(), [] as [&str; 0]);
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    assert!(text.contains("warning  image") && text.contains("kdump.addon.efi"), "{text}");
 }
 
 /// Of a running kernel the pages themselves are judged; what the capture kernel has for itself is in no dump.

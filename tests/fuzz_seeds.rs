@@ -1,8 +1,10 @@
 //! Starting points for the fuzz targets of `tests/fuzz`: a small honest input of every kind, written where `make fuzz`
 //! looks for them; and the targets themselves, which must take them here as well, without a fuzzer.
-#![cfg(feature = "analyst")]
+#![cfg(all(feature = "analyst", feature = "check"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
+#[path = "common/archive.rs"]
+mod archive;
 #[path = "common/dump.rs"]
 mod dump;
 #[path = "fuzz/src/lib.rs"]
@@ -102,7 +104,64 @@ fn seeds() -> Seeds {
     seeds.add("keys", "recipients", format!("# ours\n{recipient}\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n"));
     seeds.add("raw_frame", "whole", framed(&plain[..5000]));
     configurations(&mut seeds);
+    images(&mut seeds);
     seeds
+}
+
+/// Images in each compression, and file systems as dracut's modules make them, where the tools are there.
+fn images(seeds: &mut Seeds) {
+    let plain = archive::Archive::new()
+        .directory("usr")
+        .link("lib", "usr/lib")
+        .file("usr/lib/vmcore-encrypt/save", "#!/bin/sh\n")
+        .hard_link(9, "one", "")
+        .hard_link(9, "two", "bytes")
+        .end();
+    seeds.add("image", "zstd", zstd::bulk::compress(&plain, 1).unwrap());
+    let mut answer = Vec::new();
+    let tree = vmcore_encrypt::image::read(&plain[..], Default::default());
+    vmcore_encrypt::image::write_answer(&mut answer, &tree).unwrap();
+    seeds.add("image_answer", "whole", answer);
+    seeds.add("image_answer", "refused", "kdump image 1\n!\u{4}\0\0\0text");
+    let directory = tempfile::tempdir().unwrap();
+    let [tree, packed, system] = ["tree", "packed", "system"].map(|name| directory.path().join(name));
+    fs::write(&packed, &plain).unwrap();
+    for tool in ["gzip", "xz --check=crc32", "lzma", "lz4 -l", "bzip2", "lzop"] {
+        let packed = format!("{tool} -c < {}", packed.display());
+        let output = std::process::Command::new("sh").args(["-c", &packed]).output().unwrap();
+        if output.status.success() {
+            seeds.add("image", tool.split(' ').next().unwrap(), output.stdout);
+        }
+    }
+    seeds.add("image", "plain", plain);
+    fs::create_dir_all(tree.join("usr/lib/vmcore-encrypt")).unwrap();
+    fs::write(tree.join("usr/lib/vmcore-encrypt/save"), "#!/bin/sh\n".repeat(900)).unwrap();
+    std::os::unix::fs::symlink("usr/lib", tree.join("lib")).unwrap();
+    seeds.add("image_systems", "none", "\0hsqs");
+    let codecs = [
+        ("squashfs", "gzip"),
+        ("squashfs", "xz"),
+        ("squashfs", "zstd"),
+        ("squashfs", "lz4"),
+        ("erofs", "lz4"),
+    ];
+    for (which, (kind, codec)) in codecs.into_iter().enumerate() {
+        let (tree, system) = (tree.display(), system.display());
+        let make = match kind {
+            "squashfs" => {
+                format!("rm -f {system}; mksquashfs {tree} {system} -comp {codec} -always-use-fragments")
+            }
+            _ => format!("rm -f {system}; mkfs.erofs -C 65536 -E fragments -z {codec} {system} {tree}"),
+        };
+        if std::process::Command::new("sh").args(["-c", &make]).output().unwrap().status.success() {
+            let bytes = fs::read(directory.path().join("system")).unwrap();
+            seeds.add(
+                "image_systems",
+                format!("{kind}-{which}"),
+                [&[u8::from(kind == "erofs")], &bytes[..]].concat(),
+            );
+        }
+    }
 }
 
 /// Whose kdump it is, its configuration, ours, the kernel's command line, mounts and memory.

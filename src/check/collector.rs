@@ -55,6 +55,7 @@ pub struct Plan {
     /// Whether the collector runs from the kdump image, and not from the root file system.
     pub in_image: bool,
     /// Whether our own script saves, and not the distribution's.
+    #[cfg_attr(not(feature = "check"), expect(dead_code, reason = "only the reader of images asks"))]
     pub own_script: bool,
     /// How many CPUs the capture kernel uses at most.
     pub cpus: u64,

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The collector as the packages install it for images, apart from the command, which can do more and is larger.
+const COLLECTOR: &str = "/usr/lib/vmcore-encrypt/vmcore-encrypt";
 /// Configuration and sysfs files are small; nothing larger is read.
 const MAX_FILE: u64 = 1 << 20;
 /// Device stacks are a few layers; a loop in a made-up sysfs must end.
@@ -51,6 +53,17 @@ impl Machine {
         Ok(bytes)
     }
 
+    /// A whole file of at most `limit` bytes, such as a program.
+    #[cfg(feature = "check")]
+    pub fn read_whole(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(path))?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 <= limit {
+            true => Ok(bytes),
+            false => Err(io::ErrorKind::FileTooLarge.into()),
+        }
+    }
+
     /// A number in a file such as those of sysfs.
     pub fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
         self.read(path).ok()?.trim().parse().ok()
@@ -69,6 +82,11 @@ impl Machine {
             false => directories.iter().map(|directory| Path::new(directory).join(name)).collect(),
         };
         candidates.into_iter().find(|path| self.path(path).is_file())
+    }
+
+    /// The collector that goes into images: the small build of the package, or the only one there is.
+    pub fn collector(&self) -> Option<PathBuf> {
+        self.program(COLLECTOR).or_else(|| self.program("vmcore-encrypt"))
     }
 
     /// The kernel's name for a device given by path or as `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`.

@@ -1,43 +1,41 @@
-//! A trial: the collector that would run after a crash, with the recipients it would have, both out of the image where
-//! that can be had, saves a vmcore of one page. What comes out must be an age file that does not hold the page in plain.
+//! A trial: the installed collector saves a vmcore of one page with the installed recipients. What comes out must be an
+//! age file that does not hold the page in plain. The collector in the image is not run: it is compared with the installed
+//! one ([`super::image`]), and so are the recipients there.
 
 use super::findings::Findings;
-use super::image::Image;
 use super::machine::Machine;
 use crate::crypt::Header;
-use std::fs;
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 const CHECK: &str = "trial";
 const PAGE: usize = 4096;
 /// What the page is full of.
 const MARKER: &[u8] = b"vmcore-encrypt check: this page must not be seen in plain. ";
+/// The vmcore for the collector: a file in memory, of no other process, and gone when the trial ends.
+const VMCORE: &str = "/proc/self/fd/0";
 
 /// Runs the trial.
-pub fn check(machine: &Machine, image: Option<&Image>, findings: &mut Findings) {
-    let from_image = image.and_then(Image::binary);
-    let recipients = image.and_then(Image::recipients);
-    let recipients = recipients.unwrap_or_else(|| machine.path(&machine.recipients));
-    let installed = machine.program("vmcore-encrypt").map(|path| machine.path(path));
+pub fn check(machine: &Machine, findings: &mut Findings) {
+    let installed = machine.collector().map(|path| machine.path(path));
     let own = machine.is_this().then(std::env::current_exe).and_then(Result::ok);
-    let where_from = if from_image.is_some() { "out of the image" } else { "as installed" };
-    let Some(program) = from_image.or(installed).or(own) else { return };
-    match run(&program, &recipients) {
-        Ok(()) => findings.ok(CHECK, format!("the collector {where_from} encrypts a vmcore")),
-        Err(why) => findings.problem(CHECK, format!("the collector {where_from} failed: {why}"), ""),
+    let Some(program) = installed.or(own) else { return };
+    match run(&program, &machine.path(&machine.recipients)) {
+        Ok(()) => findings.ok(CHECK, "the collector as installed encrypts a vmcore"),
+        Err(why) => findings.problem(CHECK, format!("the collector as installed failed: {why}"), ""),
     }
 }
 
 fn run(program: &Path, recipients: &Path) -> Result<(), String> {
-    let vmcore = Vmcore::create().map_err(|error| format!("making a vmcore: {error}"))?;
+    let vmcore = vmcore().map_err(|error| format!("making a vmcore: {error}"))?;
     let output = Command::new(program)
         .args(["-d", "0", "--message-level", "0", "-R"])
         .arg(recipients)
-        .arg(&vmcore.0)
-        .stdin(Stdio::null())
+        .arg(VMCORE)
+        .stdin(vmcore)
         .output()
         .map_err(|error| format!("running {}: {error}", program.display()))?;
     let messages = String::from_utf8_lossy(&output.stderr);
@@ -51,25 +49,10 @@ fn run(program: &Path, recipients: &Path) -> Result<(), String> {
     }
 }
 
-/// A vmcore of one page, gone when the trial ends.
-struct Vmcore(PathBuf);
-
-impl Vmcore {
-    fn create() -> io::Result<Vmcore> {
-        let name = format!("vmcore-encrypt-trial-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let vmcore = Vmcore(path);
-        file.write_all(&one_page_core())?;
-        Ok(vmcore)
-    }
-}
-
-impl Drop for Vmcore {
-    fn drop(&mut self) {
-        // What is left in the temporary directory is no reason to fail.
-        let _ = fs::remove_file(&self.0);
-    }
+fn vmcore() -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create("vmcore-encrypt-trial", MemfdFlags::CLOEXEC)?);
+    file.write_all(&one_page_core())?;
+    Ok(file.into())
 }
 
 /// An ELF core of one x86-64 page at physical address 1 MiB. Source: System V ABI, ELF-64.
@@ -100,8 +83,9 @@ mod tests {
 
     #[test]
     fn the_trial_s_vmcore_is_one() {
-        let path = Vmcore::create().unwrap();
-        let vmcore = crate::vmcore::Vmcore::open(&path.0).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&one_page_core()).unwrap();
+        let vmcore = crate::vmcore::Vmcore::open(file.path()).unwrap();
         let mut page = vec![0; PAGE];
         vmcore.read_phys(crate::units::PhysAddr(1 << 20), &mut page).unwrap();
         assert!(page.starts_with(MARKER));

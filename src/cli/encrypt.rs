@@ -12,6 +12,8 @@ mod foreign;
 mod input;
 mod kmsg;
 mod output;
+#[cfg(feature = "check")]
+mod read_image;
 
 use super::{Failure, Status, say, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
@@ -65,6 +67,10 @@ enum Command {
     Fingerprint(fingerprint::Args),
     /// Print the running kernel's log as encrypted lines
     Kmsg(kmsg::Args),
+    /// Decode a kdump image for check
+    #[cfg(feature = "check")]
+    #[command(hide = true)]
+    ReadImage,
 }
 
 /// The command line; called as `vmcore-dmesg` the program is its sub-command `dmesg`.
@@ -91,6 +97,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (Some(Command::Collect(args)), _) => collect::run(args),
         (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),
+        #[cfg(feature = "check")]
+        (Some(Command::ReadImage), _) => read_image::run(),
         (None, Some(args)) => dump::run(args),
         (None, None) => Ok(()),
     }

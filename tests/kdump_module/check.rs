@@ -91,7 +91,8 @@ fn images_of_kdump_tools_are_looked_into() {
         "ok: it holds usr/bin/vmcore-encrypt, etc/vmcore-encrypt/recipients, etc/vmcore-encrypt/config, \
          usr/lib/vmcore-encrypt/save, usr/lib/vmcore-encrypt/functions.sh",
     );
-    assert_found(&machine, "good", "ok: the collector out of the image encrypts a vmcore");
+    assert_found(&machine, "good", "ok: what it holds of ours is as installed");
+    assert_found(&machine, "good", "ok: the collector as installed encrypts a vmcore");
     assert_found(&machine, "stale", "is older than /etc/vmcore-encrypt/recipients");
     assert_found(&machine, "stale", "problem: the recipients in it are others, fingerprint ");
     for name in ["private", "missing"] {
@@ -100,7 +101,8 @@ fn images_of_kdump_tools_are_looked_into() {
     }
     assert_found(&machine, "key", "problem: a private key is in it: etc/forgotten");
     assert_found(&machine, "invalid", "problem: the recipients in it: line 1 is not a recipient");
-    assert_found(&machine, "broken", "problem: the collector out of the image failed: exit status: 3");
+    assert_found(&machine, "broken", "problem: usr/bin/vmcore-encrypt in it is not the installed one");
+    assert_found(&machine, "broken", "ok: the collector as installed encrypts a vmcore");
     assert_found(
         &machine,
         "ordinary",
@@ -119,9 +121,34 @@ fn images_of_dracut_are_looked_into() {
     machine.write("/etc/kdump.conf", "path /\ncore_collector vmcore-encrypt -d 31\nfailure_action reboot\n");
     // Without our module the image can hold our files, and kdump-utils' own program for the log all the same.
     let ours = "/etc/vmcore-encrypt/recipients /etc/vmcore-encrypt/config /usr/bin/vmcore-encrypt";
+    let compressed = ["gzip", "xz", "zstd", "lz4 -l", "bzip2", "lzma"];
+    let compressed = compressed.map(|tool| {
+        let name = tool.split(' ').next().unwrap();
+        format!(
+            "build --modules 'base kdumpbase vmcore-encrypt'\nimage=/boot/initramfs-$(uname -r)kdump.img\n\
+             {tool} -c < $image > /tmp/packed && cat /tmp/packed > $image\n"
+        ) + &check(name)
+    });
+    // A directory in a file system, with what must be found in it, as dracut's squash modules arrange an image.
+    let squashed = ["squashfs", "erofs"].map(|kind| {
+        let make = match kind {
+            "squashfs" => "mksquashfs /tree $root -no-xattrs -noappend -always-use-fragments -no-progress -comp zstd",
+            _ => "mkfs.erofs -C 65536 -E fragments -x -1 -T 0 -z lz4 $root /tree",
+        };
+        format!(
+            "if command -v mksquashfs && command -v mkfs.erofs; then\n\
+             build --modules 'base kdumpbase vmcore-encrypt'\nimage=/boot/initramfs-$(uname -r)kdump.img\n\
+             rm -rf /tree /outer; mkdir /tree /outer; (cd /tree && cpio -id < $image); echo AGE-SECRET-KEY-1QQ > /tree/root/forgotten\n\
+             root=/outer/{kind}-root.img; {make}\n\
+             (cd /outer && find . | cpio -o -H newc) > $image\n{}fi > /dev/null 2>&1\n",
+            check(kind)
+        )
+    });
     let steps = [
         DRACUT.to_owned(),
         "build --modules 'base kdumpbase vmcore-encrypt'\n".to_owned() + &check("good"),
+        compressed.concat(),
+        squashed.concat(),
         format!("build --modules 'base kdumpbase' --install '{ours}'\n") + &check("plain-log"),
         "sed -i 's/reboot/shell/' /etc/kdump.conf\n".to_owned() + &check("shell"),
         "sed -i 's/vmcore-encrypt/makedumpfile/' /etc/kdump.conf\n".to_owned() + &check("plain"),
@@ -129,7 +156,22 @@ fn images_of_dracut_are_looked_into() {
     run(&machine, &steps.concat());
     assert_no_problem(&machine, "good");
     assert_found(&machine, "good", "ok: it holds usr/bin/vmcore-encrypt, etc/vmcore-encrypt/recipients");
-    assert_found(&machine, "good", "ok: the collector out of the image encrypts a vmcore");
+    assert_found(&machine, "good", "ok: what it holds of ours is as installed");
+    assert_found(&machine, "good", "ok: the collector as installed encrypts a vmcore");
+    for name in ["gzip", "xz", "zstd", "lz4", "bzip2", "lzma"] {
+        assert_no_problem(&machine, name);
+        assert_found(&machine, name, "ok: what it holds of ours is as installed");
+    }
+    for name in ["squashfs", "erofs"] {
+        if has("mksquashfs") && has("mkfs.erofs") {
+            assert_found(
+                &machine,
+                name,
+                "ok: it holds usr/bin/vmcore-encrypt, etc/vmcore-encrypt/recipients",
+            );
+            assert_found(&machine, name, "problem: a private key is in it: root/forgotten");
+        }
+    }
     assert_found(&machine, "plain-log", "vmcore-dmesg in it saves the kernel log in plain");
     assert_found(&machine, "shell", "is shell: it opens beside /proc/vmcore");
     assert_found(&machine, "plain", "the dump would be in plain");

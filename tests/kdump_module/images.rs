@@ -5,6 +5,7 @@ use crate::machine::{Machine, RECIPIENT};
 use crate::{has, module_dir, text};
 use std::fs;
 use std::process::Command;
+use vmcore_encrypt::image::same_program;
 
 const OWN_TARGET: &str = "TARGET=file\nDEVICE=/dev/vda1\nFSTYPE=ext4\n";
 const DRACUT: &str = "dracut --force --quiet --no-kernel --no-compress --modules 'base vmcore-encrypt' ";
@@ -148,6 +149,35 @@ fn in_an_image_of_kdump_utils_the_log_program_is_ours_and_so_must_be_the_collect
     let list = fs::read_to_string(machine.path("/out/list")).unwrap();
     assert!(list.contains("vmcore-dmesg -> /usr/bin/vmcore-encrypt"), "{list}");
     assert!(!list.contains("vmcore-encrypt-save.sh"), "kdump.sh saves, not our hook:\n{list}");
+}
+
+/// The small build is the one that goes into images, whoever copied the command before. What dracut's strip leaves of it
+/// is the same program: it writes the table of sections anew, and nothing that is loaded.
+#[test]
+fn the_collector_in_an_image_is_the_small_build() {
+    let Some(machine) = machine("dracut") else { return };
+    let copies = "\ncheck() { return 0; }\ninstall() { inst /usr/bin/vmcore-encrypt; inst /usr/local/bin/vmcore-encrypt; }\n";
+    machine.script("/usr/lib/dracut/modules.d/98copies/module-setup.sh", copies);
+    machine.script("/usr/local/bin/vmcore-encrypt", "#!/bin/sh\n");
+    for strip in ["--strip", "--strip --aggressive-strip", "--nostrip"] {
+        let build = format!(
+            "export IN_KDUMP=1
+            dracut --force --quiet --no-kernel --no-compress {strip} --modules 'base copies vmcore-encrypt' /out/image 0.0.0
+            rm -rf /out/tree; mkdir /out/tree; cd /out/tree; cpio --quiet -id < /out/image
+            readlink usr/local/bin/vmcore-encrypt"
+        );
+        let built = machine.run(&build);
+        assert!(built.status.success(), "{strip}: {}", text(&built));
+        assert!(text(&built).ends_with("/usr/bin/vmcore-encrypt\n"), "{strip}: {}", text(&built));
+        let read = |path: &str| fs::read(machine.path(path)).unwrap();
+        let (inside, small) =
+            (read("/out/tree/usr/bin/vmcore-encrypt"), read("/usr/lib/vmcore-encrypt/vmcore-encrypt"));
+        assert!(
+            same_program(&inside, &small) && !same_program(&inside, &read("/usr/bin/vmcore-encrypt")),
+            "{strip}"
+        );
+        assert!(strip != "--nostrip" || inside == small);
+    }
 }
 
 /// Stands in for SUSE's module "kdump".

@@ -19,7 +19,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// With the collector as it is shipped. `None` where the view cannot be made: it takes overlayfs, and root or a
+    /// With the collector as it is shipped, and the command beside it. `None` where the view cannot be made: it takes overlayfs, and root or a
     /// user namespace.
     pub fn new() -> Option<Machine> {
         let machine = Machine { stage: TempDir::new().ok()?, binds: Vec::new() };
@@ -69,7 +69,8 @@ pub fn make_install(target: &str, destdir: &Path, collector: &Path) {
         .arg(module_dir())
         .arg(target)
         .arg(format!("DESTDIR={}", destdir.display()))
-        .arg(format!("BIN={}", collector.display()))
+        .arg(format!("BIN={}", env!("CARGO_BIN_EXE_vmcore-encrypt")))
+        .arg(format!("COLLECTOR={}", collector.display()))
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", crate::text(&made));

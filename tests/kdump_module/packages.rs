@@ -78,6 +78,7 @@ fn the_debian_package_is_complete() {
     let (list, info) = (read("--contents"), read("--info"));
     for file in [
         "./usr/bin/vmcore-encrypt",
+        "./usr/lib/vmcore-encrypt/vmcore-encrypt",
         "./usr/share/initramfs-tools/hooks/vmcore-encrypt",
         "./etc/vmcore-encrypt/config",
     ] {
@@ -99,6 +100,7 @@ fn the_rpm_package_is_complete() {
     let list = text(&Command::new("rpm").arg("-qlp").arg(&package).output().unwrap());
     for file in [
         "/usr/bin/vmcore-encrypt\n",
+        "/usr/lib/vmcore-encrypt/vmcore-encrypt\n",
         "/etc/kdump/pre.d/vmcore-encrypt\n",
         "/usr/lib/vmcore-encrypt/suse-transfer\n",
     ] {

@@ -31,7 +31,7 @@ installkernel() {
 # called by dracut
 install() {
     vmcore_encrypt_ready || exit 1
-    inst_binary /usr/bin/vmcore-encrypt || exit 1
+    vmcore_encrypt_collector || exit 1
     inst_simple /etc/vmcore-encrypt/recipients || exit 1
     vmcore_encrypt_plugins || exit 1
     [[ ! -e /etc/vmcore-encrypt/config ]] || inst_simple /etc/vmcore-encrypt/config || exit 1
@@ -57,6 +57,23 @@ vmcore_encrypt_ready() {
     /usr/bin/vmcore-encrypt --check-params vmcore && return 0
     dfatal "vmcore-encrypt: no image without valid recipients in /etc/vmcore-encrypt/recipients"
     return 1
+}
+
+# The small build of the collector, as /usr/bin/vmcore-encrypt. kdump-utils and SUSE's kdump have copied the command of
+# that name, which can do more and is larger, or one from elsewhere in the path: that name becomes a link.
+vmcore_encrypt_collector() {
+    local collector=/usr/lib/vmcore-encrypt/vmcore-encrypt copy
+    local -a copies=()
+    [[ -x $collector ]] || collector=/usr/bin/vmcore-encrypt
+    for copy in "$initdir"/{usr/bin,usr/sbin,bin,sbin,usr/local/bin,usr/local/sbin}/vmcore-encrypt; do
+        [[ -e $copy || -L $copy ]] || continue
+        rm -f "$copy" || return 1
+        copies+=("$copy")
+    done
+    inst_binary "$collector" /usr/bin/vmcore-encrypt || return 1
+    for copy in "${copies[@]}"; do
+        [[ -e $copy ]] || ln -s /usr/bin/vmcore-encrypt "$copy" || return 1
+    done
 }
 
 # Programs of plugin recipients, where the capture kernel finds them.

@@ -8,6 +8,9 @@ pub mod dump;
 pub mod facts;
 pub mod flattened;
 pub mod frames;
+pub mod image;
+pub mod image_answer;
+pub mod image_systems;
 pub mod keys;
 pub mod klog;
 pub mod kmsg;
@@ -26,13 +29,16 @@ use vmcore_encrypt::crypt::{EncryptWriter, Entropy, Identities, NoPrompt, Recipi
 type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 13] = [
+pub const TARGETS: [(&str, Run); 16] = [
     ("age_header", age_header::run),
     ("check", check::run),
     ("dump", dump::run),
     ("facts", facts::run),
     ("flattened", flattened::run),
     ("frames", frames::run),
+    ("image", image::run),
+    ("image_answer", image_answer::run),
+    ("image_systems", image_systems::run),
     ("keys", keys::run),
     ("klog", klog::run),
     ("kmsg", kmsg::run),

@@ -1,0 +1,195 @@
+//! What is kept of a file while it streams by: the bytes of those that are compared and of a file system inside, and
+//! whether an age identity is in it. Counts everything against the limits.
+
+use super::tree::Member;
+use super::{Error, Limits};
+use std::io::{self, Read};
+
+/// A file system as dracut's squash modules name it. Source: dracut 059 `dracut.sh`, dracut-ng 104 and later
+/// `95squash-squashfs`, `95squash-erofs`.
+const NESTED: [&[u8]; 3] = [b"squashfs-root.img", b"erofs-root.img", b"squash-root.img"];
+/// How an age identity begins, up to its separator.
+const IDENTITIES: [&[u8]; 2] = [b"AGE-SECRET-KEY-1", b"AGE-SECRET-KEY-PQ-1"];
+/// Characters after the separator that make text an identity; programs hold the beginning alone, to tell identities.
+const IN_TEXT: usize = 1;
+const IN_PROGRAMS: usize = 58;
+/// More than the longest beginning with what follows.
+const OVERLAP: usize = 96;
+const STEP: usize = 64 << 10;
+
+/// Whether a file of an image is compared with an installed one, by its path.
+pub fn is_compared(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let ours = b"vmcore-encrypt";
+    path.windows(ours.len()).any(|window| window == ours)
+        || name.starts_with(b"age-plugin-")
+        || name == b"vmcore-dmesg"
+}
+
+/// Takes in the files of an image.
+#[derive(Debug)]
+pub struct Keeper {
+    left: Limits,
+    nested: Option<Vec<u8>>,
+    is_nested: bool,
+}
+
+impl Keeper {
+    /// With these limits.
+    pub fn new(limits: Limits) -> Keeper {
+        Keeper { left: limits, nested: None, is_nested: false }
+    }
+
+    /// The file system inside. What is in it is no further one.
+    pub fn take_nested(&mut self) -> Option<Vec<u8>> {
+        self.is_nested = true;
+        self.nested.take()
+    }
+
+    /// Bytes that may still come out of decompression.
+    pub fn unpacked_left(&self) -> u64 {
+        self.left.unpacked
+    }
+
+    /// Counts a member and its name.
+    pub fn count(&mut self, name: usize) -> Result<(), Error> {
+        self.left.members = self.left.members.checked_sub(1).ok_or(Error::Limit("too many files"))?;
+        self.left.names = self.left.names.checked_sub(name).ok_or(Error::Limit("names too long"))?;
+        Ok(())
+    }
+
+    /// Counts the target of a link.
+    pub fn count_bytes(&mut self, bytes: usize) -> Result<(), Error> {
+        self.left.names = self.left.names.checked_sub(bytes).ok_or(Error::Limit("names too long"))?;
+        Ok(())
+    }
+
+    /// Reads a file of `size` bytes. `keep` keeps its bytes in any case.
+    pub fn file(
+        &mut self,
+        path: &[u8],
+        mode: u32,
+        size: u64,
+        source: &mut dyn Read,
+        keep: bool,
+    ) -> Result<Member, Error> {
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let nested = !self.is_nested && NESTED.contains(&name);
+        let keep = keep || is_compared(path);
+        let mut member = Member { size, ..Member::new(mode) };
+        let mut kept = Vec::new();
+        let mut search = Search::default();
+        self.pass(size, source, |keeper, bytes| {
+            search.take(bytes);
+            if keep {
+                keeper.left.kept = keeper
+                    .left
+                    .kept
+                    .checked_sub(bytes.len())
+                    .ok_or(Error::Limit("files that are compared"))?;
+            } else if nested && kept.len().saturating_add(bytes.len()) > keeper.left.nested {
+                return Err(Error::Limit("the file system inside"));
+            }
+            if keep || nested {
+                kept.extend_from_slice(bytes);
+            }
+            Ok(())
+        })?;
+        member.has_identity = search.found && !nested;
+        match nested {
+            true => self.nested = Some(kept),
+            false if keep => member.content = Some(kept),
+            false => {}
+        }
+        Ok(member)
+    }
+
+    /// Reads bytes of no use.
+    pub fn skip(&mut self, size: u64, source: &mut dyn Read) -> Result<(), Error> {
+        self.pass(size, source, |_, _| Ok(()))
+    }
+
+    fn pass(
+        &mut self,
+        size: u64,
+        source: &mut dyn Read,
+        mut take: impl FnMut(&mut Keeper, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.left.unpacked = self.left.unpacked.checked_sub(size).ok_or(Error::Limit("files"))?;
+        let mut buffer = vec![0; STEP.min(usize::try_from(size).unwrap_or(STEP))];
+        let mut left = size;
+        while left > 0 {
+            let step = buffer.len().min(usize::try_from(left).unwrap_or(STEP));
+            let got = source.read(&mut buffer[..step])?;
+            if got == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            take(self, &buffer[..got])?;
+            left -= got as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Looks for an age identity in a stream.
+#[derive(Debug, Default)]
+struct Search {
+    tail: Vec<u8>,
+    started: bool,
+    is_program: bool,
+    found: bool,
+}
+
+impl Search {
+    fn take(&mut self, bytes: &[u8]) {
+        if !self.started {
+            self.started = true;
+            self.is_program = bytes.starts_with(b"\x7fELF");
+        }
+        if self.found {
+            return;
+        }
+        let least = if self.is_program { IN_PROGRAMS } else { IN_TEXT };
+        self.tail.extend_from_slice(bytes);
+        self.found = holds_identity(&self.tail, least);
+        let keep = self.tail.len().saturating_sub(OVERLAP);
+        self.tail.drain(..keep);
+    }
+}
+
+fn holds_identity(bytes: &[u8], least: usize) -> bool {
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'A').map(|(at, _)| &bytes[at..]);
+    let is_one = |text: &[u8]| {
+        IDENTITIES.iter().filter_map(|start| text.strip_prefix(*start)).any(|rest| {
+            let count =
+                rest.iter().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
+            count >= least
+        })
+    };
+    starts.into_iter().any(is_one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_found_across_steps_and_not_in_programs_that_know_how_they_begin() {
+        let identity = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
+        for cut in 1..identity.len() {
+            let mut search = Search::default();
+            search.take(identity[..cut].as_bytes());
+            search.take(identity[cut..].as_bytes());
+            assert!(search.found, "{cut}");
+        }
+        let found = |bytes: &[u8]| {
+            let mut search = Search::default();
+            search.take(bytes);
+            search.found
+        };
+        assert!(found(b"x AGE-SECRET-KEY-PQ-1Q") && found(b"AGE-SECRET-KEY-1QQ"));
+        assert!(!found(b"AGE-SECRET-KEY-1 and AGE-SECRET-KEY-"));
+        assert!(!found(b"\x7fELF AGE-SECRET-KEY-1QQ"));
+        assert!(found(format!("\x7fELF {identity}").as_bytes()));
+    }
+}

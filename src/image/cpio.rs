@@ -89,7 +89,8 @@ fn read_body(
     match Kind::of_mode(header.mode) {
         Kind::File => {
             let key = header.link_key();
-            let member = keeper.file(&path, header.mode, size, body, key.is_some())?;
+            let keep = key.is_some() || builder.is_shared(&path);
+            let member = keeper.file(&path, header.mode, size, body, keep)?;
             builder.add_file(path, key, member);
         }
         Kind::Link => {

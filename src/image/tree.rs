@@ -1,7 +1,7 @@
 //! The files of an image by their paths. A path is a list of names joined by `/`, without a leading one: `usr/bin/sh`.
 //! Links, `..` and absolute paths mean places of the image, as they do for the kernel, whose root it is.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// As many links as Linux follows in one path. Source: Linux `include/linux/namei.h`, `MAXSYMLINKS`.
 const MAX_LINKS: usize = 40;
@@ -183,6 +183,8 @@ pub struct Builder {
     names: BTreeMap<Vec<u8>, usize>,
     inodes: Vec<Member>,
     links: HashMap<LinkKey, Vec<u8>>,
+    /// Files with more than one name.
+    shared: HashSet<usize>,
 }
 
 impl Builder {
@@ -199,6 +201,12 @@ impl Builder {
             (member.kind() == Kind::Link).then_some(member.target.as_slice())
         };
         resolve(name, false, target).filter(|path| !path.is_empty())
+    }
+
+    /// Whether a path is one of several names of a file: what is written there is seen under the others.
+    #[must_use]
+    pub fn is_shared(&self, path: &[u8]) -> bool {
+        self.names.get(path).is_some_and(|at| self.shared.contains(at))
     }
 
     /// Adds a directory, a link, a device. A directory stays what it is while something is in it.
@@ -221,6 +229,7 @@ impl Builder {
         let first = key.and_then(|key| self.links.get(&key)).and_then(|name| self.names.get(name)).copied();
         if let Some(at) = first {
             self.names.insert(path, at);
+            self.shared.insert(at);
             overwrite(&mut self.inodes[at], member);
             return;
         }

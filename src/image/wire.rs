@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! "kdump image 1\n"
-//! { "m", layer u8, identity u8, mode u32, size u64, path, target, has content u8, [content] }
+//! { "m", layer u8, identity u8, mode u32, size u64, path, target, has content u8, [content]
+//! | "l" }                                                 a file system inside follows
 //! "."                                                      whole
 //! "!", text                                                or why not
 //! ```

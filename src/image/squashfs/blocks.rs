@@ -1,7 +1,7 @@
 //! The super block, blocks of metadata and of data, and the fragments that hold ends of files.
 
-use super::super::Error;
 use super::super::decode::MAX_DICTIONARY_KIB;
+use super::super::{Error, lzo};
 use super::inodes::{File, Place};
 use super::{Fields, place};
 use flate2::read::ZlibDecoder;
@@ -185,8 +185,7 @@ impl<'a> Image<'a> {
             Codec::Gzip => read(&mut ZlibDecoder::new(bytes))?,
             Codec::Xz => read(&mut XzReader::new_mem_limit(bytes, false, MAX_DICTIONARY_KIB))?,
             Codec::Lzma => read(&mut LzmaReader::new_mem_limit(bytes, MAX_DICTIONARY_KIB, None)?)?,
-            Codec::Lzo => lzokay_native::decompress_all(bytes, None)
-                .map_err(|error| io::Error::other(format!("lzo: {error}")))?,
+            Codec::Lzo => lzo::decompress_any(bytes, limit)?,
             Codec::Zstd => zstd::bulk::decompress(bytes, limit)?,
             Codec::Lz4 => {
                 let mut block = vec![0; limit];

@@ -31,34 +31,59 @@ pub fn check(
     findings: &mut Findings,
 ) -> Option<Image> {
     let path = place::find(machine, plan.distribution, findings)?;
-    let size = machine.path(&path).metadata().map_or(0, |data| data.len());
-    check_age(machine, plan, &path, findings);
-    if plan.in_image {
-        check_content(machine, plan, &path, fingerprint, findings);
+    let size = machine.path(&path).symlink_metadata().map_or(0, |data| data.len());
+    // What cannot be read is one finding, whatever else is wrong with it.
+    match content::read(machine, plan, &path) {
+        Err(why) => findings.problem(CHECK, format!("{} cannot be read: {why}", path.display()), REARM),
+        Ok(content) => {
+            check_age(machine, plan, &path, findings);
+            content::check(content, machine, plan, fingerprint, findings);
+        }
     }
     Some(Image { size })
 }
 
+/// What is in the image.
 #[cfg(feature = "check")]
-fn check_content(
-    machine: &Machine,
-    plan: &Plan,
-    path: &Path,
-    fingerprint: Option<&str>,
-    findings: &mut Findings,
-) {
-    match reader::read(&machine.path(path)) {
-        Ok(tree) => compare::check(&compare::View { machine, plan, tree: &tree, fingerprint }, findings),
-        Err(error) => {
-            findings.problem(CHECK, format!("{} cannot be read: {error}", path.display()), REARM);
+mod content {
+    use super::{Findings, Machine, Path, Plan, compare, reader};
+    use crate::image::Tree;
+
+    /// Its files, where the collector runs from it.
+    pub fn read(machine: &Machine, plan: &Plan, path: &Path) -> Result<Option<Tree>, reader::Error> {
+        plan.in_image.then(|| reader::read(&machine.path(path))).transpose()
+    }
+
+    /// Compares them.
+    pub fn check(
+        tree: Option<Tree>,
+        machine: &Machine,
+        plan: &Plan,
+        fingerprint: Option<&str>,
+        findings: &mut Findings,
+    ) {
+        if let Some(tree) = tree {
+            compare::check(&compare::View { machine, plan, tree: &tree, fingerprint }, findings);
         }
     }
 }
 
+/// The build for images has no readers of them.
 #[cfg(not(feature = "check"))]
-fn check_content(_: &Machine, _: &Plan, path: &Path, _: Option<&str>, findings: &mut Findings) {
-    let text = format!("{} was not read: this build has no reader for images", path.display());
-    findings.warning(CHECK, text, "run the vmcore-encrypt that the package puts into /usr/bin");
+mod content {
+    use super::{CHECK, Findings, Machine, Path, Plan};
+    use std::convert::Infallible;
+
+    pub fn read(_: &Machine, _: &Plan, _: &Path) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    pub fn check((): (), _: &Machine, plan: &Plan, _: Option<&str>, findings: &mut Findings) {
+        if plan.in_image {
+            let hint = "run the vmcore-encrypt that the package puts into /usr/bin";
+            findings.warning(CHECK, "it was not read: this build has no reader for images", hint);
+        }
+    }
 }
 
 /// No distribution rebuilds the image when the recipients change.

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 /// The arguments of `check`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = status::help("The kdump image is read as data, by a process without privileges: nothing in it is executed or
+#[command(after_help = status::help("Examples:
+  vmcore-encrypt check
+  vmcore-encrypt check --json | jq .
+
+The kdump image is read as data, by a process without privileges: nothing in it is executed or
 written. The collector, scripts, hooks, plugins, configuration and recipients in it are compared with
 the installed ones, and the installed collector encrypts a page. That the image agrees with what is
 installed does not prove that it is authentic. With --root the collector of that tree is run.
-
-Examples:
-  vmcore-encrypt check
-  vmcore-encrypt check --json | jq .
 
 A problem is a failure; warnings alone are not.", status::BASIC))]
 pub struct Args {

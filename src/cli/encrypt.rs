@@ -69,7 +69,10 @@ enum Command {
     Kmsg(kmsg::Args),
     /// Decode a kdump image for check
     #[cfg(feature = "check")]
-    #[command(hide = true)]
+    #[command(hide = true, after_help = status::help("Examples:
+  vmcore-encrypt read-image < IMAGE
+
+check starts it; standard output is not for people.", status::BASIC))]
     ReadImage,
 }
 

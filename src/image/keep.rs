@@ -178,8 +178,8 @@ mod tests {
         let identity = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
         for cut in 1..identity.len() {
             let mut search = Search::default();
-            search.take(identity[..cut].as_bytes());
-            search.take(identity[cut..].as_bytes());
+            search.take(&identity.as_bytes()[..cut]);
+            search.take(&identity.as_bytes()[cut..]);
             assert!(search.found, "{cut}");
         }
         let found = |bytes: &[u8]| {

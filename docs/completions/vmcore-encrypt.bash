@@ -40,6 +40,9 @@ _vmcore__encrypt() {
             vmcore__encrypt,kmsg)
                 cmd="vmcore__encrypt__subcmd__kmsg"
                 ;;
+            vmcore__encrypt,read-image)
+                cmd="vmcore__encrypt__subcmd__read__subcmd__image"
+                ;;
             vmcore__encrypt__subcmd__help,check)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__check"
                 ;;
@@ -64,6 +67,9 @@ _vmcore__encrypt() {
             vmcore__encrypt__subcmd__help,kmsg)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__kmsg"
                 ;;
+            vmcore__encrypt__subcmd__help,read-image)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__read__subcmd__image"
+                ;;
             *)
                 ;;
         esac
@@ -71,7 +77,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check config estimate collect fingerprint kmsg help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check config estimate collect fingerprint kmsg read-image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -349,7 +355,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg check config estimate collect fingerprint kmsg help"
+            opts="dmesg check config estimate collect fingerprint kmsg read-image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -474,6 +480,20 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__read__subcmd__image)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__kmsg)
             opts="-r -R -w -h --recipient --recipients-file --passphrase --cmdline --follow --input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -505,6 +525,20 @@ _vmcore__encrypt() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__read__subcmd__image)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

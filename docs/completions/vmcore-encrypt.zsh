@@ -163,6 +163,12 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(read-image)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 ":: :_vmcore-encrypt__subcmd__help_commands" \
@@ -203,6 +209,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(read-image)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -226,6 +236,7 @@ _vmcore-encrypt_commands() {
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
+'read-image:Decode a kdump image for check' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt commands' commands "$@"
@@ -270,6 +281,7 @@ _vmcore-encrypt__subcmd__help_commands() {
 'collect:Copy a dump from a raw partition into a file; needs no key' \
 'fingerprint:Print the fingerprint of the recipients, to pin them' \
 'kmsg:Print the running kernel'\''s log as encrypted lines' \
+'read-image:Decode a kdump image for check' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'vmcore-encrypt help commands' commands "$@"
@@ -314,10 +326,20 @@ _vmcore-encrypt__subcmd__help__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt help kmsg commands' commands "$@"
 }
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__read-image_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__read-image_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help read-image commands' commands "$@"
+}
 (( $+functions[_vmcore-encrypt__subcmd__kmsg_commands] )) ||
 _vmcore-encrypt__subcmd__kmsg_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt kmsg commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__read-image_commands] )) ||
+_vmcore-encrypt__subcmd__read-image_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt read-image commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_vmcore-encrypt" ]; then

@@ -70,7 +70,7 @@ enum Command {
     /// Decode a kdump image for check
     #[cfg(feature = "check")]
     #[command(hide = true, after_help = status::help("Examples:
-  vmcore-encrypt read-image < IMAGE
+  cat IMAGE | vmcore-encrypt read-image
 
 check starts it; standard output is not for people.", status::BASIC))]
     ReadImage,

@@ -13,7 +13,7 @@ pub(crate) mod varint;
 pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};
 pub use frame::{
     BlockCompressor, BlockDecompressor, FRAME_MAGIC, Frame, MAX_FRAME_CONTENT, SKIPPABLE_MAGIC, Splitter,
-    raw_frame, skippable_frame,
+    content_len, raw_frame, skippable_frame,
 };
 pub use index::{IndexEntry, IndexPiece, IndexWriter};
 pub use map::{BlockMap, PageRun, RunKind};

@@ -1,38 +1,44 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
 //! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order; `early` and
-//! `sent`: which of them ahead of their turn), `read` (bytes of a block), `assemble` (the stream; `records`: bitmaps
-//! and descriptors), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
+//! `sent`: which of them ahead of their turn), `read` (bytes of a block), `assemble` (the stream: `frames`, `tables` made
+//! of `records`, the size `limit`), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
 
 mod assemble;
 mod chunks;
 mod early;
 pub mod estimate;
 mod facts;
+mod frames;
+mod limit;
 pub mod log;
 mod pages;
 mod read;
 mod records;
 mod sent;
 mod split;
+mod tables;
 
 use crate::blocks::{self, ClassCounts};
 use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
-use crate::crypt::{self, Entropy, PayloadKey, Recipients};
+use crate::crypt::{self, Entropy, Recipients};
 use crate::filter::DumpLevel;
 use crate::kdump;
-use crate::pipeline::{self, Ordered, Work, lock};
+use crate::pipeline::{self, regroup};
 use crate::vmcore::{ReadError, Vmcore};
 use assemble::Assembler;
 use chunks::Chunk;
 use facts::DumpFacts;
-use pages::{Job, PageSource};
+use pages::{BLOCK_BYTES, PageSource};
+use read::BlockReader;
 pub use read::is_zero;
-use read::{BlockReader, ReadBlock};
 pub use split::{Part, divide};
+use std::cell::RefCell;
 use std::io::{self, Write};
+use std::iter;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+/// Bytes that each thread runs ahead, of blocks and of chunks.
+const AHEAD: usize = 2 * BLOCK_BYTES + (4 << 10);
 
 /// What to collect and how.
 pub struct Options {
@@ -108,50 +114,34 @@ pub fn collect(
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
     let range = options.part.as_ref().map(|part| part.range);
-    let mut source = PageSource::new(vmcore, options.level, range);
-    let facts = DumpFacts::gather(vmcore, options, source.max_mapnr())?;
+    let source = RefCell::new(PageSource::new(vmcore, options.level, range));
+    let facts = DumpFacts::gather(vmcore, options, source.borrow().max_mapnr())?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;
     let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(written)));
-    let mut first_chunks = Vec::new();
-    let mut assembler = Assembler::start(&facts, limit, &mut first_chunks)?;
+    let stream = RefCell::new(Assembler::start(&facts, limit)?);
 
-    let work = Collecting { vmcore, key, compression: options.compression, first_failure: Mutex::new(None) };
-    let (share, full) = (Mutex::new(0.0), AtomicBool::new(false));
-    let classes = Mutex::new(ClassCounts::default());
-    let mut pages = ClassCounts::default();
-    pipeline::run(
-        options.threads,
-        &work,
-        Ordered {
-            source: &mut || {
-                let job = source.next_job(full.load(Ordering::Relaxed));
-                *lock(&share) = source.share();
-                if job.is_none() {
-                    *lock(&classes) = source.counts();
-                }
-                Ok(job)
-            },
-            middle: &mut |part, chunks| {
-                chunks.append(&mut first_chunks);
-                match part {
-                    Some(part) => assembler.part(part, chunks)?,
-                    None => pages = assembler.finish(*lock(&classes), chunks)?,
-                }
-                full.store(assembler.is_full(), Ordering::Relaxed);
-                Ok(())
-            },
-            sink: &mut |sealed: Vec<u8>| {
-                written += sealed.len() as u64;
-                progress(*lock(&share));
-                Ok(out.write_all(&sealed)?)
-            },
-        },
-    )?;
-    let report =
-        Report { pages, complete: !assembler.is_full(), written, first_failure: work.into_first_failure() };
-    report.checked()
+    let read = |reader: &mut BlockReader, job| reader.read(vmcore, job);
+    let seal = |_: &mut BlockReader, chunk: Chunk| Ok(chunk.seal(&key));
+    let reader = || BlockReader::new(options.compression);
+    pipeline::with(options.threads, AHEAD, reader, |pool| {
+        let full = || stream.borrow().is_full();
+        let jobs = iter::from_fn(|| source.borrow_mut().next_job(full()).map(Ok));
+        let blocks = pool.ordered(jobs, &read);
+        let chunks = regroup(blocks, |block, chunks| match block {
+            Some(block) => stream.borrow_mut().block(block, chunks),
+            None => stream.borrow_mut().finish(source.borrow().counts(), chunks),
+        });
+        for sealed in pool.ordered(chunks, &seal) {
+            let sealed = sealed?;
+            written += sealed.len() as u64;
+            progress(source.borrow().share());
+            out.write_all(&sealed)?;
+        }
+        Ok(())
+    })?;
+    stream.into_inner().report(written).checked()
 }
 
 impl Report {
@@ -168,44 +158,4 @@ impl Report {
 /// The most plaintext whose payload takes at most `bytes`.
 fn plaintext_within(bytes: u64) -> u64 {
     bytes.saturating_sub(bytes.div_ceil(ENCRYPTED_CHUNK_SIZE as u64) * TAG_SIZE as u64)
-}
-
-/// The parallel steps: read and compress, seal.
-struct Collecting<'a> {
-    vmcore: &'a Vmcore,
-    key: PayloadKey,
-    compression: i32,
-    first_failure: Mutex<Option<ReadError>>,
-}
-
-impl Work for Collecting<'_> {
-    type Job = Job;
-    type Part = ReadBlock;
-    type Piece = Chunk;
-    type Done = Vec<u8>;
-    type Error = Error;
-    type Scratch = BlockReader;
-
-    fn scratch(&self) -> Result<BlockReader, Error> {
-        BlockReader::new(self.compression)
-    }
-
-    fn first(&self, reader: &mut BlockReader, job: Job) -> Result<ReadBlock, Error> {
-        let part = reader.read(self.vmcore, job)?;
-        if let Some(failure) = reader.first_failure.take() {
-            lock(&self.first_failure).get_or_insert(failure);
-        }
-        Ok(part)
-    }
-
-    fn second(&self, _: &mut BlockReader, mut chunk: Chunk) -> Result<Vec<u8>, Error> {
-        self.key.seal(chunk.index, chunk.last, &mut chunk.bytes);
-        Ok(chunk.bytes)
-    }
-}
-
-impl Collecting<'_> {
-    fn into_first_failure(self) -> Option<ReadError> {
-        self.first_failure.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -11,7 +11,7 @@
 //!   file | stdin -> crypt ----> blocks -> kdump, compress -> sink -> kdump-compressed | ELF | flattened
 //! ```
 //!
-//! Both ways run on one [`pipeline`]: two parallel stages with an ordered step behind each. Rooms take
+//! Both ways run on one [`pipeline`]: two maps on several threads, with steps in order after each. Rooms take
 //! readers, writers and slices; only `cli`, `check`, `sink`, `mount`, `trust` and [`vmcore::Vmcore::open`] see a path. Imports go
 //! down this list only:
 //!
@@ -24,7 +24,7 @@
 //! | `mount` | a dump as a read-only directory |
 //! | `remote` | a dump on a server, by range |
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
-//! | `pipeline` | ordered work on several threads |
+//! | `pipeline` | a map on several threads, in order |
 //! | `trust` | whether others than root can change a file |
 //! | `image` | a kdump image read as data |
 //! | `pin` | which recipients this machine may encrypt to |

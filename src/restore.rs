@@ -1,5 +1,5 @@
 //! The way back: an encrypted dump in, a dump that crash, drgn and gdb read out. The steps of
-//! `collect`, mirrored: open chunks (`chunks`), split frames (`frames`), decompress, arrange (`kdump_file`,
+//! `collect`, mirrored: open chunks (`chunks`), split frames (`frames`), decompress (`unpack`), arrange (`kdump_file`,
 //! `elf_file`), write.
 
 mod arrange;
@@ -11,21 +11,25 @@ mod kdump_file;
 mod pages;
 mod parts;
 mod salvage;
+mod unpack;
 
 pub use salvage::Losses;
 
-use crate::blocks::{self, BlockDecompressor, BlockMap, ClassCounts, Head, RunKind, Tail};
-use crate::compress::{Codec, PageCompressor};
-use crate::crypt::stream::CHUNK_SIZE;
+use crate::blocks::{self, ClassCounts, Head};
+use crate::compress::Codec;
 use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
-use crate::kdump::{self, DescFlags};
-use crate::pipeline::{self, Ordered, Work};
+use crate::kdump;
+use crate::pipeline::{self, regroup};
 use crate::sink::OutputFile;
 use arrange::Arranger;
-use chunks::{ChunkSource, OpenedChunk, SealedChunk};
-use frames::{FrameReader, Piece};
-use std::io::{self, BufRead, Read, Write};
+use chunks::{ChunkSource, SealedChunk};
+use frames::FrameReader;
+use std::io::{self, BufRead, Write};
 use std::num::NonZero;
+use unpack::{Form, Unpacker};
+
+/// Bytes that each thread runs ahead, of chunks and of pieces of the stream. A collector's blocks take 256 KiB at most.
+const AHEAD: usize = 1 << 20;
 
 /// What stops a restore.
 #[derive(Debug, thiserror::Error)]
@@ -141,9 +145,7 @@ fn join_part(
     arranger: &mut Arranger<'_>,
 ) -> Result<(), Error> {
     let key = identities.open(&mut part)?.key;
-    let work = Restoring { key, form, salvage: false };
-    let mut chunks = ChunkSource::new(part);
-    run_pipeline(threads, &work, &mut || chunks.next_chunk(), &mut FrameReader::default(), arranger)?;
+    unpack(ChunkSource::new(part), &key, form, threads, &mut FrameReader::default(), arranger)?;
     arranger.end_part()
 }
 
@@ -170,74 +172,48 @@ fn run(
 ) -> Result<Report, Error> {
     let key = identities.open(&mut dump)?.key;
     let mut chunks = ChunkSource::new(dump);
-    let first = chunks.next_chunk()?;
-    let work = Restoring { key, form: output.form(), salvage: frames.tracker().is_some() };
-    if let Some(first) = &first
-        && foreign::is_foreign(&first.peek(&work.key))
-    {
-        return restore_foreign(first, chunks.into_rest(), work.key, output);
+    if foreign::is_foreign(&chunks.peek(&key)?) {
+        return restore_foreign(chunks, key, output);
     }
-    let (mut first, mut arranger) = (first, Arranger::new(output));
-    let mut source = || match first.take() {
-        Some(first) => Ok(Some(first)),
-        None => chunks.next_chunk(),
-    };
-    run_pipeline(threads, &work, &mut source, &mut frames, &mut arranger)?;
+    let (form, mut arranger) = (output.form(), Arranger::new(output));
+    unpack(chunks, &key, form, threads, &mut frames, &mut arranger)?;
     arranger.finish(frames.into_tracker())
 }
 
-/// From chunks to pieces in their places.
-fn run_pipeline(
+/// The steps of `collect`, backwards: from sealed chunks to pages in their places.
+fn unpack(
+    chunks: ChunkSource<'_>,
+    key: &PayloadKey,
+    form: Form,
     threads: NonZero<usize>,
-    work: &Restoring,
-    source: &mut (dyn FnMut() -> Result<Option<SealedChunk>, Error> + Send),
     frames: &mut FrameReader,
     arranger: &mut Arranger<'_>,
 ) -> Result<(), Error> {
-    let middle = &mut |opened: Option<OpenedChunk>, pieces: &mut Vec<Piece>| match opened {
-        Some(chunk) => take_chunk(frames, &chunk, pieces),
-        None => frames.finish(),
-    };
-    pipeline::run(threads, work, Ordered { source, middle, sink: &mut |piece| arranger.take(piece) })
-}
-
-fn take_chunk(frames: &mut FrameReader, chunk: &OpenedChunk, pieces: &mut Vec<Piece>) -> Result<(), Error> {
-    if let (Some(why), Some(tracker)) = (chunk.failed, frames.tracker()) {
-        match why {
-            StreamError::Truncated { .. } => tracker.cut(why),
-            _ => tracker.chunk_lost(),
-        }
-    }
-    match &chunk.plaintext {
-        Some(bytes) => frames.read(bytes, pieces),
-        None => {
-            frames.skip_to((chunk.index + 1) * CHUNK_SIZE as u64);
+    let salvage = frames.tracker().is_some();
+    let open = |_: &mut Unpacker, chunk: SealedChunk| chunk.open(key, salvage);
+    let unpack = |unpacker: &mut Unpacker, piece| unpacker.unpack(piece);
+    pipeline::with(
+        threads,
+        AHEAD,
+        || Unpacker::new(form),
+        |pool| {
+            let opened = pool.ordered(chunks, &open);
+            let pieces = regroup(opened, |chunk, pieces| match chunk {
+                Some(chunk) => frames.chunk(chunk, pieces),
+                None => frames.finish(),
+            });
+            for piece in pool.ordered(pieces, &unpack) {
+                arranger.take(piece?)?;
+            }
             Ok(())
-        }
-    }
+        },
+    )
 }
 
-fn restore_foreign(
-    first: &SealedChunk,
-    rest: &mut (dyn BufRead + Send),
-    key: PayloadKey,
-    output: Output<'_>,
-) -> Result<Report, Error> {
-    let sealed = first.bytes.as_slice().chain(rest);
-    foreign::restore(DecryptReader::new(sealed, key), output)?;
+fn restore_foreign(chunks: ChunkSource<'_>, key: PayloadKey, output: Output<'_>) -> Result<Report, Error> {
+    foreign::restore(DecryptReader::new(chunks.into_read(), key), output)?;
     let (pages, losses) = (ClassCounts::default(), Losses::default());
     Ok(Report { head: None, pages, complete: true, losses })
-}
-
-/// What the threads make of blocks.
-#[derive(Clone, Copy)]
-enum Form {
-    /// Pages compressed one by one.
-    Stored(Codec),
-    /// Pages as they are.
-    Pages,
-    /// Nothing but the proof that they decompress.
-    Checked,
 }
 
 impl Output<'_> {
@@ -247,106 +223,5 @@ impl Output<'_> {
             Output::Elf(_) | Output::Flattened(_) => Form::Pages,
             Output::Nothing => Form::Checked,
         }
-    }
-}
-
-/// Pages of a block as a KDUMP file stores them.
-struct StoredBlock {
-    map: BlockMap,
-    page_len: Option<usize>,
-    bytes: Vec<u8>,
-    stored: Vec<(u32, DescFlags)>,
-}
-
-/// A piece with its frames decompressed.
-enum Arranged {
-    Head(Box<Head>),
-    Records(Vec<u8>),
-    Stored(StoredBlock),
-    Pages { map: BlockMap, page_len: Option<usize>, record_head: Vec<u8>, pages: Vec<u8> },
-    Tail(Box<Tail>),
-}
-
-/// The parallel steps: open, decompress.
-struct Restoring {
-    key: PayloadKey,
-    form: Form,
-    salvage: bool,
-}
-
-struct Scratch {
-    decompressor: BlockDecompressor,
-    compressor: PageCompressor,
-}
-
-impl Work for Restoring {
-    type Job = SealedChunk;
-    type Part = OpenedChunk;
-    type Piece = Piece;
-    type Done = Arranged;
-    type Error = Error;
-    type Scratch = Scratch;
-
-    fn scratch(&self) -> Result<Scratch, Error> {
-        let codec = if let Form::Stored(codec) = self.form { codec } else { Codec::None };
-        Ok(Scratch {
-            decompressor: BlockDecompressor::new()?,
-            compressor: PageCompressor::new(codec).ok_or(Error::OutOfMemory)?,
-        })
-    }
-
-    fn first(&self, _: &mut Scratch, chunk: SealedChunk) -> Result<OpenedChunk, Error> {
-        Ok(if self.salvage { chunk.salvage(&self.key) } else { chunk.open(&self.key)? })
-    }
-
-    fn second(&self, scratch: &mut Scratch, piece: Piece) -> Result<Arranged, Error> {
-        Ok(match piece {
-            Piece::Head(head) => Arranged::Head(head),
-            Piece::Tail(tail) => Arranged::Tail(tail),
-            Piece::Records(frame) => Arranged::Records(scratch.decompress(&frame)?),
-            Piece::Block { map, frames } => self.block(scratch, map, frames)?,
-        })
-    }
-}
-
-impl Restoring {
-    fn block(
-        &self,
-        scratch: &mut Scratch,
-        map: BlockMap,
-        frames: Option<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Arranged, Error> {
-        let (record_head, pages) = match frames {
-            Some((head, pages)) => (scratch.decompress(&head)?, scratch.decompress(&pages)?),
-            None => (Vec::new(), Vec::new()),
-        };
-        let page_len = page_len(&map, pages.len())?;
-        Ok(match self.form {
-            Form::Stored(_) => {
-                let (bytes, stored) =
-                    kdump_file::pack(&mut scratch.compressor, page_len.unwrap_or(1), &pages);
-                Arranged::Stored(StoredBlock { map, page_len, bytes, stored })
-            }
-            Form::Pages => Arranged::Pages { map, page_len, record_head, pages },
-            Form::Checked => Arranged::Pages { map, page_len, record_head: Vec::new(), pages: Vec::new() },
-        })
-    }
-}
-
-/// Bytes of one page of a block; `None` when it has no data.
-fn page_len(map: &BlockMap, bytes: usize) -> Result<Option<usize>, Error> {
-    let count = usize::try_from(map.count(RunKind::Data)).unwrap_or(usize::MAX);
-    match (count, bytes) {
-        (0, 0) => Ok(None),
-        (1.., 1..) if bytes.is_multiple_of(count) => Ok(Some(bytes / count)),
-        _ => Err(Error::malformed("a block's pages do not fit its map")),
-    }
-}
-
-impl Scratch {
-    fn decompress(&mut self, frame: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut content = Vec::new();
-        self.decompressor.decompress(frame, &mut content)?;
-        Ok(content)
     }
 }

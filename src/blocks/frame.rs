@@ -117,6 +117,14 @@ impl BlockDecompressor {
     }
 }
 
+/// The bytes that a frame says it holds, which is what decompressing it takes; 0 when it does not say, or says more than
+/// [`MAX_FRAME_CONTENT`]: such a frame is refused before it is decompressed.
+#[must_use]
+pub fn content_len(frame: &[u8]) -> usize {
+    let said = zstd_safe::get_frame_content_size(frame).ok().flatten();
+    said.and_then(|size| usize::try_from(size).ok()).filter(|&size| size <= MAX_FRAME_CONTENT).unwrap_or(0)
+}
+
 fn zstd_error(code: usize) -> Error {
     Error::Zstd(zstd_safe::get_error_name(code).to_owned())
 }

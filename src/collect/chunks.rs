@@ -1,7 +1,10 @@
 //! Cuts the stream into the chunks that are sealed, 64 KiB each. The last chunk must carry its own
 //! mark and must not be empty, so a full chunk is held until more bytes come.
 
+use crate::crypt::PayloadKey;
 use crate::crypt::stream::{CHUNK_SIZE, TAG_SIZE};
+use crate::pipeline::Cost;
+use std::collections::VecDeque;
 
 /// Plaintext of one chunk of the payload.
 pub struct Chunk {
@@ -11,6 +14,20 @@ pub struct Chunk {
     pub last: bool,
     /// Its bytes: [`CHUNK_SIZE`] but for the final one.
     pub bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// Seals it: its bytes as they are in the file.
+    pub fn seal(mut self, key: &PayloadKey) -> Vec<u8> {
+        key.seal(self.index, self.last, &mut self.bytes);
+        self.bytes
+    }
+}
+
+impl Cost for Chunk {
+    fn bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
 }
 
 /// The cutter.
@@ -27,7 +44,7 @@ impl Chunker {
     }
 
     /// Adds bytes; hands out every chunk that is full and followed by more.
-    pub fn write(&mut self, mut bytes: &[u8], chunks: &mut Vec<Chunk>) {
+    pub fn write(&mut self, mut bytes: &[u8], chunks: &mut VecDeque<Chunk>) {
         while !bytes.is_empty() {
             if self.current.len() == CHUNK_SIZE {
                 self.hand_out(false, chunks);
@@ -44,12 +61,12 @@ impl Chunker {
     }
 
     /// Hands out the final chunk.
-    pub fn finish(&mut self, chunks: &mut Vec<Chunk>) {
+    pub fn finish(&mut self, chunks: &mut VecDeque<Chunk>) {
         self.hand_out(true, chunks);
     }
 
-    fn hand_out(&mut self, last: bool, chunks: &mut Vec<Chunk>) {
-        chunks.push(Chunk { index: self.index, last, bytes: std::mem::take(&mut self.current) });
+    fn hand_out(&mut self, last: bool, chunks: &mut VecDeque<Chunk>) {
+        chunks.push_back(Chunk { index: self.index, last, bytes: std::mem::take(&mut self.current) });
         self.index += 1;
     }
 }
@@ -59,7 +76,7 @@ mod tests {
     use super::*;
 
     fn sizes(len: usize, piece: usize) -> Vec<(usize, bool)> {
-        let (mut chunker, mut chunks) = (Chunker::default(), Vec::new());
+        let (mut chunker, mut chunks) = (Chunker::default(), VecDeque::new());
         for part in vec![0; len].chunks(piece) {
             chunker.write(part, &mut chunks);
         }

@@ -5,13 +5,14 @@ use super::early::{Batch, Early, kept};
 use super::sent::SentRanges;
 use crate::blocks::ClassCounts;
 use crate::filter::{Classifier, DumpLevel, PageClass};
+use crate::pipeline::Cost;
 use crate::units::{Pfn, PfnRange};
 use crate::vmcore::Vmcore;
 use std::collections::VecDeque;
 
 /// Bytes of pages in a block. 128 KiB compresses 3 % worse than 1 MiB and makes random reads eight
 /// times cheaper; `docs/benchmarks.md`.
-const BLOCK_BYTES: u64 = 128 << 10;
+pub const BLOCK_BYTES: usize = 128 << 10;
 /// The most bytes that the list of pages sent ahead may take: some hundred thousand runs of pages. What matters first is
 /// not looked for any further then.
 const MAX_SENT: usize = 2 << 20;
@@ -38,6 +39,18 @@ impl Job {
         match self {
             Job::Early(_, pages) | Job::Turn { pages, .. } => pages,
         }
+    }
+}
+
+impl Cost for Job {
+    /// A block that does not compress, and what names its pages and the others.
+    fn bytes(&self) -> usize {
+        let (pages, sent) = match self {
+            Job::Early(_, pages) => (pages, 0),
+            Job::Turn { pages, sent } => (pages, sent.len()),
+        };
+        let block = if pages.is_empty() { 0 } else { BLOCK_BYTES };
+        block + size_of_val(&pages[..]) + sent * size_of::<(Batch, PfnRange)>()
     }
 }
 
@@ -72,7 +85,7 @@ impl<'a> PageSource<'a> {
             early: Some(Early::new(vmcore, level, range, part.is_none())),
             classifier: if part.is_some() { whole.of_range(range) } else { whole },
             range,
-            block_pages: (BLOCK_BYTES >> vmcore.page_size().shift()).max(1),
+            block_pages: (BLOCK_BYTES as u64 >> vmcore.page_size().shift()).max(1),
             queue: VecDeque::new(),
             gather: Gather::default(),
             sent: SentRanges::default(),

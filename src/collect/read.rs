@@ -17,6 +17,8 @@ pub struct ReadBlock {
     pub frame: Vec<u8>,
     /// Pages that could not be read.
     pub unreadable: u64,
+    /// The first of them, for the report.
+    pub first_failure: Option<ReadError>,
 }
 
 /// A thread's buffers for reading blocks.
@@ -24,8 +26,7 @@ pub struct BlockReader {
     pages: Vec<u8>,
     window: Window,
     compressor: BlockCompressor,
-    /// The first page that could not be read, for the report.
-    pub first_failure: Option<ReadError>,
+    first_failure: Option<ReadError>,
 }
 
 impl BlockReader {
@@ -41,7 +42,8 @@ impl BlockReader {
 
     /// Does a job.
     pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
-        let mut part = ReadBlock { map: BlockMap::default(), frame: Vec::new(), unreadable: 0, job };
+        let (map, frame) = (BlockMap::default(), Vec::new());
+        let mut part = ReadBlock { map, frame, unreadable: 0, first_failure: None, job };
         let ranges = part.job.pages();
         if !self.compress_in_place(vmcore, ranges, &mut part.map, &mut part.frame)? {
             self.pages.clear();
@@ -52,6 +54,7 @@ impl BlockReader {
                 self.compressor.compress(&self.pages, &mut part.frame)?;
             }
         }
+        part.first_failure = self.first_failure.take();
         Ok(part)
     }
 

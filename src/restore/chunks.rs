@@ -4,14 +4,15 @@
 use super::Error;
 use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
 use crate::crypt::{PayloadKey, StreamError};
-use std::io::{BufRead, Read};
+use crate::pipeline::Cost;
+use std::io::{self, BufRead, Read};
 
 /// An encrypted chunk.
 pub struct SealedChunk {
     index: u64,
     last: bool,
-    /// As they lie in the file.
-    pub bytes: Vec<u8>,
+    /// As they are in the file.
+    bytes: Vec<u8>,
 }
 
 /// A chunk that was opened, or could not be.
@@ -24,23 +25,26 @@ pub struct OpenedChunk {
     pub failed: Option<StreamError>,
 }
 
-impl SealedChunk {
-    /// Opens it.
-    pub fn open(mut self, key: &PayloadKey) -> Result<OpenedChunk, StreamError> {
-        self.decrypt(key)?;
-        Ok(OpenedChunk { index: self.index, plaintext: Some(self.bytes), failed: None })
+impl Cost for SealedChunk {
+    fn bytes(&self) -> usize {
+        self.bytes.capacity()
     }
+}
 
-    /// Opens it as far as it is authentic.
-    pub fn salvage(mut self, key: &PayloadKey) -> OpenedChunk {
-        let failed = self.decrypt(key).err();
+impl SealedChunk {
+    /// Opens it; for a `salvage` as far as it is authentic.
+    pub fn open(mut self, key: &PayloadKey, salvage: bool) -> Result<OpenedChunk, Error> {
+        let failed = match self.decrypt(key) {
+            Err(error) if !salvage => return Err(error.into()),
+            opened => opened.err(),
+        };
         // Cut with nothing left over: then it was opened, only not as the final chunk.
         let opened = matches!(failed, None | Some(StreamError::Truncated { remainder: 0, .. }));
-        OpenedChunk { index: self.index, plaintext: opened.then_some(self.bytes), failed }
+        Ok(OpenedChunk { index: self.index, plaintext: opened.then_some(self.bytes), failed })
     }
 
     /// What it holds, final or not, without taking it; nothing when that is not authentic.
-    pub fn peek(&self, key: &PayloadKey) -> Vec<u8> {
+    fn peek(&self, key: &PayloadKey) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         if key.open_next(self.index, &mut bytes).is_err() {
             bytes.clear();
@@ -69,18 +73,31 @@ impl SealedChunk {
 /// Reads the payload chunk by chunk.
 pub struct ChunkSource<'a> {
     input: &'a mut (dyn BufRead + Send),
+    /// The first chunk when it was read before its turn.
+    first: Option<SealedChunk>,
     index: u64,
     ended: bool,
 }
 
 impl<'a> ChunkSource<'a> {
-    /// From an input that stands at the first chunk.
+    /// From an input that is positioned at the first chunk.
     pub fn new(input: &'a mut (dyn BufRead + Send)) -> ChunkSource<'a> {
-        ChunkSource { input, index: 0, ended: false }
+        ChunkSource { input, first: None, index: 0, ended: false }
     }
 
-    /// The next chunk; `None` behind the last.
-    pub fn next_chunk(&mut self) -> Result<Option<SealedChunk>, Error> {
+    /// What the first chunk holds, without taking it; nothing when that is not authentic.
+    pub fn peek(&mut self, key: &PayloadKey) -> Result<Vec<u8>, Error> {
+        self.first = self.read_chunk()?;
+        Ok(self.first.as_ref().map(|first| first.peek(key)).unwrap_or_default())
+    }
+
+    /// The encrypted bytes again, as a reader: the first chunk, if it was read, and what follows.
+    pub fn into_read(self) -> impl Read + 'a {
+        let first = self.first.map(|first| first.bytes).unwrap_or_default();
+        io::Cursor::new(first).chain(self.input)
+    }
+
+    fn read_chunk(&mut self) -> Result<Option<SealedChunk>, Error> {
         if self.ended {
             return Ok(None);
         }
@@ -92,9 +109,15 @@ impl<'a> ChunkSource<'a> {
         self.index += 1;
         Ok(Some(chunk))
     }
+}
 
-    /// The input, behind the chunks that were taken.
-    pub fn into_rest(self) -> &'a mut (dyn BufRead + Send) {
-        self.input
+impl Iterator for ChunkSource<'_> {
+    type Item = Result<SealedChunk, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => self.read_chunk().transpose(),
+        }
     }
 }

@@ -2,8 +2,13 @@
 //! the head and the tail say. Decompression is left to the threads.
 
 use super::Error;
+use super::chunks::OpenedChunk;
 use super::salvage::Tracker;
-use crate::blocks::{BlockMap, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail};
+use crate::blocks::{BlockMap, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len};
+use crate::crypt::StreamError;
+use crate::crypt::stream::CHUNK_SIZE;
+use crate::pipeline::Cost;
+use std::collections::VecDeque;
 
 /// What a frame, or a block of frames, asks for.
 pub enum Piece {
@@ -21,6 +26,21 @@ pub enum Piece {
     },
     /// Facts known at the end.
     Tail(Box<Tail>),
+}
+
+impl Cost for Piece {
+    fn bytes(&self) -> usize {
+        let unpacked = |frame: &Vec<u8>| frame.len().saturating_add(content_len(frame));
+        match self {
+            Piece::Records(frame) => unpacked(frame),
+            Piece::Block { map, frames } => {
+                let frames =
+                    frames.as_ref().map_or(0, |(head, pages)| unpacked(head).saturating_add(unpacked(pages)));
+                frames.saturating_add(size_of_val(&map.runs[..]))
+            }
+            Piece::Head(_) | Piece::Tail(_) => 0,
+        }
+    }
 }
 
 /// Reads frames one after the other.
@@ -49,8 +69,24 @@ impl FrameReader {
         self.tracker
     }
 
-    /// Takes the next bytes of the stream and hands out what is whole.
-    pub fn read(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) -> Result<(), Error> {
+    /// Takes the next chunk of the stream and hands out what is whole.
+    pub fn chunk(&mut self, chunk: OpenedChunk, pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
+        if let (Some(why), Some(tracker)) = (chunk.failed, self.tracker()) {
+            match why {
+                StreamError::Truncated { .. } => tracker.cut(why),
+                _ => tracker.chunk_lost(),
+            }
+        }
+        match chunk.plaintext {
+            Some(bytes) => self.read(&bytes, pieces),
+            None => {
+                self.skip_to((chunk.index + 1) * CHUNK_SIZE as u64);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8], pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
         self.splitter.feed(bytes);
         while let Some((_, _, frame)) = self.splitter.next_frame()? {
             pieces.extend(self.take(frame)?);
@@ -59,7 +95,7 @@ impl FrameReader {
     }
 
     /// Passes over a gap that ends before byte `offset` of the stream, and the block it cuts.
-    pub fn skip_to(&mut self, offset: u64) {
+    fn skip_to(&mut self, offset: u64) {
         self.splitter.skip_to(offset);
         self.map = None;
         self.record_head = None;

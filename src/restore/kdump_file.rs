@@ -1,8 +1,9 @@
 //! A KDUMP file as output: pages as they arrive; head, bitmaps and descriptors at the end, when it is known
 //! which pages came. Of the dump's own records only the head is taken, so a cut dump lacks nothing.
 
+use super::Error;
 use super::pages::PageTable;
-use super::{Error, StoredBlock};
+use super::unpack::StoredBlock;
 use crate::compress::{Codec, PageCompressor};
 use crate::kdump::{DescFlags, PageDesc, STATUS_INCOMPLETE};
 use crate::reader::DumpHead;

@@ -1,0 +1,116 @@
+//! What a thread makes of a piece of the stream: decompresses its frames and, for a KDUMP file, compresses its pages one
+//! by one. Runs on every thread at once.
+
+use super::Error;
+use super::frames::Piece;
+use super::kdump_file;
+use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, Tail};
+use crate::compress::{Codec, PageCompressor};
+use crate::kdump::DescFlags;
+
+/// What the threads make of blocks.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// Pages compressed one by one.
+    Stored(Codec),
+    /// Pages as they are.
+    Pages,
+    /// Nothing but the proof that they decompress.
+    Checked,
+}
+
+/// Pages of a block as a KDUMP file stores them.
+pub struct StoredBlock {
+    /// Which pages.
+    pub map: BlockMap,
+    /// Bytes of one page; `None` when none has data.
+    pub page_len: Option<usize>,
+    /// The data pages, one after the other.
+    pub bytes: Vec<u8>,
+    /// Size and flags of each.
+    pub stored: Vec<(u32, DescFlags)>,
+}
+
+/// A piece with its frames decompressed.
+pub enum Arranged {
+    /// Facts of the dump; comes first.
+    Head(Box<Head>),
+    /// Flattened records but page data.
+    Records(Vec<u8>),
+    /// A block for a KDUMP file.
+    Stored(StoredBlock),
+    /// A block as it is.
+    Pages {
+        /// Which pages.
+        map: BlockMap,
+        /// Bytes of one page; `None` when none has data.
+        page_len: Option<usize>,
+        /// The head of the flattened record that its data are.
+        record_head: Vec<u8>,
+        /// The data pages.
+        pages: Vec<u8>,
+    },
+    /// Facts known at the end.
+    Tail(Box<Tail>),
+}
+
+/// A thread's contexts for unpacking.
+pub struct Unpacker {
+    form: Form,
+    decompressor: BlockDecompressor,
+    compressor: PageCompressor,
+}
+
+impl Unpacker {
+    /// Contexts for an output of this form.
+    pub fn new(form: Form) -> Result<Unpacker, Error> {
+        let codec = if let Form::Stored(codec) = form { codec } else { Codec::None };
+        Ok(Unpacker {
+            form,
+            decompressor: BlockDecompressor::new()?,
+            compressor: PageCompressor::new(codec).ok_or(Error::OutOfMemory)?,
+        })
+    }
+
+    /// Unpacks a piece.
+    pub fn unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
+        Ok(match piece {
+            Piece::Head(head) => Arranged::Head(head),
+            Piece::Tail(tail) => Arranged::Tail(tail),
+            Piece::Records(frame) => Arranged::Records(self.decompress(&frame)?),
+            Piece::Block { map, frames } => self.block(map, frames)?,
+        })
+    }
+
+    fn block(&mut self, map: BlockMap, frames: Option<(Vec<u8>, Vec<u8>)>) -> Result<Arranged, Error> {
+        let (record_head, pages) = match frames {
+            Some((head, pages)) => (self.decompress(&head)?, self.decompress(&pages)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        let page_len = page_len(&map, pages.len())?;
+        Ok(match self.form {
+            Form::Stored(_) => {
+                let (bytes, stored) = kdump_file::pack(&mut self.compressor, page_len.unwrap_or(1), &pages);
+                Arranged::Stored(StoredBlock { map, page_len, bytes, stored })
+            }
+            Form::Pages => Arranged::Pages { map, page_len, record_head, pages },
+            Form::Checked => Arranged::Pages { map, page_len, record_head: Vec::new(), pages: Vec::new() },
+        })
+    }
+
+    fn decompress(&mut self, frame: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        self.decompressor.decompress(frame, &mut content)?;
+        Ok(content)
+    }
+}
+
+/// Bytes of one page of a block; `None` when it has no data.
+fn page_len(map: &BlockMap, bytes: usize) -> Result<Option<usize>, Error> {
+    let count = usize::try_from(map.count(RunKind::Data)).unwrap_or(usize::MAX);
+    match (count, bytes) {
+        (0, 0) => Ok(None),
+        (1.., 1..) if bytes.is_multiple_of(count) => Ok(Some(bytes / count)),
+        _ => Err(Error::malformed("a block's pages do not fit its map")),
+    }
+}

@@ -4,12 +4,14 @@
 //! Which bytes a frame carries inside (flattened KDUMP records) is [`crate::kdump`]'s business;
 //! `docs/format.md` section 3 describes all of it.
 
+mod expansion;
 mod facts;
 mod frame;
 mod index;
 mod map;
 pub(crate) mod varint;
 
+pub use expansion::Expansion;
 pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};
 pub use frame::{
     BlockCompressor, BlockDecompressor, FRAME_MAGIC, Frame, MAX_FRAME_CONTENT, SKIPPABLE_MAGIC, Splitter,
@@ -52,6 +54,9 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// The stream describes far more than its own length allows.
+    #[error("the decrypted stream describes thousands of times its own length")]
+    Expands,
     /// The stream ends inside a frame.
     #[error("the decrypted stream ends inside a frame")]
     EndsInFrame,

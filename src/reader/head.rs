@@ -4,6 +4,7 @@
 use crate::blocks::{self, Error};
 use crate::kdump::{self, Layout, Records};
 use crate::units::{PageSize, PfnRange};
+use crate::vmcore::Machine;
 
 /// The most bytes headers and notes may take: a note of 500 bytes for each of 64 Ki CPUs.
 const MAX_HEAD: u64 = 32 << 20;
@@ -31,8 +32,9 @@ impl DumpHead {
         let kdump =
             kdump::Head::parse(&plain_bytes(records)?).map_err(|error| malformed(error.to_string()))?;
         let layout = kdump.layout().map_err(|error| malformed(error.to_string()))?;
-        // So that a place in an ELF core, which may lie behind all of memory, fits 64 bits.
-        if facts.max_mapnr > u64::MAX >> (page.shift() + 1) {
+        // More than any machine of this kind has. So a place in an ELF core, which may be after all of memory, fits 64
+        // bits too.
+        if facts.max_mapnr > 1 << (Machine::from_elf(facts.machine).physical_bits() - page.shift()) {
             return Err(malformed(format!("{:#x} pages are more than an address space", facts.max_mapnr)));
         }
         let head = DumpHead { facts, page, kdump, layout };

@@ -4,9 +4,12 @@
 use super::Error;
 use super::chunks::OpenedChunk;
 use super::salvage::Tracker;
-use crate::blocks::{BlockMap, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len};
+use crate::blocks::{
+    BlockMap, Expansion, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len,
+};
 use crate::crypt::StreamError;
 use crate::crypt::stream::CHUNK_SIZE;
+use crate::kdump::DESC_LEN;
 use crate::pipeline::Cost;
 use std::collections::VecDeque;
 
@@ -51,6 +54,11 @@ pub struct FrameReader {
     record_head: Option<Vec<u8>>,
     /// Present when what is lost is passed over.
     tracker: Option<Tracker>,
+    /// What frames hold, and what is written of pages and memory besides: descriptors, the bitmap.
+    unpacked: Expansion,
+    tables: Expansion,
+    /// Bytes of the first bitmap, which is made of the head's memory ranges.
+    bitmap: u64,
 }
 
 impl FrameReader {
@@ -77,6 +85,9 @@ impl FrameReader {
                 _ => tracker.chunk_lost(),
             }
         }
+        let bytes = chunk.plaintext.as_ref().map_or(CHUNK_SIZE, Vec::len) as u64;
+        self.unpacked.feed(bytes);
+        self.tables.feed(bytes);
         match chunk.plaintext {
             Some(bytes) => self.read(&bytes, pieces),
             None => {
@@ -89,9 +100,18 @@ impl FrameReader {
     fn read(&mut self, bytes: &[u8], pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
         self.splitter.feed(bytes);
         while let Some((_, _, frame)) = self.splitter.next_frame()? {
+            self.spend(&frame)?;
             pieces.extend(self.take(frame)?);
         }
         Ok(())
+    }
+
+    /// Counts what a data frame holds.
+    fn spend(&mut self, frame: &Frame) -> Result<(), Error> {
+        match frame {
+            Frame::Data(bytes) => Ok(self.unpacked.spend(content_len(bytes) as u64)?),
+            Frame::Tagged { .. } | Frame::Foreign => Ok(()),
+        }
     }
 
     /// Passes over a gap that ends before byte `offset` of the stream, and the block it cuts.
@@ -102,7 +122,8 @@ impl FrameReader {
     }
 
     /// Ends the stream.
-    pub fn finish(&self) -> Result<(), Error> {
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.tables.spend(self.bitmap)?;
         if self.tracker.is_none() && (self.splitter.is_inside_frame() || self.map.is_some()) {
             return Err(crate::blocks::Error::EndsInFrame.into());
         }
@@ -112,7 +133,11 @@ impl FrameReader {
     fn take(&mut self, frame: Frame) -> Result<Option<Piece>, Error> {
         let piece = match frame {
             Frame::Data(bytes) => self.take_data(bytes),
-            Frame::Tagged { tag: Head::TAG, content } => Some(Piece::Head(Box::new(Head::parse(&content)?))),
+            Frame::Tagged { tag: Head::TAG, content } => {
+                let head = Head::parse(&content)?;
+                self.bitmap = bitmap_len(&head);
+                Some(Piece::Head(Box::new(head)))
+            }
             Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
             Frame::Tagged { tag: BlockMap::TAG, content } => self.take_map(BlockMap::parse(&content)?)?,
             Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(&content)?,
@@ -142,6 +167,8 @@ impl FrameReader {
     }
 
     fn take_map(&mut self, map: BlockMap) -> Result<Option<Piece>, Error> {
+        let pages = map.count(RunKind::Data) + map.count(RunKind::Zero);
+        self.tables.spend(pages * DESC_LEN as u64)?;
         if self.map.is_some() {
             return Err(Error::malformed("a block's map is followed by another, not by its pages"));
         }
@@ -164,4 +191,10 @@ impl FrameReader {
             Some(head) => self.map.take().map(|map| Piece::Block { map, frames: Some((head, bytes)) }),
         }
     }
+}
+
+/// Bytes of the bitmap of the pages that the head's memory ranges name; holes cost nothing.
+fn bitmap_len(head: &Head) -> u64 {
+    let present = head.segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.size));
+    (present / head.page_size.max(1)).min(head.max_mapnr) / 8
 }

@@ -12,6 +12,8 @@ use crate::units::PfnRange;
 
 /// Tables are written in pieces of this size.
 const PIECE: usize = 1 << 20;
+/// A longer run of zero bytes in a bitmap is left a hole: a forged map of a few bytes names pages far apart.
+const GAP: u64 = 4 << 10;
 
 /// A KDUMP file being written.
 pub struct KdumpFile<'a> {
@@ -68,13 +70,15 @@ impl<'a> KdumpFile<'a> {
     fn write_bitmap(&self, bitmap: u64, ranges: impl Iterator<Item = PfnRange>) -> Result<(), Error> {
         let mut piece = TablePiece::default();
         for range in ranges {
-            for pfn in range.start.0..range.end.0 {
-                let byte = pfn / 8;
+            let mut pfn = range.start.0;
+            while pfn < range.end.0 {
+                let (byte, end) = (pfn / 8, range.end.0.min((pfn / 8 + 1) * 8));
                 if piece.must_end_before(byte) {
                     self.output.write_at(&piece.bytes, bitmap + piece.start)?;
                     piece.bytes.clear();
                 }
-                *piece.byte(byte) |= 1 << (pfn % 8);
+                *piece.byte(byte) |= bits(pfn % 8, end - byte * 8);
+                pfn = end;
             }
         }
         Ok(self.output.write_at(&piece.bytes, bitmap + piece.start)?)
@@ -95,7 +99,12 @@ impl<'a> KdumpFile<'a> {
     }
 }
 
-/// Bytes of a table that lie close together.
+/// The bits of a byte from one to before another, 0 to 8.
+fn bits(start: u64, end: u64) -> u8 {
+    (0xff_u8 >> (8 - (end - start))) << start
+}
+
+/// Bytes of a table that are close together.
 #[derive(Default)]
 struct TablePiece {
     start: u64,
@@ -104,7 +113,8 @@ struct TablePiece {
 
 impl TablePiece {
     fn must_end_before(&self, byte: u64) -> bool {
-        !self.bytes.is_empty() && byte - self.start >= PIECE as u64
+        let end = self.start + self.bytes.len() as u64;
+        !self.bytes.is_empty() && (byte > end + GAP || byte - self.start >= PIECE as u64)
     }
 
     fn byte(&mut self, byte: u64) -> &mut u8 {

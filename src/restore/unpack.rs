@@ -59,7 +59,12 @@ pub struct Unpacker {
     form: Form,
     decompressor: BlockDecompressor,
     compressor: PageCompressor,
+    /// Pages that no output takes as they are: memory that is used again costs less than new memory.
+    pages: Vec<u8>,
 }
+
+/// The most bytes that a thread keeps for the next block.
+const KEPT: usize = 1 << 20;
 
 impl Unpacker {
     /// Contexts for an output of this form.
@@ -69,6 +74,7 @@ impl Unpacker {
             form,
             decompressor: BlockDecompressor::new()?,
             compressor: PageCompressor::new(codec).ok_or(Error::OutOfMemory)?,
+            pages: Vec::new(),
         })
     }
 
@@ -83,19 +89,26 @@ impl Unpacker {
     }
 
     fn block(&mut self, map: BlockMap, frames: Option<(Vec<u8>, Vec<u8>)>) -> Result<Arranged, Error> {
-        let (record_head, pages) = match frames {
-            Some((head, pages)) => (self.decompress(&head)?, self.decompress(&pages)?),
-            None => (Vec::new(), Vec::new()),
-        };
+        let (mut record_head, mut pages) = (Vec::new(), std::mem::take(&mut self.pages));
+        pages.clear();
+        if let Some((head, frame)) = frames {
+            record_head = self.decompress(&head)?;
+            self.decompressor.decompress(&frame, &mut pages)?;
+        }
         let page_len = page_len(&map, pages.len())?;
-        Ok(match self.form {
+        let arranged = match self.form {
             Form::Stored(_) => {
                 let (bytes, stored) = kdump_file::pack(&mut self.compressor, page_len.unwrap_or(1), &pages);
                 Arranged::Stored(StoredBlock { map, page_len, bytes, stored })
             }
-            Form::Pages => Arranged::Pages { map, page_len, record_head, pages },
+            Form::Pages => {
+                let pages = std::mem::take(&mut pages);
+                Arranged::Pages { map, page_len, record_head, pages }
+            }
             Form::Checked => Arranged::Pages { map, page_len, record_head: Vec::new(), pages: Vec::new() },
-        })
+        };
+        self.pages = if pages.capacity() > KEPT { Vec::new() } else { pages };
+        Ok(arranged)
     }
 
     fn decompress(&mut self, frame: &[u8]) -> Result<Vec<u8>, Error> {

@@ -51,7 +51,8 @@ pub enum Machine {
 }
 
 impl Machine {
-    fn from_elf(e_machine: u16) -> Machine {
+    /// The architecture of an `e_machine`.
+    pub(crate) fn from_elf(e_machine: u16) -> Machine {
         match e_machine {
             EM_X86_64 => Machine::X86_64,
             EM_AARCH64 => Machine::Aarch64,
@@ -64,7 +65,7 @@ impl Machine {
     }
 
     /// Width of a physical address at most. Source: Linux `MAX_PHYSMEM_BITS`, `arch/*/include/asm/sparsemem.h`.
-    fn physical_bits(self) -> u32 {
+    pub(crate) fn physical_bits(self) -> u32 {
         if self == Machine::Riscv64 { 56 } else { 52 }
     }
 

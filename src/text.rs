@@ -3,6 +3,8 @@
 
 pub mod size;
 
+use std::io::{self, Write};
+
 /// The kernel's words without the `(os error N)` that Rust puts after them: the words are enough.
 #[must_use]
 pub fn without_numbers(text: &str) -> String {
@@ -30,6 +32,38 @@ pub fn printable(text: &str) -> String {
     })
 }
 
+/// Writes text that may hold anything where a terminal shows it, now or from a file: printable ASCII, tabs and line
+/// feeds stay, every other byte becomes `\xNN`, as the kernel escapes its log. What is escaped already stays as it is.
+///
+/// # Errors
+/// Those of writing.
+pub fn write_shown(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| !matches!(byte, b' '..=b'~' | b'\t' | b'\n')) {
+        out.write_all(&rest[..at])?;
+        write!(out, "\\x{:02x}", rest[at])?;
+        rest = &rest[at + 1..];
+    }
+    out.write_all(rest)
+}
+
+/// JSON in ASCII: characters outside it and DEL become `\uNNNN`, in UTF-16. They stand in strings only, and serde escapes
+/// what is below a space, so no byte of it commands a terminal.
+#[must_use]
+pub fn ascii_json(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, char| {
+        match char {
+            ' '..='~' | '\n' => out.push(char),
+            _ => {
+                char.encode_utf16(&mut [0; 2])
+                    .iter()
+                    .for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+            }
+        }
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +77,29 @@ mod tests {
     #[test]
     fn nothing_a_dump_says_reaches_the_terminal_raw() {
         assert_eq!(printable("a\u{1b}[2Jb\u{e9}\n"), "a\\u{1b}[2Jb\\u{e9}\\n");
+    }
+
+    #[test]
+    fn no_byte_and_no_character_commands_a_terminal() {
+        let all: Vec<u8> = (0..=255).collect();
+        let mut shown = Vec::new();
+        write_shown(&all, &mut shown).unwrap();
+        assert!(shown.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n')));
+        let text = String::from_utf8(shown).unwrap();
+        assert!(
+            text.starts_with("\\x00\\x01")
+                && text.contains("\\x08\t\n\\x0b\\x0c\\x0d")
+                && text.ends_with("\\xff")
+        );
+        let mut again = Vec::new();
+        write_shown(text.as_bytes(), &mut again).unwrap();
+        assert_eq!(again, text.as_bytes(), "nothing is escaped twice");
+        for code in 0..=0x10_ffff {
+            let Some(char) = char::from_u32(code) else { continue };
+            let json = ascii_json(&serde_json::to_string(&char).unwrap());
+            assert!(json.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{code:x}");
+            assert_eq!(serde_json::from_str::<char>(&json).unwrap(), char);
+            assert!(printable(&char.to_string()).bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a check found, and how it is said: lines for people, JSON for monitoring.
 
 use crate::pin::{Pins, Place};
-use crate::text::without_numbers;
+use crate::text::{ascii_json, printable, without_numbers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -85,7 +85,7 @@ impl Findings {
             "ok": problems == 0, "problems": problems, "warnings": warnings,
             "fingerprint": fingerprint, "pins": by_place(pins), "findings": self.0,
         });
-        format!("{object}\n")
+        ascii_json(&format!("{object}\n"))
     }
 }
 
@@ -95,9 +95,4 @@ fn by_place(pins: &[Pins]) -> BTreeMap<&'static str, &[String]> {
         Place::CommandLine => "command_line",
     };
     pins.iter().map(|pins| (name(pins.place), pins.fingerprints.as_slice())).collect()
-}
-
-/// Configuration may hold anything; a console gets one printable line.
-fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }

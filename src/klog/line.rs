@@ -1,29 +1,27 @@
 //! One message as a line of text: `[    1.234567] [    T42] text`. The text of a crashed machine is data:
-//! bytes that a terminal could take for a command are shown as `\xNN`.
+//! bytes that a terminal could take for a command, carriage returns among them, are shown as `\xNN`.
 
 use std::io::{self, Write};
 
 use super::Message;
+use crate::text::write_shown;
 
 /// Bit of a caller's id that says "CPU" instead of "task".
 /// Source: Linux `kernel/printk/printk.c`, `printk_caller_id`.
 const CALLER_IS_CPU: u32 = 0x8000_0000;
 
 /// Writes a message and a newline. A newline inside the text is followed by as many spaces as the prefix
-/// has characters; bytes that are neither printable ASCII nor white space become `\x` and two hex digits.
+/// has characters; other bytes are filtered by [`write_shown`].
 pub(crate) fn write(message: &Message<'_>, out: &mut dyn Write) -> io::Result<()> {
     let prefix = prefix(message);
     let mut line = Vec::with_capacity(prefix.len() + message.text.len() + 1);
     line.extend(prefix.as_bytes());
-    for &byte in message.text {
-        match byte {
-            b'\n' => {
-                line.push(b'\n');
-                line.resize(line.len() + prefix.len(), b' ');
-            }
-            b' '..=b'~' | b'\t' | b'\x0b' | b'\x0c' | b'\r' => line.push(byte),
-            _ => write!(line, "\\x{byte:02x}")?,
+    for (at, part) in message.text.split(|&byte| byte == b'\n').enumerate() {
+        if at > 0 {
+            line.push(b'\n');
+            line.resize(line.len() + prefix.len(), b' ');
         }
+        write_shown(part, &mut line)?;
     }
     line.push(b'\n');
     out.write_all(&line)
@@ -66,5 +64,6 @@ mod tests {
     #[test]
     fn bytes_that_could_command_a_terminal_are_shown() {
         assert_eq!(line(0, None, b"\x1b[2J\xc3\t~\x7f"), "[    0.000000] \\x1b[2J\\xc3\t~\\x7f\n");
+        assert_eq!(line(0, None, b"a\rb\x0c"), "[    0.000000] a\\x0db\\x0c\n");
     }
 }

@@ -76,7 +76,7 @@ impl Entry {
         match text.split_at_checked(2) {
             None if text == "e" => Some(Entry::End),
             Some(("s ", "-")) => Some(Entry::Start(None)),
-            Some(("s ", boot)) => Some(Entry::Start(Some(boot.to_owned()))),
+            Some(("s ", boot)) => is_boot(boot).then(|| Entry::Start(Some(boot.to_owned()))),
             Some(("g ", range)) => {
                 let (first, last) = range.split_once(' ')?;
                 Some(Entry::Gap(first.parse().ok()?, last.parse().ok()?))
@@ -85,6 +85,11 @@ impl Entry {
             _ => None,
         }
     }
+}
+
+/// Whether this can be a boot id: letters, digits and dashes. It is printed on lines of ours.
+fn is_boot(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn parse_message(text: &str) -> Option<Entry> {
@@ -147,6 +152,7 @@ mod tests {
             b"m 1/100 6,1,2,-;x",
             b"m 1/1 6,1,2,-;\x1b[2J",
             b"g 1",
+            b"s boot --\n-- missing here: line 1 --",
             b"e\0\0e",
             b"x y",
             b"\0",

@@ -2,18 +2,24 @@
 //! printed in the order they come, and their numbers kept, so that at the end it is known which are missing.
 //! Nothing is believed before it is authentic, but for the ids and numbers of lines that no key opens.
 
+mod key_lines;
+mod print;
+mod seen;
+
 use super::entry::Entry;
 use super::line::{self, Id, Line};
 use super::numbers::Numbers;
-use super::record;
 use crate::crypt::{self, Identities, LineKey};
-use crate::klog;
-use std::collections::{BTreeMap, HashMap};
+use key_lines::KeyLines;
+use print::{Begun, Printer};
+use seen::Seen;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 
-/// Lines that wait for their key at most, per opening: more than come before it is repeated.
-const MAX_WAITING: usize = 4096;
+/// Bytes of lines that wait for their keys at most, in all openings. An honest key comes before every 1000th line; only a
+/// flood of forged lines gets here, and then later lines count as closed.
+const MAX_WAITING: usize = 256 << 20;
 /// Damaged lines that are named.
 const MAX_NAMED: usize = 20;
 
@@ -46,9 +52,14 @@ pub struct OpeningFindings {
     pub lines: u64,
     /// Numbers of lines that are missing below the largest.
     pub missing: Vec<RangeInclusive<u64>>,
-    /// Lines that came again.
+    /// Lines that came again, byte for byte.
     pub repeated: u64,
-    /// Lines that came behind one with a larger number.
+    /// Lines with the number of another line of the opening, and records with the number of another record of the same
+    /// boot, that are not the same: one of each pair is forged, and both were printed.
+    pub contradicting: u64,
+    /// Entries that are no record of a kernel, which no honest writer seals.
+    pub malformed: u64,
+    /// Lines that came after one with a larger number.
     pub late: u64,
     /// Messages the kernel overwrote before they were read.
     pub overwritten: u64,
@@ -72,6 +83,10 @@ pub struct Reader<'a, W: Write> {
     identities: &'a Identities,
     printer: Printer<W>,
     openings: BTreeMap<Id, Opening>,
+    /// Sealed lines that were opened.
+    opened: Seen,
+    /// Bytes of the lines that wait.
+    waiting: usize,
     damaged_lines: Vec<u64>,
     damaged: u64,
     /// Lines of the input so far.
@@ -84,6 +99,8 @@ struct Opening {
     seen: Numbers,
     lines: u64,
     repeated: u64,
+    contradicting: u64,
+    malformed: u64,
     late: u64,
     overwritten: u64,
     ended: bool,
@@ -93,19 +110,22 @@ struct Opening {
 }
 
 enum Key {
-    /// Pieces of it so far, how many there will be, and the lines that wait.
+    /// Its key lines so far, and the lines that wait for it.
     Awaited {
-        parts: BTreeMap<usize, Vec<u8>>,
-        count: usize,
+        key_lines: KeyLines,
         waiting: Vec<Waiting>,
     },
-    Open(LineKey),
+    /// The key, and the parts of its key lines.
+    Open {
+        key: LineKey,
+        parts: Vec<Vec<u8>>,
+    },
     Refused(crypt::Error),
 }
 
 impl Default for Key {
     fn default() -> Key {
-        Key::Awaited { parts: BTreeMap::new(), count: 0, waiting: Vec::new() }
+        Key::Awaited { key_lines: KeyLines::default(), waiting: Vec::new() }
     }
 }
 
@@ -115,14 +135,10 @@ struct Waiting {
     data: Vec<u8>,
 }
 
-/// A record whose pieces are coming in.
-struct Begun {
-    head: String,
-    text: String,
-    next: usize,
-    pieces: usize,
-    /// Whether its first pieces are missing.
-    headless: bool,
+impl Waiting {
+    fn size(&self) -> usize {
+        size_of::<Waiting>() + self.data.len()
+    }
 }
 
 impl<'a, W: Write> Reader<'a, W> {
@@ -130,8 +146,10 @@ impl<'a, W: Write> Reader<'a, W> {
     pub fn new(identities: &'a Identities, form: Form, out: W) -> Reader<'a, W> {
         Reader {
             identities,
-            printer: Printer { out, form, current: None, printed: HashMap::new() },
+            printer: Printer::new(out, form),
             openings: BTreeMap::new(),
+            opened: Seen::default(),
+            waiting: 0,
             damaged_lines: Vec::new(),
             damaged: 0,
             count: 0,
@@ -157,7 +175,7 @@ impl<'a, W: Write> Reader<'a, W> {
         Ok(())
     }
 
-    /// Ends the log: prints what is still held back and says what was found.
+    /// Ends the log: prints what is still held back and gives what was found.
     ///
     /// # Errors
     /// What writing gives.
@@ -168,6 +186,8 @@ impl<'a, W: Write> Reader<'a, W> {
             }
         }
         self.printer.out.flush()?;
+        let whole: Vec<u64> = self.openings.values().flat_map(Opening::damaged_key_lines).collect();
+        whole.into_iter().for_each(|line| self.damaged(line));
         let openings = self.openings.into_iter().map(|(id, opening)| opening.findings(id)).collect();
         Ok(Findings { openings, damaged_lines: self.damaged_lines, damaged: self.damaged })
     }
@@ -179,37 +199,35 @@ impl<'a, W: Write> Reader<'a, W> {
         }
     }
 
-    /// Takes a piece of an opening's key; with the last of them what waited for it is printed.
+    /// Takes a part of an opening's key; with the last of them what waited for it is printed.
     fn key_part(&mut self, id: Id, part: usize, total: usize, data: Vec<u8>) -> io::Result<()> {
+        let input_line = self.count;
         let opening = self.openings.entry(id).or_default();
-        let Key::Awaited { parts, count, waiting } = &mut opening.key else { return Ok(()) };
-        if *count != total {
-            parts.clear();
-            *count = total;
-        }
-        parts.insert(part, data);
-        if parts.len() < total {
-            return Ok(());
-        }
-        let start = std::mem::take(parts).into_values().flatten().collect::<Vec<u8>>();
-        if Id::of(&start) != id {
-            let input_line = self.count;
-            self.damaged(input_line);
-            return Ok(());
-        }
+        let (key_lines, waiting) = match &mut opening.key {
+            Key::Awaited { key_lines, waiting } => (key_lines, waiting),
+            Key::Open { parts, .. } if parts.len() != total || parts[part] != data => {
+                self.damaged(input_line);
+                return Ok(());
+            }
+            Key::Open { .. } | Key::Refused(_) => return Ok(()),
+        };
+        let Some(start) = key_lines.add(id, part, total, data, input_line) else { return Ok(()) };
         let waiting = std::mem::take(waiting);
-        opening.key = match self.identities.open_lines(&mut &start[..]) {
-            Ok(key) => Key::Open(key),
+        self.waiting -= waiting.iter().map(Waiting::size).sum::<usize>();
+        opening.key = match self.identities.open_lines(&mut &start.bytes[..]) {
+            Ok(key) => Key::Open { key, parts: start.parts },
             Err(error) => Key::Refused(error),
         };
+        start.forged.into_iter().for_each(|line| self.damaged(line));
         waiting.into_iter().try_for_each(|line| self.sealed(id, line))
     }
 
     fn sealed(&mut self, id: Id, line: Waiting) -> io::Result<()> {
         let opening = self.openings.entry(id).or_default();
         let opened = match &mut opening.key {
-            Key::Open(key) => key.open(line.number, &line.data),
-            Key::Awaited { waiting, .. } if waiting.len() < MAX_WAITING => {
+            Key::Open { key, .. } => key.open(line.number, &line.data),
+            Key::Awaited { waiting, .. } if self.waiting < MAX_WAITING => {
+                self.waiting += line.size();
                 waiting.push(line);
                 return Ok(());
             }
@@ -218,18 +236,29 @@ impl<'a, W: Write> Reader<'a, W> {
                 return Ok(());
             }
         };
-        let Some(entry) = opened.as_deref().and_then(Entry::parse) else {
-            self.damaged(line.input_line);
-            return Ok(());
-        };
+        match opened.as_deref().and_then(Entry::parse) {
+            Some(entry) => self.entry(id, &line, entry),
+            None => {
+                self.damaged(line.input_line);
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints an entry in its place, with what its number tells.
+    fn entry(&mut self, id: Id, line: &Waiting, entry: Entry) -> io::Result<()> {
+        let opening = self.openings.entry(id).or_default();
         self.printer.switch(id, opening)?;
-        let expected = opening.seen.end();
-        if !opening.seen.insert(line.number) {
+        if !self.opened.insert(&(id, line.number, &line.data)) {
             opening.repeated += 1;
             return Ok(());
         }
+        let expected = opening.seen.end();
         opening.lines += 1;
-        if line.number < expected {
+        if !opening.seen.insert(line.number) {
+            opening.contradicting += 1;
+            self.printer.contradiction("line", line.number)?;
+        } else if line.number < expected {
             opening.late += 1;
         }
         if line.number != expected
@@ -245,9 +274,17 @@ impl<'a, W: Write> Reader<'a, W> {
 }
 
 impl Opening {
+    /// Lines of key lines that make up whole keys, none of which fits the id.
+    fn damaged_key_lines(&self) -> Vec<u64> {
+        match &self.key {
+            Key::Awaited { key_lines, .. } => key_lines.damaged(),
+            Key::Open { .. } | Key::Refused(_) => Vec::new(),
+        }
+    }
+
     fn findings(self, id: Id) -> OpeningFindings {
         let (unopened, waited) = match self.key {
-            Key::Open(_) => (None, 0),
+            Key::Open { .. } => (None, 0),
             Key::Awaited { waiting, .. } => (Some(Unopened::NoKey), waiting.len() as u64),
             Key::Refused(error) => (Some(Unopened::Key(error)), 0),
         };
@@ -257,94 +294,11 @@ impl Opening {
             lines: self.lines + waited,
             missing: self.seen.missing(),
             repeated: self.repeated,
+            contradicting: self.contradicting,
+            malformed: self.malformed,
             late: self.late,
             overwritten: self.overwritten,
             ended: self.ended,
-        }
-    }
-}
-
-/// The output. Words of ours stand on lines that begin with `--`.
-struct Printer<W> {
-    out: W,
-    form: Form,
-    /// The opening printed last.
-    current: Option<Id>,
-    /// Numbers of the records printed, per boot: whoever reads the log again reads it from its start.
-    printed: HashMap<String, Numbers>,
-}
-
-impl<W: Write> Printer<W> {
-    /// Says when what follows is of another opening.
-    fn switch(&mut self, id: Id, opening: &Opening) -> io::Result<()> {
-        if self.current.replace(id).is_some_and(|before| before != id) {
-            let boot = opening.boot.as_deref().map(|boot| format!(", boot {boot}")).unwrap_or_default();
-            writeln!(self.out, "-- opening {id}{boot} --")?;
-        }
-        Ok(())
-    }
-
-    /// Says what is not there: numbers of the first and the last of them.
-    fn hole(&mut self, what: &str, noun: &str, first: u64, last: u64) -> io::Result<()> {
-        match first == last {
-            true => writeln!(self.out, "-- {what}: {noun} {first} --"),
-            false => writeln!(self.out, "-- {what}: {noun}s {first} to {last} --"),
-        }
-    }
-
-    fn entry(&mut self, id: Id, opening: &mut Opening, entry: Entry) -> io::Result<()> {
-        match entry {
-            Entry::Start(boot) => opening.boot = boot,
-            Entry::End => opening.ended = true,
-            Entry::Gap(first, last) if first <= last => {
-                opening.overwritten = opening.overwritten.saturating_add((last - first).saturating_add(1));
-                self.hole("overwritten before it was read", "message", first, last)?;
-            }
-            Entry::Gap(..) => {}
-            Entry::Message { piece, pieces, head, text } => {
-                let follows =
-                    |begun: &mut Begun| (begun.next, begun.pieces) == (piece, pieces) && begun.head == head;
-                let mut begun = match opening.begun.take_if(follows) {
-                    Some(begun) => begun,
-                    None => {
-                        let headless = piece > 0;
-                        let text = if headless { "[...]" } else { "" }.to_owned();
-                        Begun { head, text, next: piece, pieces, headless }
-                    }
-                };
-                begun.text.push_str(&text);
-                begun.next += 1;
-                if begun.next < pieces {
-                    opening.begun = Some(begun);
-                } else {
-                    self.begun(id, opening, begun)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Prints a record as far as it has come, unless an earlier opening of the same boot had it.
-    fn begun(&mut self, id: Id, opening: &Opening, begun: Begun) -> io::Result<()> {
-        self.switch(id, opening)?;
-        let Begun { head, mut text, next, pieces, headless } = begun;
-        if next < pieces {
-            text.push_str("[...]");
-        }
-        let whole = next == pieces && !headless;
-        let numbers = record::parse_head(&head);
-        if let (true, Some(numbers), Some(boot)) = (whole, &numbers, &opening.boot)
-            && !self.printed.entry(boot.clone()).or_default().insert(numbers.number)
-        {
-            return Ok(());
-        }
-        match (self.form, numbers) {
-            (Form::Text, Some(record::Head { micros, caller, .. })) => {
-                let text = record::message(&text);
-                let nanos = micros.saturating_mul(1000);
-                klog::write_line(&klog::Message { nanos, caller, text: &text }, &mut self.out)
-            }
-            _ => writeln!(self.out, "{head}{text}"),
         }
     }
 }

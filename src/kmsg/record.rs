@@ -61,6 +61,11 @@ fn parse_caller(text: &str) -> Option<u32> {
     }
 }
 
+/// Whether this can be the text of a record: whatever follows a line feed begins with a space, as a dictionary does.
+pub fn is_text(text: &str) -> bool {
+    text.split('\n').skip(1).all(|line| line.starts_with(' '))
+}
+
 /// The message in the bytes it was logged with: without the dictionary, `\xNN` undone.
 pub fn message(text: &str) -> Vec<u8> {
     let mut rest = text.lines().next().unwrap_or_default();

@@ -1,11 +1,12 @@
-//! The running kernel's log as encrypted lines: through a real syslog and back (`carriers`), and what is left after
-//! loss, damage, disorder and forgery (`lines`). Here: logs of made-up records, and how they are read.
+//! The running kernel's log as encrypted lines: through a real syslog and back (`carriers`), what is left after
+//! loss, damage and disorder (`lines`), and what a forger can do (`forged`). Here: logs of made-up records, and how they are read.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod carriers;
+mod forged;
 mod lines;
 
 use std::sync::Arc;
@@ -77,6 +78,7 @@ fn is_clean(findings: &Findings) -> bool {
             && opening.ended
             && opening.missing.is_empty()
             && opening.late + opening.repeated + opening.overwritten == 0
+            && opening.contradicting + opening.malformed == 0
     };
     findings.damaged == 0 && findings.openings.iter().all(clean)
 }

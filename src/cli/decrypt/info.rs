@@ -8,6 +8,7 @@ use crate::blocks::ClassCounts;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::reader::{Dump, IndexState, Source, SourceReader};
+use crate::text::ascii_json;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::io::BufReader;
@@ -93,9 +94,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let source = input::open_source(&args.dump)?;
     let info = gather(args, &source)?;
     let text = if args.json {
-        serde_json::to_string_pretty(&info)
-            .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?
-            + "\n"
+        let json = serde_json::to_string_pretty(&info)
+            .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?;
+        ascii_json(&json) + "\n"
     } else {
         text::show(&input_name(&args.dump), &info)
     };

@@ -74,7 +74,11 @@ fn write_failure(error: &io::Error) -> Failure {
 /// Says what is not as it should be, and what that is worth.
 fn report(findings: &Findings) -> Result<(), Failure> {
     findings.openings.iter().flat_map(remarks).for_each(|remark| say(PROGRAM, "warning", &remark));
-    let missing: u64 = findings.openings.iter().flat_map(|opening| &opening.missing).map(length).sum();
+    let missing = findings.openings.iter().flat_map(|opening| &opening.missing).map(length);
+    // A forged number may be any.
+    let missing = missing.fold(0_u64, u64::saturating_add);
+    let false_ones: u64 =
+        findings.openings.iter().map(|opening| opening.contradicting + opening.malformed).sum();
     let closed: u64 = findings
         .openings
         .iter()
@@ -88,6 +92,8 @@ fn report(findings: &Findings) -> Result<(), Failure> {
         let more = if findings.damaged > lines.len() as u64 { ", ..." } else { "" };
         let what = format!("damaged lines: {}, in input line {}{more}", findings.damaged, lines.join(", "));
         failure(Status::Damaged, what)
+    } else if false_ones > 0 {
+        failure(Status::Damaged, format!("messages that contradict others, or are no messages: {false_ones}"))
     } else if closed > 0 {
         failure(Status::WrongKey, format!("lines that stay closed: {closed}"))
     } else if missing > 0 {
@@ -101,7 +107,7 @@ fn report(findings: &Findings) -> Result<(), Failure> {
 
 /// Sentences about one opening.
 fn remarks(opening: &OpeningFindings) -> Vec<String> {
-    let OpeningFindings { id, lines, repeated, late, overwritten, .. } = opening;
+    let OpeningFindings { id, lines, repeated, contradicting, malformed, late, overwritten, .. } = opening;
     let mut remarks = Vec::new();
     let closed = opening.unopened.as_ref().map(|reason| match reason {
         Unopened::NoKey => format!("opening {id}: lines without their key lines: {lines}"),
@@ -119,6 +125,8 @@ fn remarks(opening: &OpeningFindings) -> Vec<String> {
     let counts = [
         (*late, "lines out of order"),
         (*repeated, "lines that came again"),
+        (*contradicting, "messages that contradict others; a forger wrote one of each pair"),
+        (*malformed, "entries that are no kernel messages; a forger wrote them"),
         (*overwritten, "messages overwritten in the kernel before they were read"),
     ];
     let said = counts.into_iter().filter(|&(count, _)| count > 0);

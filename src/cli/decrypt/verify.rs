@@ -4,7 +4,7 @@ use super::super::{Failure, Status, input_name, status, stdout};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::restore::{self, Output, Report};
-use crate::text::size;
+use crate::text::{printable, size};
 use clap::Args as ClapArgs;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut dump = watched("verifying", &args.dump)?;
     let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
         .map_err(|error| failure(&args.dump, None, &error))?;
-    stdout::print(&(verdict(args, &report) + "\n"))?;
+    stdout::print(&(printable(&verdict(args, &report)) + "\n"))?;
     match report.complete {
         true => Ok(()),
         false => {

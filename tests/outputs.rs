@@ -1,0 +1,307 @@
+//! Output files where others can write, where a signal or a kill ends the program, and where two programs meet.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+mod common;
+mod synth;
+
+use common::{Absent, decrypt, encrypt, keys, or_skip, or_skip_anywhere, run, succeed, text, wait_for};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use synth::{Content, Page, Synth, arch, kernel};
+use tempfile::TempDir;
+
+/// Another user.
+const OTHER: u32 = 65534;
+
+/// A dump, its key and its recipients, and a directory for outputs.
+struct Given {
+    home: TempDir,
+    identity: PathBuf,
+    recipients: PathBuf,
+}
+
+impl Given {
+    fn new() -> Given {
+        let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+        let (identity, recipients) = keys(home.path());
+        let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x80_0000);
+        let core = machine.pages(0x400, 64, &Page::kernel().with(Content::Noise)).build();
+        fs::write(home.path().join("vmcore"), core.to_bytes()).unwrap();
+        fs::create_dir(home.path().join("out")).unwrap();
+        let given = Given { home, identity, recipients };
+        succeed(&mut given.collect(&given.path("dump")));
+        given
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn collect(&self, to: &Path) -> Command {
+        let mut collect = encrypt();
+        collect.args(["-d", "0", "--message-level", "0", "-R"]).arg(&self.recipients);
+        collect.arg(self.path("vmcore")).arg(to);
+        collect
+    }
+
+    fn restore(&self, dump: &str, to: &Path) -> Command {
+        let dump = if dump == "-" { PathBuf::from("-") } else { self.path(dump) };
+        let mut restore = decrypt();
+        restore.arg("-i").arg(&self.identity).arg(dump).arg(to);
+        restore
+    }
+
+    fn rewrap(&self, dump: &Path) -> Command {
+        let mut rewrap = decrypt();
+        rewrap
+            .args(["rewrap", "--in-place", "-i"])
+            .arg(&self.identity)
+            .arg("-R")
+            .arg(&self.recipients)
+            .arg(dump);
+        rewrap
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("out")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn assert_whole(&self, dump: &Path) {
+        succeed(decrypt().args(["verify", "-i"]).args([&self.identity, dump]));
+    }
+}
+
+/// The same command where a file without a name could get none: as on a file system without such files it has a name
+/// from the first byte. The mount is the command's own.
+fn with_named_files(command: &Command) -> Command {
+    let mut sh = Command::new("unshare");
+    sh.args(["--mount", "sh", "-c", "mount -t tmpfs none /proc/$$/fd && exec \"$@\"", "sh"]);
+    sh.arg(command.get_program()).args(command.get_args());
+    sh
+}
+
+fn root() -> Result<(), Absent> {
+    geteuid().is_root().then_some(()).ok_or(Absent("root".to_owned()))
+}
+
+/// Restoring from a stream that stalls half-way.
+fn stalled(given: &Given, mut restore: Command) -> Child {
+    let dump = fs::read(given.path("dump")).unwrap();
+    let mut child = restore.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(&dump[..dump.len() / 2]).unwrap();
+    child
+}
+
+#[test]
+fn a_signal_leaves_nothing_of_a_restore() {
+    let given = Given::new();
+    let out = given.path("out/restored");
+    let may_mount = or_skip_anywhere(root()).is_some();
+    for named in [false, true].into_iter().filter(|&named| may_mount || !named) {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let restore = given.restore("-", &out);
+            let restore = if named { with_named_files(&restore) } else { restore };
+            let mut child = stalled(&given, restore);
+            let pid = Pid::from_child(&child);
+            let caught = || {
+                let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+                u64::from_str_radix(mask, 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+            };
+            wait_for("the handler", caught);
+            if named {
+                wait_for("the file", || given.outputs().len() == 1);
+                let name = &given.outputs()[0];
+                assert!(name.starts_with("restored.incomplete-") && !name.contains(&child.id().to_string()));
+            }
+            // Waiting would close it, and the end of the stream ends the program too.
+            let stream = child.stdin.take();
+            kill_process(pid, signal).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()), "{signal:?}");
+            drop(stream);
+            assert!(given.outputs().is_empty(), "{signal:?}: {:?}", given.outputs());
+        }
+    }
+    // Not even this, where files need no name.
+    let mut child = stalled(&given, given.restore("-", &out));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(given.outputs().is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(given.outputs().is_empty());
+}
+
+/// What nohup and a shell's background jobs ignore stays ignored.
+#[test]
+fn an_ignored_signal_stays_so() {
+    let given = Given::new();
+    let dump = given.path("dump");
+    let line = format!("trap '' HUP; exec \"$@\" < {}", dump.display());
+    let mut sh = Command::new("sh");
+    let restore = given.restore("-", &given.path("out/restored"));
+    sh.args(["-c", &line, "sh"]).arg(restore.get_program()).args(restore.get_args());
+    let mut child = sh.spawn().unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    assert!(status.contains("SigIgn:"));
+    let _ = kill_process(Pid::from_child(&child), Signal::HUP);
+    // It came before the trap, or was ignored.
+    let end = child.wait().unwrap();
+    assert!(end.success() || end.signal() == Some(1));
+}
+
+/// In a directory of another user's, who renames, links and reads what they can while root writes there.
+#[test]
+fn another_user_gets_no_plaintext_and_no_other_file_is_touched() {
+    let Some(()) = or_skip_anywhere(root()) else { return };
+    let given = Given::new();
+    let (out, precious) = (given.path("out"), given.path("precious"));
+    chown(&out, Some(OTHER), Some(OTHER)).unwrap();
+    fs::set_permissions(&out, Permissions::from_mode(0o777)).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    // Else the attacker's own links to it would look like a leak.
+    fs::set_permissions(&precious, Permissions::from_mode(0o600)).unwrap();
+    let attack = r#"cd "$1"; while :; do for f in *; do [ -e "$f" ] || continue
+        [ -O "$f" ] || { cat "$f" >> /dev/null 2>&1 && echo read > leaked; ln "$f" taken 2> /dev/null; mv -f "$f" moved; ln -s "$2" "$f"; } 2> /dev/null
+    done; done"#;
+    let mut attacker = Command::new("setpriv");
+    attacker.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", attack, "sh"]);
+    let mut attacker =
+        attacker.arg(&out).arg(&precious).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    for turn in 0..20 {
+        let to = out.join(format!("restored{turn}"));
+        let restore = given.restore("dump", &to);
+        let restores = [with_named_files(&restore), restore];
+        for mut command in restores.into_iter().chain([given.collect(&out.join(format!("dump{turn}")))]) {
+            // It may fail; it may not do harm.
+            let _ = run(&mut command);
+        }
+    }
+    rustix::process::kill_process_group(Pid::from_child(&attacker), Signal::KILL).unwrap();
+    attacker.wait().unwrap();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(!out.join("leaked").exists(), "the other user read a file of root's");
+    for entry in fs::read_dir(&out).unwrap() {
+        let found = entry.unwrap().path().symlink_metadata().unwrap();
+        let ours = found.is_file() && found.uid() == 0;
+        assert!(!ours || found.mode() & 0o077 == 0);
+    }
+}
+
+/// A name that this process would have had in the released version, prepared by somebody else.
+#[test]
+fn prepared_links_are_not_followed() {
+    let given = Given::new();
+    let precious = given.path("precious");
+    fs::write(&precious, "precious").unwrap();
+    let line = r#"ln -s ../precious "$1.incomplete-$$"; target=$1; shift; exec "$@""#;
+    let out = given.path("out/restored");
+    let mut sh = Command::new("sh");
+    let restore = given.restore("dump", &out);
+    sh.args(["-c", line, "sh"]).arg(&out).arg(restore.get_program()).args(restore.get_args());
+    succeed(&mut sh);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(!out.is_symlink());
+
+    // Nor a piece's, nor one at the name itself.
+    symlink("../precious", given.path("out/dump")).unwrap();
+    for force in [&[][..], &["-f"]] {
+        let refused = run(given.collect(&given.path("out/dump")).args(force));
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+}
+
+#[test]
+fn two_collectors_do_not_share_a_file_or_a_device() {
+    let given = Given::new();
+    let [file, device] = ["out/dump", "out/device"].map(|name| given.path(name));
+    fs::write(&file, "old").unwrap();
+    fs::write(&device, vec![0; 16 << 20]).unwrap();
+    let to_device = || {
+        let mut collect = encrypt();
+        collect.args(["-d", "0", "--message-level", "0", "-R"]).arg(&given.recipients);
+        collect.arg("--output-device").arg(&device).arg(given.path("vmcore"));
+        collect
+    };
+    let to_file = || {
+        let mut collect = given.collect(&file);
+        collect.arg("-f");
+        collect
+    };
+    for (path, mut command) in [(&file, to_file()), (&device, to_device())] {
+        let held = fs::File::open(path).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let output = run(&mut command);
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("another program is writing it"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+    // In earnest: whoever ends with 0 has left a whole dump.
+    for make in [&to_file as &dyn Fn() -> Command, &to_device] {
+        for _ in 0..10 {
+            let both: Vec<Child> = (0..2).map(|_| make().stderr(Stdio::null()).spawn().unwrap()).collect();
+            let ends: Vec<_> = both.into_iter().map(|mut child| child.wait().unwrap()).collect();
+            assert!(ends.iter().any(|end| end.success()));
+            assert!(ends.iter().all(|end| matches!(end.code(), Some(0 | 1))));
+        }
+    }
+    given.assert_whole(&file);
+    given.assert_whole(&device);
+}
+
+/// Killed at each step that changes a disk: what is at the name is the old file or the new one, whole.
+#[test]
+fn a_kill_at_any_step_leaves_the_old_file_or_the_new_one() {
+    let Some(()) = or_skip(strace()) else { return };
+    let given = Given::new();
+    let [restored, rewrapped] = ["out/restored", "out/rewrapped"].map(|name| given.path(name));
+    let mut new = given.restore("dump", &restored);
+    let old = fs::read(given.path("dump")).unwrap();
+    let mut kills = 0;
+    for (path, command) in [(&restored, new.arg("-f")), (&rewrapped, &mut given.rewrap(&rewrapped))] {
+        for step in ["fchmod", "write", "pwrite64", "fsync", "linkat", "renameat", "unlinkat"] {
+            for nth in 1..12 {
+                fs::remove_dir_all(given.path("out")).unwrap();
+                fs::create_dir(given.path("out")).unwrap();
+                fs::write(path, &old).unwrap();
+                let mut strace = Command::new("strace");
+                strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={step}")]);
+                strace.args(["-e", &format!("inject={step}:signal=KILL:when={nth}")]);
+                let end = run(strace.arg(command.get_program()).args(command.get_args())).status;
+                let found = fs::read(path).unwrap();
+                let is_restored = path == &restored && found.starts_with(b"KDUMP");
+                assert!(is_restored || found.ends_with(&old[old.len() - 200_000..]), "{step} {nth}");
+                for name in
+                    given.outputs().iter().filter(|name| path == &restored && name.contains("incomplete"))
+                {
+                    // Between its two names it is whole, and private.
+                    let found = fs::metadata(given.path("out").join(name)).unwrap();
+                    assert!(found.mode() & 0o077 == 0 && step == "renameat", "{step} {nth}: {name}");
+                }
+                if end.success() {
+                    break;
+                }
+                kills += 1;
+            }
+        }
+    }
+    assert!(kills > 8, "{kills}");
+}
+
+fn strace() -> Result<(), Absent> {
+    match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(Absent(format!("permission to trace: {}", text(&output.stderr)))),
+        Err(_) => Err(Absent("strace; see tests/vm/install-tools.sh".to_owned())),
+    }
+}

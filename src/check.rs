@@ -3,21 +3,28 @@
 
 mod collector;
 mod config;
+mod distribution;
 mod findings;
+mod gate;
 mod image;
 mod keys;
+mod log_paths;
 mod machine;
 mod memory;
 mod modes;
 mod pins;
+mod shell;
 mod target;
 mod trial;
+mod words;
 
 use crate::crypt::Recipients;
+pub use collector::Distribution;
 use findings::{Findings, Verdict};
+pub use gate::{Fault, GateOptions, judge};
 use machine::Machine;
-pub use modes::untrusted;
 use std::path::PathBuf;
+pub use words::{Line, Output, ParseWords};
 
 /// What to look at.
 pub struct Options {
@@ -29,6 +36,8 @@ pub struct Options {
     pub recipients_only: bool,
     /// One JSON object instead of lines.
     pub json: bool,
+    /// The collector's command line, by which configured words are judged.
+    pub parse_words: ParseWords,
 }
 
 /// What is said of a machine.
@@ -51,18 +60,19 @@ pub fn look(options: &Options) -> Report {
         false => pins::check(&machine, recipients.as_ref(), &mut findings),
     };
     if !options.recipients_only {
-        check_all(&machine, fingerprint.as_deref(), &mut findings);
+        check_all(&machine, options.parse_words, fingerprint.as_deref(), &mut findings);
     }
     let text = if options.json { findings.json(fingerprint.as_deref(), &pins) } else { findings.lines() };
     Report { text, problems: findings.count(Verdict::Problem) }
 }
 
-fn check_all(machine: &Machine, fingerprint: Option<&str>, findings: &mut Findings) {
+fn check_all(machine: &Machine, parse: ParseWords, fingerprint: Option<&str>, findings: &mut Findings) {
     modes::check(machine, findings);
     let config = config::read(machine, findings);
-    let plan = collector::check(machine, &config, findings);
+    let plan = collector::check(machine, &config, parse, findings);
     target::check(machine, &plan, findings);
     let image = image::check(machine, &plan, fingerprint, findings);
     trial::check(machine, findings);
     memory::check(machine, &plan, image.as_ref(), findings);
+    log_paths::check(machine, findings);
 }

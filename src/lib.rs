@@ -43,6 +43,7 @@
 //! | `text` | text for people: sizes, foreign text made printable |
 
 pub mod blocks;
+#[cfg(feature = "check")]
 pub mod check;
 pub mod cli;
 pub mod collect;

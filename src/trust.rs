@@ -11,6 +11,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+/// Our configuration, and that of the three distributions' kdump.
+const FILES: [&str; 4] =
+    ["/etc/vmcore-encrypt/config", "/etc/kdump.conf", "/etc/sysconfig/kdump", "/etc/default/kdump-tools"];
+/// Directories whose programs kdump runs around the dump.
+const DIRECTORIES: [&str; 3] = ["/etc/kdump/pre.d", "/etc/kdump/post.d", "/etc/kdump/emergency.d"];
+
 /// Symlinks followed on the way to one file, as many as the kernel does (Linux `include/linux/namei.h`, `MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
@@ -141,6 +147,19 @@ fn judge(path: &Path, data: &Metadata) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::Writable { path: path.to_owned(), mode: data.mode() & 0o7777 }),
     }
+}
+
+/// The configuration files of the machine below `root` that others can change, each with the reason.
+#[must_use]
+pub fn untrusted(root: &Path) -> Vec<(PathBuf, Error)> {
+    let mut paths: Vec<PathBuf> = FILES.iter().chain(&DIRECTORIES).map(PathBuf::from).collect();
+    for directory in DIRECTORIES.map(Path::new) {
+        let inside = directory.strip_prefix("/").unwrap_or(directory);
+        let entries = fs::read_dir(root.join(inside)).into_iter().flatten().flatten();
+        paths.extend(entries.map(|entry| directory.join(entry.file_name())));
+    }
+    let verdict = |path: PathBuf| check(root, &path).err().map(|error| (path, error));
+    paths.into_iter().filter_map(verdict).filter(|(_, error)| !error.is_not_found()).collect()
 }
 
 #[cfg(test)]

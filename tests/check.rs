@@ -345,6 +345,183 @@ fn fips_mode_is_a_warning() {
     assert!(text.contains("warning  fips       "), "{text}");
 }
 
+const OWN: &str = "TARGET=file\nDEVICE=/dev/vda1\n";
+
+/// What is found of the kdump configuration alone.
+fn of_collector(machine: &Machine) -> Vec<String> {
+    machine.problems().into_iter().filter(|problem| problem.starts_with("collector: ")).collect()
+}
+
+fn suse(conf: &str) -> Machine {
+    let machine = Machine::new();
+    machine
+        .file("etc/sysconfig/kdump", conf)
+        .file("usr/lib/vmcore-encrypt/suse-transfer", "")
+        .image("var/lib/kdump/initrd", machine.good_image());
+    machine
+}
+
+#[test]
+fn kdump_conf_means_what_kdump_utils_reads() {
+    for conf in [
+        FEDORA.replace("vmcore-encrypt -d 31", "\"vmcore-encrypt -d 31\""),
+        FEDORA.replace("core_", "core_collector makedumpfile\ncore_"),
+        FEDORA.replace("failure_action reboot", "failure_action shell\ndefault \"poweroff\""),
+    ] {
+        assert_eq!(Machine::fedora(&conf).problems(), Vec::<String>::new(), "{conf}");
+    }
+    Machine::fedora(&format!("{FEDORA}core_collector makedumpfile\n")).has_only("line 4: core_collector of");
+    Machine::fedora(&FEDORA.replace("failure_action", "default").replace("reboot", "shell"))
+        .has_only("shell");
+    Machine::fedora(&FEDORA.replace("31", "310")).has_only("every dump would fail");
+    Machine::fedora(&format!("kdump_pre /usr/lib/vmcore-encrypt/save\n{FEDORA}")).has_only("saves nothing");
+    let machine = Machine::fedora("kdump_pre /usr/lib/vmcore-encrypt/save\n");
+    machine.file("usr/lib/vmcore-encrypt/save", "").file("etc/vmcore-encrypt/config", OWN);
+    assert_eq!(of_collector(&machine), Vec::<String>::new());
+    machine.file("etc/vmcore-encrypt/config", &format!("{OWN}COLLECTOR_ARGS=--levle 1\n"));
+    assert!(of_collector(&machine)[0].contains("--levle"));
+    let machine = Machine::fedora(FEDORA);
+    machine
+        .file("etc/sysconfig/kdump", "KDUMP_COMMANDLINE_APPEND=\"nr_cpus=1 rd.break\"\n")
+        .has_only("rd.break");
+}
+
+#[test]
+fn the_unit_of_debian_is_the_one_that_systemd_starts() {
+    let append = |words: &str| DEBIAN.replace("panic=10", words);
+    for bad in [
+        append("panic=10 systemd.unit=kdump-tools-dump.service"),
+        append("panic=10 single"),
+        append("panic=10 $MORE"),
+        DEBIAN.replace("vmcore-encrypt-dump.service", "vmcore-encrypt-dump.service.old"),
+        format!("{DEBIAN}KDUMP_KEXEC_ARGS=\"--command-line=x\"\n"),
+        format!("{DEBIAN}KDUMP_CMDLINE_APPEND=panic=10\n"),
+    ] {
+        Machine::debian(&bad).has_only("in plain");
+        // No other place to save leaves the unit out: without our script in the image theirs would start.
+        let machine = Machine::debian(&bad);
+        machine.file("usr/lib/vmcore-encrypt/save", "").file("etc/vmcore-encrypt/config", OWN);
+        let problems = of_collector(&machine);
+        assert!(problems.len() == 1 && problems[0].contains("in plain"), "{problems:?}");
+    }
+    for good in [
+        append("panic=10").replace("\"systemd", "\"$KDUMP_CMDLINE_APPEND single systemd"),
+        format!("export {}", DEBIAN.replace('\n', "; ").replace("; USE", "\nUSE")),
+    ] {
+        assert_eq!(Machine::debian(&good).problems(), Vec::<String>::new(), "{good}");
+    }
+    Machine::debian(&append("panic=10 init=/bin/sh")).has_only("a shell would open");
+    let machine = Machine::debian(&append("panic=10 systemd.unit=kdump-tools-dump.service"));
+    let drop_in = "usr/lib/systemd/system/kdump-tools-dump.service.d/vmcore-encrypt.conf";
+    let packaged = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/kdump-module/debian/kdump-tools-dump.service.d/vmcore-encrypt.conf"
+    );
+    machine.file(drop_in, &fs::read_to_string(packaged).unwrap());
+    assert_eq!(machine.problems(), Vec::<String>::new(), "their unit saves as ours does");
+}
+
+#[test]
+fn suse_hands_the_whole_saving_over() {
+    for (from, to) in [("suse-transfer", "suse-transfer; makedumpfile"), ("/usr/lib", "/tmp/usr/lib")] {
+        suse(&SUSE.replace(from, to)).has_only("in plain");
+    }
+    suse(&SUSE.replace("\"true\"\nKDUMP_IMM", "false\nKDUMP_IMM")).has_only("a shell would open");
+    suse(&SUSE.replace("/var/crash", "nfs://a/b nfs://c/d")).has_only("several targets");
+    suse(&SUSE.replace("/var/crash", "SFTP://a/b")).has_only("every dump would fail");
+    for level in ["99", "-1"] {
+        let machine = suse(&format!("{SUSE}KDUMP_DUMPLEVEL={level}\n"));
+        assert_eq!(machine.problems(), Vec::<String>::new());
+        let found = lines_of(&machine, "warning  collector");
+        assert!(found.contains(&format!("KDUMP_DUMPLEVEL={level} of /etc/sysconfig/kdump")), "{found}");
+        assert!(lines_of(&machine, "target ").contains("at level 0"));
+    }
+    assert_eq!(suse(&SUSE.replace("\"/var", "\"FILE:///var")).problems(), Vec::<String>::new());
+}
+
+#[test]
+fn ways_of_the_log_beside_the_dump_are_reported() {
+    let machine = Machine::fedora(FEDORA);
+    let found = |machine: &Machine| lines_of(machine, " log ");
+    assert!(found(&machine).starts_with("ok       log        nothing hands the kernel log on"));
+    let cases = [
+        (
+            "sys/module/kernel/parameters/crash_kexec_post_notifiers",
+            "Y\n",
+            "crash_kexec_post_notifiers is set",
+        ),
+        (
+            "sys/module/pstore/parameters/backend",
+            "efi_pstore\n",
+            "every panic, before the capture kernel starts",
+        ),
+        ("proc/sys/kernel/hyperv_record_panic_msg", "1\n", "sysctl kernel.hyperv_record_panic_msg=0"),
+        ("sys/module/kernel/parameters/panic_print", "64\n", "panic_print prints tasks"),
+        ("proc/consoles", "tty0 -WU (EC p  )  4:1\nttyS0 -W- (EC p a)  4:64\n", "serial console ttyS0 gets"),
+        ("sys/kernel/config/netconsole/far/enabled", "1\n", "netconsole sends every line"),
+    ];
+    for (file, text, part) in cases {
+        assert!(!found(&machine).contains(part), "{part}");
+        machine.file(file, text);
+        assert!(found(&machine).contains(part), "{part}: {}", found(&machine));
+    }
+    assert_eq!(machine.problems(), Vec::<String>::new(), "the dump itself is encrypted");
+    machine.file("sys/module/kernel/parameters/crash_kexec_post_notifiers", "N\n");
+    let late = found(&machine);
+    assert!(
+        late.contains("every oops that is no panic")
+            && !late.contains("Hyper-V")
+            && !late.contains("panic_print")
+    );
+    machine.file("proc/sys/kernel/panic_on_oops", "1\n");
+    assert!(found(&machine).contains("ok       log        pstore keeps the kernel log"));
+    machine.file("sys/module/ramoops/parameters/console_size", "4096\n");
+    assert!(found(&machine).contains("every line when it is logged"));
+}
+
+#[test]
+fn a_volume_whose_key_is_handed_over_is_no_problem() {
+    let machine = Machine::fedora(FEDORA);
+    let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+    machine.file("sys/class/block/vda1/slaves/dm-0/x", "");
+    machine.file("sys/class/block/dm-0/dm/uuid", &format!("CRYPT-LUKS2-{}-root\n", uuid.replace('-', "")));
+    machine.has_only("is on an encrypted volume");
+    let keys = "sys/kernel/config/crash_dm_crypt_keys";
+    machine.file(&format!("{keys}/count"), "0\n").has_only("is on an encrypted volume");
+    machine
+        .file(&format!("{keys}/other/description"), "kdump-cryptsetup:vk-9\n")
+        .has_only("encrypted volume");
+    machine.file(&format!("{keys}/{uuid}/description"), &format!("kdump-cryptsetup:vk-{uuid}\n"));
+    assert_eq!(machine.problems(), Vec::<String>::new());
+    assert!(lines_of(&machine, "target ").contains("the key of the disk is in reserved memory"));
+    // A volume below it, whose key nobody hands over.
+    machine.file("sys/class/block/dm-0/slaves/dm-1/x", "");
+    machine.file("sys/class/block/dm-1/dm/uuid", "CRYPT-PLAIN-below\n").has_only("is on an encrypted volume");
+}
+
+#[test]
+fn fadump_never_saves_in_plain() {
+    let fadump = |machine: Machine| {
+        machine.file("sys/kernel/fadump/enabled", "1\n").file("sys/kernel/kexec_crash_loaded", "0\n");
+        machine
+            .file("sys/kernel/fadump/registered", "1\n")
+            .file("sys/kernel/fadump/mem_reserved", "536870912\n");
+        machine
+    };
+    for machine in [fadump(Machine::fedora(FEDORA)), fadump(suse(SUSE))] {
+        assert_eq!(machine.problems(), Vec::<String>::new());
+        assert!(lines_of(&machine, "warning  collector").contains("FADump is on"));
+    }
+    let machine = fadump(Machine::debian(DEBIAN));
+    machine.has_only("kdump-tools.service saves: the dump would be in plain");
+    let drop_in = "usr/lib/systemd/system/kdump-tools.service.d/vmcore-encrypt.conf";
+    let packaged =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/kdump-module/debian/kdump-tools.service.d/vmcore-encrypt.conf");
+    machine.file(drop_in, &fs::read_to_string(packaged).unwrap()).has_only("no dump is saved");
+    machine.file("sys/kernel/fadump/registered", "0\n");
+    assert!(machine.problems().iter().any(|problem| problem.contains("no capture kernel")));
+}
+
 #[test]
 fn an_image_without_the_plugin_of_a_recipient_is_found() {
     let hrp = bech32::Hrp::parse("age1checktest").unwrap();

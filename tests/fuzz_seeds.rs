@@ -180,6 +180,15 @@ fn configurations(seeds: &mut Seeds) {
         seeds.add("check", name, format!("{whose}{kdump}\0{ours}\0{pinned}\0{mounts}\0{memory}"));
         seeds.add("check", format!("{name}-alone"), format!("{whose}{kdump}"));
     }
+    let odd = "core_collector \"\"vmcore-encrypt # -d 310\"\ndefault shell\nraw /dev/a;b\n\
+        dracut_args --omit x --mount \"/dev/a /esp vfat defaults\"\nkdump_post /bin/x\npath /a\\x20'b'\n";
+    seeds.add("check", "fedora-odd", format!("0{odd}\0{ours}"));
+    let odd =
+        "export A=$B C='it'\\''s'; . /x\nKDUMP_CMDLINE_APPEND=\"$A single\"\\ systemd.unit=x\nFTP=a | b\n";
+    seeds.add("check", "debian-odd", format!("1{odd}\0COLLECTOR_ARGS=-d 310 -R /x\n\0init=/bin/sh"));
+    let odd =
+        "KDUMP_SAVEDIR=\"SSH://a:b@[::1]/c nfs://d\"\nKDUMP_DUMPLEVEL=-1\nKDUMP_CPUS=99999999999999999999\n";
+    seeds.add("check", "suse-odd", format!("2{odd}"));
     let directory = "core_collector vmcore-encrypt -d 31\npath /var/crash\n";
     let most = u64::MAX >> 10;
     let absurd = format!("MemTotal: {most} kB\nMemFree: {most} kB\nCached: {most} kB\nBuffers: {most} kB\n");

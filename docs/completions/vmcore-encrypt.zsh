@@ -112,6 +112,17 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(gate)
+_arguments "${_arguments_options[@]}" : \
+'--root=[The tree of the image; for kdump-tools, whose configuration is not in its image, the machine]:DIRECTORY:_files' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':scripts -- Whose kdump scripts are in the image:((kdump-utils\:"Fedora, RHEL, CentOS Stream"
+kdump-tools\:"Debian, Ubuntu"
+kdump\:"SUSE"
+own\:"Our own save alone"))' \
+&& ret=0
+;;
 (config)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -189,6 +200,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(gate)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (config)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -231,6 +246,7 @@ _vmcore-encrypt_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
+'gate:Tell image builders whether a kdump configuration has a way to a dump in plain' \
 'config:Print the configuration of the saving scripts, checked, as shell assignments' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
@@ -271,11 +287,17 @@ _vmcore-encrypt__subcmd__fingerprint_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt fingerprint commands' commands "$@"
 }
+(( $+functions[_vmcore-encrypt__subcmd__gate_commands] )) ||
+_vmcore-encrypt__subcmd__gate_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt gate commands' commands "$@"
+}
 (( $+functions[_vmcore-encrypt__subcmd__help_commands] )) ||
 _vmcore-encrypt__subcmd__help_commands() {
     local commands; commands=(
 'dmesg:Save the crashed kernel'\''s log, encrypted' \
 'check:Tell whether the next crash of this machine would be saved, encrypted' \
+'gate:Tell image builders whether a kdump configuration has a way to a dump in plain' \
 'config:Print the configuration of the saving scripts, checked, as shell assignments' \
 'estimate:Estimate how large a dump of the running machine would be' \
 'collect:Copy a dump from a raw partition into a file; needs no key' \
@@ -315,6 +337,11 @@ _vmcore-encrypt__subcmd__help__subcmd__estimate_commands() {
 _vmcore-encrypt__subcmd__help__subcmd__fingerprint_commands() {
     local commands; commands=()
     _describe -t commands 'vmcore-encrypt help fingerprint commands' commands "$@"
+}
+(( $+functions[_vmcore-encrypt__subcmd__help__subcmd__gate_commands] )) ||
+_vmcore-encrypt__subcmd__help__subcmd__gate_commands() {
+    local commands; commands=()
+    _describe -t commands 'vmcore-encrypt help gate commands' commands "$@"
 }
 (( $+functions[_vmcore-encrypt__subcmd__help__subcmd__help_commands] )) ||
 _vmcore-encrypt__subcmd__help__subcmd__help_commands() {

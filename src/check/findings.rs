@@ -54,6 +54,16 @@ impl Findings {
         self.0.push(Finding { check, verdict, text, hint });
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each in order: verdict, text on one line, hint.
+    pub fn each(&self) -> impl Iterator<Item = (Verdict, &str, Option<&str>)> {
+        self.0.iter().map(|finding| (finding.verdict, finding.text.as_str(), finding.hint.as_deref()))
+    }
+
     /// How many are of a kind.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.0.iter().filter(|finding| finding.verdict == verdict).count()

@@ -101,46 +101,24 @@ impl Machine {
         Some(path.file_name()?.to_string_lossy().into_owned())
     }
 
-    /// The layer of encryption under a block device, by its device-mapper id; `None` when there is none.
+    /// The layers of encryption under a block device, by their device-mapper ids; none when it is plain.
     /// Source: cryptsetup `lib/libdevmapper.c`, ids that begin with `CRYPT-`.
-    pub fn encryption(&self, device: &str) -> Option<String> {
+    pub fn encryption(&self, device: &str) -> Vec<String> {
         self.encryption_below(device, MAX_LAYERS)
     }
 
-    fn encryption_below(&self, device: &str, layers: usize) -> Option<String> {
+    fn encryption_below(&self, device: &str, layers: usize) -> Vec<String> {
         let directory = Path::new("/sys/class/block").join(device);
         let id = self.read(directory.join("dm/uuid")).unwrap_or_default();
-        if id.starts_with("CRYPT-") {
-            return Some(id.trim().to_owned());
+        let mut found: Vec<String> =
+            Some(id.trim().to_owned()).filter(|id| id.starts_with("CRYPT-")).into_iter().collect();
+        let below = fs::read_dir(self.path(directory.join("slaves"))).into_iter().flatten().flatten();
+        if let Some(layers) = layers.checked_sub(1) {
+            // A loop in a made-up sysfs must not fan out either.
+            for entry in below.take(MAX_LAYERS).take_while(|_| found.len() < MAX_LAYERS).collect::<Vec<_>>() {
+                found.extend(self.encryption_below(&entry.file_name().to_string_lossy(), layers));
+            }
         }
-        let below = fs::read_dir(self.path(directory.join("slaves"))).ok()?;
-        let mut names = below.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.find_map(|name| self.encryption_below(&name, layers.checked_sub(1)?))
-    }
-}
-
-/// The value of `KEY=value` lines as shell reads them: the last one counts, one pair of quotes goes.
-pub fn shell_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let value = |line: &'a str| {
-        let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
-        let quote = value.chars().next().filter(|char| matches!(char, '"' | '\''));
-        Some(match quote {
-            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
-            None => value.split(|char: char| char.is_whitespace()).next().unwrap_or_default(),
-        })
-    };
-    text.lines().rev().find_map(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_as_shell_reads_them() {
-        let text = "#A=0\nA=1\n  B=\"x y\" # z\nA='2 3'\nC=\nD=a b\n";
-        let value = |key| shell_value(text, key);
-        assert_eq!((value("A"), value("B"), value("C")), (Some("2 3"), Some("x y"), Some("")));
-        assert_eq!((value("D"), value("E")), (Some("a"), None));
+        found
     }
 }

@@ -1,6 +1,7 @@
 //! The memory reserved for the capture kernel, and whether one is loaded into it.
 
 use super::collector::{Distribution, Plan};
+use super::distribution::has_fadump;
 use super::findings::Findings;
 use super::image::Image;
 use super::machine::Machine;
@@ -18,13 +19,23 @@ const CPU: u64 = 2 << 20;
 /// The image is in memory packed and unpacked at once; packed it is a third.
 const IMAGE_COPIES: u64 = 4;
 
+/// Whether the firmware keeps memory over a crash, and how much is reserved for the capture kernel then. Source: Linux
+/// `Documentation/ABI/testing/sysfs-kernel-fadump`.
+const REGISTERED: [&str; 2] = ["/sys/kernel/fadump/registered", "/sys/kernel/fadump_registered"];
+const RESERVED: &str = "/sys/kernel/fadump/mem_reserved";
+
 /// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
 pub fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
-    if machine.number("/sys/kernel/kexec_crash_loaded") != Some(1) {
+    let loaded = match has_fadump(machine) {
+        true => REGISTERED.iter().any(|file| machine.number(file) == Some(1)),
+        false => machine.number("/sys/kernel/kexec_crash_loaded") == Some(1),
+    };
+    if !loaded {
         let text = "no capture kernel is loaded: the next crash is not saved";
         findings.problem(CHECK, text, "start the kdump service and look at its messages");
     }
-    let reserved = machine.number("/sys/kernel/kexec_crash_size").unwrap_or(0);
+    let size = if has_fadump(machine) { RESERVED } else { "/sys/kernel/kexec_crash_size" };
+    let reserved = machine.number(size).unwrap_or(0);
     if reserved == 0 {
         findings.problem(CHECK, "no memory is reserved", "boot with crashkernel=, such as crashkernel=256M");
         return;

@@ -10,6 +10,7 @@ use crate::raw::{self, HEAD_PROBE, Occupant};
 use crate::text::size;
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 const CHECK: &str = "target";
@@ -31,8 +32,7 @@ fn check_device(machine: &Machine, plan: &Plan, spec: &str, is_raw: bool, findin
         findings.problem(CHECK, format!("{spec} is not there"), "correct it, or attach the device");
         return;
     };
-    if let Some(layer) = machine.encryption(&name) {
-        findings.problem(CHECK, format!("{spec} ({name}) lies on an encrypted volume, {layer}"), PLAIN);
+    if check_plain(machine, &format!("{spec} ({name})"), &name, findings).is_break() {
         return;
     }
     if is_raw {
@@ -44,6 +44,49 @@ fn check_device(machine: &Machine, plan: &Plan, spec: &str, is_raw: bool, findin
         let free = mounted.and_then(|mount| free_bytes(&machine.path(mount.directory)));
         check_room(machine, plan, spec, free, findings);
     }
+}
+
+/// Whether the target can be opened after a crash: it is plain, or its volume keys are handed over.
+fn check_plain(machine: &Machine, place: &str, device: &str, findings: &mut Findings) -> ControlFlow<()> {
+    let layers = machine.encryption(device);
+    if layers.is_empty() {
+        return ControlFlow::Continue(());
+    }
+    let listed = layers.join(", ");
+    match layers.iter().all(|layer| is_handed_over(machine, layer)) {
+        true => {
+            findings.warning(
+                CHECK,
+                format!(
+                    "{place} is on an encrypted volume, {listed}, whose key is handed to the capture kernel: the key \
+                     of the disk is in reserved memory"
+                ),
+                "a plain target needs no key there: the dump encrypts itself",
+            );
+            ControlFlow::Continue(())
+        }
+        false => {
+            findings.problem(CHECK, format!("{place} is on an encrypted volume, {listed}"), PLAIN);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// Whether the volume key of a LUKS device is in the list that a crash kernel is loaded with. Its id is
+/// `CRYPT-LUKS2-UUID-NAME`, the UUID without dashes. Source: Linux `kernel/crash_dump_dm_crypt.c` (v6.16); kdump-utils
+/// names entries by that UUID.
+fn is_handed_over(machine: &Machine, layer: &str) -> bool {
+    const KEYS: &str = "/sys/kernel/config/crash_dm_crypt_keys";
+    let Some(id) = layer.strip_prefix("CRYPT-LUKS2-").and_then(|rest| rest.split('-').next()) else {
+        return false;
+    };
+    let holds = |text: &str| !id.is_empty() && text.replace('-', "").to_ascii_lowercase().contains(id);
+    let entries = std::fs::read_dir(machine.path(KEYS)).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let description = machine.read(format!("{KEYS}/{name}/description")).unwrap_or_default();
+        holds(&description) || (!description.trim().is_empty() && holds(&name))
+    })
 }
 
 /// A raw partition that holds something is refused after the crash.
@@ -74,9 +117,7 @@ fn check_directory(machine: &Machine, plan: &Plan, path: &str, findings: &mut Fi
         findings.warning(CHECK, format!("{path}: no mounted file system is known"), "");
         return;
     };
-    if let Some(layer) = machine.encryption(&mount.device) {
-        let place = format!("{path} on {}", mount.device);
-        findings.problem(CHECK, format!("{place} lies on an encrypted volume, {layer}"), PLAIN);
+    if check_plain(machine, &format!("{path} on {}", mount.device), &mount.device, findings).is_break() {
         return;
     }
     check_room(machine, plan, path, free_bytes(&machine.path(&mount.directory)), findings);

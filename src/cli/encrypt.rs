@@ -1,6 +1,7 @@
 //! `vmcore-encrypt`: the collector's command line and its sub-commands, one file each.
 
 mod args;
+#[cfg(feature = "check")]
 mod check;
 mod collect;
 mod config;
@@ -9,17 +10,24 @@ mod dump;
 mod estimate;
 mod fingerprint;
 mod foreign;
+#[cfg(feature = "check")]
+mod gate;
 mod input;
 mod kmsg;
 mod output;
 #[cfg(feature = "check")]
 mod read_image;
+#[cfg(feature = "check")]
+mod words;
 
 use super::{Failure, Status, say, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+
+#[cfg(feature = "check")]
+pub use words::parse as parse_words;
 
 const PROGRAM: &str = "vmcore-encrypt";
 /// The program of kexec-tools that prints the crashed kernel's log; called by its name, this one saves
@@ -55,8 +63,12 @@ pub struct Cli {
 enum Command {
     /// Save the crashed kernel's log, encrypted
     Dmesg(dmesg::Args),
+    #[cfg(feature = "check")]
     /// Tell whether the next crash of this machine would be saved, encrypted
     Check(check::Args),
+    #[cfg(feature = "check")]
+    /// Tell image builders whether a kdump configuration has a way to a dump in plain
+    Gate(gate::Args),
     /// Print the configuration of the saving scripts, checked, as shell assignments
     Config(config::Args),
     /// Estimate how large a dump of the running machine would be
@@ -94,7 +106,10 @@ pub fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> 
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        #[cfg(feature = "check")]
         (Some(Command::Check(args)), _) => check::run(args),
+        #[cfg(feature = "check")]
+        (Some(Command::Gate(args)), _) => gate::run(args),
         (Some(Command::Config(args)), _) => config::run(args),
         (Some(Command::Estimate(args)), _) => estimate::run(args),
         (Some(Command::Collect(args)), _) => collect::run(args),

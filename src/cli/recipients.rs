@@ -2,7 +2,6 @@
 //! every sub-command of both programs that encrypts.
 
 use super::{Failure, Status, quoted};
-use crate::check;
 use crate::crypt::recipients::{DEFAULT_FILE, parse_lines, read_file};
 use crate::crypt::{self, Entropy, Recipient, Recipients};
 use crate::pin::{self, Pins};
@@ -37,6 +36,25 @@ pub struct RecipientArgs {
 }
 
 impl RecipientArgs {
+    #[cfg(feature = "check")]
+    /// The recipients files that were typed.
+    pub fn named_files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    #[cfg(feature = "check")]
+    /// Refuses what can be refused before a file is read.
+    ///
+    /// # Errors
+    /// A passphrase, or a typed recipient that is none.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        if self.passphrase {
+            return Err(passphrase());
+        }
+        let parse = |recipient: &String| parse_lines(recipient.as_bytes()).map(drop);
+        self.recipients.iter().try_for_each(parse).map_err(|error| failure("parsing a recipient", &error))
+    }
+
     /// Reads and checks the recipients, their plugin programs and the machine's pins too.
     pub fn read(&self) -> Result<Recipients, Failure> {
         let recipients = self.choose()?;
@@ -51,7 +69,7 @@ impl RecipientArgs {
     /// change, and a header made as it would be after a crash.
     pub fn check(&self, entropy: &mut Entropy<'_>) -> Result<(), Failure> {
         let recipients = self.read_trusted()?;
-        if let Some((path, error)) = check::untrusted(Path::new("/")).into_iter().next() {
+        if let Some((path, error)) = trust::untrusted(Path::new("/")).into_iter().next() {
             return Err(untrusted("configuration", &path, &error));
         }
         recipients

@@ -18,6 +18,15 @@ pub fn answer(program: &str, error: &clap::Error) -> ExitCode {
     ExitCode::from(Status::Usage.code())
 }
 
+#[cfg(feature = "check")]
+/// The parser's finding as one sentence.
+pub fn sentence(error: &clap::Error) -> String {
+    match error.use_stderr() {
+        true => Finding::of(&error.render().to_string()).message,
+        false => "help and version save no dump".to_owned(),
+    }
+}
+
 /// A finding of the parser's: a sentence, and what may help.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {

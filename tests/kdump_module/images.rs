@@ -19,7 +19,13 @@ mkinitramfs -d $CONF -o /out/image 0.0.0; lsinitramfs /out/image > /out/list";
 fn machine(tool: &str) -> Option<Machine> {
     let machine = if has(tool) { Machine::new()? } else { return None };
     machine.write("/etc/vmcore-encrypt/config", OWN_TARGET);
+    machine.write("/etc/default/kdump-tools", &sample("debian/kdump-tools"));
     Some(machine)
+}
+
+/// A packaged sample.
+fn sample(name: &str) -> String {
+    fs::read_to_string(module_dir().join(name)).unwrap()
 }
 
 /// The list of an image has what every one that saves by our script needs, and more.
@@ -133,16 +139,19 @@ fn in_an_image_of_kdump_utils_the_log_program_is_ours_and_so_must_be_the_collect
     let build = "export IN_KDUMP=1
         dracut --force --quiet --no-kernel --no-compress --modules 'base kdumpbase vmcore-encrypt' /out/image 0.0.0
         lsinitrd /out/image > /out/list";
+    let save = "kdump_pre /usr/lib/vmcore-encrypt/save\n";
+    let kdump = "TARGET=kdump\n";
     let cases = [
-        ("core_collector vmcore-encrypt -d 31\n", true),
-        ("core_collector /usr/bin/vmcore-encrypt -d 31\n", true),
-        ("kdump_pre /usr/lib/vmcore-encrypt/save\n", true),
-        ("path /crash\n", false),
-        ("core_collector makedumpfile -l -d 31\n", false),
-        ("#core_collector vmcore-encrypt\n", false),
+        ("core_collector vmcore-encrypt -d 31\n", OWN_TARGET, true),
+        ("core_collector makedumpfile -l -d 31\n", kdump, false),
+        (save, kdump, false),
+        (save, OWN_TARGET, true),
+        ("core_collector vmcore-encrypt -d 310\n", kdump, false),
+        ("core_collector /usr/bin/vmcore-encrypt -d 31\n", kdump, true),
     ];
-    for (conf, accepted) in cases {
+    for (conf, config, accepted) in cases {
         machine.write("/etc/kdump.conf", conf);
+        machine.write("/etc/vmcore-encrypt/config", config);
         let built = machine.run(build);
         assert_eq!(built.status.success(), accepted, "{conf}: {}", text(&built));
     }
@@ -281,6 +290,9 @@ fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
         "(echo; echo AGE-SECRET-KEY-1QQ) >> /etc/vmcore-encrypt/recipients",
         "rm /usr/bin/vmcore-encrypt",
         "echo TARGET=usb > /etc/vmcore-encrypt/config",
+        "echo COLLECTOR_ARGS=--levle >> /etc/vmcore-encrypt/config",
+        "echo KDUMP_CMDLINE_APPEND=systemd.unit=kdump-tools-dump.service > /etc/default/kdump-tools",
+        "echo 'KDUMP_CMDLINE_APPEND=\"$KDUMP_CMDLINE_APPEND single\"' >> /etc/default/kdump-tools",
     ] {
         let built = machine.run(&format!("{break_it}; {build}"));
         assert!(!built.status.success(), "{break_it}: {}", text(&built));

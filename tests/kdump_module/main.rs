@@ -14,6 +14,7 @@ mod common;
 mod check;
 mod debian;
 mod fedora;
+mod gate;
 mod hostile;
 mod images;
 mod jail;

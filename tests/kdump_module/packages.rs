@@ -49,6 +49,8 @@ fn each_distribution_gets_its_own_part() {
                 "usr/share/initramfs-tools/scripts/local-top/vmcore-encrypt",
                 "usr/lib/vmcore-encrypt/debian-dump",
                 "usr/lib/systemd/system/vmcore-encrypt-dump.service",
+                "usr/lib/systemd/system/kdump-tools.service.d/vmcore-encrypt.conf",
+                "usr/lib/systemd/system/kdump-tools-dump.service.d/vmcore-encrypt.conf",
             ],
             &["etc/kdump", "usr/lib/vmcore-encrypt/suse-transfer"],
         ),

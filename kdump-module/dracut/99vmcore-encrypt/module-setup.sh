@@ -105,36 +105,43 @@ vmcore_encrypt_who_saves() {
     fi
 }
 
-# kdump-utils: without a core_collector line it would run makedumpfile, and save in plain.
+# kdump-utils: every way that /etc/kdump.conf can go ends in our collector or in no dump.
 vmcore_encrypt_fedora_calls_us() {
-    local key value
-    while read -r key value _; do
-        [[ $key == core_collector && ${value##*/} == vmcore-encrypt ]] && return 0
-        [[ $key == kdump_pre && $value == /usr/lib/vmcore-encrypt/save ]] && return 0
-    done < "$initdir/etc/kdump.conf"
-    dfatal "vmcore-encrypt: the core_collector of /etc/kdump.conf is another program: the dump would be in plain"
-    return 1
+    vmcore_encrypt_gate kdump-utils "/etc/kdump.conf"
 }
 
-# SUSE: without KDUMP_TRANSFER it saves in plain; the other two give a root shell beside /proc/vmcore.
-vmcore_encrypt_suse_calls_us() (
-    KDUMP_TRANSFER='' KDUMP_CONTINUE_ON_ERROR='' KDUMP_IMMEDIATE_REBOOT=''
-    # shellcheck disable=SC1091 # written into the image by SUSE's module
-    . "$initdir/etc/kdump.conf"
-    [[ $KDUMP_TRANSFER == */usr/lib/vmcore-encrypt/suse-transfer* && $KDUMP_CONTINUE_ON_ERROR == true &&
-        $KDUMP_IMMEDIATE_REBOOT == true ]] && return 0
-    dfatal "vmcore-encrypt: /etc/sysconfig/kdump needs KDUMP_TRANSFER=/usr/lib/vmcore-encrypt/suse-transfer," \
-        "KDUMP_CONTINUE_ON_ERROR=true and KDUMP_IMMEDIATE_REBOOT=true"
-    return 1
-)
+# SUSE's kdump: likewise.
+vmcore_encrypt_suse_calls_us() {
+    vmcore_encrypt_gate kdump "/etc/sysconfig/kdump"
+}
 
 # Nobody else chooses a target in this image.
 vmcore_encrypt_own_target() {
-    local FSTYPE='' DEVICE='' TARGET=''
-    vmcore_encrypt_config
-    [[ ${TARGET:-kdump} != kdump && $DEVICE ]] && return 0
-    dfatal "vmcore-encrypt: no kdump scripts in this image: /etc/vmcore-encrypt/config needs TARGET=file or raw, and DEVICE"
+    vmcore_encrypt_gate own "/etc/vmcore-encrypt/config"
+}
+
+# vmcore_encrypt_gate SCRIPTS FILE: the collector judges the configuration in the image; the rule is its own. Without
+# the program there is no image.
+vmcore_encrypt_gate() {
+    local program
+    program=$(vmcore_encrypt_program) && "$program" gate "$1" --root "$initdir" && return 0
+    dfatal "vmcore-encrypt: no image: $2 has a way to a dump in plain or to none at all, or could not be judged"
     return 1
+}
+
+# Prints the program that judges: the installed one, or in a checkout, where nothing is installed, its newest build.
+vmcore_encrypt_program() {
+    local here=${BASH_SOURCE[0]} program='' build
+    case $here in
+        */kdump-module/dracut/99vmcore-encrypt/*)
+            for build in "${here%/kdump-module/*}"/target/{debug,release}/vmcore-encrypt; do
+                [[ ! -x $build || ( $program && $program -nt $build ) ]] || program=$build
+            done
+            ;;
+    esac
+    program=${VMCORE_ENCRYPT_PROGRAM:-${program:-/usr/bin/vmcore-encrypt}}
+    [[ -x $program ]] || return 1
+    echo "$program"
 }
 
 # Sets TARGET, DEVICE and FSTYPE from the configuration, read as data.

@@ -182,6 +182,18 @@ impl Args {
         self.messages.warnings_exit_0
     }
 
+    #[cfg(feature = "check")]
+    /// Whether the words ask for a dump at all.
+    pub fn saves(&self) -> bool {
+        !self.dumps_log() && !self.checks_only() && !self.output.dry_run
+    }
+
+    #[cfg(feature = "check")]
+    /// Whether the end of the dump is marked on a raw partition.
+    pub fn marks_end(&self) -> bool {
+        self.output.framed || self.output.output_device.is_some()
+    }
+
     /// The most bytes the dump may take.
     pub fn limit(&self) -> Option<u64> {
         self.output.limit
@@ -265,10 +277,17 @@ impl Args {
         }
     }
 
-    /// Refuses what cannot be done and combinations that contradict themselves; says what has no effect.
+    /// Refuses what cannot be done and combinations that contradict themselves; reports what has no effect.
     pub fn check(&self) -> Result<(), Failure> {
+        self.refuse()?;
+        self.foreign.report();
+        Ok(())
+    }
+
+    /// Refuses what cannot be done and combinations that contradict themselves.
+    pub fn refuse(&self) -> Result<(), Failure> {
         self.check_elf()?;
-        self.foreign.check()?;
+        self.foreign.refuse()?;
         if self.places()?.iter().any(|place| !place.can_begin_anew())
             && self.levels().len() > 1
             && self.limit().is_some()

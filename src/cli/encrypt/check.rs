@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         recipients_file: args.recipients_file.clone(),
         recipients_only: args.recipients_only,
         json: args.json,
+        parse_words: super::parse_words,
     });
     stdout::print(&text)?;
     match problems {

@@ -1,6 +1,6 @@
 //! `vmcore-encrypt config`: the checked configuration as shell assignments, for the saving scripts.
 
-use super::super::{Failure, Status, quoted};
+use super::super::{Failure, Status, quoted, status};
 use crate::config::{Config, MAX_SIZE, PATH};
 use clap::Args as ClapArgs;
 use std::fs::File;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of `config`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = status::help("Examples:
   vmcore-encrypt config
   vmcore-encrypt config /etc/vmcore-encrypt/config
 
 A script evaluates the output. Every value is in single quotes; nothing is printed when a line is at fault.
-An absent file has the defaults. Exit status: 0 printed, 1 a fault.")]
+An absent file has the defaults. A fault is a failure.", status::BASIC))]
 pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = PATH)]

@@ -84,26 +84,36 @@ impl Foreign {
 pub struct ForeignArgs(Vec<usize>);
 
 impl ForeignArgs {
-    /// Says what has no effect.
-    ///
-    /// # Errors
-    /// An option that is refused.
-    pub fn check(&self) -> Result<(), Failure> {
-        for option in self.0.iter().filter_map(|&at| OPTIONS.get(at)) {
-            match option.verdict {
-                NoEffect(why) => say(PROGRAM, "note", &format!("{} has no effect: {why}", option.name)),
-                Refused(why) => {
-                    let message = format!("option {} of makedumpfile is refused: {why}", option.name);
-                    return Err(Failure::new(Status::Failure, message));
-                }
+    /// Reports what has no effect.
+    pub fn report(&self) {
+        for option in self.typed() {
+            if let NoEffect(why) = option.verdict {
+                say(PROGRAM, "note", &format!("{} has no effect: {why}", option.name));
             }
         }
-        Ok(())
+    }
+
+    /// Refuses what is not done.
+    ///
+    /// # Errors
+    /// The first option that is refused.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        self.typed().try_for_each(|option| match option.verdict {
+            NoEffect(_) => Ok(()),
+            Refused(why) => {
+                let message = format!("option {} of makedumpfile is refused: {why}", option.name);
+                Err(Failure::new(Status::Failure, message))
+            }
+        })
+    }
+
+    fn typed(&self) -> impl Iterator<Item = &'static Foreign> {
+        self.0.iter().filter_map(|&at| OPTIONS.get(at))
     }
 
     /// Whether an option was typed.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().filter_map(|&at| OPTIONS.get(at)).any(|option| option.name == name)
+        self.typed().any(|option| option.name == name)
     }
 }
 

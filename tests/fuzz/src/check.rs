@@ -3,6 +3,7 @@
 
 use std::fs;
 use vmcore_encrypt::check::{Options, look};
+use vmcore_encrypt::cli::encrypt::parse_words;
 
 /// Whose kdump it may be.
 const KDUMP: [&str; 3] = ["etc/kdump.conf", "etc/default/kdump-tools", "etc/sysconfig/kdump"];
@@ -22,7 +23,8 @@ pub fn run(bytes: &[u8]) {
         fs::write(path, content).unwrap();
     }
     let root = root.path().to_owned();
-    let report = look(&Options { json: false, recipients_only: false, recipients_file: None, root });
+    let report =
+        look(&Options { json: false, recipients_only: false, recipients_file: None, root, parse_words });
     assert!(report.text.chars().all(|char| char == '\n' || !char.is_control()));
     assert!(report.problems > 0, "a machine without recipients");
     let (kdump, ours) = (files[0], files.get(1).copied().unwrap_or_default());

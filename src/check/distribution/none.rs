@@ -1,0 +1,46 @@
+//! No kdump scripts: our own `save` in an image of `vmcore-encrypt-mkinitrd`.
+
+use super::super::collector::Plan;
+use super::super::config::{PATH, Target};
+use super::super::findings::Findings;
+use super::super::words::{Output, judge_own};
+use super::{CHECK, Scripts, View};
+
+pub(super) struct Own;
+
+impl Scripts for Own {
+    fn configuration(&self) -> &'static str {
+        ""
+    }
+
+    fn rule(&self, view: &View<'_>, _plan: &mut Plan, findings: &mut Findings) {
+        match view.config.target() {
+            Target::Kdump => findings.problem(
+                CHECK,
+                format!("no kdump scripts are here, and TARGET=kdump of {PATH} relies on them"),
+                "install kdump, or set TARGET=file or raw and build an image with vmcore-encrypt-mkinitrd",
+            ),
+            target => judge_own(view, CHECK, output(target), findings),
+        }
+    }
+
+    fn look(&self, view: &View<'_>, _plan: &Plan, findings: &mut Findings) {
+        if view.config.target() != Target::Kdump {
+            findings.ok(CHECK, "our own script saves, from an image of its own");
+        }
+    }
+
+    fn fadump(&self, _view: &View<'_>, findings: &mut Findings) {
+        let text =
+            "FADump is on: after a crash the firmware starts the ordinary initramfs, and no dump is saved";
+        findings.problem(CHECK, text, "boot with fadump=off and load a capture kernel with kexec");
+    }
+}
+
+/// Where `save` lets the collector write.
+pub(super) fn output(target: Target) -> Output {
+    match target {
+        Target::Raw => Output::Stdout,
+        Target::File | Target::Kdump => Output::File,
+    }
+}

@@ -65,7 +65,7 @@ const KEYS: &[Key] = &[
     key("DMESG", "yes", |value| one_of(value, &["yes", "no"])),
     key("ON_SUCCESS", "reboot", action),
     key("ON_FAILURE", "reboot", action),
-    key("COLLECT_DIR", "/var/crash", directory),
+    key("COLLECT_DIR", "/var/crash", absolute),
 ];
 
 const fn key(name: &'static str, default: &'static str, check: fn(&str) -> Result<String, String>) -> Key {
@@ -180,11 +180,12 @@ fn action(value: &str) -> Result<String, String> {
     one_of(value, &["reboot", "poweroff", "halt"])
 }
 
-/// In the form without leading zeros: sh takes `08` for an octal number.
+/// In the form without leading zeros, which sh takes for an octal number, and at most what every shell can reckon with.
 fn number(value: &str) -> Result<String, String> {
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = value.parse::<u32>().ok().filter(|_| digits);
-    number.map(|number| number.to_string()).ok_or_else(|| format!("not a number from 0 to {}", u32::MAX))
+    match !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(value.parse::<u32>().unwrap_or(u32::MAX).to_string()),
+        false => Err("not a number".to_owned()),
+    }
 }
 
 fn levels(value: &str) -> Result<String, String> {
@@ -214,9 +215,16 @@ fn file_system(value: &str) -> Result<String, String> {
 
 /// A path on the target. With `..` in it the dump would land beside the target, in the capture kernel's memory.
 fn directory(value: &str) -> Result<String, String> {
-    match value.starts_with('/') && !value.split('/').any(|part| part == "..") {
-        true => text(value),
-        false => Err("not a path that begins with / and has no .. in it".to_owned()),
+    match value.split('/').any(|part| part == "..") {
+        false => text(value),
+        true => Err("it must not leave the device".to_owned()),
+    }
+}
+
+fn absolute(value: &str) -> Result<String, String> {
+    match value.starts_with('/') {
+        true => directory(value),
+        false => Err("not a path that begins with /".to_owned()),
     }
 }
 
@@ -250,6 +258,8 @@ mod tests {
         assert_eq!(value("DUMP_LEVEL=01,31", "DUMP_LEVEL"), "1,31");
         assert_eq!(value("COLLECTOR_ARGS= -z  'a' # no comment", "COLLECTOR_ARGS"), " -z  'a' # no comment");
         assert_eq!(value("RESERVE=0004294967295", "RESERVE"), "4294967295");
+        assert_eq!(value("KEEP=99999999999999999999999999", "KEEP"), "4294967295");
+        assert_eq!(value("DIRECTORY=crash", "DIRECTORY"), "crash");
         let config = Config::parse(b"TARGET=raw\nDEVICE=PARTLABEL=a=b").unwrap();
         assert_eq!((config.target(), config.get("DEVICE")), (Target::Raw, "PARTLABEL=a=b"));
     }
@@ -270,7 +280,6 @@ mod tests {
             "DUMP_LEVEL=",
             "DUMP_LEVEL=+1",
             "RESERVE=-1",
-            "RESERVE=4294967296",
             "KEEP=",
             "KEEP= 3",
             "DEVICE_TIMEOUT=1e3",
@@ -280,7 +289,6 @@ mod tests {
             "DEVICE=UUID=",
             "FSTYPE=ext4,ro",
             "FSTYPE=--bind",
-            "DIRECTORY=crash",
             "DIRECTORY=/crash/../..",
             "COLLECT_DIR=",
             "TARGET=file",
@@ -300,8 +308,8 @@ mod tests {
         let (config, faults) = Config::parse_with_faults(b"KEEP=9\nKEEP=x\nRESERVE=1\n");
         assert_eq!((config.get("KEEP"), config.get("RESERVE"), faults.len()), ("9", "1", 1));
         let told = super::tests::faults(&format!("KEEP=age-secret-key-1{}\n", "q".repeat(90)));
-        assert_eq!(told, ["line 1: KEEP is \"AGE-SECRET-KEY-...\", not a number from 0 to 4294967295"]);
-        assert!(super::tests::faults(&format!("KEEP={}\n", "9".repeat(9999)))[0].len() < 200);
+        assert_eq!(told, ["line 1: KEEP is \"AGE-SECRET-KEY-...\", not a number"]);
+        assert!(super::tests::faults(&format!("KEEP={}\n", "x".repeat(9999)))[0].len() < 200);
     }
 
     /// A shell that evaluates the assignments has the values, and runs nothing.

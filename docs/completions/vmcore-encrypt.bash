@@ -34,6 +34,9 @@ _vmcore__encrypt() {
             vmcore__encrypt,fingerprint)
                 cmd="vmcore__encrypt__subcmd__fingerprint"
                 ;;
+            vmcore__encrypt,gate)
+                cmd="vmcore__encrypt__subcmd__gate"
+                ;;
             vmcore__encrypt,help)
                 cmd="vmcore__encrypt__subcmd__help"
                 ;;
@@ -61,6 +64,9 @@ _vmcore__encrypt() {
             vmcore__encrypt__subcmd__help,fingerprint)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__fingerprint"
                 ;;
+            vmcore__encrypt__subcmd__help,gate)
+                cmd="vmcore__encrypt__subcmd__help__subcmd__gate"
+                ;;
             vmcore__encrypt__subcmd__help,help)
                 cmd="vmcore__encrypt__subcmd__help__subcmd__help"
                 ;;
@@ -77,7 +83,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check config estimate collect fingerprint kmsg read-image help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check gate config estimate collect fingerprint kmsg read-image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -354,8 +360,26 @@ _vmcore__encrypt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmcore__subcmd__encrypt__subcmd__gate)
+            opts="-h --root --help kdump-utils kdump-tools kdump own"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmcore__subcmd__encrypt__subcmd__help)
-            opts="dmesg check config estimate collect fingerprint kmsg read-image help"
+            opts="dmesg check gate config estimate collect fingerprint kmsg read-image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -439,6 +463,20 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__help__subcmd__fingerprint)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmcore__subcmd__encrypt__subcmd__help__subcmd__gate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

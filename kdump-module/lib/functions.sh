@@ -32,42 +32,15 @@ fail() {
 }
 
 
-# load_config: sets one variable per key of $CONFIG, each with a default; a bad line is an error.
+# load_config: sets one variable per key of $CONFIG. The collector checks the file and prints quoted assignments, with
+# its defaults; with a line at fault it prints nothing and fails.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 load_config() {
-    TARGET=kdump DEVICE='' FSTYPE='' DIRECTORY=/crash RESERVE=64 KEEP=3 DEVICE_TIMEOUT=60
-    DUMP_LEVEL=31 COLLECTOR_ARGS='' DMESG=yes ON_SUCCESS=reboot ON_FAILURE=reboot COLLECT_DIR=/var/crash
-    [ -e "$CONFIG" ] || return 0
-    while IFS= read -r line || [ -n "$line" ]; do
-        case $line in
-            '' | '#'*) ;;
-            *=*) set_option "${line%%=*}" "${line#*=}" || return 1 ;;
-            *) fail "reading $CONFIG: \"$line\" is not KEY=value" || return 1 ;;
-        esac
-    done < "$CONFIG"
-}
-
-# set_option KEY VALUE. Choices are checked here, so that a typo never means something else.
-set_option() {
-    setting=$2
-    case $1 in
-        TARGET) one_of "$@" kdump file raw ;;
-        DMESG) one_of "$@" yes no ;;
-        ON_SUCCESS | ON_FAILURE) one_of "$@" reboot poweroff halt ;;
-        RESERVE | KEEP | DEVICE_TIMEOUT) setting=$(count "$2" 999999999) || fail "reading $CONFIG: $1 is \"$2\", not a number" ;;
-        DUMP_LEVEL) a_list "$@" ;;
-        DEVICE | FSTYPE | DIRECTORY | COLLECTOR_ARGS | COLLECT_DIR) ;;
-        *) fail "reading $CONFIG: unknown key $1" ;;
-    esac && eval "$1=\$setting"
-}
-
-one_of() {
-    key=$1 value=$2
-    shift 2
-    for choice; do
-        [ "$value" != "$choice" ] || return 0
-    done
-    fail "reading $CONFIG: $key is \"$value\", not one of: $*"
+    TARGET='' DEVICE='' FSTYPE='' DIRECTORY='' RESERVE='' KEEP='' DEVICE_TIMEOUT=''
+    DUMP_LEVEL='' COLLECTOR_ARGS='' DMESG='' ON_SUCCESS='' ON_FAILURE='' COLLECT_DIR=''
+    assignments=$("$COLLECTOR" config "$CONFIG" < /dev/null) || fail "reading $CONFIG" || return 1
+    eval "$assignments"
+    [ -n "$TARGET" ] || fail "reading $CONFIG: $COLLECTOR printed no configuration"
 }
 
 # count VALUE MOST: prints VALUE as arithmetic takes it, MOST where it is larger; fails unless it is all digits.
@@ -96,12 +69,6 @@ numeric() {
         number=$2
     fi
     eval "$1=\$number"
-}
-
-a_list() {
-    case $2 in
-        '' | *[!0-9,]* | ,* | *, | *,,*) fail "reading $CONFIG: $1 is \"$2\", not numbers with commas between" ;;
-    esac
 }
 
 # device_path DEVICE: where udev puts what the configuration names.

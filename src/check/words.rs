@@ -68,7 +68,7 @@ pub(super) fn judge_own(view: &View<'_>, check: &'static str, output: Output, fi
     match output {
         Output::File => words.extend(["-f", "--keep-incomplete"]),
         Output::Stdout if view.config.target() == Target::Raw => {
-            words.extend(["--output-device", "/dev/disk/by-id/x"])
+            words.extend(["--output-device", "/dev/disk/by-id/x"]);
         }
         Output::Stdout => {}
     }

@@ -38,9 +38,10 @@ const LEAVING: &[&str] = &["halt", "poweroff", "reboot"];
 /// Writes its name and arguments to `/log`, one call per line.
 const LOG_CALL: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /log\n";
 
-/// The collector: dump to the last argument or to stdout, log likewise. `/stub/collector` is sourced first and
+/// The collector: dump to the last argument or to stdout, log likewise; the real one reads the configuration. `/stub/collector` is sourced first and
 /// can fail or die instead.
 const COLLECTOR: &str = r#"#!/bin/sh
+if [ "$1" = config ]; then exec /usr/bin/vmcore-encrypt-real "$@"; fi
 echo "vmcore-encrypt $*" >> /log
 if [ -e /stub/collector ]; then . /stub/collector; fi
 for last; do :; done
@@ -142,6 +143,8 @@ impl Jail {
         self.script("/bin/df", DF);
         self.script("/bin/ssh", SSH);
         self.script("/usr/bin/vmcore-encrypt", COLLECTOR);
+        let real = Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt"));
+        self.install_with_libraries(real, "/usr/bin/vmcore-encrypt-real");
     }
 
     fn install_scripts(&self) {

@@ -150,7 +150,7 @@ fn check_shell(machine: &Machine, settings: &Settings, findings: &mut Findings) 
     let append = settings.text("KDUMP_CMDLINE_APPEND");
     let words = format!("{} {append}", base(machine, settings));
     let reboots = words.split_whitespace().filter_map(|word| word.strip_prefix("panic=")).next_back();
-    if !reboots.is_some_and(|seconds| !seconds.is_empty()) {
+    if reboots.is_none_or(str::is_empty) {
         let text =
             format!("no panic= in KDUMP_CMDLINE_APPEND of {CONF}: a shell would open beside /proc/vmcore");
         findings.problem(CHECK, text, "add panic=10: initramfs-tools then reboots when it fails");

@@ -44,7 +44,7 @@ impl Scripts for KdumpUtils {
             // save does not return, so kdump.sh comes to its collector only by the failure action.
             None if plan.own_script && !ways.dumps_to_root => {}
             None => {
-                in_plain(&format!("no core_collector in {CONF}, so kdump.sh runs makedumpfile"), findings)
+                in_plain(&format!("no core_collector in {CONF}, so kdump.sh runs makedumpfile"), findings);
             }
         }
         hooks::check(view, &conf, findings);

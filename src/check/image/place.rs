@@ -2,7 +2,8 @@
 
 use super::super::collector::Distribution;
 use super::super::findings::Findings;
-use super::super::machine::{Machine, shell_value};
+use super::super::machine::Machine;
+use super::super::shell::Settings;
 use super::CHECK;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,8 @@ pub fn find(machine: &Machine, distribution: Distribution, findings: &mut Findin
 /// Source: kdump-utils `kdump-lib.sh`, `prepare_kdump_bootinfo`; kernel-install(8) for the directories by machine id or
 /// entry token.
 fn fedora(machine: &Machine, running: &str) -> Vec<String> {
-    let settings = machine.read("/etc/sysconfig/kdump").unwrap_or_default();
-    let set = |key| shell_value(&settings, key).filter(|value| !value.is_empty());
+    let settings = Settings::parse(&machine.read("/etc/sysconfig/kdump").unwrap_or_default());
+    let set = |key| settings.get(key).filter(|value| !value.is_empty());
     let without_debug = running.strip_suffix("+debug").or(running.strip_suffix("-debug"));
     let releases = [set("KDUMP_KERNELVER"), without_debug, Some(running)];
     let directories: Vec<String> = set("KDUMP_BOOTDIR")

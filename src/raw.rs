@@ -1,18 +1,22 @@
 //! The outer frame of a dump on a raw partition (`docs/format.md` section 6): where it starts, where it
-//! ends and whether it is whole shows without any key, and bytes of an older dump behind it mean nothing. What is
-//! framed stays as it was, encrypted. Here are the frame's bytes, both ways; who opens devices is
-//! `sink`.
+//! ends and whether it is whole shows without any key, and bytes of an older dump after it mean nothing. What is
+//! framed stays as it was, encrypted. Here are the frame's bytes, both ways, and what damage leaves of them: `find` the
+//! frame without its header, `last` how it ends, `cipher` what cannot be of a dump. `sink` opens devices.
 
+mod cipher;
 mod crc;
+mod find;
 mod header;
+mod last;
 mod random;
 mod reader;
 mod record;
 mod signature;
 mod writer;
 
+pub use find::{Found, Search, copy, is_swap_page};
 pub use header::{FrameHeader, HEADER_LEN, MAX_SAVED};
-pub use random::FramedAt;
+pub use random::{FramedAt, Quality};
 pub use reader::{End, FrameReader, unframed};
 pub use record::{RECORD_DATA, RECORD_LEN};
 pub use signature::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};

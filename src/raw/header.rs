@@ -1,4 +1,4 @@
-//! The header block of a frame: what a device holds, in its first 4096 bytes.
+//! The header block of a frame: what a device holds, in its first 4096 bytes, and its copy at the device's end.
 
 use super::crc::crc32;
 use super::{DumpId, Error};
@@ -9,6 +9,11 @@ pub const HEADER_LEN: usize = 4096;
 /// The most bytes of the device's former beginning a frame keeps: the largest page of the kernels that
 /// write swap signatures, which lie in the first page.
 pub const MAX_SAVED: usize = 64 << 10;
+
+/// The smallest device that holds a copy of the header: on a smaller one the copy would take a noticeable share.
+const MIN_WITH_COPY: u64 = 1 << 20;
+/// Bytes of the magic that must be right for a block to count as a damaged header.
+const NEAR: usize = 12;
 
 const VERSION: u32 = 1;
 /// Where the header's checksum is; it covers the bytes before.
@@ -56,6 +61,42 @@ impl FrameHeader {
         bytes.starts_with(&FrameHeader::MAGIC)
     }
 
+    /// Whether bytes begin nearly as a header block does: one that was damaged. Bytes that are something else match by
+    /// chance in one of 2^70 cases.
+    #[must_use]
+    pub fn is_near(bytes: &[u8]) -> bool {
+        bytes.iter().zip(FrameHeader::MAGIC).filter(|(byte, magic)| *byte == magic).count() >= NEAR
+    }
+
+    /// Where records start: after the header block and the saved bytes.
+    #[must_use]
+    pub fn records_start(&self) -> u64 {
+        (HEADER_LEN + self.saved.len()) as u64
+    }
+
+    /// Where the copy of the header block is: the last whole 4096 bytes of the device; `None` where its size is unknown
+    /// or below 1 MiB.
+    #[must_use]
+    pub fn copy_place(&self) -> Option<u64> {
+        copy_place(self.device_size)
+    }
+
+    /// The copy, and where it starts: the saved bytes, then the header block in the last whole 4096 bytes of the
+    /// device. `None` as for [`FrameHeader::copy_place`].
+    #[must_use]
+    pub fn copy(&self) -> Option<(u64, Vec<u8>)> {
+        let start = self.copy_place()?.checked_sub(self.saved.len() as u64)?;
+        let mut bytes = self.encode();
+        bytes.rotate_left(HEADER_LEN);
+        Some((start, bytes))
+    }
+
+    /// Where the room for records ends.
+    #[must_use]
+    pub fn records_end(&self) -> u64 {
+        self.copy().map_or(self.device_size, |(start, _)| start)
+    }
+
     /// Reads the header block and the saved bytes from the beginning of a device or stream.
     ///
     /// # Errors
@@ -66,32 +107,66 @@ impl FrameHeader {
         if !FrameHeader::is_at(&block) {
             return Err(Error::NoFrame);
         }
-        let (mut header, length, sum) = FrameHeader::parse(&block)?;
-        header.saved.resize(length, 0);
+        let block = Block::parse(&block);
+        if block.version != VERSION {
+            return Err(Error::Version(block.version));
+        }
+        if !block.is_sound || filled < HEADER_LEN {
+            return Err(Error::DamagedHeader);
+        }
+        let mut header = block.header;
+        header.saved.resize(block.saved_len, 0);
         let saved = read_full(&mut reader, &mut header.saved)?;
-        match filled == HEADER_LEN && saved == length && crc32(&header.saved) == sum {
+        match saved == block.saved_len && crc32(&header.saved) == block.saved_sum {
             true => Ok(header),
             false => Err(Error::DamagedHeader),
         }
     }
+}
 
-    /// The header of a block, without the saved bytes; their length and sum.
-    fn parse(block: &[u8; HEADER_LEN]) -> Result<(FrameHeader, usize, u32), Error> {
+/// The fields of a header block, damaged or not.
+pub(super) struct Block {
+    pub version: u32,
+    /// Without the saved bytes.
+    pub header: FrameHeader,
+    /// Bytes that are saved: a whole number of blocks, at most [`MAX_SAVED`].
+    pub saved_len: usize,
+    /// Sum of the saved bytes.
+    pub saved_sum: u32,
+    /// Whether the block is as it was written.
+    pub is_sound: bool,
+}
+
+impl Block {
+    /// Takes the block apart. An impossible length of the saved bytes reads as 0.
+    pub fn parse(block: &[u8; HEADER_LEN]) -> Block {
         let (head, sum) = block.split_at(SUM_AT);
-        let mut fields = Fields(&head[FrameHeader::MAGIC.len()..]);
-        let version = fields.u32();
-        if version != VERSION {
-            return Err(Error::Version(version));
-        }
-        let block_length = fields.u32() as usize;
+        let mut fields = Fields(head);
+        let magic = fields.take::<16>();
+        let (version, block_length) = (fields.u32(), fields.u32() as usize);
         let header = FrameHeader { id: fields.take(), device_size: fields.u64(), saved: Vec::new() };
-        let saved = fields.u32() as usize;
-        let plausible = block_length == HEADER_LEN && saved <= MAX_SAVED && saved.is_multiple_of(HEADER_LEN);
-        match plausible && Fields(sum).u32() == crc32(head) {
-            true => Ok((header, saved, fields.u32())),
-            false => Err(Error::DamagedHeader),
+        let (saved, saved_sum) = (fields.u32() as usize, fields.u32());
+        let plausible = saved <= MAX_SAVED && saved.is_multiple_of(HEADER_LEN);
+        let sums = Fields(sum).u32() == crc32(head);
+        Block {
+            version,
+            header,
+            saved_len: if plausible { saved } else { 0 },
+            saved_sum,
+            is_sound: magic == FrameHeader::MAGIC && block_length == HEADER_LEN && plausible && sums,
         }
     }
+
+    /// Whether the block is sound and of a format that is known.
+    pub fn is_known(&self) -> bool {
+        self.is_sound && self.version == VERSION
+    }
+}
+
+/// Where a device of `size` bytes has the copy of the header block.
+pub(super) fn copy_place(size: u64) -> Option<u64> {
+    let block = HEADER_LEN as u64;
+    (size >= MIN_WITH_COPY).then(|| (size / block - 1) * block)
 }
 
 /// Fills `buffer` as far as the reader has bytes; returns how many.

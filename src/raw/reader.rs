@@ -1,45 +1,68 @@
-//! Reads what a frame holds, record by record, and tells at its end whether that was all of it. Trusts no
-//! length: a record is at most 256 KiB.
+//! Reads what a frame holds from front to back, as from a pipe, and tells at its end whether that was all of it. A
+//! damaged record is passed on as it is where a later one shows that the dump goes on. Trusts no length: a record is at
+//! most 256 KiB, and at most 4 MiB are read ahead.
 
-use super::header::read_full;
-use super::record::{HEAD_LEN, Kind, RecordHead};
-use super::{Error, FrameHeader};
+use super::find::{Found, Search};
+use super::last::{EndMark, LAST_LEN, Last};
+use super::record::{HEAD_LEN, Kind, Look, RECORD_DATA, RECORD_LEN};
+use super::{Error, FrameHeader, HEADER_LEN, MAX_SAVED};
 use std::io::{self, BufRead, BufReader, Read};
+
+/// How many records are searched for one that shows that the dump goes on.
+const LOOK_AHEAD: usize = 16;
+/// Where the first record starts at the latest, with its head.
+const FIRST_RECORD: usize = HEADER_LEN + MAX_SAVED + HEAD_LEN;
 
 /// How a frame ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its end record: the dump is whole.
+    /// With its end record: the dump is whole, but for damage inside.
     Whole,
-    /// Without: this many bytes came before the first record that is missing or damaged.
+    /// Without a sound one: this many bytes came before.
     Cut(u64),
 }
 
-/// The dump inside a frame, as a reader. It ends behind the last good record.
+/// The dump inside a frame, as a reader.
 pub struct FrameReader<R> {
-    inner: R,
-    header: FrameHeader,
+    ahead: Ahead<R>,
+    found: Found,
     data: Vec<u8>,
     used: usize,
     number: u64,
     total: u64,
+    damaged: u64,
+    /// What follows the data in hand, when they are the last.
+    last: Option<EndMark>,
     end: Option<End>,
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Reads the header.
+    /// Reads the header, or finds out without it where the records are.
     ///
     /// # Errors
-    /// As [`FrameHeader::read`].
-    pub fn new(mut inner: R) -> Result<FrameReader<R>, Error> {
-        let header = FrameHeader::read(&mut inner)?;
-        Ok(FrameReader { inner, header, data: Vec::new(), used: 0, number: 0, total: 0, end: None })
+    /// As [`Found::search`].
+    pub fn new(inner: R) -> Result<FrameReader<R>, Error> {
+        let mut ahead = Ahead { inner, bytes: Vec::new(), ended: false };
+        let found = ahead.find()?;
+        ahead.skip(HEADER_LEN + found.header.saved.len());
+        let data = Vec::new();
+        Ok(FrameReader {
+            ahead,
+            found,
+            data,
+            used: 0,
+            number: 0,
+            total: 0,
+            damaged: 0,
+            last: None,
+            end: None,
+        })
     }
 
     /// The header.
     #[must_use]
     pub fn header(&self) -> &FrameHeader {
-        &self.header
+        &self.found.header
     }
 
     /// How the frame ended; `None` until everything was read.
@@ -48,31 +71,53 @@ impl<R: Read> FrameReader<R> {
         self.end
     }
 
+    /// How many of the records that were read are damaged.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
     /// Reads the next record into `data`, or learns the end.
     fn next_record(&mut self) -> io::Result<()> {
         self.data.clear();
         self.used = 0;
-        match self.read_record()? {
-            Some(Kind::Data) => {
-                self.number += 1;
-                self.total += self.data.len() as u64;
-            }
-            Some(Kind::End) if self.data == self.total.to_le_bytes() => self.end = Some(End::Whole),
-            Some(Kind::End) | None => self.end = Some(End::Cut(self.total)),
+        if let Some(mark) = self.last {
+            self.end = Some(if mark == EndMark::Sound { End::Whole } else { End::Cut(self.total) });
+            return Ok(());
         }
+        self.ahead.fill(LAST_LEN)?;
+        let (len, is_sound) = self.measure()?;
+        let taken = self.ahead.bytes.get(HEAD_LEN..HEAD_LEN + len).unwrap_or_default();
+        self.data.extend_from_slice(taken);
+        self.ahead.skip(RECORD_LEN);
+        self.damaged += u64::from(!is_sound);
+        self.number += 1;
+        self.total += self.data.len() as u64;
         Ok(())
     }
 
-    /// The next record's kind, its content in `data`; `None` when it is missing or damaged.
-    fn read_record(&mut self) -> io::Result<Option<Kind>> {
-        let mut head = [0; HEAD_LEN];
-        if read_full(&mut self.inner, &mut head)? < HEAD_LEN {
-            return Ok(None);
+    /// How much data the place in hand has, and whether it is as it was written. Notices the last.
+    fn measure(&mut self) -> io::Result<(usize, bool)> {
+        let bytes = &self.ahead.bytes;
+        let look = Look::at(bytes, &self.found.header.id, self.number);
+        let is_sound = matches!(&look, Look::Ours(head)
+            if head.kind == Kind::Data && bytes.get(HEAD_LEN..HEAD_LEN + head.len).is_some_and(|data| head.matches(data)));
+        if is_sound && matches!(&look, Look::Ours(head) if head.len == RECORD_DATA) {
+            return Ok((RECORD_DATA, true));
         }
-        let Some(head) = RecordHead::parse(&head, &self.header.id, self.number) else { return Ok(None) };
-        self.data.resize(head.len, 0);
-        let filled = read_full(&mut self.inner, &mut self.data)?;
-        Ok((filled == head.len && head.matches(&self.data)).then_some(head.kind))
+        let last = Last::at(bytes, &self.found.header.id, self.number);
+        if last.mark != EndMark::Sound && self.goes_on()? {
+            return Ok((RECORD_DATA, false));
+        }
+        self.last = Some(last.mark);
+        Ok((last.len, is_sound || last.len == 0 || (last.mark == EndMark::Missing && look.is_ours())))
+    }
+
+    /// Whether one of the next places has a record of this dump.
+    fn goes_on(&mut self) -> io::Result<bool> {
+        self.ahead.fill((LOOK_AHEAD + 1) * RECORD_LEN)?;
+        let later = self.ahead.bytes.chunks(RECORD_LEN).zip(self.number..).skip(1);
+        Ok(later.into_iter().any(|(place, number)| Look::at(place, &self.found.header.id, number).is_ours()))
     }
 }
 
@@ -91,23 +136,66 @@ impl<R: Read> Read for FrameReader<R> {
     }
 }
 
-/// The dump in `reader`: what a frame holds when it begins with one, else its own bytes.
+/// A stream, some of which is in memory.
+struct Ahead<R> {
+    inner: R,
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: Read> Ahead<R> {
+    /// Reads until `len` bytes are in memory, or the stream ends.
+    fn fill(&mut self, len: usize) -> io::Result<()> {
+        let missing = len.saturating_sub(self.bytes.len());
+        if missing > 0 && !self.ended {
+            let read = (&mut self.inner).take(missing as u64).read_to_end(&mut self.bytes)?;
+            self.ended = read < missing;
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.bytes.drain(..len.min(self.bytes.len()));
+    }
+
+    /// The frame that the stream begins with.
+    fn find(&mut self) -> Result<Found, Error> {
+        self.fill(FIRST_RECORD)?;
+        match Found::search(&&self.bytes[..], self.bytes.len() as u64, Search::Named) {
+            Err(Error::DamagedHeader | Error::NoFrame) => {
+                self.fill(FIRST_RECORD + LOOK_AHEAD * RECORD_LEN)?;
+                Found::search(&&self.bytes[..], self.bytes.len() as u64, Search::Named)
+            }
+            result => result,
+        }
+    }
+}
+
+/// The dump in `reader`: what a frame holds when it begins with one, damaged or not, else its own bytes.
 ///
 /// # Errors
-/// Reading fails, or there is a frame with a damaged header.
+/// Reading fails, or there is a frame with a damaged header and no record.
 pub fn unframed<'a>(mut reader: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn BufRead + Send + 'a>, Error> {
-    // A pipe may hand out less than the magic at first; one byte tells it from every age file.
-    let first = reader.fill_buf()?;
-    let start = FrameHeader::MAGIC;
-    if first.is_empty() || !start.starts_with(&first[..first.len().min(start.len())]) {
+    // A pipe may hand out a single byte at first; that tells every age file, and its armor, from a frame.
+    let first = reader.fill_buf()?.first().copied();
+    if matches!(first, None | Some(b'a' | b'-') | Some(b'\t' | b'\n' | b'\r' | b' ')) {
         return Ok(reader);
     }
-    Ok(Box::new(BufReader::new(FrameReader::new(reader)?)))
+    let mut ahead = Ahead { inner: reader, bytes: Vec::new(), ended: false };
+    match ahead.find() {
+        Ok(_) => {}
+        Err(Error::NoFrame) => {
+            return Ok(Box::new(BufReader::new(io::Cursor::new(ahead.bytes).chain(ahead.inner))));
+        }
+        Err(error) => return Err(error),
+    }
+    let again = io::Cursor::new(ahead.bytes).chain(ahead.inner);
+    Ok(Box::new(BufReader::new(FrameReader::new(again)?)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FrameWriter, HEADER_LEN, RECORD_DATA, RECORD_LEN, capacity};
+    use super::super::{FrameWriter, capacity};
     use super::*;
     use std::io::Write;
 
@@ -127,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_at_the_boundaries_whatever_lies_behind() {
+    fn round_trips_at_the_boundaries_whatever_follows() {
         for length in [0, 1, RECORD_DATA - 1, RECORD_DATA, RECORD_DATA + 1, 3 * RECORD_DATA] {
             let (data, mut frame) = framed(length, 1);
             assert!(capacity(frame.len() as u64, 4096) >= length as u64, "{length}");
@@ -141,21 +229,52 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_damaged_frame_ends_behind_the_last_good_record() {
+    fn a_cut_frame_ends_with_what_reached_the_disk() {
         let (data, frame) = framed(3 * RECORD_DATA, 1);
         let first = 2 * HEADER_LEN;
-        for (cut, records) in [(first, 0), (first + 7, 0), (first + RECORD_LEN + 9, 1), (frame.len() - 20, 3)]
-        {
-            let expected = &data[..records * RECORD_DATA];
-            let end = Some(End::Cut(expected.len() as u64));
-            assert!(read(&frame[..cut]) == (expected.to_vec(), end), "{cut}");
-            let mut damaged = frame.clone();
-            damaged[cut] ^= 1;
-            assert!(read(&damaged) == (expected.to_vec(), end), "{cut}");
-            let mut stale = framed(3 * RECORD_DATA, 2).1;
-            stale[..cut].copy_from_slice(&frame[..cut]);
-            assert!(read(&stale) == (expected.to_vec(), end), "{cut}");
+        let torn = RECORD_DATA + 9 * 4096 - HEAD_LEN;
+        for (cut, len) in [
+            (first, 0),
+            (first + 7, 0),
+            (first + RECORD_LEN, RECORD_DATA),
+            (first + RECORD_LEN + 9 * 4096, torn),
+            (frame.len() - 56, 3 * RECORD_DATA),
+        ] {
+            let expected = (data[..len].to_vec(), Some(End::Cut(len as u64)));
+            assert!(read(&frame[..cut]) == expected, "{cut}");
+            let mut swapped = frame.clone();
+            swapped[cut..].fill(0xee);
+            assert!(read(&swapped) == expected, "{cut}");
         }
+        // An older dump after the cut.
+        let mut stale = framed(3 * RECORD_DATA, 2).1;
+        let cut = first + RECORD_LEN;
+        stale[..cut].copy_from_slice(&frame[..cut]);
+        assert!(read(&stale) == (data[..RECORD_DATA].to_vec(), Some(End::Cut(RECORD_DATA as u64))));
+    }
+
+    #[test]
+    fn a_damaged_record_costs_itself_alone() {
+        let (data, frame) = framed(5 * RECORD_DATA + 600, 1);
+        for record in 0..6 {
+            for at in [0, 9, 13, 20, 35, 41, 45, HEAD_LEN + 500] {
+                let mut damaged = frame.clone();
+                damaged[2 * HEADER_LEN + record * RECORD_LEN + at] ^= 4;
+                let mut expected = data.clone();
+                if at > HEAD_LEN {
+                    expected[record * RECORD_DATA + at - HEAD_LEN] ^= 4;
+                }
+                let mut reader = FrameReader::new(&damaged[..]).unwrap();
+                let mut data = Vec::new();
+                reader.read_to_end(&mut data).unwrap();
+                assert!(data == expected && reader.end() == Some(End::Whole), "record {record}, byte {at}");
+                assert_eq!(reader.damaged(), 1);
+            }
+        }
+        let mut damaged = frame;
+        let end = damaged.len() - 3;
+        damaged[end] ^= 4;
+        assert!(read(&damaged) == (data.clone(), Some(End::Cut(data.len() as u64))));
     }
 
     #[test]
@@ -166,10 +285,15 @@ mod tests {
             reader.read_to_end(&mut data).unwrap();
             data
         };
-        let (data, frame) = framed(1000, 1);
+        let (data, frame) = framed(300_000, 1);
         for step in [1, 5, 4096] {
             assert_eq!(read(&frame, step), data);
-            for plain in [&b""[..], b"age-encryption.org/v1\n", b"x"] {
+            for at in 0..68 {
+                let mut damaged = frame.clone();
+                damaged[at] ^= 0x20;
+                assert!(read(&damaged, 4096) == data, "{at}");
+            }
+            for plain in [&b""[..], b"age-encryption.org/v1\n", b"x", b"bge-encryption.org/v1\n"] {
                 assert_eq!(read(plain, step), plain);
             }
         }

@@ -25,6 +25,92 @@ pub enum Kind {
     End = 2,
 }
 
+impl Kind {
+    fn of(number: u32) -> Option<Kind> {
+        [Kind::Data, Kind::End].into_iter().find(|&known| known as u32 == number)
+    }
+}
+
+/// The fields of a head, as they are.
+struct HeadFields {
+    magic: [u8; 8],
+    kind: u32,
+    len: u32,
+    id: DumpId,
+    number: u64,
+    sum: u32,
+    /// Whether the head's own sum is right.
+    is_sound: bool,
+}
+
+impl Fields<'_> {
+    fn of_head(head: &[u8; HEAD_LEN]) -> HeadFields {
+        let mut fields = Fields(head);
+        HeadFields {
+            magic: fields.take(),
+            kind: fields.u32(),
+            len: fields.u32(),
+            id: fields.take(),
+            number: fields.u64(),
+            sum: fields.u32(),
+            is_sound: fields.u32() == crc32(&head[..SUM_AT]),
+        }
+    }
+}
+
+impl HeadFields {
+    fn len(&self) -> Option<usize> {
+        usize::try_from(self.len).ok().filter(|&len| len <= RECORD_DATA)
+    }
+}
+
+/// Bytes of the end record.
+pub const END_LEN: usize = HEAD_LEN + 8;
+/// How many of the 32 bytes of a head that are known beforehand (magic, dump id, number) must be right for the head to
+/// count as a damaged one of this dump. Another dump's head has at most 16 and a few by chance.
+const SIMILAR: usize = 24;
+
+/// What is in the place of a record's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The head of that record.
+    Ours(RecordHead),
+    /// Its head, damaged: what it reads as, where that is possible.
+    Similar(Option<Kind>, Option<usize>),
+    /// Something else, such as a record of an older dump.
+    Other,
+}
+
+impl Look {
+    /// What `head` is where record `number` of dump `id` should be. Fewer bytes than a head are something else.
+    pub fn at(head: &[u8], id: &DumpId, number: u64) -> Look {
+        let Some(head) = head.first_chunk() else { return Look::Other };
+        let fields = Fields::of_head(head);
+        if let Some(ours) = RecordHead::parse(head, id, number) {
+            return Look::Ours(ours);
+        }
+        let known = [MAGIC.as_slice(), id, &number.to_le_bytes()].concat();
+        let found = [fields.magic.as_slice(), &fields.id, &fields.number.to_le_bytes()].concat();
+        let right = known.iter().zip(found).filter(|(known, found)| *known == found).count();
+        let is_anothers = fields.is_sound && fields.id != *id;
+        match right >= SIMILAR && !is_anothers {
+            true => Look::Similar(Kind::of(fields.kind), fields.len()),
+            false => Look::Other,
+        }
+    }
+
+    /// Whether it is of this dump.
+    pub fn is_ours(&self) -> bool {
+        *self != Look::Other
+    }
+}
+
+/// The dump that a record with this number belongs to, by a head that is as it was written.
+pub fn owner(head: &[u8], number: u64) -> Option<DumpId> {
+    let fields = Fields::of_head(head.first_chunk()?);
+    RecordHead::parse(head.first_chunk()?, &fields.id, number).map(|_| fields.id)
+}
+
 /// The head of a record. Numbers are little endian: magic (8 bytes), kind (u32), bytes of data (u32), dump id (16),
 /// number of the record from 0 (u64), CRC-32 of the data (u32), CRC-32 of the head before (u32).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +139,17 @@ impl RecordHead {
         bytes
     }
 
+    /// Whether bytes begin as a head does.
+    pub fn starts_at(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
+    }
+
     /// Reads the head of record `number` of dump `id`; `None` when it is not that.
     pub fn parse(head: &[u8; HEAD_LEN], id: &DumpId, number: u64) -> Option<RecordHead> {
-        let mut fields = Fields(head);
-        let (magic, kind, len) = (fields.take::<8>(), fields.u32(), fields.u32());
-        let same = magic == MAGIC && fields.take::<16>() == *id && fields.u64() == number;
-        let sum = fields.u32();
-        let kind = [Kind::Data, Kind::End].into_iter().find(|&known| known as u32 == kind)?;
-        let len = usize::try_from(len).ok().filter(|&len| len <= RECORD_DATA)?;
-        (same && fields.u32() == crc32(&head[..SUM_AT])).then_some(RecordHead { kind, len, sum })
+        let fields = Fields::of_head(head);
+        let same = fields.magic == MAGIC && fields.id == *id && fields.number == number;
+        let (kind, len) = (Kind::of(fields.kind)?, fields.len()?);
+        (same && fields.is_sound).then_some(RecordHead { kind, len, sum: fields.sum })
     }
 
     /// Whether `data` is what was written.
@@ -83,6 +171,20 @@ mod tests {
         let head = RecordHead::parse(&bytes, &[9; 16], 3).unwrap();
         assert_eq!((head.kind, head.len), (Kind::Data, 9));
         assert!(head.matches(b"123456789") && !head.matches(b"123456780") && !head.matches(b""));
+    }
+
+    #[test]
+    fn a_damaged_head_is_still_of_this_dump() {
+        let bytes = RecordHead::encode(Kind::Data, &[9; 16], 3, &[1; 100]);
+        for at in 0..HEAD_LEN {
+            let mut bytes = bytes;
+            bytes[at] ^= 0x40;
+            assert!(matches!(Look::at(&bytes, &[9; 16], 3), Look::Similar(..)), "{at}");
+        }
+        assert_eq!(Look::at(&bytes, &[8; 16], 3), Look::Other);
+        assert_eq!(Look::at(&[0; HEAD_LEN], &[9; 16], 3), Look::Other);
+        assert_eq!(Look::at(&bytes[..47], &[9; 16], 3), Look::Other);
+        assert_eq!((owner(&bytes, 3), owner(&bytes, 2)), (Some([9; 16]), None));
     }
 
     #[test]

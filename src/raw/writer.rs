@@ -1,7 +1,7 @@
 //! Writes a frame around what is written to it: header block, records of 256 KiB, end record. Every write to
 //! the inner writer but the last is 4096 bytes or a whole record, so a device sees large aligned writes.
 
-use super::record::{HEAD_LEN, Kind, RECORD_DATA, RECORD_LEN, RecordHead};
+use super::record::{END_LEN, HEAD_LEN, Kind, RECORD_DATA, RECORD_LEN, RecordHead};
 use super::{DumpId, FrameHeader, HEADER_LEN};
 use std::io::{self, Write};
 
@@ -61,13 +61,10 @@ impl<W: Write> FrameWriter<W> {
     }
 }
 
-/// Bytes of the end record.
-const END_LEN: usize = HEAD_LEN + 8;
-
-/// The most data whose frame fits `device_size` bytes when `saved` bytes are kept in it.
+/// The most data whose frame fits `room` bytes, from the device's beginning, when `saved` bytes are kept in it.
 #[must_use]
-pub fn capacity(device_size: u64, saved: usize) -> u64 {
-    let records = device_size.saturating_sub((HEADER_LEN + saved + END_LEN) as u64);
+pub fn capacity(room: u64, saved: usize) -> u64 {
+    let records = room.saturating_sub((HEADER_LEN + saved + END_LEN) as u64);
     let heads = records.div_ceil(RECORD_LEN as u64) * HEAD_LEN as u64;
     records.saturating_sub(heads)
 }

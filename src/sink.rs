@@ -2,11 +2,14 @@
 //! stdout or another thing that takes a stream (`special`), or a partition (`device`). The only room besides cli that
 //! sees a path of an output.
 
+pub mod collected;
 pub mod device;
 mod directory;
 mod file;
+mod lenient;
 pub mod pieces;
 mod refused;
+pub mod safe_dir;
 pub mod special;
 mod unfinished;
 
@@ -15,7 +18,7 @@ pub use file::{OnFailure, OutputFile};
 pub use refused::Refused;
 pub use unfinished::remove_all as remove_unfinished;
 
-use crate::raw::{FrameHeader, FrameWriter, capacity};
+use crate::raw::{FrameHeader, FrameWriter};
 use device::Device;
 use pieces::Pieces;
 use special::Stdout;
@@ -129,8 +132,8 @@ impl Stream {
 
     /// Into a frame on a partition.
     #[must_use]
-    pub fn device(device: Device, header: &FrameHeader) -> Stream {
-        let capacity = capacity(device.size, header.saved.len());
+    pub fn device(mut device: Device, header: &FrameHeader) -> Stream {
+        let capacity = device.keep_copy(header);
         Stream::Device { writer: FrameWriter::new(device, header), capacity }
     }
 

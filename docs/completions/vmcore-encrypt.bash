@@ -243,7 +243,7 @@ _vmcore__encrypt() {
             return 0
             ;;
         vmcore__subcmd__encrypt__subcmd__collect)
-            opts="-h --device --dest --help"
+            opts="-h --device --dest --reserve --free-damaged --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -254,6 +254,10 @@ _vmcore__encrypt() {
                     return 0
                     ;;
                 --dest)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reserve)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

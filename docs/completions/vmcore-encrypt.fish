@@ -102,7 +102,9 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand config" -s
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand estimate" -l json -d 'Print one JSON object instead of lines'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand estimate" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l device -d 'The partition that --output-device or --framed wrote' -r -F
-complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l dest -d 'The directory for the file; made when absent' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l dest -d 'The directory for the file; made when absent. It and all above it must be root\'s, and nobody else may write there' -r -F
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l reserve -d 'What stays free on the file system of that directory, with a suffix K M G T P E' -r
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -l free-damaged -d 'Free the partition of a damaged dump too, once all that can be read of it is copied'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand collect" -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s r -l recipient -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable' -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_using_subcommand fingerprint" -s R -l recipients-file -d 'Encrypt to the recipients in this file, one a line; repeatable [default: /etc/vmcore-encrypt/recipients when no -r is given]' -r -F

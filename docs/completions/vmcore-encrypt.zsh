@@ -141,7 +141,9 @@ _arguments "${_arguments_options[@]}" : \
 (collect)
 _arguments "${_arguments_options[@]}" : \
 '--device=[The partition that --output-device or --framed wrote]:DEVICE:_files' \
-'--dest=[The directory for the file; made when absent]:DIRECTORY:_files' \
+'--dest=[The directory for the file; made when absent. It and all above it must be root'\''s, and nobody else may write there]:DIRECTORY:_files' \
+'--reserve=[What stays free on the file system of that directory, with a suffix K M G T P E]:SIZE:_default' \
+'--free-damaged[Free the partition of a damaged dump too, once all that can be read of it is copied]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0

@@ -6,10 +6,10 @@ use super::findings::Findings;
 use super::machine::Machine;
 use crate::collect::estimate;
 use crate::filter::DumpLevel;
-use crate::raw::{self, HEAD_PROBE, Occupant};
+use crate::raw::{self, Found, HEAD_PROBE, Occupant, Search, TAIL_PROBE};
 use crate::text::size;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -91,14 +91,15 @@ fn is_handed_over(machine: &Machine, layer: &str) -> bool {
 
 /// A raw partition that holds something is refused after the crash.
 fn check_content(machine: &Machine, spec: &str, name: &str, findings: &mut Findings) {
-    let mut head = Vec::new();
-    let read = File::open(machine.path(Path::new("/dev").join(name)))
-        .and_then(|file| file.take(HEAD_PROBE as u64).read_to_end(&mut head));
-    if let Err(error) = read {
-        findings.warning(CHECK, format!("reading {spec}: {error}"), "run the check as root");
-        return;
-    }
-    match raw::occupant(&head, &[], 0) {
+    let occupant = File::open(machine.path(Path::new("/dev").join(name))).and_then(|file| occupant(&file));
+    let occupant = match occupant {
+        Ok(occupant) => occupant,
+        Err(error) => {
+            findings.warning(CHECK, format!("reading {spec}: {error}"), "run the check as root");
+            return;
+        }
+    };
+    match occupant {
         Occupant::Foreign(what) => {
             let hint = "if nothing on it is needed: wipefs -a";
             findings.problem(CHECK, format!("{spec} holds {what}, which is not overwritten"), hint);
@@ -110,6 +111,20 @@ fn check_content(machine: &Machine, spec: &str, name: &str, findings: &mut Findi
         ),
         Occupant::Swap(_) | Occupant::Nothing => {}
     }
+}
+
+/// What the collector would find there, at both ends of the device. A dump whose header is damaged is one too.
+fn occupant(mut file: &File) -> io::Result<Occupant> {
+    let size = file.seek(SeekFrom::End(0))?;
+    let mut read = |from: u64, length: usize| {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))?;
+        file.take(length as u64).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let head = read(0, HEAD_PROBE)?;
+    let tail = read(size.saturating_sub(TAIL_PROBE as u64), TAIL_PROBE)?;
+    let is_dump = Found::search(&file, size, Search::Unasked).is_ok();
+    Ok(if is_dump { Occupant::Frame } else { raw::occupant(&head, &tail, size) })
 }
 
 fn check_directory(machine: &Machine, plan: &Plan, path: &str, findings: &mut Findings) {

@@ -5,5 +5,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod damaged;
+mod hostile;
 mod others;
+
+mod place;
 mod power;
+mod released;

@@ -3,7 +3,7 @@
 
 use super::super::{Failure, Status, input_name, prompt, quoted};
 use crate::crypt::{self, Identities, StreamError, dearmored};
-use crate::raw::{self, FrameHeader, FramedAt};
+use crate::raw::{self, FramedAt};
 use crate::reader::{self, Dump, FileSource, PieceSource, Source, SourceReader};
 use crate::sink::pieces;
 use clap::Args;
@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZero;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,12 +84,19 @@ pub fn open_sequential(
     watch: impl FnOnce(Option<u64>, Box<dyn Read + Send>) -> Box<dyn Read + Send>,
 ) -> Result<Box<dyn BufRead + Send>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::caused(opening(path), error);
+    let damaged = |error: raw::Error| failed(&error).status(Status::Damaged);
+    let source = match remote(path)? {
+        Some(source) => Some(source),
+        None if path == Path::new("-") || !is_seekable(path) => None,
+        None => Some(local(path).map_err(|error| failed(&error))?),
+    };
+    let framed = source.as_ref().map(|source| in_frame(source).map_err(damaged)).transpose()?.flatten();
     let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
         (None, Box::new(io::stdin()))
-    } else if let Some(source) = remote(path)? {
-        (Some(source.len()), Box::new(SourceReader::new(source)))
-    } else if is_in_pieces(path) {
-        let source = local(path).map_err(|error| failed(&error))?;
+    } else if let Some(framed) = framed {
+        // What is in a frame is read by position: damage there hides nothing after it.
+        (Some(framed.len()), Box::new(SourceReader::new(framed)))
+    } else if let Some(source) = source.filter(|_| is_remote(path) || is_in_pieces(path)) {
         (Some(source.len()), Box::new(SourceReader::new(source)))
     } else {
         let file = File::open(path).map_err(|error| failed(&error))?;
@@ -96,7 +104,7 @@ pub fn open_sequential(
         (metadata.is_file().then_some(metadata.len()), Box::new(file))
     };
     let bytes = BufReader::with_capacity(READ_BUFFER, watch(len, input));
-    let mut bytes = raw::unframed(Box::new(bytes)).map_err(|error| failed(&error).status(Status::Damaged))?;
+    let mut bytes = raw::unframed(Box::new(bytes)).map_err(damaged)?;
     if bytes.fill_buf().map_err(|error| failed(&error))?.is_empty() {
         return Err(empty(path));
     }
@@ -157,14 +165,35 @@ fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
 
 /// The dump inside a frame; a source without one stays as it is.
 fn without_frame(source: Arc<dyn Source>) -> Result<Arc<dyn Source>, raw::Error> {
-    let mut start = [0; FrameHeader::MAGIC.len()];
-    // Fewer bytes come only where the source ends, or by chance of a server, which never cuts so small.
-    source.read_at(&mut start, 0)?;
-    if !FrameHeader::is_at(&start) {
-        return Ok(source);
+    Ok(in_frame(&source)?.unwrap_or(source))
+}
+
+/// The dump inside a frame, damaged or not; `None` where there is none.
+fn in_frame(source: &Arc<dyn Source>) -> Result<Option<Arc<dyn Source>>, raw::Error> {
+    let mut first = [0];
+    // What begins as an age file or its armor is not searched for records.
+    if source.read_at(&mut first, 0)? == 0
+        || first == *b"a"
+        || first == *b"-"
+        || first[0].is_ascii_whitespace()
+    {
+        return Ok(None);
     }
-    let size = source.len();
-    Ok(Arc::new(FramedAt::new(source, size)?))
+    match FramedAt::new(Arc::clone(source), source.len()) {
+        Ok(frame) => Ok(Some(Arc::new(frame))),
+        Err(raw::Error::NoFrame) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file can be read at any place; what cannot be opened shows later why.
+fn is_seekable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_block_device())
+}
+
+/// Whether `path` is on a server.
+fn is_remote(path: &Path) -> bool {
+    cfg!(feature = "remote") && path.to_str().is_some_and(|name| name.contains("://")) && !path.exists()
 }
 
 /// The dump on a server, when `path` is a URL.

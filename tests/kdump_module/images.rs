@@ -291,7 +291,7 @@ fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
         "rm /usr/bin/vmcore-encrypt",
         "echo TARGET=usb > /etc/vmcore-encrypt/config",
         "echo COLLECTOR_ARGS=--levle >> /etc/vmcore-encrypt/config",
-        "echo KDUMP_CMDLINE_APPEND=systemd.unit=kdump-tools-dump.service > /etc/default/kdump-tools",
+        "echo KDUMP_CMDLINE_APPEND=systemd.unit=multi-user.target > /etc/default/kdump-tools",
         "echo 'KDUMP_CMDLINE_APPEND=\"$KDUMP_CMDLINE_APPEND single\"' >> /etc/default/kdump-tools",
     ] {
         let built = machine.run(&format!("{break_it}; {build}"));

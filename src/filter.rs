@@ -13,7 +13,7 @@ pub use dump_level::{DumpLevel, LevelError};
 pub use warning::Warning;
 
 use crate::mm::{self, KernelMemory, MemMap, PageLayout, SlabCaches};
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 use rules::Rules;
 use walk::Walk;
@@ -46,7 +46,7 @@ struct Judge<'a> {
 /// What is needed to tell the pages that matter first.
 struct First {
     slabs: SlabCaches,
-    struct_frames: Vec<PfnRange>,
+    struct_frames: PfnSet,
 }
 
 /// Classifies the pages of a vmcore in ascending windows. Memory use does not depend on the machine's.
@@ -62,7 +62,7 @@ impl<'a> Classifier<'a> {
     /// warnings; pages that cannot be judged for it are kept, so this never fails.
     #[must_use]
     pub fn new(vmcore: &'a Vmcore, level: DumpLevel) -> (Classifier<'a>, Vec<Warning>) {
-        let highest = vmcore.present().last().map_or(Pfn(0), |range| range.end);
+        let highest = vmcore.present().iter().next_back().map_or(Pfn(0), |range| range.end);
         let (judge, warnings) = match Judge::new(vmcore, level) {
             Ok((judge, warnings)) => (Some(judge), warnings),
             Err(warning) => (None, vec![warning]),
@@ -140,15 +140,13 @@ impl<'a> Classifier<'a> {
     /// The parts of `range` whose pages have the flags of its first page. Of a kernel image, whose pages are reserved,
     /// that is what the kernel did not give back when it had started. All of it where pages are not judged.
     #[must_use]
-    pub fn alike(&self, range: PfnRange) -> Vec<PfnRange> {
-        let Some(judge) = &self.judge else { return vec![range] };
-        let Some(first) = judge.flags(range.start) else { return vec![range] };
-        let mut parts: Vec<PfnRange> = Vec::new();
+    pub fn alike(&self, range: PfnRange) -> PfnSet {
+        let all = || PfnSet::from(vec![range]);
+        let Some(judge) = &self.judge else { return all() };
+        let Some(first) = judge.flags(range.start) else { return all() };
+        let mut parts = PfnSet::default();
         for pfn in range.iter().filter(|&pfn| judge.flags(pfn).is_none_or(|flags| flags == first)) {
-            match parts.last_mut().filter(|part| part.end == pfn) {
-                Some(part) => part.end.0 += 1,
-                None => parts.push(PfnRange::new(pfn.0, pfn.0 + 1)),
-            }
+            parts.insert(PfnRange::new(pfn.0, pfn.0 + 1));
         }
         parts
     }
@@ -172,7 +170,7 @@ impl<'a> Judge<'a> {
     /// Tries some pages all over the memory: where no `struct page` at all can be read, a dump without
     /// verdicts should say so before it starts.
     fn probe(&self, vmcore: &Vmcore) -> Result<(), Warning> {
-        let ranges = vmcore.backed();
+        let ranges = vmcore.backed().ranges();
         let step = ranges.len().div_ceil(PROBES).max(1);
         let mut failure = None;
         for range in ranges.iter().step_by(step) {
@@ -326,8 +324,8 @@ mod tests {
         let core = world.vmcore();
         let (classifier, _) = Classifier::new(&core, level(31));
         let alike = |start, end| classifier.alike(PfnRange::new(start, end));
-        assert_eq!(alike(600, 620), [PfnRange::new(600, 603), PfnRange::new(605, 610)]);
-        assert_eq!(alike(603, 620), [PfnRange::new(603, 605), PfnRange::new(610, 620)]);
+        assert_eq!(alike(600, 620).ranges(), [PfnRange::new(600, 603), PfnRange::new(605, 610)]);
+        assert_eq!(alike(603, 620).ranges(), [PfnRange::new(603, 605), PfnRange::new(610, 620)]);
         assert!(alike(600, 600).is_empty());
     }
 

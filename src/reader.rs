@@ -25,7 +25,7 @@ pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 use crate::blocks::{Head, RunKind, Tail};
 use crate::crypt::{self, Identities, StreamError};
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnSet};
 use crate::vmcore::{self, Vmcore};
 use blocks::BlockCache;
 use index::PageIndex;
@@ -107,7 +107,7 @@ pub struct Dump {
     stream: Stream,
     head: DumpHead,
     tail: Option<Tail>,
-    present: Vec<PfnRange>,
+    present: PfnSet,
     index: PageIndex,
     index_state: IndexState,
     cache: BlockCache,
@@ -182,9 +182,9 @@ impl Dump {
         self.index.held()
     }
 
-    /// Present pages: merged, ascending.
+    /// Present pages.
     #[must_use]
-    pub fn present(&self) -> &[PfnRange] {
+    pub fn present(&self) -> &PfnSet {
         &self.present
     }
 
@@ -214,12 +214,7 @@ impl Dump {
     }
 
     fn without_bytes(&self, pfn: Pfn) -> Page {
-        let at = self.present.partition_point(|range| range.end <= pfn);
-        if self.present.get(at).is_some_and(|range| range.contains(pfn)) {
-            Page::Excluded
-        } else {
-            Page::Absent
-        }
+        if self.present.contains(pfn) { Page::Excluded } else { Page::Absent }
     }
 
     /// The crashed kernel's memory for the rooms that work on a vmcore: address translation, the log.

@@ -1,5 +1,9 @@
 //! The numbers everything else speaks in: page frame numbers, physical and virtual addresses, page
-//! size and ranges. Distinct types, because a pfn is no address; sums are checked where they are made.
+//! size, ranges and sets of pages. Distinct types, because a pfn is no address; sums are checked where they are made.
+
+mod pfn_set;
+
+pub use pfn_set::PfnSet;
 
 use std::fmt;
 
@@ -189,23 +193,6 @@ impl ByteOrder {
         u32 u32_bytes u32, 4;
         u64 u64_bytes u64, 8;
     }
-}
-
-/// What of `ranges` is in none of `others`; both merged and ascending.
-#[must_use]
-pub fn without(ranges: &[PfnRange], others: &[PfnRange]) -> Vec<PfnRange> {
-    let mut left = Vec::new();
-    for range in ranges {
-        let mut start = range.start;
-        let from = others.partition_point(|other| other.end <= range.start);
-        for other in others[from..].iter().take_while(|other| other.start < range.end) {
-            left.push(PfnRange { start, end: other.start.max(start) });
-            start = other.end;
-        }
-        left.push(PfnRange { start: start.min(range.end), end: range.end });
-    }
-    left.retain(|range| !range.is_empty());
-    left
 }
 
 #[cfg(test)]

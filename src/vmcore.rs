@@ -20,7 +20,7 @@ pub use notes::{Note, Notes};
 pub use source::PhysSource;
 pub use vmcoreinfo::VmcoreInfo;
 
-use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PhysAddr, without};
+use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
 use memory::Memory;
 
 /// Pages without data that are believed: 16 TiB of 4 KiB pages. A broken size must not fill a disk with tables of
@@ -35,9 +35,9 @@ pub struct Vmcore {
     notes: Notes,
     vmcoreinfo: Option<VmcoreInfo>,
     page_size: PageSize,
-    present: Vec<PfnRange>,
-    backed: Vec<PfnRange>,
-    missing: Vec<PfnRange>,
+    present: PfnSet,
+    backed: PfnSet,
+    missing: PfnSet,
     flaws: Vec<Flaw>,
     memory: Memory,
 }
@@ -80,17 +80,17 @@ impl Vmcore {
         let mut flaws: Vec<Flaw> = broken.map(Flaw::Notes).into_iter().collect();
         flaws.extend(vmcoreinfo.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo));
         flaws.extend(layout.absurd.map(|(count, first)| Flaw::Segments { count, first }));
-        let backed = memory::pages(memory.extents(), page_size);
-        let mut present = memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size);
-        let promised = memory::pages(layout.segments.iter().map(|s| (s.paddr.0, s.file_size)), page_size);
-        let missing = without(&promised, &backed);
-        let pages = count(&present) - count(&backed);
+        let backed = PfnSet::touched(memory.extents(), page_size);
+        let mut present = PfnSet::touched(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size);
+        let promised = PfnSet::touched(layout.segments.iter().map(|s| (s.paddr.0, s.file_size)), page_size);
+        let missing = promised.without(&backed);
+        let pages = present.count() - backed.count();
         if pages > MAX_WITHOUT_DATA {
             present.clone_from(&backed);
             layout.segments.iter_mut().for_each(|segment| segment.believe_data_alone(length));
             flaws.push(Flaw::WithoutData { pages });
         } else if layout.segments.iter().any(|s| s.file_end() > length) {
-            flaws.push(Flaw::Cut { end: length, pages: count(&missing) });
+            flaws.push(Flaw::Cut { end: length, pages: missing.count() });
         }
         Ok(Vmcore {
             byte_order: layout.byte_order,
@@ -126,24 +126,23 @@ impl Vmcore {
         &self.segments
     }
 
-    /// The pages a segment's memory size covers: merged, ascending, a fraction of a page at either end
-    /// counted as a page. What is not in here is a memory hole.
+    /// The pages that a segment's memory size covers; a fraction of a page at either end counts as a page. What is not in here is a memory hole.
     #[must_use]
-    pub fn present(&self) -> &[PfnRange] {
+    pub fn present(&self) -> &PfnSet {
         &self.present
     }
 
-    /// The present pages of which the file holds at least one byte: merged, ascending. Less than
+    /// The present pages of which the file holds at least one byte. Fewer than
     /// [`Vmcore::present`] when a segment has more memory than file data or the file is truncated.
     #[must_use]
-    pub fn backed(&self) -> &[PfnRange] {
+    pub fn backed(&self) -> &PfnSet {
         &self.backed
     }
 
-    /// The pages of which the segments promise data (`p_filesz`) and the file has no byte: merged, ascending. Memory
+    /// The pages of which the segments promise data (`p_filesz`) and the file has no byte. Memory
     /// beyond `p_filesz` is not promised: a filtered ELF core has such.
     #[must_use]
-    pub fn missing(&self) -> &[PfnRange] {
+    pub fn missing(&self) -> &PfnSet {
         &self.missing
     }
 
@@ -208,10 +207,6 @@ impl Vmcore {
     }
 }
 
-fn count(ranges: &[PfnRange]) -> u64 {
-    ranges.iter().map(|range| range.count()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::testing::CoreBuilder;
@@ -229,7 +224,7 @@ mod tests {
                 .load(0x10_1000, vec![1; 0x4000])
                 .load(0, vec![]),
         );
-        assert_eq!(core.present(), [PfnRange::new(0x100, 0x105)]);
+        assert_eq!(core.present().ranges(), [PfnRange::new(0x100, 0x105)]);
         assert_eq!(core.backed(), core.present());
         assert!(core.flaws().is_empty());
     }
@@ -261,8 +256,8 @@ mod tests {
     #[test]
     fn memory_without_file_data_is_present_but_not_backed() {
         let core = open(&CoreBuilder::new().load_sized(0x1000, vec![1; 0x1800], 0x4000));
-        assert_eq!(core.present(), [PfnRange::new(1, 5)]);
-        assert_eq!(core.backed(), [PfnRange::new(1, 3)]);
+        assert_eq!(core.present().ranges(), [PfnRange::new(1, 5)]);
+        assert_eq!(core.backed().ranges(), [PfnRange::new(1, 3)]);
     }
 
     #[test]
@@ -284,7 +279,7 @@ mod tests {
             flaws(&core),
             [format!("it is cut at {:#x}, inside a segment of memory: 1 pages are missing", file.len())]
         );
-        assert_eq!(core.backed(), [PfnRange::new(1, 2), PfnRange::new(4, 6)]);
+        assert_eq!(core.backed().ranges(), [PfnRange::new(1, 2), PfnRange::new(4, 6)]);
         let err = core.read_phys(PhysAddr(0x6000), &mut [0; 8]).unwrap_err();
         assert!(matches!(err.cause, Cause::NoData), "{err}");
     }
@@ -308,7 +303,8 @@ mod tests {
         let left_out =
             "2 segments lie where no machine has memory and are left out, the first at 0xfffffffffffffffa";
         assert_eq!(flaws(&core), [left_out]);
-        assert_eq!((core.backed(), core.present()), (&[PfnRange::new(1, 2)][..], core.backed()));
+        assert_eq!(core.backed().ranges(), [PfnRange::new(1, 2)]);
+        assert_eq!(core.present(), core.backed());
     }
 
     #[test]
@@ -317,7 +313,7 @@ mod tests {
         let left_out = "0xfffffffffd pages without data are more than any machine has and are left out";
         assert_eq!(flaws(&core), [left_out]);
         assert_eq!(core.segments()[0].mem_size, 0x2000);
-        assert_eq!(core.present(), [PfnRange::new(1, 3)]);
+        assert_eq!(core.present().ranges(), [PfnRange::new(1, 3)]);
     }
 
     #[test]
@@ -327,7 +323,7 @@ mod tests {
         file[64 + 32..64 + 40].copy_from_slice(&0x10_0000u64.to_le_bytes());
         let core = Vmcore::from_source(Box::new(file.clone())).unwrap();
         assert_eq!(flaws(&core), ["its notes cannot be used"]);
-        assert_eq!(core.present(), [PfnRange::new(1, 2)]);
+        assert_eq!(core.present().ranges(), [PfnRange::new(1, 2)]);
         // What can be read of them counts.
         assert!(core.vmcoreinfo().is_some());
         file[64 + 8..64 + 16].copy_from_slice(&u64::MAX.to_le_bytes());

@@ -3,7 +3,7 @@
 //! later is most of a large dump: objects of other caches, page structures, and what users had.
 
 use crate::filter::{Classifier, DumpLevel, PageClass, Window};
-use crate::units::{Pfn, PfnRange, VirtAddr};
+use crate::units::{Pfn, PfnRange, PfnSet, VirtAddr};
 use crate::vmcore::{Segment, Vmcore};
 use std::cmp::Reverse;
 
@@ -43,16 +43,14 @@ struct Image {
     /// From the data on, what was given back of it included.
     data: PfnRange,
     /// What comes before: where it begins and ends, and the parts that were not given back.
-    text: (PfnRange, Vec<PfnRange>),
+    text: (PfnRange, PfnSet),
 }
 
 impl Image {
     fn batch_of(&self, pfn: Pfn) -> Batch {
-        let parts = &self.text.1;
-        let part = parts.get(parts.partition_point(|part| part.end <= pfn));
         if self.data.contains(pfn) {
             Batch::Image
-        } else if part.is_some_and(|part| part.contains(pfn)) {
+        } else if self.text.1.contains(pfn) {
             Batch::Text
         } else {
             Batch::Kernel
@@ -97,7 +95,7 @@ impl<'a> Early<'a> {
         let (text, data) = kernel_image(vmcore).unwrap_or_default();
         let [text, data] = [text, data].map(|part| part.intersect(range));
         // Between text, constants and data lie pages that were given back; tasks of the first seconds have stacks there.
-        let parts = kernel.as_ref().map_or(vec![text], |kernel| kernel.first.alike(text));
+        let parts = kernel.as_ref().map_or(vec![text].into(), |kernel| kernel.first.alike(text));
         Early { image: Image { data, text: (text, parts) }, kernel, batch: Some(Batch::Image) }
     }
 
@@ -214,7 +212,8 @@ mod tests {
     #[test]
     fn what_was_given_back_between_text_and_data_is_of_the_kernel() {
         let range = PfnRange::new;
-        let image = Image { data: range(40, 60), text: (range(10, 40), vec![range(10, 20), range(25, 30)]) };
+        let image =
+            Image { data: range(40, 60), text: (range(10, 40), vec![range(10, 20), range(25, 30)].into()) };
         let window = range(5, 45);
         let batches = BATCHES.map(|batch| {
             let mut classes = vec![PageClass::Kept; 40];

@@ -7,7 +7,7 @@ use crate::blocks::{Head, SegmentFacts};
 use crate::filter::DumpLevel;
 use crate::kdump::{self, Layout, Uts};
 use crate::mm::KernelMemory;
-use crate::units::{ByteOrder, PfnRange};
+use crate::units::{ByteOrder, PfnRange, PfnSet};
 use crate::vmcore::{Machine, Vmcore};
 use goblin::elf::header::{EM_AARCH64, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 
@@ -16,7 +16,7 @@ pub struct DumpFacts {
     /// Number of pfns of the dump, holes included.
     pub max_mapnr: u64,
     /// Pages that exist, below `max_mapnr`.
-    pub present: Vec<PfnRange>,
+    pub present: PfnSet,
     /// The head of the KDUMP file.
     pub kdump: kdump::Head,
     /// Where its parts lie.
@@ -30,11 +30,11 @@ impl DumpFacts {
     pub fn gather(vmcore: &Vmcore, options: &Options, max_mapnr: u64) -> Result<DumpFacts, Error> {
         let part = options.part.as_ref();
         let all = PfnRange::new(0, max_mapnr);
-        let present: Vec<_> = vmcore.present().iter().map(|range| range.intersect(all)).collect();
+        let present: PfnSet = vmcore.present().intersect(all).collect();
         let split = part.map(|part| part.range);
         let kdump = kdump::Head { split, ..kdump_head(vmcore, options.level, max_mapnr) };
         let layout = kdump.layout()?;
-        let pages = present.iter().map(|range| range.count()).sum();
+        let pages = present.count();
         let data_offset = layout.data_behind(pages).ok_or(Error::TooLarge { pages })?;
         let part = part.map(Part::facts);
         let head = Head { part, live: options.live, ..stream_head(vmcore, &kdump, data_offset) };
@@ -43,7 +43,7 @@ impl DumpFacts {
 
     /// How many pages exist.
     pub fn present_pages(&self) -> u64 {
-        self.present.iter().map(|range| range.count()).sum()
+        self.present.count()
     }
 }
 

@@ -6,7 +6,7 @@ use super::sent::SentRanges;
 use crate::blocks::ClassCounts;
 use crate::filter::{Classifier, DumpLevel, PageClass};
 use crate::pipeline::Cost;
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 use std::collections::VecDeque;
 
@@ -71,7 +71,7 @@ pub struct PageSource<'a> {
 #[derive(Default)]
 struct Gather {
     batch: Option<Batch>,
-    ranges: Vec<PfnRange>,
+    ranges: PfnSet,
     pages: u64,
     sent: Vec<(Batch, PfnRange)>,
 }
@@ -224,22 +224,22 @@ impl<'a> PageSource<'a> {
 
 /// Pages of a part, or of the whole, that the segments promise and the file lacks.
 fn missing(vmcore: &Vmcore, part: Option<PfnRange>) -> u64 {
-    let all = PfnRange { start: Pfn(0), end: Pfn(u64::MAX) };
-    vmcore.missing().iter().map(|range| range.intersect(part.unwrap_or(all)).count()).sum()
+    match part {
+        Some(part) => vmcore.missing().intersect(part).map(PfnRange::count).sum(),
+        None => vmcore.missing().count(),
+    }
 }
 
 impl Gather {
     fn add(&mut self, range: PfnRange) {
-        match self.ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => self.ranges.push(range),
-        }
+        self.ranges.insert(range);
         self.pages += range.count();
     }
 
     fn take(&mut self) -> Option<Job> {
-        let Gather { ranges: pages, sent, .. } =
+        let Gather { ranges, sent, .. } =
             std::mem::replace(self, Gather { batch: self.batch, ..Gather::default() });
+        let pages = ranges.into_ranges();
         match self.batch {
             _ if pages.is_empty() && sent.is_empty() => None,
             Some(batch) => Some(Job::Early(batch, pages)),

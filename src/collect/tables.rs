@@ -9,7 +9,7 @@ use super::sent::{Place, SentPages};
 use super::{Error, facts::DumpFacts};
 use crate::blocks::{BlockMap, RunKind};
 use crate::kdump::{DescFlags, Layout, PageDesc};
-use crate::units::{ByteOrder, Pfn, PfnRange};
+use crate::units::{ByteOrder, Pfn, PfnRange, PfnSet};
 
 /// The tables under construction.
 pub struct Tables {
@@ -41,7 +41,7 @@ impl Tables {
     }
 
     /// Writes the first bitmap: the pages that exist.
-    pub fn write_present(&self, present: &[PfnRange], frames: &mut Frames) -> Result<(), Error> {
+    pub fn write_present(&self, present: &PfnSet, frames: &mut Frames) -> Result<(), Error> {
         let mut piece = BitmapPiece::default();
         for range in present {
             let mut next = range.start;

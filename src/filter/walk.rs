@@ -5,7 +5,7 @@
 use super::class::{Counts, PageClass};
 use super::rules::{Slab, Verdict};
 use super::{Judge, WINDOW_PAGES, Window};
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 
 /// Pages whose structures are read at once. A head is only judged together with the page behind it if
@@ -95,9 +95,8 @@ impl Walk {
 
     /// From the next page in the file to the end of its aligned window.
     fn next_range(&self, vmcore: &Vmcore) -> Option<PfnRange> {
-        let ranges = vmcore.backed();
-        let next = ranges.get(ranges.partition_point(|r| r.end <= self.next))?;
-        let start = next.start.max(self.next);
+        let rest = PfnRange { start: self.next, end: Pfn(u64::MAX) };
+        let start = vmcore.backed().intersect(rest).next()?.start;
         let end = Pfn((start.0 / WINDOW_PAGES + 1) * WINDOW_PAGES).min(self.end);
         (start < end).then_some(PfnRange { start, end })
     }
@@ -111,7 +110,7 @@ impl Walk {
     }
 
     fn walk_part(&mut self, vmcore: &Vmcore, judge: &Judge<'_>, window: PfnRange, part: PfnRange) {
-        for run in overlapping(vmcore.backed(), part) {
+        for run in vmcore.backed().intersect(part) {
             let mut pfn = run.start.max(self.resume);
             while pfn < run.end {
                 self.load(judge, pfn);
@@ -176,8 +175,8 @@ impl Walk {
     }
 
     /// Marks pages that are kept as late ones.
-    fn postpone(&mut self, window: PfnRange, late: &[PfnRange]) {
-        for part in overlapping(late, window) {
+    fn postpone(&mut self, window: PfnRange, late: &PfnSet) {
+        for part in late.intersect(window) {
             self.exclude(window, part.start, part.end, PageClass::Late);
         }
     }
@@ -227,15 +226,9 @@ pub(super) fn unjudged(vmcore: &Vmcore, range: PfnRange) -> Vec<PageClass> {
 fn paint(vmcore: &Vmcore, range: PfnRange, classes: &mut Vec<PageClass>) {
     classes.clear();
     classes.resize(index(range, range.end), PageClass::Hole);
-    for (ranges, class) in [(vmcore.present(), PageClass::NoData), (vmcore.backed(), PageClass::Kept)] {
-        for part in overlapping(ranges, range) {
+    for (pages, class) in [(vmcore.present(), PageClass::NoData), (vmcore.backed(), PageClass::Kept)] {
+        for part in pages.intersect(range) {
             classes[index(range, part.start)..index(range, part.end)].fill(class);
         }
     }
-}
-
-/// The parts of ascending, disjoint `ranges` that lie in `range`.
-fn overlapping(ranges: &[PfnRange], range: PfnRange) -> impl Iterator<Item = PfnRange> {
-    let first = ranges.partition_point(|r| r.end <= range.start);
-    ranges[first..].iter().take_while(move |r| r.start < range.end).map(move |r| r.intersect(range))
 }

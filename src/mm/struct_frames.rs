@@ -2,17 +2,18 @@
 //! filtered dump keeps.
 
 use super::{KernelMemory, MemMap, PageLayout};
-use crate::units::{PfnRange, VirtAddr};
+use crate::units::{PfnRange, PfnSet, VirtAddr};
+use std::ops::Range;
 
 /// Ranges listed at most. Structures are mapped in pieces of 2 MiB or more, mostly neighbours; only where they were
 /// remapped page by page, under huge pages, are there many pieces, and what is not listed is a page like others.
 const MAX_RANGES: usize = 1 << 16;
 
-/// The pages that hold nothing but structures of pages that the vmcore's file holds: merged, ascending.
+/// The pages that hold nothing but structures of pages that the vmcore's file holds.
 #[must_use]
-pub fn struct_frames(memory: &KernelMemory<'_>, mem_map: &MemMap, layout: &PageLayout) -> Vec<PfnRange> {
-    let mut pieces: Vec<(u64, u64)> = Vec::new();
-    for &range in memory.vmcore().backed() {
+pub fn struct_frames(memory: &KernelMemory<'_>, mem_map: &MemMap, layout: &PageLayout) -> PfnSet {
+    let mut pieces = Vec::new();
+    for range in memory.vmcore().backed() {
         let mut at = range.start;
         while at < range.end && pieces.len() < MAX_RANGES {
             let part = mem_map.section_of(at).intersect(PfnRange { start: at, end: range.end });
@@ -22,29 +23,19 @@ pub fn struct_frames(memory: &KernelMemory<'_>, mem_map: &MemMap, layout: &PageL
             at = part.end;
         }
     }
-    pieces.sort_unstable();
-    pieces.dedup_by(|next, last| {
-        let joins = next.0 <= last.1;
-        if joins {
-            last.1 = last.1.max(next.1);
-        }
-        joins
-    });
-    let shift = memory.vmcore().page_size().shift();
-    let whole = |&(start, end): &(u64, u64)| PfnRange::new(start.div_ceil(1 << shift), end >> shift);
-    pieces.iter().map(whole).filter(|range| !range.is_empty()).collect()
+    PfnSet::filled(pieces, memory.vmcore().page_size())
 }
 
-/// Adds the memory behind `len` bytes of virtual memory, as (start, end) in bytes.
-fn add(memory: &KernelMemory<'_>, first: VirtAddr, len: u64, pieces: &mut Vec<(u64, u64)>) {
+/// Adds the physical memory of `len` bytes of virtual memory, as ranges of bytes.
+fn add(memory: &KernelMemory<'_>, first: VirtAddr, len: u64, pieces: &mut Vec<Range<u64>>) {
     let mut done = 0;
     while done < len && pieces.len() < MAX_RANGES {
         let wanted = usize::try_from(len - done).unwrap_or(usize::MAX);
         let Ok((start, found)) = memory.contiguous(first.wrapping_add(done), wanted) else { return };
         let end = start.0.saturating_add(found as u64);
         match pieces.last_mut() {
-            Some(last) if last.1 == start.0 => last.1 = end,
-            _ => pieces.push((start.0, end)),
+            Some(last) if last.end == start.0 => last.end = end,
+            _ => pieces.push(start.0..end),
         }
         done += found as u64;
     }
@@ -56,7 +47,7 @@ mod tests {
     use crate::mm::testing::{PAGES, SECTION, World};
     use crate::units::ByteOrder;
 
-    fn frames(world: &World) -> Vec<PfnRange> {
+    fn frames(world: &World) -> PfnSet {
         let core = world.vmcore();
         let memory = KernelMemory::new(&core).unwrap();
         let layout = PageLayout::new(memory.info(), ByteOrder::Little).unwrap();
@@ -66,7 +57,7 @@ mod tests {
     #[test]
     fn structures_of_neighbours_are_one_range() {
         let first = PAGES >> 12;
-        assert_eq!(frames(&World::new(4 * SECTION)), [PfnRange::new(first, first + 64)]);
+        assert_eq!(frames(&World::new(4 * SECTION)).ranges(), [PfnRange::new(first, first + 64)]);
     }
 
     #[test]
@@ -77,6 +68,6 @@ mod tests {
         world.hole(2 * SECTION + 32, 2 * SECTION + 128);
         let page = |number| (PAGES >> 12) + number;
         let expected = [(0, 16), (32, 32), (34, 64)].map(|(from, to)| PfnRange::new(page(from), page(to)));
-        assert_eq!(frames(&world), expected.into_iter().filter(|r| !r.is_empty()).collect::<Vec<_>>());
+        assert_eq!(frames(&world), expected.into_iter().collect());
     }
 }

@@ -40,7 +40,8 @@ impl ElfCore {
     #[must_use]
     pub fn new(head: &DumpHead) -> ElfCore {
         let mut before = 0;
-        let ram = head.present().into_iter().map(|pages| {
+        let present = head.present();
+        let ram = present.iter().map(|pages| {
             let ram = Ram { pages, before };
             before += pages.count();
             ram

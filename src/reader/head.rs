@@ -3,7 +3,7 @@
 
 use crate::blocks::{self, Error};
 use crate::kdump::{self, Layout, Records};
-use crate::units::{PageSize, PfnRange};
+use crate::units::{PageSize, PfnRange, PfnSet};
 use crate::vmcore::Machine;
 
 /// The most bytes headers and notes may take: a note of 500 bytes for each of 64 Ki CPUs.
@@ -53,15 +53,14 @@ impl DumpHead {
         PfnRange::new(0, self.facts.max_mapnr)
     }
 
-    /// The pages that a memory range of the vmcore covers, if only in part: merged, ascending.
+    /// The pages that a memory range of the vmcore covers, if only in part.
     #[must_use]
-    pub fn present(&self) -> Vec<PfnRange> {
+    pub fn present(&self) -> PfnSet {
         let segments = self.facts.segments.iter();
-        let ranges = segments
+        segments
             .filter_map(|segment| segment_pages(segment, self.page))
             .map(|range| range.intersect(self.all_pages()))
-            .filter(|range| !range.is_empty());
-        merged(ranges.collect())
+            .collect()
     }
 }
 
@@ -69,19 +68,6 @@ impl DumpHead {
 pub(super) fn segment_pages(segment: &blocks::SegmentFacts, page: PageSize) -> Option<PfnRange> {
     let end = segment.paddr.checked_add(segment.size).filter(|&end| end > segment.paddr)?;
     Some(PfnRange::new(segment.paddr >> page.shift(), end.div_ceil(page.bytes())))
-}
-
-/// The pages of all ranges, each once, ascending.
-fn merged(mut ranges: Vec<PfnRange>) -> Vec<PfnRange> {
-    ranges.sort_by_key(|range| range.start);
-    let mut merged: Vec<PfnRange> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
 }
 
 fn malformed(why: impl Into<String>) -> Error {
@@ -125,11 +111,5 @@ mod tests {
         let mut bytes = record_head(MAX_HEAD, 1).to_vec();
         bytes.push(0);
         assert!(plain_bytes(&bytes).is_err());
-    }
-
-    #[test]
-    fn overlapping_ranges_hold_their_pages_once() {
-        let ranges = [(8, 10), (1, 2), (4, 12)].map(|(start, end)| PfnRange::new(start, end));
-        assert_eq!(merged(ranges.to_vec()), [PfnRange::new(1, 2), PfnRange::new(4, 12)]);
     }
 }

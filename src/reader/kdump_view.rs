@@ -79,7 +79,7 @@ impl KdumpView {
         out.fill(0);
         match part {
             0 => copy_part(out, offset, &self.head, 0),
-            1 => fill_bits(self.dump.present(), |range| *range, offset - bitmap1, out),
+            1 => fill_bits(self.dump.present().ranges(), |range| *range, offset - bitmap1, out),
             2 => fill_bits(self.dump.index.runs(), Run::pages, offset - bitmap2, out),
             _ => self.read_descriptors(out, offset),
         }

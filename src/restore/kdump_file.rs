@@ -56,7 +56,7 @@ impl<'a> KdumpFile<'a> {
     /// Writes what was not known before: head, second bitmap, descriptors.
     pub fn finish(mut self, complete: bool) -> Result<(), Error> {
         self.table.sort()?;
-        self.write_bitmap(self.head.layout.bitmap1, self.head.present().into_iter())?;
+        self.write_bitmap(self.head.layout.bitmap1, self.head.present().iter())?;
         self.write_bitmap(self.head.layout.bitmap2, self.table.runs().map(|run| run.pages))?;
         self.write_descriptors()?;
         self.head.kdump.status = self.codec.flags().0 | if complete { 0 } else { STATUS_INCOMPLETE };

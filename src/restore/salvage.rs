@@ -4,7 +4,7 @@
 
 use crate::blocks::{BlockMap, IndexPiece};
 use crate::crypt::StreamError;
-use crate::units::{Pfn, PfnRange, without};
+use crate::units::{Pfn, PfnRange, PfnSet};
 
 /// What is missing from a salvaged dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,10 +13,10 @@ pub struct Losses {
     pub chunks: u64,
     /// Why the dump has no end, when it has none.
     pub cut: Option<StreamError>,
-    /// Pages that the dump held and that are lost: merged, ascending.
-    pub pages: Vec<PfnRange>,
-    /// Memory in which further pages may be lost: merged, ascending.
-    pub doubtful: Vec<PfnRange>,
+    /// Pages that the dump held and that are lost.
+    pub pages: PfnSet,
+    /// Memory in which further pages may be lost.
+    pub doubtful: PfnSet,
 }
 
 impl Losses {
@@ -31,8 +31,10 @@ impl Losses {
 #[derive(Default)]
 pub struct Tracker {
     losses: Losses,
+    // Lists until the end: a set takes ranges in no order slowly, and blocks come so.
     came_through: Vec<PfnRange>,
     named: Vec<PfnRange>,
+    doubtful: Vec<PfnRange>,
     /// End of the block that came last.
     reached: Pfn,
     /// Whether the mark came: from there on pfns ascend.
@@ -76,7 +78,7 @@ impl Tracker {
                 true => PfnRange { start: self.reached, end: next },
                 false => PfnRange { start: Pfn(0), end: Pfn(u64::MAX) },
             };
-            self.losses.doubtful.push(range);
+            self.doubtful.push(range);
         }
     }
 
@@ -87,40 +89,26 @@ impl Tracker {
 
     /// The tail came through, and says how many pages there were.
     pub fn tail(&mut self, pages: u64) {
-        self.named = merged(std::mem::take(&mut self.named));
-        self.is_whole = self.named.iter().map(|range| range.count()).sum::<u64>() == pages;
+        let named = PfnSet::from(std::mem::take(&mut self.named));
+        self.is_whole = named.count() == pages;
+        self.named = named.into_ranges();
     }
 
     /// What was lost of memory up to `end`.
     pub fn finish(mut self, end: Pfn) -> Losses {
         if self.gap || self.losses.cut.is_some() {
             let from = if self.ascending { self.reached } else { Pfn(0) };
-            self.losses.doubtful.push(PfnRange { start: from, end });
+            self.doubtful.push(PfnRange { start: from, end });
         }
         let all = PfnRange { start: Pfn(0), end };
-        self.losses.doubtful.iter_mut().for_each(|range| *range = range.intersect(all));
-        let came_through = merged(self.came_through);
-        self.losses.pages = without(&merged(self.named), &came_through);
-        self.losses.doubtful = match self.is_whole {
-            true => Vec::new(),
-            false => without(&merged(self.losses.doubtful), &came_through),
-        };
+        let came_through = PfnSet::from(self.came_through);
+        self.losses.pages = PfnSet::from(self.named).without(&came_through);
+        if !self.is_whole {
+            let doubtful: PfnSet = self.doubtful.iter().map(|range| range.intersect(all)).collect();
+            self.losses.doubtful = doubtful.without(&came_through);
+        }
         self.losses
     }
-}
-
-/// Each page once, ascending.
-fn merged(mut ranges: Vec<PfnRange>) -> Vec<PfnRange> {
-    ranges.retain(|range| !range.is_empty());
-    ranges.sort_unstable_by_key(|range| range.start);
-    ranges.dedup_by(|next, last| {
-        let joins = next.start <= last.end;
-        if joins {
-            last.end = last.end.max(next.end);
-        }
-        joins
-    });
-    ranges
 }
 
 #[cfg(test)]
@@ -134,7 +122,7 @@ mod tests {
         map
     }
 
-    fn ranges(pairs: &[(u64, u64)]) -> Vec<PfnRange> {
+    fn ranges(pairs: &[(u64, u64)]) -> PfnSet {
         pairs.iter().map(|&(start, end)| PfnRange::new(start, end)).collect()
     }
 
@@ -153,7 +141,7 @@ mod tests {
         tracker.index(&piece(&[(100, 110), (0, 10), (10, 15), (20, 30)]));
         tracker.tail(35);
         let losses = tracker.finish(Pfn(200));
-        assert_eq!((losses.pages, losses.doubtful), (ranges(&[(10, 15)]), vec![]));
+        assert_eq!((losses.pages, losses.doubtful), (ranges(&[(10, 15)]), PfnSet::default()));
     }
 
     #[test]
@@ -167,7 +155,7 @@ mod tests {
         tracker.cut(StreamError::Truncated { plaintext: 1, remainder: 0 });
         let losses = tracker.finish(Pfn(200));
         assert_eq!(losses.doubtful, ranges(&[(10, 20), (30, 100), (110, 200)]));
-        assert_eq!(losses.pages, []);
+        assert!(losses.pages.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::elf::Segment;
 use super::error::{Cause, ReadError};
 use super::mapped::Window;
 use super::source::{PhysSource, read_exact_at};
-use crate::units::{PageSize, PfnRange, PhysAddr};
+use crate::units::PhysAddr;
 
 /// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,24 +140,6 @@ fn in_file(segment: &Segment, file_len: u64) -> Option<Extent> {
     (size > 0).then_some(Extent { start, end: start + size, file_offset: segment.file_offset })
 }
 
-/// The pages that (start, size) pieces of memory touch: merged, ascending.
-pub(super) fn pages(pieces: impl Iterator<Item = (u64, u64)>, page_size: PageSize) -> Vec<PfnRange> {
-    let shift = page_size.shift();
-    let mut ranges: Vec<PfnRange> = pieces
-        .filter(|&(_, size)| size > 0)
-        .map(|(start, size)| PfnRange::new(start >> shift, ((start + (size - 1)) >> shift) + 1))
-        .collect();
-    ranges.sort_by_key(|range| range.start);
-    let mut merged: Vec<PfnRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,14 +171,5 @@ mod tests {
     fn extents_end_where_the_file_does() {
         let list = [segment(0, 0x100, 0x20), segment(0x20, 0x200, 0x20), segment(0x10, u64::MAX, 0x20)];
         assert_eq!(extents(&list, 0x110), [Extent { start: 0, end: 0x10, file_offset: 0x100 }]);
-    }
-
-    #[test]
-    fn pages_merge_neighbours_and_count_fractions() {
-        let ranges =
-            pages([(0x2fff, 2), (0x1000, 0x1000), (0x8000, 0), (0x9000, 1)].into_iter(), PageSize::K4);
-        assert_eq!(ranges, [PfnRange::new(1, 4), PfnRange::new(9, 10)]);
-        let top = pages([(u64::MAX - 1, 1)].into_iter(), PageSize::K4);
-        assert_eq!(top, [PfnRange::new(u64::MAX >> 12, (u64::MAX >> 12) + 1)]);
     }
 }

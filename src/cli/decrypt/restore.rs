@@ -9,7 +9,7 @@ use crate::blocks::ClassCounts;
 use crate::compress::Codec;
 use crate::restore::{self, Losses, Output};
 use crate::sink::{OutputFile, Stream, special};
-use crate::units::PfnRange;
+use crate::units::PfnSet;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
@@ -243,8 +243,9 @@ fn incomplete(args: &Args, losses: &Losses) -> Failure {
     Failure::new(status, message)
 }
 
-fn name_ranges(what: &str, ranges: &[PfnRange]) {
+fn name_ranges(what: &str, pages: &PfnSet) {
     let warn = |text: &str| say(PROGRAM, "warning", text);
+    let ranges = pages.ranges();
     for range in ranges.iter().take(MAX_RANGES) {
         let (first, last) = (range.start.0, range.end.0 - 1);
         warn(&format!("{what}: pfn {first:#x} to {last:#x} ({} pages)", range.count()));

@@ -1,4 +1,36 @@
-//! Encrypted crash dumps of Linux machines: the rooms behind `vmcore-encrypt` and `vmcore-decrypt`.
+//! Encrypted crash dumps of Linux machines: `vmcore-encrypt` makes them, `vmcore-decrypt` opens them, and this crate is
+//! what both are made of.
+//!
+//! Open a dump, read a page, print the log:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::{fs::File, io::BufReader, path::Path, sync::Arc};
+//! # use vmcore_encrypt::crypt::{Identities, NoPrompt};
+//! # use vmcore_encrypt::{klog, mm::KernelMemory, reader::Dump, units::Pfn};
+//! let mut identities = Identities::new(Arc::new(NoPrompt));
+//! identities.add_file("key.txt", BufReader::new(File::open("key.txt")?))?;
+//!
+//! let dump = Arc::new(Dump::open(Path::new("vmcore.age"), &identities)?);
+//! let page = dump.page(Pfn(0x1000))?;
+//! klog::dmesg(&KernelMemory::new(&dump.vmcore()?)?, &mut std::io::stdout())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | read pages, facts, VMCOREINFO of a dump | [`reader::Dump`] |
+//! | read the crashed kernel's memory by address, its log | [`mm::KernelMemory`], [`klog::dmesg`] |
+//! | turn a dump back into a file for crash or gdb | [`restore::restore`] |
+//! | save a vmcore | [`collect::collect`] |
+//! | judge the pages of a vmcore | [`filter::Classifier`] |
+//! | check a machine | [`check::look`] |
+//!
+//! `examples/` has programs. The public items of these rooms are what the crate promises; the rest is public for the
+//! tests, benches and fuzz targets of this project and may change.
+//!
+//! # The drawing
 //!
 //! ```text
 //! vmcore-encrypt = collect
@@ -11,9 +43,9 @@
 //!   file | stdin -> crypt ----> blocks -> kdump, compress -> sink -> kdump-compressed | ELF | flattened
 //! ```
 //!
-//! Both ways run on one [`pipeline`]: two maps on several threads, with steps in order after each. Rooms take
-//! readers, writers and slices; only `cli`, `check`, `sink`, `mount`, `trust` and [`vmcore::Vmcore::open`] see a path. Imports go
-//! down this list only:
+//! Both ways run on one [`pipeline`], a map on several threads whose results come in order. Rooms take readers, writers
+//! and slices; only `cli`, `check`, `trust`, `sink`, `mount`, [`reader::Dump::open`] and [`vmcore::Vmcore::open`] see a path.
+//! Imports go down this list only (`tests/structure.rs`):
 //!
 //! | room | one line |
 //! |---|---|
@@ -41,6 +73,24 @@
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
 //! | `units` | pfn, addresses, page size, byte order |
 //! | `text` | text for people: sizes, foreign text made printable |
+//!
+//! # Words
+//!
+//! Words of a format keep its meaning: *frame* is zstd's, *record* the flattened KDUMP form's, *chunk* and *header* age's.
+//! Ours:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | dump | what the collector writes: an age file around zstd frames around a flattened KDUMP file |
+//! | vmcore | the crashed kernel's memory as an ELF core: `/proc/vmcore` or a copy |
+//! | block | a run of dumped pages, compressed as one zstd frame |
+//! | map | which pages a block holds, and which of them are zero |
+//! | index, head, tail | skippable frames: where each block is; facts known before the first page; counts after the last |
+//! | batch | pages sent ahead of their turn because an analyst needs them first |
+//! | part | one of several dumps that `--split` makes of one vmcore |
+//! | piece | one of several files in which one dump goes on where a file system ends files early |
+//! | raw frame | what marks a dump on a partition without a file system, readable without a key |
+//! | level, class | the dump level asked for; what a page is used for |
 
 pub mod blocks;
 #[cfg(feature = "check")]

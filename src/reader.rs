@@ -13,6 +13,7 @@ mod elf_view;
 mod head;
 mod index;
 mod kdump_view;
+mod open;
 mod source;
 mod stream;
 
@@ -21,6 +22,7 @@ pub use elf_core::ElfCore;
 pub use elf_view::ElfView;
 pub use head::DumpHead;
 pub use kdump_view::KdumpView;
+pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, without_armor, without_frame};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 use crate::blocks::{Head, RunKind, Tail};
@@ -51,6 +53,9 @@ pub enum Error {
     /// The decrypted stream contradicts itself.
     #[error("reading the decrypted stream: {0}")]
     Malformed(String),
+    /// The frame of a raw partition around the dump cannot be read.
+    #[error(transparent)]
+    Frame(#[from] crate::raw::Error),
     /// The dump could not be read.
     #[error("reading the dump")]
     Read(#[source] io::Error),
@@ -119,7 +124,11 @@ impl Dump {
     ///
     /// # Errors
     /// See [`Error`]. A dump that is cut opens, as far as its head is there.
-    pub fn open(source: Arc<dyn Source>, identities: &Identities, cache: usize) -> Result<Dump, Error> {
+    pub fn from_source(
+        source: Arc<dyn Source>,
+        identities: &Identities,
+        cache: usize,
+    ) -> Result<Dump, Error> {
         let stream = Stream::open(source, identities)?;
         let head = stream.read_head()?;
         let tail = stream.read_tail();

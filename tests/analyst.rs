@@ -71,7 +71,7 @@ impl Sample {
 }
 
 fn open(dump: &[u8]) -> Result<Arc<Dump>, vmcore_encrypt::reader::Error> {
-    Dump::open(Arc::new(dump.to_vec()), &identities(), 1 << 20).map(Arc::new)
+    Dump::from_source(Arc::new(dump.to_vec()), &identities(), 1 << 20).map(Arc::new)
 }
 
 fn find(dump: &Dump, pfn: u64) -> Found {

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         print_saved_log(path, &mut *dump, &identities, &mut out)?;
     } else {
         let source = input::open_source(path)?;
-        match Dump::open(Arc::clone(&source), &identities, BLOCKS) {
+        match Dump::from_source(Arc::clone(&source), &identities, BLOCKS) {
             Ok(dump) => print_log(path, &Arc::new(dump), &mut out)?,
             Err(reader::Error::NotADump) => print_from_source(path, source, &identities, &mut out)?,
             Err(error) => return Err(input::reader_failure(path, &error)),

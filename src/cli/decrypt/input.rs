@@ -3,9 +3,11 @@
 
 use super::super::{Failure, Status, input_name, prompt, quoted};
 use crate::crypt::{self, Identities, StreamError, dearmored};
-use crate::raw::{self, FramedAt};
-use crate::reader::{self, Dump, FileSource, PieceSource, Source, SourceReader};
-use crate::sink::pieces;
+use crate::raw;
+use crate::reader::{
+    self, BLOCK_CACHE, Dump, Source, SourceReader, in_frame, is_in_pieces, local, without_armor,
+    without_frame,
+};
 use clap::Args;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,10 +19,6 @@ use std::sync::Arc;
 
 /// A dump is read in pieces of about this size.
 const READ_BUFFER: usize = 1 << 20;
-/// Decompressed blocks kept while a dump is looked into: enough for what crash touches again and again.
-const BLOCK_CACHE: usize = 128 << 20;
-/// The most bytes of an armored dump that are taken into memory to be read at any place.
-const MAX_ARMORED: u64 = 1 << 30;
 
 /// Who opens the dump.
 #[derive(Args, Debug)]
@@ -143,49 +141,6 @@ pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         .map(|plain| plain.unwrap_or(source))
 }
 
-/// Whether further files follow, in which the dump goes on.
-pub fn is_in_pieces(path: &Path) -> bool {
-    !pieces::following(path).is_empty()
-}
-
-/// A file, and the pieces that follow it.
-fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
-    let open = |path: &Path| FileSource::new(File::open(path)?);
-    let first = open(path)?;
-    let following = pieces::following(path);
-    if following.is_empty() {
-        return Ok(Arc::new(first));
-    }
-    let mut files = vec![first];
-    for piece in following {
-        files.push(open(&piece)?);
-    }
-    Ok(Arc::new(PieceSource::new(files)))
-}
-
-/// The dump inside a frame; a source without one stays as it is.
-fn without_frame(source: Arc<dyn Source>) -> Result<Arc<dyn Source>, raw::Error> {
-    Ok(in_frame(&source)?.unwrap_or(source))
-}
-
-/// The dump inside a frame, damaged or not; `None` where there is none.
-fn in_frame(source: &Arc<dyn Source>) -> Result<Option<Arc<dyn Source>>, raw::Error> {
-    let mut first = [0];
-    // What begins as an age file or its armor is not searched for records.
-    if source.read_at(&mut first, 0)? == 0
-        || first == *b"a"
-        || first == *b"-"
-        || first[0].is_ascii_whitespace()
-    {
-        return Ok(None);
-    }
-    match FramedAt::new(Arc::clone(source), source.len()) {
-        Ok(frame) => Ok(Some(Arc::new(frame))),
-        Err(raw::Error::NoFrame) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether a file can be read at any place; what cannot be opened shows later why.
 fn is_seekable(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_block_device())
@@ -220,29 +175,14 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     Ok(None)
 }
 
-/// The binary file inside an armored one; `None` when it has no armor.
-fn without_armor(source: &Arc<dyn Source>) -> io::Result<Option<Arc<dyn Source>>> {
-    let mut reader = BufReader::with_capacity(READ_BUFFER, SourceReader::new(Arc::clone(source)));
-    let first = reader.fill_buf()?.trim_ascii_start().first().copied();
-    if first != Some(b'-') {
-        return Ok(None);
-    }
-    if source.len() > MAX_ARMORED {
-        let why = "it is armored and larger than 1 GiB; take the armor off: grep -v ^---- DUMP | base64 -d";
-        return Err(io::Error::other(why));
-    }
-    let mut bytes = Vec::new();
-    dearmored(reader)?.read_to_end(&mut bytes)?;
-    Ok(Some(Arc::new(bytes)))
-}
-
 /// Opens a dump to be looked into.
 pub fn open_dump(
     path: &Path,
     source: Arc<dyn Source>,
     identities: &Identities,
 ) -> Result<Arc<Dump>, Failure> {
-    let dump = Dump::open(source, identities, BLOCK_CACHE).map_err(|error| reader_failure(path, &error))?;
+    let dump =
+        Dump::from_source(source, identities, BLOCK_CACHE).map_err(|error| reader_failure(path, &error))?;
     Ok(Arc::new(dump))
 }
 

@@ -52,7 +52,7 @@ pub struct Args {
 /// What stopped it, ready to be said.
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.check_replaced()?;
-    if args.output.is_none() && input::is_in_pieces(&args.dump) {
+    if args.output.is_none() && crate::reader::is_in_pieces(&args.dump) {
         let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));
         return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
     }

@@ -16,7 +16,7 @@ pub fn run(bytes: &[u8]) {
     let one = NonZero::<usize>::MIN;
     let _ = restore::restore(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one);
     let _ = restore::salvage(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one);
-    let Ok(dump) = Dump::open(Arc::new(file), &IDENTITIES, 1 << 20).map(Arc::new) else { return };
+    let Ok(dump) = Dump::from_source(Arc::new(file), &IDENTITIES, 1 << 20).map(Arc::new) else { return };
     let _ = (dump.page(Pfn(0)).is_ok(), dump.held(), dump.vmcoreinfo());
     look(&ElfView::new(Arc::clone(&dump)));
     if let Ok(view) = KdumpView::new(Arc::clone(&dump)) {

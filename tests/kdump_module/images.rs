@@ -101,6 +101,19 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
     }
 }
 
+/// A plugin that "wraps" the file key by writing it down (C2SP age-plugin.md, `recipient-v1`).
+const PLUGIN: &str = r#"#!/bin/sh
+while read -r line; do
+    case "$line" in
+    "-> wrap-file-key") read -r key ;;
+    "-> done") read -r _; break ;;
+    esac
+done
+printf -- '-> recipient-stanza 0 written-down\n%s\n' "$key"
+read -r _; read -r _
+printf -- '-> done\n\n'
+"#;
+
 #[test]
 fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
     let hrp = bech32::Hrp::parse("age1imagetest").unwrap();
@@ -113,7 +126,12 @@ fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
         let built = machine.run(&build);
         let missing = "plugin program \"age-plugin-imagetest\" is not found";
         assert!(!built.status.success() && text(&built).contains(missing), "{tool}: {}", text(&built));
+        // Being there is not enough: it has to wrap a key.
         machine.script("/usr/bin/age-plugin-imagetest", "#!/bin/sh\n");
+        let built = machine.run(&build);
+        let broken = "it ended before it was done";
+        assert!(!built.status.success() && text(&built).contains(broken), "{tool}: {}", text(&built));
+        machine.script("/usr/bin/age-plugin-imagetest", PLUGIN);
         let built = machine.run(&build);
         assert!(built.status.success(), "{tool}: {}", text(&built));
         let list = fs::read_to_string(machine.path("/out/list")).unwrap();

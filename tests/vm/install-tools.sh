@@ -3,9 +3,9 @@
 # Quick and silent when everything is there. Needs root or sudo only when something is missing.
 set -euo pipefail
 
-PACKAGES="build-essential shellcheck age zstd xz-utils cpio kmod busybox-static kexec-tools makedumpfile crash
-    e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog openssh-client cryptsetup-bin
-    strace systemd dracut-core initramfs-tools-core rpm fuse3"
+PACKAGES="build-essential shellcheck age zstd xz-utils bzip2 lz4 lzop squashfs-tools erofs-utils cpio kmod
+    busybox-static kexec-tools makedumpfile crash e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog
+    openssh-client cryptsetup-bin strace systemd dracut-core initramfs-tools-core rpm fuse3"
 
 missing() { # PACKAGE...
     local package

@@ -132,13 +132,17 @@ impl Dump {
         let stream = Stream::open(source, identities)?;
         let head = stream.read_head()?;
         let tail = stream.read_tail();
+        let end = head.all_pages().end;
         let by_tail = tail.as_ref().and_then(|tail| PageIndex::by_tail(&stream, tail).ok());
+        by_tail.as_ref().map_or(Ok(()), |index| index.check(end, None))?;
+        // An index that is empty or lacks pages is no verdict on the blocks: they are read through instead.
+        let by_tail = by_tail.filter(|index| index.pages() > 0 && index.check(end, tail.as_ref()).is_ok());
         let index_state = if by_tail.is_some() { IndexState::Whole } else { IndexState::ReadThrough };
         let index = match by_tail {
             Some(index) => index,
             None => PageIndex::by_reading_through(&stream)?,
         };
-        index.check(head.all_pages())?;
+        index.check(end, tail.as_ref())?;
         let present = head.present();
         Ok(Dump { stream, head, tail, present, index, index_state, cache: BlockCache::new(cache) })
     }

@@ -4,7 +4,7 @@
 
 use super::stream::{BlockPlace, Stream};
 use super::{Error, Held};
-use crate::blocks::{BlockMap, Frame, IndexPiece, RunKind, Splitter, Tail};
+use crate::blocks::{BlockMap, Frame, IndexPiece, RunKind, Splitter, Tail, judge_pages};
 use crate::units::{Pfn, PfnRange};
 
 /// Neighbouring pages of one block.
@@ -45,6 +45,8 @@ pub struct PageIndex {
     blocks: Vec<BlockPlace>,
     data_pages: Vec<u32>,
     runs: Vec<Run>,
+    /// Whether damaged chunks were passed over, and the blocks in them.
+    gaps: bool,
 }
 
 impl PageIndex {
@@ -86,6 +88,7 @@ impl PageIndex {
                 Ok(()) => splitter.feed(&chunk),
                 Err(Error::Stream(_)) => {
                     blocks.open = None;
+                    blocks.index.gaps = true;
                     splitter.skip_to(position + crate::crypt::stream::CHUNK_SIZE as u64);
                 }
                 Err(error) => return Err(error),
@@ -129,12 +132,11 @@ impl PageIndex {
         Ok(())
     }
 
-    /// Whether every page is one of `all`.
-    pub fn check(&self, all: PfnRange) -> Result<(), Error> {
-        match self.runs.last().filter(|run| run.pages().end > all.end) {
-            Some(run) => Err(Error::malformed(format!("{} lies outside of the dump", run.pages().start))),
-            None => Ok(()),
-        }
+    /// Whether these are the pages of a valid dump of the pfns before `end`. What the tail counts is held against them
+    /// unless blocks were passed over.
+    pub fn check(&self, end: Pfn, tail: Option<&Tail>) -> Result<(), Error> {
+        let counts = tail.filter(|_| !self.gaps).map(|tail| &tail.pages);
+        Ok(judge_pages(self.runs.iter().map(Run::pages), end, counts)?)
     }
 
     /// Finds a page.
@@ -251,8 +253,8 @@ mod tests {
         let ranked: Vec<_> = (0..6).map(|rank| index.by_rank(rank).map(|pfn| pfn.0)).collect();
         assert_eq!(ranked, [Some(3), Some(10), Some(11), Some(20), Some(21), None]);
         assert_eq!(index.held(), Held { data: 4, zero: 1, blocks: 2 });
-        assert!(index.check(PfnRange::new(0, 22)).is_ok());
-        assert!(index.check(PfnRange::new(0, 21)).is_err());
+        assert!(index.check(Pfn(22), None).is_ok());
+        assert!(index.check(Pfn(21), None).is_err());
     }
 
     #[test]

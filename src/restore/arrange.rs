@@ -6,7 +6,7 @@ use super::parts::Joined;
 use super::salvage::Tracker;
 use super::unpack::Arranged;
 use super::{Error, Output, Report};
-use crate::blocks::{Head, Tail};
+use crate::blocks::{Head, NamedPages, Tail};
 use crate::reader::DumpHead;
 use crate::units::Pfn;
 use std::io::Write;
@@ -16,6 +16,7 @@ pub struct Arranger<'a> {
     state: State<'a>,
     head: Option<Head>,
     tail: Option<Tail>,
+    pages: NamedPages,
     /// The parts so far, when it is a dump in parts.
     joined: Option<Joined>,
 }
@@ -32,7 +33,13 @@ enum State<'a> {
 impl<'a> Arranger<'a> {
     /// Nothing has arrived yet.
     pub fn new(output: Output<'a>) -> Arranger<'a> {
-        Arranger { state: State::Waiting(output), head: None, tail: None, joined: None }
+        Arranger {
+            state: State::Waiting(output),
+            head: None,
+            tail: None,
+            pages: NamedPages::default(),
+            joined: None,
+        }
     }
 
     /// The same for a dump in parts.
@@ -54,12 +61,14 @@ impl<'a> Arranger<'a> {
             Arranged::Records(bytes) => return self.records(&bytes),
             Arranged::Stored(block) => {
                 self.check_page_len(block.page_len)?;
+                self.pages.add(&block.map);
                 if let State::Kdump(file) = &mut self.state {
                     file.block(&block)?;
                 }
             }
             Arranged::Pages { map, record_head, pages, page_len } => {
                 self.check_page_len(page_len)?;
+                self.pages.add(&map);
                 match &mut self.state {
                     State::Elf(file) => file.block(&map, &pages)?,
                     State::Flattened(out) => {
@@ -137,6 +146,8 @@ impl<'a> Arranger<'a> {
         if let (State::Waiting(_), Some(_)) = (&self.state, &tracker) {
             return Err(Error::malformed("its headers are lost; without them nothing can be restored"));
         }
+        let counts = self.tail.as_ref().filter(|_| tracker.is_none()).map(|tail| &tail.pages);
+        self.pages.judge(Pfn(head.max_mapnr), counts)?;
         let losses = tracker.map(|tracker| tracker.finish(Pfn(head.max_mapnr))).unwrap_or_default();
         let complete = losses.is_none() && self.tail.as_ref().is_some_and(Tail::is_complete);
         match self.state {

@@ -52,6 +52,8 @@ pub struct FrameReader {
     splitter: Splitter,
     map: Option<BlockMap>,
     record_head: Option<Vec<u8>>,
+    /// Number of pfns of the dump, once its head came.
+    max_mapnr: Option<u64>,
     /// Present when what is lost is passed over.
     tracker: Option<Tracker>,
     /// What frames hold, and what is written of pages and memory besides: descriptors, the bitmap.
@@ -136,6 +138,7 @@ impl FrameReader {
             Frame::Tagged { tag: Head::TAG, content } => {
                 let head = Head::parse(&content)?;
                 self.bitmap = bitmap_len(&head);
+                self.max_mapnr = Some(head.max_mapnr);
                 Some(Piece::Head(Box::new(head)))
             }
             Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
@@ -158,12 +161,21 @@ impl FrameReader {
         Ok(piece)
     }
 
-    /// Index pieces repeat the maps, and matter only where some are lost.
+    /// Index pieces repeat the maps, and matter only where some are lost. A piece that names pages outside of the dump is
+    /// refused, as it is where pages are found by the index; one that cannot be read is passed over, as it is there.
     fn take_index(&mut self, content: &[u8]) -> Result<Option<Piece>, Error> {
         if let Some(tracker) = &mut self.tracker {
             tracker.index(&IndexPiece::parse(content)?);
+            return Ok(None);
         }
-        Ok(None)
+        let entries = IndexPiece::parse(content).map(|piece| piece.entries).unwrap_or_default();
+        let ends = entries.iter().filter_map(|entry| entry.map.runs.last()).map(|run| run.pages.end.0);
+        match ends.max() {
+            Some(end) if self.max_mapnr.is_some_and(|max_mapnr| end > max_mapnr) => {
+                Err(Error::malformed("its index names pages that lie outside of the dump"))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn take_map(&mut self, map: BlockMap) -> Result<Option<Piece>, Error> {

@@ -446,7 +446,7 @@ fn a_block_that_is_not_what_the_index_names_gives_no_page() {
         for (command, status) in lab.verdicts(&dump) {
             assert!(status == DAMAGED || matches!(command, "info" | "dmesg" | "mount"), "{name}: {command}");
         }
-        let opened = Dump::open(Arc::new(dump), &identities(), 1 << 20).unwrap();
+        let opened = Dump::from_source(Arc::new(dump), &identities(), 1 << 20).unwrap();
         let refused = (0..HONEST.1).filter(|&pfn| opened.page(Pfn(pfn)).is_err()).count();
         assert!(refused > 0, "{name}");
     }

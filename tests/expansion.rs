@@ -112,7 +112,7 @@ impl Forged {
         skippable_frame(&mut self.plain, Tail::TAG, &content);
         let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
         let mut writer = EncryptWriter::new(&mut bytes, key);
-        writer.write_all(&self.0).unwrap();
+        writer.write_all(&self.plain).unwrap();
         writer.finish().unwrap();
         std::fs::write(path, &bytes).unwrap();
         bytes.len() as u64

@@ -141,7 +141,7 @@ fn shown_url(url: &str) -> String {
     format!("{scheme}://{}{query}", &rest[host..])
 }
 
-/// Before anything else in both programs: an environment without unknown variables. A program that cannot start again
+/// Before anything else in both programs: an environment without unknown variables. A collector that cannot start again
 /// (no `/proc`, an emulator) goes on, so that no dump is lost for it, unless a variable is set that prints secrets.
 fn clean_environment(program: &str) -> Result<(), Failure> {
     let list = match program {
@@ -150,9 +150,12 @@ fn clean_environment(program: &str) -> Result<(), Failure> {
     };
     let Err(error) = environment::clean(list) else { return Ok(()) };
     let failure = Failure::caused("leaving unknown variables out of the environment", &error);
-    match std::env::var_os("AGEDEBUG") {
-        Some(_) => Err(failure.hint("unset AGEDEBUG, which prints file keys")),
-        None => {
+    match (std::env::var_os("AGEDEBUG"), list) {
+        (Some(_), _) => Err(failure.hint("unset AGEDEBUG, which prints file keys")),
+        (None, environment::Program::Analyst) => {
+            Err(failure.hint("start it with env -i and the variables that it needs"))
+        }
+        (None, environment::Program::Collector) => {
             say(program, "warning", failure.message());
             Ok(())
         }

@@ -37,7 +37,7 @@ pub use harden::{harden_process, lock_memory};
 pub use header::Header;
 pub use identities::{Identities, Opened};
 pub use lines::LineKey;
-pub use plugin::PLUGIN_LIMIT;
+pub use plugin::{IDENTITY_PLUGIN_LIMIT, PLUGIN_LIMIT};
 pub use prompt::{NoPrompt, Prompt};
 pub use recipient::{Recipient, RecipientKind};
 pub use recipients::Recipients;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use age_core::primitives::bech32_encode;
+use age_core::secrecy::SecretString;
 use vmcore_encrypt::crypt::{DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Recipients};
 
 const PLUGIN: &str = r#"#!/bin/sh
@@ -40,6 +41,50 @@ esac
 printf -- '-> done\n\n'
 "#;
 
+/// Leaves a process of its own session behind, twice removed, and one of another user where that can be.
+const ESCAPES: &str = r#"#!/bin/sh
+setsid sh -c 'sleep 1000 & echo $$ $! >> "$HOME/escaped"; wait' &
+( setsid sleep 1000 & echo $! >> "$HOME/escaped" )
+while read -r line; do
+    case "$line" in
+    "-> wrap-file-key") read -r key ;;
+    "-> done") read -r _; break ;;
+    esac
+done
+while [ "$(wc -l < "$HOME/escaped")" -lt 2 ]; do sleep 0.01; done
+printf -- '-> recipient-stanza 0 written-down\n%s\n' "$key"
+read -r _; read -r _
+printf -- '-> done\n\n'
+"#;
+/// Sends a stanza that leaves no room in the header for others.
+const FILLS: &str = r#"#!/bin/sh
+printf -- '-> recipient-stanza 0 long\n'
+yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA | head -n 4032
+printf -- '\n'
+read -r _; read -r _
+printf -- '-> done\n\n'
+"#;
+/// Sends a stanza that may not stand beside others.
+const PRETENDS: &str = "#!/bin/sh\nprintf -- '-> recipient-stanza 0 scrypt AAAA 18\\nAAAA\\n-> done\\n\\n'\n";
+/// Asks the user, who takes longer than the plugin may.
+const ASKS: &str = r#"#!/bin/sh
+while read -r line; do
+    case "$line" in
+    "-> recipient-stanza 0 written-down") read -r key ;;
+    "-> done") read -r _; break ;;
+    esac
+done
+printf -- '-> request-secret\nUElO\n'
+read -r reply; read -r pin
+[ "$reply $pin" = '-> ok MTIzNA' ] || exit 1
+printf -- '-> confirm eWVz bm8\ndG91Y2g\n'
+read -r reply; read -r _
+[ "$reply" = '-> ok yes' ] || exit 1
+printf -- '-> file-key 0\n%s\n' "$key"
+read -r _; read -r _
+printf -- '-> done\n\n'
+"#;
+
 fn text(prefix: &str, data: &[u8]) -> String {
     bech32_encode(bech32::Hrp::parse(prefix).unwrap(), data)
 }
@@ -58,6 +103,14 @@ fn plugins_work_when_they_are_in_the_path() {
         ("dies", "#!/bin/sh\nread -r line\nexit 1\n"),
         ("silent", "#!/bin/sh\nprintf -- '-> done\\n\\n'\n"),
         ("looks", "#!/bin/sh\nenv > \"$HOME/environment\"\nexit 1\n"),
+        ("escapes", ESCAPES),
+        ("fills", FILLS),
+        ("pretends", PRETENDS),
+        (
+            "bad",
+            "#!/bin/sh\nprintf -- '-> error stanza 0 0\\nbm8\\n'\nread -r _\nread -r _\nprintf -- '-> done\\n\\n'\n",
+        ),
+        ("asks", ASKS),
     ];
     for (name, text) in plugins {
         let program = folder.path().join(format!("age-plugin-{name}"));
@@ -71,10 +124,11 @@ fn plugins_work_when_they_are_in_the_path() {
         .env("HOME", folder.path())
         .env("AGEDEBUG", "plugin")
         .env("PASSWORD", "secret")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && log.contains("3 passed"), "{log}");
+    assert!(output.status.success() && log.contains("9 passed"), "{log}");
     // Of what AGEDEBUG makes a library print, nothing came from wrapping.
     assert!(!String::from_utf8_lossy(&output.stderr).contains("wrap-file-key"));
 }
@@ -131,6 +185,7 @@ fn plugins_that_misbehave_end_and_cost_their_recipients_alone() {
         ("dies", "it ended before it was done"),
         ("silent", "it wrapped nothing"),
         ("refused", "no thank?you"),
+        ("nosuch", "is not found"),
     ] {
         let start = std::time::Instant::now();
         let mut said = Vec::new();
@@ -142,6 +197,10 @@ fn plugins_that_misbehave_end_and_cost_their_recipients_alone() {
         let (header, _) = set(&[name], X25519).wrap(&mut entropy).unwrap();
         let stanzas = vmcore_encrypt::crypt::Header::read(&mut &header[..]).unwrap().stanza_types();
         assert_eq!(stanzas, ["X25519"]);
+        let others = set(&[name], X25519);
+        assert!(!others.left_out());
+        others.wrap(&mut Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} }).unwrap();
+        assert!(others.left_out());
         assert!(set(&[name], X25519).try_wrap(&mut entropy).is_err());
         assert!(said.len() == 1 && said[0].contains(reason), "{said:?}");
         assert!(start.elapsed() < Duration::from_secs(20), "{name}");
@@ -163,4 +222,151 @@ fn a_plugin_gets_no_more_of_the_environment_than_it_needs() {
     let seen = fs::read_to_string(std::path::Path::new(&home).join("environment")).unwrap();
     assert!(seen.contains("PATH=") && seen.contains("HOME="), "{seen}");
     assert!(!seen.contains("PASSWORD") && !seen.contains("AGEDEBUG") && !seen.contains("CARGO"), "{seen}");
+}
+
+#[test]
+#[ignore = "run by plugins_work_when_they_are_in_the_path"]
+fn what_a_plugin_wraps_costs_no_other_recipient() {
+    let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+    for name in ["fills", "pretends"] {
+        let recipients = set(&[name], X25519);
+        let (header, _) = recipients.wrap(&mut entropy).unwrap();
+        let stanzas = vmcore_encrypt::crypt::Header::read(&mut &header[..]).unwrap().stanza_types();
+        assert!(recipients.left_out() && stanzas == ["X25519"], "{name}: {stanzas:?}");
+        assert!(set(&[name], X25519).try_wrap(&mut entropy).is_err(), "{name}");
+    }
+}
+
+/// Whether a process is there and no zombie.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[test]
+#[ignore = "run by plugins_work_when_they_are_in_the_path"]
+fn a_plugin_that_leaves_its_group_is_killed_too() {
+    let mut own = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+    let recipients = set(&["escapes"], X25519).plugin_limit(Duration::from_secs(20));
+    let (header, _) = recipients.wrap(&mut entropy).unwrap();
+    let stanzas = vmcore_encrypt::crypt::Header::read(&mut &header[..]).unwrap().stanza_types();
+    assert_eq!(stanzas, ["X25519", "written-down"]);
+    let home = std::env::var("HOME").unwrap();
+    let pids = fs::read_to_string(std::path::Path::new(&home).join("escaped")).unwrap();
+    assert_eq!(pids.split_whitespace().count(), 3, "{pids}");
+    for pid in pids.split_whitespace() {
+        assert!(!runs(pid), "{pid} runs on");
+    }
+    // Children that were there before are none of the plugin's.
+    assert!(runs(&own.id().to_string()));
+    own.kill().unwrap();
+    own.wait().unwrap();
+}
+
+/// A plugin that became another user's cannot be killed by a collector that is not root; it is not waited for.
+#[test]
+#[ignore = "run by plugins_work_when_they_are_in_the_path"]
+fn a_plugin_that_cannot_be_killed_is_not_waited_for() {
+    let setpriv = std::path::Path::new("/usr/bin/setpriv");
+    if !rustix::process::geteuid().is_root() || !setpriv.exists() {
+        return eprintln!("skipped: needs root and setpriv");
+    }
+    let home = std::path::PathBuf::from(std::env::var("HOME").unwrap());
+    let own = home.join("setpriv");
+    fs::copy(setpriv, &own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = home.join("age-plugin-stays");
+    // Root's in every respect, and holds the pipes.
+    let script = format!("#!/bin/sh\nexec {} --reuid=0 --regid=0 --clear-groups sleep 30\n", own.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let start = std::time::Instant::now();
+    let status = Command::new(&own)
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "as_nobody"])
+        .env("AS_NOBODY", "yes")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success() && log.contains("1 passed"), "{log}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+/// Run by the test above, as a user who is not root.
+#[test]
+#[ignore = "run by a_plugin_that_cannot_be_killed_is_not_waited_for"]
+fn as_nobody() {
+    if std::env::var_os("AS_NOBODY").is_none() {
+        return;
+    }
+    let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+    let recipients = set(&["stays"], X25519);
+    recipients.wrap(&mut entropy).unwrap();
+    assert!(recipients.left_out());
+    // It lives: nothing but its pipes ended.
+    let names = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        (status.contains("Name:\tsleep") && status.contains(&format!("PPid:\t{}\n", std::process::id())))
+            .then_some(status)
+    });
+    assert_eq!(names.filter(|status| !status.contains("State:\tZ")).count(), 1);
+}
+
+/// The user, who takes a while.
+struct Slow;
+
+impl vmcore_encrypt::crypt::Prompt for Slow {
+    fn passphrase(&self, what: &str) -> Option<SecretString> {
+        assert_eq!(what, "PIN");
+        std::thread::sleep(Duration::from_secs(1));
+        Some(SecretString::from("1234".to_owned()))
+    }
+
+    fn confirm(&self, question: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        assert_eq!((question, yes, no), ("touch", "yes", Some("no")));
+        std::thread::sleep(Duration::from_secs(1));
+        Some(true)
+    }
+}
+
+/// What a file that a plugin wrapped reads as with an identity of plugin `name`.
+fn opened(name: &str, prompt: Arc<dyn vmcore_encrypt::crypt::Prompt>) -> Result<(), Error> {
+    let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
+    let written = set(&["written"], "").plugin_limit(Duration::from_secs(20));
+    let (start, _) = written.wrap(&mut entropy).unwrap();
+    let mut identities = Identities::new(prompt).plugin_limit(Duration::from_millis(900));
+    let line = text(&format!("age-plugin-{name}-"), b"").to_uppercase();
+    identities.add_file("key", line.as_bytes()).unwrap();
+    identities.open(&mut &start[..]).map(|_| ())
+}
+
+#[test]
+#[ignore = "run by plugins_work_when_they_are_in_the_path"]
+fn an_identitys_plugin_has_limits_too() {
+    for (name, reason) in [
+        ("hangs", "did not answer within 0.9 s and was ended"),
+        ("deaf", "did not answer within 0.9 s and was ended"),
+        ("floods", "did not answer within 0.9 s and was ended"),
+        ("endless", "it sent more than a header can hold"),
+        ("dies", "it ended before it was done"),
+    ] {
+        let error = opened(name, Arc::new(NoPrompt)).err().unwrap().to_string();
+        assert!(error.contains(reason) && error.contains(name), "{name}: {error}");
+    }
+    assert!(matches!(opened("silent", Arc::new(NoPrompt)), Err(Error::NoMatch { .. })));
+    assert!(matches!(opened("bad", Arc::new(NoPrompt)), Err(Error::BadStanza(_))));
+    assert!(matches!(opened("looks", Arc::new(NoPrompt)), Err(Error::Plugin { .. })));
+    let home = std::env::var("HOME").unwrap();
+    let seen = fs::read_to_string(std::path::Path::new(&home).join("environment")).unwrap();
+    assert!(seen.contains("HOME=") && !seen.contains("PASSWORD") && !seen.contains("AWS_"), "{seen}");
+}
+
+#[test]
+#[ignore = "run by plugins_work_when_they_are_in_the_path"]
+fn the_users_time_is_not_the_plugins() {
+    opened("asks", Arc::new(Slow)).unwrap();
+    assert!(matches!(opened("asks", Arc::new(NoPrompt)), Err(Error::Plugin { .. })));
 }

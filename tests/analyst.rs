@@ -367,6 +367,29 @@ fn a_mount_serves_a_command_and_ends_with_it() {
     assert!(log == sample.core.log.as_bytes());
 }
 
+/// The user's command gets the whole environment; the program that serves it has none of it, in a variable or open file.
+#[test]
+fn a_mounts_command_has_the_users_environment_and_the_mount_has_not() {
+    if !mounted::can_mount() {
+        return;
+    }
+    let sample = sample(31);
+    let [dump, key, directory] = files(&sample);
+    let script = "env; echo ===; tr '\\0' '\\n' < /proc/$PPID/environ; ls -l /proc/$PPID/fd";
+    let mut mount = common::decrypt();
+    mount.args(["mount", "-i"]).args([&key, &dump, &directory]).args(["--", "sh", "-c", script]);
+    mount.env("AGEDEBUG", "plugin").env("DATABASE_PASSWORD", "two\nlines");
+    mount.env("LARGE", "x".repeat(100_000));
+    let output = text(&run(&mut mount).stdout);
+    let (command, program) = output.split_once("===").unwrap();
+    assert!(command.contains("AGEDEBUG=plugin\n") && command.contains("DATABASE_PASSWORD=two\nlines\n"));
+    assert!(command.contains(&"x".repeat(100_000)) && !command.contains("VMCORE_ENCRYPT_ENVIRONMENT"));
+    assert!(program.contains("PATH=") && program.contains("VMCORE_ENCRYPT_ENVIRONMENT="), "{program}");
+    for absent in ["AGEDEBUG", "DATABASE_PASSWORD", "LARGE", "memfd"] {
+        assert!(!program.contains(absent), "{absent}: {program}");
+    }
+}
+
 /// Memory that swap cannot take, as the kernel tells it of the process that serves the mount.
 #[test]
 fn a_mount_keeps_its_memory_out_of_swap() {

@@ -197,3 +197,29 @@ fn no_unknown_variable_reaches_libraries_and_plugins() {
     let messages = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && messages.contains("unset AGEDEBUG"), "{messages}");
 }
+
+#[test]
+fn a_dump_without_a_plugin_is_for_the_other_recipients_with_a_warning() {
+    let home = given();
+    let text = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1nosuch").unwrap(), b"x");
+    let mut recipients = fs::read_to_string(home.path().join("recipients")).unwrap();
+    recipients.push_str(&format!("\n{text}\n"));
+    fs::write(home.path().join("both"), recipients).unwrap();
+    fs::write(home.path().join("alone"), text + "\n").unwrap();
+    for (command, status, message) in [
+        ("vmcore-encrypt -R both vmcore saved", 6, "not all recipients can open the dump"),
+        (
+            "vmcore-encrypt -d 0 --warnings-exit-0 -R both vmcore zero",
+            0,
+            "not all recipients can open the dump",
+        ),
+        ("vmcore-encrypt --check-params -R both vmcore", 1, "age-plugin-nosuch"),
+        ("vmcore-encrypt -R alone vmcore none", 1, "age-plugin-nosuch"),
+        ("vmcore-decrypt verify -i key saved", 0, ""),
+    ] {
+        let output = shell(command, home.path()).output().unwrap();
+        let messages = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(status) && messages.contains(message), "{command}: {messages}");
+    }
+    assert!(!home.path().join("none").exists());
+}

@@ -4,19 +4,29 @@
 //! A program whose environment holds more replaces itself, first thing, by itself with the rest (execve(2)). That is
 //! safe Rust, other than taking variables away from a running process, and leaves none in `/proc/PID/environ`. It cannot
 //! go on for ever: a variable of ours marks the second start, which does not try again.
+//!
+//! The analyst's program may run a command of the user's (`mount DUMP DIR -- COMMAND`), which gets the whole environment.
+//! The variables left out reach the second start in a file in memory (memfd_create(2)), which it reads and closes before
+//! any library runs. The mark holds its descriptor's number alone.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-#[cfg(feature = "analyst")]
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Marks the second start. Its value is the variables left out, for a command of the user's, as hex.
+#[cfg(feature = "analyst")]
+use {
+    rustix::fs::{MemfdFlags, memfd_create},
+    std::fs::{self, File},
+    std::io::Write as _,
+    std::os::fd::{IntoRawFd, RawFd},
+    std::os::unix::ffi::{OsStrExt, OsStringExt},
+    std::sync::OnceLock,
+};
+
+/// Marks the second start. Its value is the number of the descriptor that holds the variables left out, or empty.
 pub const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
 /// What both programs use: where programs and temporary files are, how text and time are shown.
 const COMMON: [&str; 12] =
@@ -34,9 +44,12 @@ const ANALYST: [&str; 9] = [
     "GPG_TTY",
 ];
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
-/// Bytes of variables that the mark carries: below what one variable may take (Linux `include/uapi/linux/binfmts.h`,
-/// `MAX_ARG_STRLEN`, 128 KiB), in hex.
-const MAX_CARRIED: usize = 60 << 10;
+/// Name of the file in memory, and how a link to its descriptor begins.
+#[cfg(feature = "analyst")]
+const LEFT_OUT: &str = "vmcore-encrypt-environment";
+/// What was left out at the first start.
+#[cfg(feature = "analyst")]
+static CARRIED: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// Whose list holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,32 +63,89 @@ pub enum Program {
 /// Returns when the environment holds nothing but the list; else starts the program again so that it does.
 ///
 /// # Errors
-/// The program cannot be started again, or was and the environment still holds more.
+/// The program cannot be started again, or was and the environment still holds more, or what the mark names is not ours.
 pub fn clean(program: Program) -> io::Result<()> {
     let (kept, left_out): (Vec<_>, Vec<_>) = env::vars_os().partition(|(name, _)| is_listed(program, name));
+    if let Some(mark) = env::var_os(MARK) {
+        take_carried(program, &mark)?;
+        return match left_out.is_empty() {
+            true => Ok(()),
+            false => Err(io::Error::other("it was done already, and unknown variables are still there")),
+        };
+    }
     if left_out.is_empty() {
         return Ok(());
-    }
-    if env::var_os(MARK).is_some() {
-        return Err(io::Error::other("it was done already, and unknown variables are still there"));
     }
     let mut words = env::args_os();
     let mut again = Command::new(own_path()?);
     if let Some(name) = words.next() {
         again.arg0(name);
     }
-    // The collector runs no command of the user's.
-    let mark = if program == Program::Analyst { carried(&left_out) } else { String::new() };
+    let mark = carry(program, &left_out)?;
     Err(again.args(words).env_clear().envs(kept).env(MARK, mark).exec())
 }
 
+/// The collector runs no command of the user's.
+#[cfg(not(feature = "analyst"))]
+fn carry(_: Program, _: &[(OsString, OsString)]) -> io::Result<String> {
+    Ok(String::new())
+}
+
+#[cfg(not(feature = "analyst"))]
+fn take_carried(_: Program, _: &OsStr) -> io::Result<()> {
+    Ok(())
+}
+
+/// Puts variables where the second start finds them; gives the mark's value.
 #[cfg(feature = "analyst")]
+fn carry(program: Program, variables: &[(OsString, OsString)]) -> io::Result<String> {
+    if program == Program::Collector {
+        return Ok(String::new());
+    }
+    // Kept open by execve(2): no CLOEXEC.
+    let mut file = File::from(memfd_create(LEFT_OUT, MemfdFlags::empty())?);
+    file.write_all(&joined(variables))?;
+    Ok(file.into_raw_fd().to_string())
+}
+
+/// Reads and closes what [`carry`] left. Nothing else has run, so the descriptor is ours when it is that file.
+#[cfg(feature = "analyst")]
+fn take_carried(program: Program, mark: &OsStr) -> io::Result<()> {
+    if program == Program::Collector || mark.is_empty() {
+        return Ok(());
+    }
+    let foreign = || io::Error::other(format!("{MARK} is set, and not by this program"));
+    let number: RawFd = mark.to_str().and_then(|text| text.parse().ok()).ok_or_else(foreign)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{number}"));
+    let target = fs::read_link(&path).map_err(|_| foreign())?;
+    if !target.as_os_str().as_bytes().starts_with(format!("/memfd:{LEFT_OUT}").as_bytes()) {
+        return Err(foreign());
+    }
+    // Opened anew it is read from its start.
+    let bytes = fs::read(&path)?;
+    nix::unistd::close(number)?;
+    // The first to be read stays.
+    let _ = CARRIED.set(bytes);
+    Ok(())
+}
+
 /// The variables that were left out, for a command that the user gave and that is no part of this program.
+#[cfg(feature = "analyst")]
 #[must_use]
 pub fn left_out() -> Vec<(OsString, OsString)> {
-    let mark = env::var_os(MARK).unwrap_or_default();
-    let bytes: Option<Vec<u8>> = mark.as_bytes().chunks(2).map(byte_of).collect();
-    let bytes = bytes.unwrap_or_default();
+    CARRIED.get().map(|bytes| split(bytes)).unwrap_or_default()
+}
+
+/// `NAME=VALUE`, each ended by a zero byte, as in `/proc/PID/environ`.
+#[cfg(feature = "analyst")]
+fn joined(variables: &[(OsString, OsString)]) -> Vec<u8> {
+    let text =
+        |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat();
+    variables.iter().flat_map(text).collect()
+}
+
+#[cfg(feature = "analyst")]
+fn split(bytes: &[u8]) -> Vec<(OsString, OsString)> {
     let pairs = bytes.split(|&byte| byte == 0).filter_map(|pair| {
         let at = pair.iter().position(|&byte| byte == b'=').filter(|&at| at > 0)?;
         Some((OsString::from_vec(pair[..at].to_vec()), OsString::from_vec(pair[at + 1..].to_vec())))
@@ -95,27 +165,6 @@ fn is_listed(program: Program, name: &OsStr) -> bool {
 fn own_path() -> io::Result<PathBuf> {
     let link = Path::new("/proc/self/exe");
     Ok(env::current_exe().ok().filter(|path| path.is_file()).unwrap_or_else(|| link.to_owned()))
-}
-
-/// `NAME=VALUE`, each ended by a zero byte, in hex. Nothing where that is too much: then a command does without.
-fn carried(variables: &[(OsString, OsString)]) -> String {
-    let size: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-    let mut hex = String::new();
-    if size > MAX_CARRIED {
-        return hex;
-    }
-    for (name, value) in variables {
-        for byte in [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat() {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-    }
-    hex
-}
-
-#[cfg(feature = "analyst")]
-fn byte_of(digits: &[u8]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -138,11 +187,23 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "analyst")]
     #[test]
-    fn what_was_left_out_is_carried_in_hex() {
-        let pairs = vec![(OsString::from("A"), OsString::from("x=y")), ("B".into(), OsString::new())];
-        assert_eq!(carried(&pairs), "413d783d7900423d00");
-        let long = vec![(OsString::from("A"), OsString::from("x".repeat(MAX_CARRIED)))];
-        assert_eq!(carried(&long), "");
+    fn what_was_left_out_reads_back() {
+        let pairs = vec![(OsString::from("A"), OsString::from("x=y\nz")), ("B".into(), OsString::new())];
+        assert_eq!(joined(&pairs), b"A=x=y\nz\0B=\0");
+        assert_eq!(split(&joined(&pairs)), pairs);
+        assert!(split(b"").is_empty() && split(b"=x\0y\0").is_empty());
+    }
+
+    #[cfg(feature = "analyst")]
+    #[test]
+    fn a_mark_that_names_no_file_of_ours_is_refused_and_closes_nothing() {
+        use std::os::fd::AsRawFd;
+        let file = File::open("/dev/null").unwrap();
+        for mark in [file.as_raw_fd().to_string(), "x".to_owned(), "-1".to_owned(), "1000000".to_owned()] {
+            assert!(take_carried(Program::Analyst, OsStr::new(&mark)).is_err(), "{mark}");
+        }
+        assert!(file.metadata().is_ok());
     }
 }

@@ -55,13 +55,13 @@ impl RecipientArgs {
         self.recipients.iter().try_for_each(parse).map_err(|error| failure("parsing a recipient", &error))
     }
 
-    /// Reads and checks the recipients, their plugin programs and the machine's pins too.
+    /// Reads and checks the recipients and the machine's pins. Not their plugin programs: a dump without one of them is
+    /// for the other recipients.
     pub fn read(&self) -> Result<Recipients, Failure> {
         let recipients = self.choose()?;
         for pins in self.pins()? {
             pins.check(&recipients).map_err(|error| pin_failure(&error))?;
         }
-        recipients.check_plugins().map_err(|error| failure("checking recipients", &error))?;
         Ok(recipients)
     }
 
@@ -90,7 +90,9 @@ impl RecipientArgs {
                 Err(error) => return Err(untrusted("recipients file", path, &error)),
             }
         }
-        self.read()
+        let recipients = self.read()?;
+        recipients.check_plugins().map_err(|error| failure("checking recipients", &error))?;
+        Ok(recipients)
     }
 
     /// The recipients files: `default` when nobody is named otherwise.

@@ -71,7 +71,7 @@ pub enum Error {
         /// Name of the program.
         program: String,
     },
-    /// A plugin program did not answer in time and was ended.
+    /// A plugin program did not finish in time and was killed.
     #[error("plugin program \"{program}\" did not answer within {} s and was ended", .limit.as_secs_f32())]
     PluginSilent {
         /// Name of the program.

@@ -4,18 +4,19 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
-use age::plugin::IdentityPluginV1;
 use age::{DecryptError, Identity};
 use age_core::format::{FileKey, Stanza};
-use age_core::secrecy::SecretString;
+use age_core::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::armor::dearmored;
 use super::error::printable;
 use super::header::Header;
 use super::lines::LineKey;
-use super::prompt::{NoPrompt, PluginPrompt, Prompt};
+use super::plugin::{self, IDENTITY_PLUGIN_LIMIT};
+use super::prompt::{NoPrompt, Prompt};
 use super::recipients::has_byte_order_mark;
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
@@ -32,13 +33,21 @@ const IDENTITY_BUFFER: usize = 1024 * 1024 + 4096;
 pub struct Identities {
     list: Vec<Box<dyn Identity + Send + Sync>>,
     prompt: Arc<dyn Prompt>,
+    plugin_limit: Duration,
 }
 
 impl Identities {
     /// An empty set that asks `prompt` when it needs a passphrase.
     #[must_use]
     pub fn new(prompt: Arc<dyn Prompt>) -> Identities {
-        Identities { list: Vec::new(), prompt }
+        Identities { list: Vec::new(), prompt, plugin_limit: IDENTITY_PLUGIN_LIMIT }
+    }
+
+    /// Changes how long to wait for the plugin programs of identities added from now on, from
+    /// [`IDENTITY_PLUGIN_LIMIT`].
+    #[must_use]
+    pub fn plugin_limit(self, limit: Duration) -> Identities {
+        Identities { plugin_limit: limit, ..self }
     }
 
     /// Number of identities.
@@ -102,15 +111,18 @@ impl Identities {
         if let Ok(identity) = line.parse::<pq::Identity>() {
             return Some(Box::new(identity));
         }
-        let identity = line.parse().ok()?;
-        Some(Box::new(Plugin { identity, prompt: PluginPrompt(Arc::clone(&self.prompt)) }))
+        let identity: age::plugin::Identity = line.parse().ok()?;
+        let (name, prompt) = (identity.plugin().to_owned(), Arc::clone(&self.prompt));
+        let identity = SecretString::from(line.to_owned());
+        Some(Box::new(Plugin { name, identity, prompt, limit: self.plugin_limit }))
     }
 
     /// Unwraps the file key of a header and checks the header's MAC with it.
     ///
     /// # Errors
     /// [`Error::NoMatch`] with the types of stanzas there are, [`Error::BadStanza`], [`Error::BadMac`],
-    /// [`Error::WrongPassphrase`], [`Error::ExcessiveWork`], [`Error::PluginMissing`], [`Error::Plugin`].
+    /// [`Error::WrongPassphrase`], [`Error::ExcessiveWork`], [`Error::PluginMissing`], [`Error::PluginSilent`],
+    /// [`Error::Plugin`].
     pub fn unwrap(&self, header: &Header) -> Result<FileKey, Error> {
         // Another identity may still open the file, without the plugin or by an intact stanza.
         let mut first_failure = None;
@@ -205,8 +217,17 @@ impl Identity for Passphrase {
 
 /// A plugin's identity. The program is looked for when a file is opened, not when the identity is loaded.
 struct Plugin {
-    identity: age::plugin::Identity,
-    prompt: PluginPrompt,
+    name: String,
+    identity: SecretString,
+    prompt: Arc<dyn Prompt>,
+    limit: Duration,
+}
+
+impl Plugin {
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, Error> {
+        let program = plugin::Plugin::find(&self.name)?;
+        program.unwrap(self.identity.expose_secret(), stanzas, &*self.prompt, self.limit)
+    }
 }
 
 impl Identity for Plugin {
@@ -215,12 +236,13 @@ impl Identity for Plugin {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
-        let name = self.identity.plugin();
-        match IdentityPluginV1::new(name, std::slice::from_ref(&self.identity), self.prompt.clone()) {
-            Ok(plugin) => plugin.unwrap_stanzas(stanzas),
-            Err(error) => Some(Err(DecryptError::PluginResolve(error))),
-        }
+        self.unwrap(stanzas).map_err(carried).transpose()
     }
+}
+
+/// An error of ours in one of the age crate's, for [`decrypt_error`] to take out.
+fn carried(error: Error) -> DecryptError {
+    DecryptError::Io(io::Error::other(error))
 }
 
 /// Decrypts an age file that holds identities under a passphrase.
@@ -237,26 +259,13 @@ fn decrypt_identity_file(name: &str, file: &[u8], prompt: &dyn Prompt) -> Result
     read_limited(DecryptReader::new(input, PayloadKey::derive(&file_key, &nonce)))
 }
 
-fn plugin_missing(error: age::plugin::ResolveError) -> Error {
-    match error {
-        age::plugin::ResolveError::MissingPlugin { binary_name } => {
-            Error::PluginMissing { program: binary_name }
-        }
-        other => Error::Plugin { message: printable(&other.to_string()) },
-    }
-}
-
 fn decrypt_error(error: DecryptError) -> Error {
     match error {
-        DecryptError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Error>()) => {
-            Error::NoPassphrase
-        }
-        DecryptError::PluginResolve(error) => plugin_missing(error),
         DecryptError::KeyDecryptionFailed => Error::WrongPassphrase,
         DecryptError::ExcessiveWork { required, .. } => {
             Error::ExcessiveWork { required, accepted: MAX_SCRYPT_LOG_N }
         }
-        DecryptError::Io(error) => Error::Io(error),
+        DecryptError::Io(error) => error.downcast().unwrap_or_else(Error::Io),
         DecryptError::InvalidHeader => Error::BadStanza("it breaks the format's rules".to_owned()),
         DecryptError::DecryptionFailed => Error::BadStanza("it does not decrypt".to_owned()),
         other => Error::Plugin { message: printable(&other.to_string()) },
@@ -268,7 +277,6 @@ pub(super) mod tests {
     use super::super::Recipients;
     use super::super::entropy::Entropy;
     use super::*;
-    use std::time::Duration;
 
     /// The identity whose 32 bytes are all 0x42: a pattern for tests, which guards nothing.
     pub(in crate::crypt) const SECRET: &str =

@@ -2,12 +2,11 @@
 //! the caller's; no secret is kept here.
 
 use std::io;
-use std::sync::Arc;
 
-use age::{Callbacks, DecryptError};
+use age::DecryptError;
 use age_core::secrecy::SecretString;
 
-use super::error::{Error, printable};
+use super::error::Error;
 
 /// The person at the terminal, for passphrases and for plugins.
 pub trait Prompt: Send + Sync {
@@ -38,28 +37,6 @@ pub struct NoPrompt;
 impl Prompt for NoPrompt {
     fn passphrase(&self, _: &str) -> Option<SecretString> {
         None
-    }
-}
-
-/// [`Prompt`] as the age crate wants it; a plugin's words are made printable on the way.
-#[derive(Clone)]
-pub(super) struct PluginPrompt(pub(super) Arc<dyn Prompt>);
-
-impl Callbacks for PluginPrompt {
-    fn display_message(&self, message: &str) {
-        self.0.message(&printable(message));
-    }
-
-    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
-        self.0.confirm(&printable(message), &printable(yes), no.map(printable).as_deref())
-    }
-
-    fn request_public_string(&self, description: &str) -> Option<String> {
-        self.0.public_text(&printable(description))
-    }
-
-    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
-        self.0.passphrase(&printable(description))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use age_core::format::{FileKey, Stanza};
@@ -71,6 +72,8 @@ pub(super) fn has_byte_order_mark(text: &[u8]) -> bool {
 pub struct Recipients {
     list: Vec<Recipient>,
     plugin_limit: Duration,
+    /// Whether something was made that some of them cannot open.
+    left_out: AtomicBool,
 }
 
 impl Recipients {
@@ -91,13 +94,20 @@ impl Recipients {
             let (postquantum, classic) = (postquantum.to_string(), classic.to_string());
             return Err(Error::MixedRecipients { postquantum, classic });
         }
-        Ok(Recipients { list, plugin_limit: PLUGIN_LIMIT })
+        Ok(Recipients { list, plugin_limit: PLUGIN_LIMIT, left_out: AtomicBool::new(false) })
     }
 
     /// Changes how long each plugin program is waited for from [`PLUGIN_LIMIT`].
     #[must_use]
     pub fn plugin_limit(self, limit: Duration) -> Recipients {
         Recipients { plugin_limit: limit, ..self }
+    }
+
+    /// Whether [`Recipients::wrap`] or [`Recipients::wrap_lines`] made something that not all of these recipients can
+    /// open, as a plugin failed.
+    #[must_use]
+    pub fn left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// The set a recipients file names: [`parse_lines`], then [`Recipients::new`].
@@ -143,7 +153,7 @@ impl Recipients {
     /// # Errors
     /// [`Error::PluginMissing`] with the first one that is not.
     pub fn check_plugins(&self) -> Result<(), Error> {
-        self.plugins().map(|_| ())
+        self.by_plugin().into_keys().try_for_each(|name| Plugin::find(name).map(|_| ()))
     }
 
     /// Makes a header as for a new file, plugins and all, and throws it away: whether a dump could be encrypted.
@@ -159,8 +169,9 @@ impl Recipients {
     /// Makes a new file: a fresh file key wrapped to every recipient, and a fresh nonce. Returns the first bytes
     /// of the file (header and nonce) and the key for the payload that follows them.
     ///
-    /// A plugin that fails while the file key can be wrapped to others costs its own recipients alone, and `entropy`'s
-    /// `notify` is told: a dump that some can open is worth more than none.
+    /// A plugin that is missing or fails while the file key can be wrapped to others costs its own recipients alone: a
+    /// dump that some can open is worth more than none. `entropy`'s `notify` gets the cause, and
+    /// [`Recipients::left_out`] is true from then on.
     ///
     /// # Errors
     /// [`Error::NoEntropy`], [`Error::PluginMissing`], [`Error::PluginSilent`], [`Error::Plugin`], [`Error::Wrap`],
@@ -185,16 +196,15 @@ impl Recipients {
         let file_key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
         let mut nonce = [0; NONCE_SIZE];
         entropy::fill(&mut nonce)?;
-        let (wrapped, failed) = self.wrapped(&file_key)?;
-        let header = match (wrapped.is_empty(), failed.into_iter().next()) {
-            (true, Some(error)) => return Err(error),
-            (_, failed) => {
-                if let Some(error) = failed {
-                    (entropy.notify)(&format!("{error}; encrypting to the other recipients alone"));
-                }
-                Header::new(join_stanzas(wrapped)?, &file_key)?
-            }
-        };
+        let (wrapped, mut failed) = self.wrapped(&file_key)?;
+        if wrapped.is_empty() && !failed.is_empty() {
+            return Err(failed.swap_remove(0));
+        }
+        let header = Header::new(join_stanzas(&wrapped)?, &file_key)?;
+        for error in failed {
+            (entropy.notify)(&format!("{error}; encrypting to the other recipients alone"));
+            self.left_out.store(true, Ordering::Relaxed);
+        }
         let mut start = header.encode();
         start.extend_from_slice(&nonce);
         Ok((start, file_key, nonce))
@@ -205,11 +215,12 @@ impl Recipients {
         let (wrapped, failed) = self.wrapped(file_key)?;
         match failed.into_iter().next() {
             Some(error) => Err(error),
-            None => Header::new(join_stanzas(wrapped)?, file_key),
+            None => Header::new(join_stanzas(&wrapped)?, file_key),
         }
     }
 
-    /// The file key wrapped to each recipient, and the plugins that failed to.
+    /// The file key wrapped to each recipient, and why plugins could not. What a plugin gives must fit into one header with
+    /// what is there already; else it costs that plugin alone.
     fn wrapped(&self, file_key: &FileKey) -> Result<(Vec<Wrapped>, Vec<Error>), Error> {
         let (mut wrapped, mut failed) = (Vec::new(), Vec::new());
         for recipient in &self.list {
@@ -220,26 +231,43 @@ impl Recipients {
                 wrapped.push(Wrapped { kind, stanzas, labels });
             }
         }
-        for plugin in self.plugins()? {
-            match plugin.wrap(file_key, self.plugin_limit) {
-                Ok((stanzas, labels)) => {
-                    wrapped.push(Wrapped { kind: format!("of {}", plugin.program), stanzas, labels });
+        for (name, recipients) in self.by_plugin() {
+            match self.wrap_by_plugin(name, &recipients, file_key) {
+                Ok(more) => wrapped.push(more),
+                Err(error) => {
+                    failed.push(error);
+                    continue;
                 }
-                Err(error) => failed.push(error),
+            }
+            let header = join_stanzas(&wrapped).and_then(|stanzas| Header::new(stanzas, file_key));
+            if let Err(error) = header {
+                wrapped.pop();
+                failed.push(error);
             }
         }
         Ok((wrapped, failed))
     }
 
-    /// The plugins, each with all its recipients.
-    fn plugins(&self) -> Result<Vec<Plugin>, Error> {
+    fn wrap_by_plugin(
+        &self,
+        name: &str,
+        recipients: &[String],
+        file_key: &FileKey,
+    ) -> Result<Wrapped, Error> {
+        let plugin = Plugin::find(name)?;
+        let (stanzas, labels) = plugin.wrap(recipients, file_key, self.plugin_limit)?;
+        Ok(Wrapped { kind: format!("of {}", plugin.program), stanzas, labels })
+    }
+
+    /// Names of plugins, each with all its recipients.
+    fn by_plugin(&self) -> BTreeMap<&str, Vec<String>> {
         let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for recipient in &self.list {
             if let Key::Plugin(key) = &recipient.key {
                 by_name.entry(key.plugin()).or_default().push(recipient.text.clone());
             }
         }
-        by_name.into_iter().map(|(name, recipients)| Plugin::find(name, recipients)).collect()
+        by_name
     }
 }
 
@@ -251,23 +279,27 @@ struct Wrapped {
 }
 
 /// All stanzas in order, if every recipient put the same labels on them: age's rule for what may be mixed.
-fn join_stanzas(wrapped: Vec<Wrapped>) -> Result<Vec<Stanza>, Error> {
+fn join_stanzas(wrapped: &[Wrapped]) -> Result<Vec<Stanza>, Error> {
     let mut all = Vec::new();
-    let mut first: Option<(String, HashSet<String>)> = None;
+    let mut first: Option<(&String, &HashSet<String>)> = None;
     for Wrapped { kind, stanzas, labels } in wrapped {
-        all.extend(stanzas);
+        all.extend(stanzas.iter().map(copy));
         match &first {
             None => first = Some((kind, labels)),
             Some((_, same)) if *same == labels => {}
             Some((other, _)) if labels.is_empty() => {
-                return Err(Error::MixedRecipients { postquantum: other.clone(), classic: kind });
+                return Err(Error::MixedRecipients { postquantum: (*other).clone(), classic: kind.clone() });
             }
             Some((other, _)) => {
-                return Err(Error::MixedRecipients { postquantum: kind, classic: other.clone() });
+                return Err(Error::MixedRecipients { postquantum: kind.clone(), classic: (*other).clone() });
             }
         }
     }
     Ok(all)
+}
+
+fn copy(stanza: &Stanza) -> Stanza {
+    Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() }
 }
 
 fn wrap_error(kind: &str, error: &age::EncryptError) -> Error {

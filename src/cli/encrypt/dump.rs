@@ -144,6 +144,7 @@ impl Dump<'_> {
             (filter.is_some_and(|filter| filter.warned), "not every class of pages can be told"),
             (filter.is_some() && unjudged, "some pages could not be classified and are kept"),
             (!self.vmcore.flaws().is_empty(), "the vmcore is damaged"),
+            (self.recipients.left_out(), "not all recipients can open the dump"),
         ];
         let why: Vec<&str> = why.iter().filter_map(|&(is_so, why)| is_so.then_some(why)).collect();
         let message = format!("collecting {}: {}", quoted(&self.args.vmcore), why.join(", "));

@@ -31,7 +31,6 @@ fail() {
     return 1
 }
 
-
 # load_config: sets one variable per key of $CONFIG. The collector checks the file and prints quoted assignments, with
 # its defaults; with a line at fault it prints nothing and fails.
 # shellcheck disable=SC2034 # used by the scripts that source this file
@@ -39,7 +38,7 @@ load_config() {
     TARGET='' DEVICE='' FSTYPE='' DIRECTORY='' RESERVE='' KEEP='' DEVICE_TIMEOUT=''
     DUMP_LEVEL='' COLLECTOR_ARGS='' DMESG='' ON_SUCCESS='' ON_FAILURE='' COLLECT_DIR=''
     assignments=$("$COLLECTOR" config "$CONFIG" < /dev/null) || fail "reading $CONFIG" || return 1
-    eval "$assignments"
+    eval "$assignments" || return 1
     [ -n "$TARGET" ] || fail "reading $CONFIG: $COLLECTOR printed no configuration"
 }
 

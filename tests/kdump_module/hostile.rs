@@ -10,11 +10,11 @@ const SAVE: &str = "/usr/lib/vmcore-encrypt/save";
 const DUMP: &str = "/usr/lib/vmcore-encrypt/debian-dump";
 const TRANSFER: &str = "/usr/lib/vmcore-encrypt/suse-transfer";
 const FUNCTIONS: &str = "/usr/lib/vmcore-encrypt/functions.sh";
-const STAMP: &str = "20260102030405";
+pub const STAMP: &str = "20260102030405";
 const CRASH: &str = "/run/vmcore-encrypt/target/crash";
 
 /// Names that mean something to a shell, to ssh or to `echo`.
-const NAMES: &[&str] = &[
+pub const NAMES: &[&str] = &[
     "it's",
     "a'; touch pwned; '",
     "'",
@@ -33,14 +33,14 @@ const NAMES: &[&str] = &[
 ];
 
 /// Both the file and the name of a host: what `hostname` prints and `/etc/hostname.kdump` holds.
-fn name_host(jail: &Jail, name: &str) {
+pub fn name_host(jail: &Jail, name: &str) {
     jail.script("/bin/hostname", "#!/bin/sh\ncat /stub/hostname\n");
     jail.write("/stub/hostname", name);
     jail.write("/etc/hostname.kdump", name);
 }
 
 /// It is 2026-01-02 03:04:05 here, also by `date -d @SECONDS`.
-fn stop_clock(jail: &Jail) {
+pub fn stop_clock(jail: &Jail) {
     let date = "#!/bin/sh\ncase $* in
         +%s) echo 1767323045 ;;
         -d*) exec /bin/busybox date -u \"$@\" ;;
@@ -99,7 +99,7 @@ fn no_directory_runs_a_command_on_the_server() {
     });
 }
 
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
@@ -355,6 +355,42 @@ fn without_functions_the_kernel_reboots() {
                 assert_eq!(ran.status.code(), Some(1), "{broken:?} under {:?}", jail.shell);
                 assert_eq!(jail.read("/proc/sysrq-trigger"), "b\n");
                 assert_eq!(jail.files(CRASH), Vec::<String>::new());
+            });
+        }
+    }
+}
+
+/// What may become of the program that knows the configuration. Half an answer is no answer.
+const NO_CONFIGURATION: &[&str] = &[
+    "exit 0",
+    "exit 1",
+    "exit 2",
+    "kill -9 $$",
+    "echo TARGET=\\'file\\'; exit 1",
+    "echo DEVICE=\\'/dev/sda1\\'; kill -9 $$",
+    "echo 'if'; exit 0",
+    "echo \"TARGET='\"; exit 0",
+];
+
+#[test]
+fn without_a_checked_configuration_nothing_is_saved() {
+    for failing in NO_CONFIGURATION {
+        for script in [SAVE, DUMP, TRANSFER] {
+            Jail::each(|jail| {
+                jail.write("/dev/sda1", "");
+                jail.write("/etc/vmcore-encrypt/config", "TARGET=file\nDEVICE=/dev/sda1\nFSTYPE=ext4\n");
+                jail.write("/etc/default/kdump-tools", "");
+                jail.write("/etc/kdump.conf", "KDUMP_PROTO=file\nKDUMP_SAVEDIR=/var/crash\n");
+                jail.write("/stub/config", &format!("{failing}\n"));
+                let ran = jail.run(script);
+                let what = format!("{script}: {failing} under {:?}: {}", jail.shell, text(&ran));
+                assert!(!ran.status.success(), "{what}");
+                let left: &[&str] = if script == TRANSFER { &[] } else { &["reboot -f"] };
+                assert_eq!(jail.log(), left, "{what}");
+                for directory in [CRASH, "/var/crash", "/kdump/mnt"] {
+                    assert_eq!(jail.files(directory), Vec::<String>::new(), "{what}");
+                }
+                jail.assert_no_plaintext();
             });
         }
     }

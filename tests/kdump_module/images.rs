@@ -94,6 +94,7 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
         "rm /usr/bin/vmcore-encrypt".to_owned(),
         "rm /usr/lib/vmcore-encrypt/functions.sh".to_owned(),
         "echo TARGET=kdump > /etc/vmcore-encrypt/config".to_owned(),
+        "echo DIRECTORY=/../x >> /etc/vmcore-encrypt/config".to_owned(),
     ] {
         let built = machine.run(&format!("export IN_KDUMP=1; {break_it}; {DRACUT} /out/image 0.0.0"));
         assert!(!built.status.success(), "{break_it}: {}", text(&built));
@@ -175,7 +176,45 @@ fn in_an_image_of_kdump_utils_the_log_program_is_ours_and_so_must_be_the_collect
     }
     let list = fs::read_to_string(machine.path("/out/list")).unwrap();
     assert!(list.contains("vmcore-dmesg -> /usr/bin/vmcore-encrypt"), "{list}");
+    let built = machine.run(&format!("echo KEEP=x > /etc/vmcore-encrypt/config\n{build}"));
+    assert!(!built.status.success() && text(&built).contains("KEEP is"), "{}", text(&built));
     assert!(!list.contains("vmcore-encrypt-save.sh"), "kdump.sh saves, not our hook:\n{list}");
+}
+
+/// What kdump-utils starts beside the `dd` of a raw target when the collector's line does not name its own collector: it
+/// asks `pidof` for a `dd`, without a pause, until there is one. Here it gives up after some answers without one; `dd`
+/// has its input only after that.
+const MONITOR: &str = "#!/bin/sh
+exec 3<> /pipe
+dd if=/pipe of=/written bs=512 count=1 2> /dev/null &
+tries=0
+until found=$(pidof dd) && [ -n \"$found\" ] || [ \"$tries\" -gt 1000 ]; do
+    tries=$((tries + 1))
+done
+printf %512s x >&3
+wait
+echo \"found: $found\"
+";
+
+#[test]
+fn in_an_image_of_kdump_utils_the_monitor_of_a_raw_target_finds_its_dd() {
+    let Some(machine) = machine("dracut").filter(|_| has("pidof")) else { return };
+    machine.script("/usr/lib/dracut/modules.d/99kdumpbase/module-setup.sh", KDUMPBASE);
+    machine.write("/etc/vmcore-encrypt/config", "TARGET=kdump\n");
+    machine.script("/monitor", MONITOR);
+    let sample = fs::read_to_string(module_dir().join("fedora/kdump.conf.raw")).unwrap();
+    machine.write("/etc/kdump.conf", &sample);
+    let ran = machine.run(
+        "export IN_KDUMP=1
+        dracut --force --quiet --no-kernel --no-compress --install 'dd' --modules 'base kdumpbase vmcore-encrypt' \
+            /out/image 0.0.0
+        mkdir /tmp/tree; cd /tmp/tree; cpio --quiet -id < /out/image; cp /monitor .; mkfifo pipe
+        mkdir -p proc; mount --bind /proc proc; chroot . /bin/sh /monitor",
+    );
+    let said = text(&ran);
+    assert!(ran.status.success(), "{said}");
+    let found = said.lines().find_map(|line| line.strip_prefix("found: ")).unwrap();
+    assert!(found.split(' ').all(|word| word.parse::<u32>().is_ok()), "no pidof in the image: {said}");
 }
 
 /// The small build is the one that goes into images, whoever copied the command before. What dracut's strip leaves of it

@@ -38,10 +38,16 @@ const LEAVING: &[&str] = &["halt", "poweroff", "reboot"];
 /// Writes its name and arguments to `/log`, one call per line.
 const LOG_CALL: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /log\n";
 
-/// The collector: dump to the last argument or to stdout, log likewise; the real one reads the configuration. `/stub/collector` is sourced first and
-/// can fail or die instead.
+/// Where the jail has the real command, for what scripts ask of it but dumps.
+const PROGRAM: &str = "/stub/vmcore-encrypt";
+
+/// The collector: dump to the last argument or to stdout, log likewise. `/stub/collector` is sourced first and
+/// can fail or die instead. The configuration is read by the real program, unrecorded, after `/stub/config`.
 const COLLECTOR: &str = r#"#!/bin/sh
-if [ "$1" = config ]; then exec /usr/bin/vmcore-encrypt-real "$@"; fi
+if [ "$1" = config ]; then
+    if [ -e /stub/config ]; then . /stub/config; fi
+    exec /stub/vmcore-encrypt "$@"
+fi
 echo "vmcore-encrypt $*" >> /log
 if [ -e /stub/collector ]; then . /stub/collector; fi
 for last; do :; done
@@ -92,8 +98,10 @@ impl Jail {
 
     /// `None`, with the reason on stderr, where a part is not installed or root cannot be changed.
     fn new(shell: Shell) -> Option<Jail> {
-        let jail = Jail { root: TempDir::new().ok()?, shell };
+        // Where the command is, so that a second name for it will do.
+        let jail = Jail { root: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).ok()?, shell };
         jail.install_tools()?;
+        jail.install_program();
         jail.install_stubs();
         jail.install_scripts();
         jail.write("/proc/vmcore", MARKER);
@@ -118,14 +126,26 @@ impl Jail {
         Some(())
     }
 
-    fn install_with_libraries(&self, program: &Path, target: &str) {
+    pub fn install_with_libraries(&self, program: &Path, target: &str) {
         self.copy(program, target);
+        self.install_libraries(program);
+    }
+
+    fn install_libraries(&self, program: &Path) {
         let listed = Command::new("ldd").arg(program).output().unwrap();
         for word in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
             if word.starts_with('/') {
                 self.copy(Path::new(word), word);
             }
         }
+    }
+
+    /// The real command, and what it is linked to.
+    fn install_program(&self) {
+        let program = Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt"));
+        self.install_libraries(program);
+        fs::create_dir_all(self.path("/stub")).unwrap();
+        fs::hard_link(program, self.path(PROGRAM)).unwrap();
     }
 
     fn install_stubs(&self) {
@@ -143,8 +163,6 @@ impl Jail {
         self.script("/bin/df", DF);
         self.script("/bin/ssh", SSH);
         self.script("/usr/bin/vmcore-encrypt", COLLECTOR);
-        let real = Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt"));
-        self.install_with_libraries(real, "/usr/bin/vmcore-encrypt-real");
     }
 
     fn install_scripts(&self) {
@@ -251,6 +269,7 @@ impl Jail {
         files.retain(|file| {
             // a link names another file, outside the jail a file of this machine
             file != "proc/vmcore"
+                && file != PROGRAM.trim_start_matches('/')
                 && !self.path(file).is_symlink()
                 && fs::read(self.path(file))
                     .unwrap()
@@ -269,7 +288,7 @@ impl Jail {
     }
 }
 
-fn find(program: &str) -> Result<PathBuf, Absent> {
+pub fn find(program: &str) -> Result<PathBuf, Absent> {
     ["/bin", "/usr/bin", "/sbin", "/usr/sbin"]
         .iter()
         .map(|directory| Path::new(directory).join(program))

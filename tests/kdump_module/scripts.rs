@@ -1,5 +1,6 @@
 //! Every script and unit as text: shellcheck, a head comment, unit files that systemd accepts.
 
+use crate::jail::Jail;
 use crate::{has, module_dir, text};
 use std::fs;
 use std::path::PathBuf;
@@ -94,4 +95,34 @@ fn systemd_accepts_the_units() {
     let said: Vec<String> =
         text(&verified).lines().filter(|line| line.contains("vmcore-encrypt")).map(str::to_owned).collect();
     assert_eq!(said, Vec::<String>::new());
+}
+
+/// The command of a unit, as systemd gives it to `execve`: `%f` is the device, `$$` a dollar.
+fn exec_start(unit: &str, device: &str) -> String {
+    let unit = fs::read_to_string(module_dir().join("systemd").join(unit)).unwrap().replace("\\\n", " ");
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    command.replace("%f", &format!("'{device}'")).replace("$$", "$")
+}
+
+#[test]
+fn a_dump_is_collected_where_the_configuration_tells_whatever_is_in_it() {
+    let unit = exec_start("vmcore-encrypt-collect@.service", "/dev/the disk");
+    let called = |destination: &str, reserve: &str| {
+        format!("vmcore-encrypt collect --device /dev/the disk --dest {destination} --reserve {reserve}M")
+    };
+    let directory = "/it's $(touch pwned) \"`touch pwned`\"";
+    for (config, destination, reserve) in [
+        ("", "/var/crash", "64"),
+        (&*format!("COLLECT_DIR={directory}\nRESERVE=08\n"), directory, "8"),
+        ("COLLECT_DIR=/elsewhere\nRESERVE=8\nKEEP=x\n", "/var/crash", "64"),
+        ("COLLECT_DIR=elsewhere\n", "/var/crash", "64"),
+    ] {
+        Jail::each(|jail| {
+            jail.write("/etc/vmcore-encrypt/config", config);
+            jail.script("/bin/unit", &format!("#!/bin/sh\n{unit}\n"));
+            jail.run("/bin/unit");
+            assert_eq!(jail.log(), [called(destination, reserve)], "{config:?} under {:?}", jail.shell);
+            assert!(!jail.path("/pwned").exists());
+        });
+    }
 }

@@ -20,7 +20,7 @@ depends() {
 # called by dracut: the kdump scripts bring the file system of their target, not that of ours
 installkernel() {
     local FSTYPE='' DEVICE='' TARGET=''
-    vmcore_encrypt_config
+    vmcore_encrypt_config || exit 1
     [[ $TARGET == file ]] || return 0
     [[ $FSTYPE ]] || FSTYPE=$(vmcore_encrypt_fs_type "$DEVICE")
     # shellcheck disable=SC2086 # a list when the type is unknown
@@ -31,6 +31,7 @@ installkernel() {
 # called by dracut
 install() {
     vmcore_encrypt_ready || exit 1
+    (vmcore_encrypt_config) || exit 1
     vmcore_encrypt_collector || exit 1
     inst_simple /etc/vmcore-encrypt/recipients || exit 1
     vmcore_encrypt_plugins || exit 1
@@ -144,15 +145,19 @@ vmcore_encrypt_program() {
     echo "$program"
 }
 
-# Sets TARGET, DEVICE and FSTYPE from the configuration, read as data.
+# Sets TARGET, DEVICE and FSTYPE, and no other variable of dracut, from the checked assignments of the collector. The
+# scripts in the image take the same ones: without them no dump is saved there.
 vmcore_encrypt_config() {
-    local line
-    [[ -e /etc/vmcore-encrypt/config ]] || return 0
-    while IFS= read -r line || [[ $line ]]; do
+    local assignments program line
+    if ! program=$(vmcore_encrypt_program) || ! assignments=$("$program" config) || [[ ! $assignments ]]; then
+        dfatal "vmcore-encrypt: no image without a valid /etc/vmcore-encrypt/config"
+        return 1
+    fi
+    while IFS= read -r line; do
         case $line in
-            TARGET=* | DEVICE=* | FSTYPE=*) printf -v "${line%%=*}" %s "${line#*=}" ;;
+            TARGET=* | DEVICE=* | FSTYPE=*) eval "$line" ;;
         esac
-    done < /etc/vmcore-encrypt/config
+    done <<< "$assignments"
 }
 
 # Prints the file system type of DEVICE; nothing when it is not there on the building machine.

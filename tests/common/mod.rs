@@ -17,6 +17,7 @@ pub mod leak;
 pub mod mounted;
 pub mod pages;
 pub mod served;
+pub mod sshd;
 
 use std::ffi::OsStr;
 use std::io::Write;

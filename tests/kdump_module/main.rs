@@ -26,6 +26,7 @@ mod room;
 mod samples;
 mod save;
 mod scripts;
+mod ssh;
 mod suse;
 mod vm;
 

@@ -250,10 +250,6 @@ impl Source for RemoteSource {
     fn len(&self) -> u64 {
         self.pieces.len()
     }
-
-    fn is_remote(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

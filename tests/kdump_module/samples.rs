@@ -21,12 +21,64 @@ fn kdump_confs() -> Vec<(String, Vec<(String, String)>)> {
     samples
 }
 
+/// Key and value of each line, as kdump-utils reads them: blanks around a line do not count, a value ends before its
+/// first `#`, and a pair of double quotes around all of it goes.
+/// Source: kdump-utils `kdump-lib-initramfs.sh`, kdump_get_conf_val.
 fn settings(conf: &str) -> Vec<(String, String)> {
     conf.lines()
+        .map(|line| line.trim_matches([' ', '\t']))
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .map(|line| line.split_once([' ', '\t']).unwrap_or((line, "")))
+        .map(|(key, value)| {
+            let value = value.split('#').next().unwrap().trim_matches([' ', '\t']);
+            let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            (key.to_owned(), inner.unwrap_or(value).to_owned())
+        })
         .collect()
+}
+
+#[test]
+fn values_are_read_as_kdump_utils_reads_them() {
+    let read = settings(
+        "# x\n\n  path\t /a b  # c\ndracut_args \"--mount x\"\nssh u@h#p\n\traw \"/dev/x\ndefault\n",
+    );
+    let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let expected = [
+        ("path", "/a b"),
+        ("dracut_args", "--mount x"),
+        ("ssh", "u@h"),
+        ("raw", "\"/dev/x"),
+        ("default", ""),
+    ];
+    assert_eq!(read, expected);
+}
+
+/// The same line means the same to readers with other rules: the collector's `gate`, `check`, and a person.
+#[test]
+fn no_rule_of_the_reader_changes_a_value() {
+    for entry in fs::read_dir(module_dir().join("fedora")).unwrap().map(|entry| entry.unwrap().path()) {
+        let Some(conf) = entry.is_file().then(|| fs::read_to_string(&entry).unwrap()) else { continue };
+        let lines = conf.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
+        let read = settings(&conf).into_iter().map(|(key, value)| format!("{key} {value}"));
+        assert_eq!(lines.collect::<Vec<_>>(), read.collect::<Vec<_>>(), "{}", entry.display());
+    }
+}
+
+/// A device has a name that it keeps when a disk beside it is missing, and comes up in another order.
+#[test]
+fn no_sample_names_a_device_by_its_place() {
+    for (name, settings) in kdump_confs() {
+        for (key, value) in settings.iter().filter(|(key, _)| key != "core_collector") {
+            let stable = ["UUID=", "LABEL=", "/dev/disk/by-uuid/", "/dev/disk/by-partlabel/"];
+            let disk = ["ext4", "xfs", "raw"].contains(&key.as_str());
+            assert!(!disk || stable.iter().any(|prefix| value.starts_with(prefix)), "{name}: {key} {value}");
+            let devices = value.split([' ', '"']).filter(|word| word.starts_with("/dev/"));
+            assert!(
+                devices.clone().all(|device| device.starts_with("/dev/disk/by-")),
+                "{name}: {key} {value}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -71,7 +123,7 @@ fn every_sample_brings_its_target_and_needs_no_other_one() {
             .collect();
         assert_eq!(own + mounts.len(), 1, "{name}");
         assert!(settings.iter().all(|(_, value)| !value.contains("dump_to_rootfs")), "{name}");
-        // As kdump.sh cuts the device out of it: one character after the word, then up to a blank.
+        // As kdump-utils cuts the device out of it: one character after the word, then up to a blank.
         if let [mount] = mounts[..] {
             let fields: Vec<&str> = mount.trim_matches('"').split(' ').collect();
             assert_eq!(fields, ["/dev/disk/by-uuid/0000-0000", "/esp", "vfat", "defaults"]);
@@ -113,7 +165,7 @@ fn the_capture_kernel_starts_our_unit() {
 }
 
 #[test]
-fn the_configuration_names_every_key_the_scripts_know() {
+fn the_configuration_names_every_key_the_program_knows() {
     let config = fs::read_to_string(module_dir().join("config")).unwrap();
     let defaults = vmcore_encrypt::config::Config::default().assignments();
     let known: Vec<&str> = defaults.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();

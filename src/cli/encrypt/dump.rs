@@ -235,12 +235,7 @@ impl Dump<'_> {
         let pages = &written.report.pages;
         if pages.is_lacking() {
             let (lost, asked) = (pages.lost(), pages.asked());
-            let image = match pages.image_lost {
-                0 => String::new(),
-                count => format!(", {count} of the kernel image among them"),
-            };
-            let message =
-                format!("saving {names}: {lost} of the {asked} pages that it should hold are lost{image}");
+            let message = format!("saving {names}: {lost} of the {asked} pages that it should hold are lost");
             return Err(Failure::new(Status::Incomplete, message)
                 .hint("what was saved can be restored; the warnings before this name the cause"));
         }

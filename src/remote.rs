@@ -129,6 +129,9 @@ pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
         Ok(first) => first,
         Err(error) => file.empty(&error).ok_or(error)?,
     };
+    if i64::try_from(meta.size).is_err() {
+        return Err(Error::Server("no file is as long as it claims".to_owned()));
+    }
     file.version = Version::of(&meta);
     let pieces = Pieces::new(meta.size);
     pieces.put(0, &first);
@@ -168,11 +171,14 @@ struct Version {
     tag: Option<String>,
     /// Milliseconds since 1970; 0 where the server does not say.
     changed: i64,
+    /// Bytes of the whole file.
+    size: u64,
 }
 
 impl Version {
     fn of(meta: &ObjectMeta) -> Version {
-        Version { tag: meta.e_tag.clone(), changed: meta.last_modified.timestamp_millis() }
+        let changed = meta.last_modified.timestamp_millis();
+        Version { tag: meta.e_tag.clone(), changed, size: meta.size }
     }
 
     /// The tag to insist on. A weak one says nothing about bytes, and no server matches it (RFC 9110 section 13.1.1).
@@ -181,10 +187,11 @@ impl Version {
     }
 
     fn is(&self, other: &Version) -> bool {
-        match (&self.tag, &other.tag) {
+        let same = match (&self.tag, &other.tag) {
             (Some(first), Some(now)) => first == now,
             _ => self.changed == other.changed,
-        }
+        };
+        same && self.size == other.size
     }
 }
 
@@ -277,10 +284,11 @@ mod tests {
 
     #[test]
     fn a_file_is_another_by_its_tag_or_else_its_time() {
-        let version = |tag: Option<&str>, changed| Version { tag: tag.map(str::to_owned), changed };
+        let version = |tag: Option<&str>, changed| Version { tag: tag.map(str::to_owned), changed, size: 1 };
         assert!(version(Some("\"a\""), 1).is(&version(Some("\"a\""), 2)));
         assert!(!version(Some("\"a\""), 1).is(&version(Some("\"b\""), 1)));
         assert!(version(None, 1).is(&version(None, 1)) && !version(None, 1).is(&version(None, 2)));
+        assert!(!version(Some("\"a\""), 1).is(&Version { size: 2, ..version(Some("\"a\""), 1) }));
         assert_eq!(version(Some("W/\"a\""), 1).strong_tag(), None);
         assert_eq!(version(Some("\"a\""), 1).strong_tag(), Some("\"a\"".to_owned()));
     }

@@ -19,7 +19,12 @@ fn restored(
     level: &str,
 ) -> Vec<u8> {
     let [dump, out] = ["dump", "restored"].map(|name| dir.join(name));
-    collector.args(["-f", "-d", level, "--recipients-file"]).arg(&keys.1).arg(vmcore).arg(&dump);
+    // The zoo has a page whose structure is doubtful: it is kept, with a warning.
+    collector
+        .args(["-f", "-d", level, "--warnings-exit-0", "--recipients-file"])
+        .arg(&keys.1)
+        .arg(vmcore)
+        .arg(&dump);
     succeed(&mut collector);
     succeed(decrypt().args(["-f", "--compress", "none", "-i"]).arg(&keys.0).args([&dump, &out]));
     std::fs::read(out).unwrap()
@@ -29,8 +34,10 @@ fn restored(
 fn a_big_endian_collector_makes_the_same_dumps() {
     let Some(collector) = or_skip_anywhere(foreign_collector("s390x-unknown-linux-gnu")) else { return };
     let emulated = || {
+        // Nothing that is not on the collector's list of variables: to leave it out the program would start itself again, and
+        // the kernel cannot start a program of another machine.
         let mut command = Command::new("qemu-s390x");
-        command.arg(&collector);
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).arg(&collector);
         command
     };
     let dir = scratch("cross");

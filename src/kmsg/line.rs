@@ -26,10 +26,12 @@ const _: () = assert!(MARKER_SIZE + 16 + 1 + 20 + 1 + (MAX_DATA * 4).div_ceil(3)
 pub struct Id([u8; 8]);
 
 impl Id {
-    /// The id of an opening whose key lines carry these bytes.
-    pub fn of(start: &[u8]) -> Id {
+    /// The id of an opening whose key lines carry these bytes, in parts.
+    pub fn of<'a>(start: impl IntoIterator<Item = &'a [u8]>) -> Id {
+        let mut hash = Sha256::new();
+        start.into_iter().for_each(|part| hash.update(part));
         let mut id = [0; 8];
-        id.copy_from_slice(&Sha256::digest(start)[..8]);
+        id.copy_from_slice(&hash.finalize()[..8]);
         Id(id)
     }
 

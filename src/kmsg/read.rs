@@ -20,6 +20,12 @@ use std::ops::RangeInclusive;
 /// Bytes of lines that wait for their keys at most, in all openings. An honest key comes before every 1000th line; only a
 /// flood of forged lines gets here, and then later lines count as closed.
 const MAX_WAITING: usize = 256 << 20;
+/// Bytes that an opening with waiting lines counts besides them.
+const OPENING: usize = 1 << 10;
+/// Openings without a key that are kept, at least. Beyond that those go of which only key lines came, none of them lately.
+const MAX_KEYLESS: usize = 16 << 10;
+/// Lines of the input that are "lately": as many as an honest writer puts between two repetitions of its key.
+const LATELY: u64 = 1000;
 /// Damaged lines that are named.
 const MAX_NAMED: usize = 20;
 
@@ -87,6 +93,8 @@ pub struct Reader<'a, W: Write> {
     opened: Seen,
     /// Bytes of the lines that wait.
     waiting: usize,
+    /// How many openings are kept before those without a key are looked through.
+    room: usize,
     damaged_lines: Vec<u64>,
     damaged: u64,
     /// Lines of the input so far.
@@ -107,6 +115,8 @@ struct Opening {
     boot: Option<String>,
     /// A record of which only the first pieces have come.
     begun: Option<Begun>,
+    /// The line of the input that had its last key line.
+    last: u64,
 }
 
 enum Key {
@@ -150,6 +160,7 @@ impl<'a, W: Write> Reader<'a, W> {
             openings: BTreeMap::new(),
             opened: Seen::default(),
             waiting: 0,
+            room: MAX_KEYLESS,
             damaged_lines: Vec::new(),
             damaged: 0,
             count: 0,
@@ -202,7 +213,9 @@ impl<'a, W: Write> Reader<'a, W> {
     /// Takes a part of an opening's key; with the last of them what waited for it is printed.
     fn key_part(&mut self, id: Id, part: usize, total: usize, data: Vec<u8>) -> io::Result<()> {
         let input_line = self.count;
+        self.make_room(id);
         let opening = self.openings.entry(id).or_default();
+        opening.last = input_line;
         let (key_lines, waiting) = match &mut opening.key {
             Key::Awaited { key_lines, waiting } => (key_lines, waiting),
             Key::Open { parts, .. } if parts.len() != total || parts[part] != data => {
@@ -214,6 +227,7 @@ impl<'a, W: Write> Reader<'a, W> {
         let Some(start) = key_lines.add(id, part, total, data, input_line) else { return Ok(()) };
         let waiting = std::mem::take(waiting);
         self.waiting -= waiting.iter().map(Waiting::size).sum::<usize>();
+        self.waiting -= if waiting.is_empty() { 0 } else { OPENING };
         opening.key = match self.identities.open_lines(&mut &start.bytes[..]) {
             Ok(key) => Key::Open { key, parts: start.parts },
             Err(error) => Key::Refused(error),
@@ -222,12 +236,31 @@ impl<'a, W: Write> Reader<'a, W> {
         waiting.into_iter().try_for_each(|line| self.sealed(id, line))
     }
 
+    /// Forgets openings of which nothing but key lines came, where a flood of them would fill the memory.
+    fn make_room(&mut self, id: Id) {
+        if self.openings.len() < self.room || self.openings.contains_key(&id) {
+            return;
+        }
+        let recent = self.count.saturating_sub(LATELY);
+        let forgotten: Vec<u64> = self
+            .openings
+            .extract_if(.., |_, opening| opening.last < recent && opening.has_only_key_lines())
+            .map(|(_, opening)| opening.last)
+            .collect();
+        forgotten.into_iter().for_each(|line| self.damaged(line));
+        self.room = MAX_KEYLESS.max(2 * self.openings.len());
+    }
+
     fn sealed(&mut self, id: Id, line: Waiting) -> io::Result<()> {
+        if self.waiting >= MAX_WAITING && !self.openings.contains_key(&id) {
+            self.damaged(line.input_line);
+            return Ok(());
+        }
         let opening = self.openings.entry(id).or_default();
         let opened = match &mut opening.key {
             Key::Open { key, .. } => key.open(line.number, &line.data),
             Key::Awaited { waiting, .. } if self.waiting < MAX_WAITING => {
-                self.waiting += line.size();
+                self.waiting += line.size() + if waiting.is_empty() { OPENING } else { 0 };
                 waiting.push(line);
                 return Ok(());
             }
@@ -274,6 +307,11 @@ impl<'a, W: Write> Reader<'a, W> {
 }
 
 impl Opening {
+    /// Whether key lines came and no other line.
+    fn has_only_key_lines(&self) -> bool {
+        matches!(&self.key, Key::Awaited { waiting, .. } if waiting.is_empty()) && self.lines == 0
+    }
+
     /// Lines of key lines that make up whole keys, none of which fits the id.
     fn damaged_key_lines(&self) -> Vec<u64> {
         match &self.key {

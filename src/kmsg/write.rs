@@ -59,7 +59,7 @@ impl<W: Write> Writer<W> {
         if start.len() > MAX_DATA * MAX_PARTS {
             return Err(Error::TooManyRecipients(start.len()));
         }
-        let id = Id::of(&start);
+        let id = Id::of([&start[..]]);
         let key_lines = line::key_lines(id, &start);
         let mut writer = Writer { out, key, id, key_lines, next: 0, since_key: KEY_EVERY, expected: None };
         writer.entry(&Entry::Start(boot.map(str::to_owned)))?;

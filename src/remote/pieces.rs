@@ -68,7 +68,7 @@ impl Pieces {
             return Ok(Arc::clone(bytes));
         }
         let start = number * PIECE;
-        let bytes: Arc<[u8]> = fetch(start..(start + PIECE).min(self.len))?.into();
+        let bytes: Arc<[u8]> = fetch(start..start.saturating_add(PIECE).min(self.len))?.into();
         *piece = Some(Arc::clone(&bytes));
         Ok(bytes)
     }
@@ -99,6 +99,19 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(20));
             Ok(vec![7; usize::try_from(range.end - range.start).unwrap()])
         })
+    }
+
+    #[test]
+    fn a_length_that_a_server_made_up_overflows_nothing() {
+        let pieces = Pieces::new(u64::MAX);
+        let ranges = Mutex::new(Vec::new());
+        let offset = u64::MAX - 10;
+        let read = pieces.read_at(&mut [0; 10], offset, |range| {
+            lock(&ranges).push(range);
+            Ok(Vec::new())
+        });
+        assert_eq!(read.unwrap(), 0);
+        assert_eq!(lock(&ranges).pop(), Some(offset / PIECE * PIECE..u64::MAX));
     }
 
     #[test]

@@ -128,6 +128,24 @@ fn a_flood_before_the_key_costs_no_line() {
 }
 
 #[test]
+fn a_flood_of_openings_leaves_the_real_one() {
+    let log = log(0, 20);
+    let (key, rest) = log.split_once('\n').unwrap();
+    let keys: String = (0..40_000).map(|id| format!("VCEkey1.{id:016x}.1.2.YWdl\n")).collect();
+    let (out, findings) = read(&format!("{keys}{key}\n{rest}{keys}"));
+    assert_eq!(out, text(0, 20));
+    assert!(findings.damaged > 20_000 && findings.openings.len() < 40_000, "{}", findings.openings.len());
+}
+
+#[test]
+fn an_opening_without_a_boot_is_held_against_itself() {
+    let entries = [(0, "m 1/1 6,1,2,-;a"), (1, "m 1/1 6,1,2,-;b")];
+    let (out, findings) = read(&Forged::new().log(&entries));
+    assert!(out.contains("] a\n") && out.contains("] b\n"));
+    assert_eq!(findings.openings[0].contradicting, 1);
+}
+
+#[test]
 fn numbers_may_be_any() {
     let of = |number: u64| Forged::new().log(&[(number, "m 1/1 6,1,2,-;a"), (u64::MAX, "e")]);
     let (_, findings) = read(&(of(u64::MAX - 1) + &of(u64::MAX - 2) + &of(u64::MAX)));
@@ -146,7 +164,7 @@ fn the_same_number_with_other_content_is_shown_and_counted() {
     assert_eq!(out.matches("] a\n").count(), 1, "{out}");
     assert_eq!(out.matches("] b\n").count(), 1, "{out}");
     let opening = &findings.openings[0];
-    assert_eq!((opening.repeated, opening.contradicting), (1, 1));
+    assert_eq!((opening.repeated, opening.contradicting), (1, 2), "the line, and its message");
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn report(findings: &Findings) -> Result<(), Failure> {
         failure(Status::Damaged, what)
     } else if false_ones > 0 {
         failure(Status::Damaged, format!("messages that contradict others, or are no messages: {false_ones}"))
-    } else if closed > 0 {
+    } else if closed > 0 || findings.openings.iter().any(|opening| opening.unopened.is_some()) {
         failure(Status::WrongKey, format!("lines that stay closed: {closed}"))
     } else if missing > 0 {
         failure(Status::Truncated, format!("missing lines: {missing}"))

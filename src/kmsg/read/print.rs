@@ -101,11 +101,13 @@ impl<W: Write> Printer<W> {
             return writeln!(self.out, "?? {}", format!("{head}{text}").escape_default());
         };
         let whole = next == pieces && !headless;
-        if let (true, Some(boot)) = (whole, &opening.boot) {
-            if !self.records.insert(&(boot, &head, &text)) {
+        // Where the boot is unknown, records repeat within the opening alone.
+        let boot = opening.boot.clone().unwrap_or_else(|| id.to_string());
+        if whole {
+            if !self.records.insert(&(&boot, &head, &text)) {
                 return Ok(());
             }
-            if !self.printed.entry(boot.clone()).or_default().insert(numbers.number) {
+            if !self.printed.entry(boot).or_default().insert(numbers.number) {
                 opening.contradicting += 1;
                 self.contradiction("message", numbers.number)?;
             }

@@ -8,6 +8,7 @@ mod expansion;
 mod facts;
 mod frame;
 mod index;
+mod judge;
 mod map;
 pub(crate) mod varint;
 
@@ -18,6 +19,7 @@ pub use frame::{
     content_len, raw_frame, skippable_frame,
 };
 pub use index::{IndexEntry, IndexPiece, IndexWriter};
+pub use judge::{DataPlaces, IndexJudge, MapMarks, NamedPages, judge_pages, judge_records};
 pub use map::{BlockMap, PageRun, RunKind};
 
 /// Tag of the frame, without content, behind which blocks come in pfn order.

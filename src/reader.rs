@@ -1,6 +1,6 @@
 //! An encrypted dump that is read at any place: the final chunk proves its length, the tail leads to the
 //! index, and after that a page costs the few chunks and the one frame that hold it. A dump without a
-//! tail (a cut one) is read through once for its maps instead. Above this come views: the dump as an
+//! tail (a cut one), without an index or with a damaged one is read through once for its maps instead. Above this come views: the dump as an
 //! ELF core or a KDUMP file whose bytes are made when they are asked for (`elf_view`, `kdump_view`).
 //!
 //! Whoever knows a recipient can forge a dump. So nothing here trusts a number: positions are checked
@@ -96,6 +96,14 @@ pub enum Page {
     Absent,
 }
 
+/// An index that could be read; where damage is in the way, the maps of the blocks serve instead.
+fn found(index: Result<PageIndex, Error>) -> Result<Option<PageIndex>, Error> {
+    match index {
+        Err(Error::Stream(_)) => Ok(None),
+        index => index.map(Some),
+    }
+}
+
 /// Pages of a dump, counted from its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -131,14 +139,19 @@ impl Dump {
     ) -> Result<Dump, Error> {
         let stream = Stream::open(source, identities)?;
         let head = stream.read_head()?;
-        let tail = stream.read_tail();
-        let by_tail = tail.as_ref().and_then(|tail| PageIndex::by_tail(&stream, tail).ok());
-        let index_state = if by_tail.is_some() { IndexState::Whole } else { IndexState::ReadThrough };
-        let index = match by_tail {
-            Some(index) => index,
-            None => PageIndex::by_reading_through(&stream)?,
+        let tail = stream.read_tail()?;
+        let by_tail = match &tail {
+            Some((tail, at)) if tail.last_index.is_some() => {
+                found(PageIndex::by_tail(&stream, &head, (tail, *at)))?
+            }
+            _ => None,
         };
-        index.check(head.all_pages())?;
+        let (index, index_state) = match by_tail {
+            Some(index) => (index, IndexState::Whole),
+            None => PageIndex::by_reading_through(&stream, &head)?.with_state(),
+        };
+        let tail = tail.map(|(tail, _)| tail);
+        index.check(head.facts.pages(), tail.as_ref())?;
         let present = head.present();
         Ok(Dump { stream, head, tail, present, index, index_state, cache: BlockCache::new(cache) })
     }
@@ -215,7 +228,7 @@ impl Dump {
         }
         let place = self.index.block(found.block);
         let block = self.cache.get(found.block, || {
-            self.stream.read_block(place, self.head.page, self.index.pages_of(found.block))
+            self.stream.read_block(place, self.head.page, |map| self.index.is_map_of(found.block, map))
         })?;
         PageBytes::new(block, found.nth, self.head.page)
             .map(Page::Data)

@@ -257,6 +257,10 @@ impl Source for RemoteSource {
     fn len(&self) -> u64 {
         self.pieces.len()
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ const MOST: u64 = 160 << 10;
 const MOST_DISK: u64 = 16 * MIB;
 
 /// A dump under construction: the plaintext of its payload.
-struct Forged(Vec<u8>);
+struct Forged {
+    plain: Vec<u8>,
+    pages: ClassCounts,
+}
 
 impl Forged {
     fn new(max_mapnr: u64, memory: u64) -> Forged {
@@ -69,39 +72,47 @@ impl Forged {
         let mut plain = Vec::new();
         skippable_frame(&mut plain, Head::TAG, &head.encode().unwrap());
         plain.extend_from_slice(&zstd::bulk::compress(&records, 1).unwrap());
-        Forged(plain)
+        Forged { plain, pages: ClassCounts::default() }
+    }
+
+    /// Where the data of the next block lie.
+    fn next_data(&self) -> u64 {
+        (1 << 41) + self.pages.saved * 4096
     }
 
     fn map(&mut self, runs: impl Iterator<Item = (u64, u64)>, kind: RunKind) {
-        let mut map = BlockMap { data_offset: 1 << 41, runs: Vec::new() };
+        let mut map = BlockMap { data_offset: self.next_data(), runs: Vec::new() };
         runs.for_each(|(start, end)| map.push_run(PfnRange::new(start, end), kind));
+        self.pages.saved += map.count(RunKind::Data);
+        self.pages.zero += map.count(RunKind::Zero);
         let mut encoded = Vec::new();
         map.encode(&mut encoded);
-        skippable_frame(&mut self.0, BlockMap::TAG, &encoded);
+        skippable_frame(&mut self.plain, BlockMap::TAG, &encoded);
     }
 
     /// 8 MiB of pages, in 64 zstd blocks of one repeated byte each (RFC 8878 section 3.1.1.2.2): 300 bytes.
     fn large_block(&mut self, first: u64) {
+        let data = self.next_data();
         self.map(std::iter::once((first, first + 2048)), RunKind::Data);
-        raw_frame(&mut self.0, record_head(1 << 41, 8 * MIB));
-        self.0.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
-        self.0.push(0xa0);
-        self.0.extend_from_slice(&(8_u32 << 20).to_le_bytes());
+        raw_frame(&mut self.plain, record_head(data, 8 * MIB));
+        self.plain.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+        self.plain.push(0xa0);
+        self.plain.extend_from_slice(&(8_u32 << 20).to_le_bytes());
         for block in 0..64_u32 {
             let header = (128_u32 << 10) << 3 | 1 << 1 | u32::from(block == 63);
-            self.0.extend_from_slice(&header.to_le_bytes()[..3]);
-            self.0.push(b'k');
+            self.plain.extend_from_slice(&header.to_le_bytes()[..3]);
+            self.plain.push(b'k');
         }
     }
 
     /// Ends it and writes it, encrypted.
     fn write(mut self, path: &Path) -> u64 {
-        let tail = Tail { pages: ClassCounts::default(), last_index: None, complete: true };
-        let content = tail.encode(self.0.len() as u64).unwrap();
-        skippable_frame(&mut self.0, Tail::TAG, &content);
+        let tail = Tail { pages: self.pages, last_index: None, complete: true };
+        let content = tail.encode(self.plain.len() as u64).unwrap();
+        skippable_frame(&mut self.plain, Tail::TAG, &content);
         let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
         let mut writer = EncryptWriter::new(&mut bytes, key);
-        writer.write_all(&self.0).unwrap();
+        writer.write_all(&self.plain).unwrap();
         writer.finish().unwrap();
         std::fs::write(path, &bytes).unwrap();
         bytes.len() as u64
@@ -191,7 +202,7 @@ fn large_frames_within_the_ratio_are_not_in_memory_all_at_once() {
     let mut forged = Forged::new(1 << 20, 1 << 32);
     for block in 0..40 {
         forged.large_block(block * 2048);
-        skippable_frame(&mut forged.0, *b"VCEx", &[0; 4096]);
+        skippable_frame(&mut forged.plain, *b"VCEx", &[0; 4096]);
     }
     forged.write(&lab.path("dump"));
     for way in WAYS {

@@ -2,6 +2,7 @@
 //! in skippable frames. Readers ignore members they do not know.
 
 use super::Error;
+use crate::units::{Pfn, PfnRange};
 use serde::{Deserialize, Serialize};
 
 /// The format's version; a reader refuses a larger one.
@@ -92,6 +93,9 @@ pub struct ClassCounts {
     /// Promised by the vmcore's segments, and not in its file.
     #[serde(default)]
     pub missing: u64,
+    /// Pages of the kernel image among those that are unreadable or missing.
+    #[serde(default)]
+    pub image_lost: u64,
     /// Saved with their data.
     pub saved: u64,
     /// Kept since nothing tells their class: their page structures are missing or could not be read.
@@ -134,9 +138,12 @@ impl ClassCounts {
     /// hold. The few pages that broken memory costs stay below that, even where the memory broke a kernel down (a bad
     /// row of a DIMM is some tens of pages); a part of the machine that cannot be read, or a copy that is cut, does not.
     /// The level leaves user data and caches out as a rule, so the pages are those that every level keeps.
+    ///
+    /// The kernel image is a few thousand pages, which the share would hide on a large machine. All analysis starts
+    /// there: it holds the code and whatever VMCOREINFO names by address. So a single page of it makes the dump incomplete.
     #[must_use]
     pub fn is_lacking(&self) -> bool {
-        u128::from(self.lost()) * u128::from(LACKING) > u128::from(self.asked())
+        self.image_lost > 0 || u128::from(self.lost()) * u128::from(LACKING) > u128::from(self.asked())
     }
 
     /// Adds what another part of the same dump counted. The memory itself is the same, so it counts once.
@@ -154,6 +161,7 @@ impl ClassCounts {
             offline: self.offline + other.offline,
             unreadable: self.unreadable + other.unreadable,
             missing: self.missing + other.missing,
+            image_lost: self.image_lost + other.image_lost,
             saved: self.saved + other.saved,
             unjudged: self.unjudged + other.unjudged,
             doubtful: self.doubtful + other.doubtful,
@@ -166,6 +174,15 @@ impl Head {
     pub const TAG: [u8; 4] = *b"VCEh";
     /// Version written.
     pub const VERSION: u32 = VERSION;
+
+    /// The pfns that the dump describes: all, or those of a part.
+    #[must_use]
+    pub fn pages(&self) -> PfnRange {
+        let all = PfnRange::new(0, self.max_mapnr);
+        self.part
+            .as_ref()
+            .map_or(all, |part| all.intersect(PfnRange { start: Pfn(part.start), end: Pfn(part.end) }))
+    }
 
     /// The content of the head's frame.
     ///
@@ -224,6 +241,17 @@ impl Tail {
         (magic == Tail::MAGIC).then(|| u64::from_le_bytes(*offset))
     }
 
+    /// Reads a tail back from its frame's content, which lies at byte `at` of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], also when its trailer does not lead to it.
+    pub fn parse_at(content: &[u8], at: u64) -> Result<Tail, Error> {
+        match content.last_chunk().and_then(|trailer| Tail::locate(*trailer)) {
+            Some(place) if place == at => Tail::parse(content),
+            _ => Err(Error::malformed("tail", "its last bytes do not lead to it")),
+        }
+    }
+
     /// Reads a tail back from its frame's content.
     ///
     /// # Errors
@@ -270,6 +298,7 @@ mod tests {
             counts(998, 1, 0).is_lacking() && counts(1997, 1, 1).is_lacking() && counts(0, 0, 1).is_lacking()
         );
         assert!(counts(u64::MAX, u64::MAX, u64::MAX).is_lacking());
+        assert!(ClassCounts { image_lost: 1, ..counts(1 << 40, 1, 0) }.is_lacking());
         let tail = |pages, complete| Tail { pages, last_index: None, complete };
         assert!(tail(counts(9, 0, 0), true).is_complete() && !tail(counts(9, 0, 0), false).is_complete());
         assert!(!tail(counts(9, 1, 0), true).is_complete());

@@ -66,12 +66,6 @@ impl Status {
             Status::Incomplete => "saved but incomplete",
         }
     }
-
-    /// The word for the line that says why: a whole dump is no error.
-    #[must_use]
-    pub const fn kind(self) -> &'static str {
-        if matches!(self, Status::Done | Status::Warned) { "warning" } else { "error" }
-    }
 }
 
 /// The end of a command's `--help`: `text`, and the statuses the command ends with.

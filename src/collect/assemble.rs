@@ -58,6 +58,7 @@ impl Assembler {
         let fits = self.limit.take_block(end, &block, self.tables.undescribed());
         if fits {
             self.pages.unreadable += block.unreadable;
+            self.pages.image_lost += if block.job.is_of_image() { block.unreadable } else { 0 };
             self.first_failure = self.first_failure.take().or(block.first_failure);
         }
         match block.job {
@@ -108,7 +109,9 @@ impl Assembler {
         self.tables.finish(&mut self.frames)?;
         let (Tables { saved, zero, .. }, ClassCounts { present, total, unreadable, .. }) =
             (&self.tables, self.pages);
-        self.pages = ClassCounts { present, total, zero: *zero, unreadable, saved: *saved, ..classes };
+        let image_lost = self.pages.image_lost + classes.image_lost;
+        self.pages =
+            ClassCounts { present, total, zero: *zero, unreadable, image_lost, saved: *saved, ..classes };
         let complete = !self.is_full() && !self.pages.is_lacking();
         let status = if complete { 0 } else { kdump::STATUS_INCOMPLETE };
         self.frames.record(kdump::STATUS_OFFSET, &self.order.u32_bytes(status))?;

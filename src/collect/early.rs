@@ -121,6 +121,11 @@ impl<'a> Early<'a> {
         Some((batch, ranges))
     }
 
+    /// The kernel image: from its data on, and before them what was not given back.
+    pub fn image(&self) -> impl Iterator<Item = PfnRange> + '_ {
+        std::iter::once(self.image.data).chain(self.image.text.1.iter())
+    }
+
     /// The pages of a part of the image that the level keeps, but for those that every level would not: memory of the
     /// image that was freed after boot may hold anything.
     fn kept_in(&self, classifier: &Classifier<'_>, batch: Batch, range: PfnRange) -> Vec<PfnRange> {

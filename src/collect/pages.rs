@@ -34,6 +34,11 @@ pub enum Job {
 }
 
 impl Job {
+    /// Whether its pages are of the kernel image.
+    pub fn is_of_image(&self) -> bool {
+        matches!(self, Job::Early(Batch::Image | Batch::Text, _))
+    }
+
     /// The pages to read.
     pub fn pages(&self) -> &[PfnRange] {
         match self {
@@ -65,6 +70,7 @@ pub struct PageSource<'a> {
     sent: SentRanges,
     position: u64,
     missing: u64,
+    image_missing: u64,
 }
 
 /// Kept pages that do not fill a block yet.
@@ -81,8 +87,10 @@ impl<'a> PageSource<'a> {
     pub fn new(vmcore: &'a Vmcore, level: DumpLevel, part: Option<PfnRange>) -> PageSource<'a> {
         let whole = Classifier::new(vmcore, level).0;
         let range = part.unwrap_or(PfnRange { start: Pfn(0), end: whole.max_mapnr() });
+        let early = Early::new(vmcore, level, range, part.is_none());
         PageSource {
-            early: Some(Early::new(vmcore, level, range, part.is_none())),
+            image_missing: early.image().map(|part| missing(vmcore, Some(part))).sum(),
+            early: Some(early),
             classifier: if part.is_some() { whole.of_range(range) } else { whole },
             range,
             block_pages: (BLOCK_BYTES as u64 >> vmcore.page_size().shift()).max(1),
@@ -114,6 +122,7 @@ impl<'a> PageSource<'a> {
         let counts = self.classifier.counts();
         ClassCounts {
             missing: self.missing,
+            image_lost: self.image_missing,
             cache: counts.of(PageClass::Cache),
             cache_private: counts.of(PageClass::PrivateCache),
             user: counts.of(PageClass::User),

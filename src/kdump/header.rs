@@ -7,16 +7,65 @@ use crate::units::{ByteOrder, PageSize, PfnRange};
 use std::ops::Range;
 
 /// Where the main header keeps its status, bytes.
-pub const STATUS_OFFSET: u64 = 424;
+pub const STATUS_OFFSET: u64 = main_at::STATUS as u64;
 /// Status bit of a dump that was cut.
 pub const STATUS_INCOMPLETE: u32 = 0x08;
 
 const SIGNATURE: &[u8; 8] = b"KDUMP   ";
 const HEADER_VERSION: u32 = 6;
-const UTS_OFFSET: usize = 12;
 const UTS_FIELD: usize = 65;
 const MAIN_LEN: usize = 464;
 const SUB_LEN: usize = 104;
+
+/// Where the members of `disk_dump_header` are, bytes from its start.
+mod main_at {
+    /// `header_version`, u32; the signature is before it.
+    pub(super) const VERSION: usize = 8;
+    /// `utsname`, six names.
+    pub(super) const UTS: usize = 12;
+    /// `timestamp.tv_sec`, i64.
+    pub(super) const CRASH_TIME: usize = 408;
+    /// `status`, u32.
+    pub(super) const STATUS: usize = 424;
+    /// `block_size`, u32, bytes.
+    pub(super) const BLOCK_SIZE: usize = 428;
+    /// `sub_hdr_size`, u32, blocks.
+    pub(super) const SUB_HDR_SIZE: usize = 432;
+    /// `bitmap_blocks`, u32: blocks of both bitmaps.
+    pub(super) const BITMAP_BLOCKS: usize = 436;
+    /// `max_mapnr`, u32: at most `u32::MAX`, the sub header has all of it.
+    pub(super) const MAX_MAPNR: usize = 440;
+    /// `nr_cpus`, u32.
+    pub(super) const NR_CPUS: usize = 460;
+}
+
+/// Where the members of `kdump_sub_header` are, bytes from its start.
+mod sub_at {
+    /// `phys_base`, u64.
+    pub(super) const PHYS_BASE: usize = 0;
+    /// `dump_level`, u32.
+    pub(super) const DUMP_LEVEL: usize = 8;
+    /// `split`, u32: whether the file is one of several.
+    pub(super) const SPLIT: usize = 12;
+    /// `start_pfn`, u64, for readers of header versions before 6.
+    pub(super) const START_PFN: usize = 16;
+    /// `end_pfn`, u64, for readers of header versions before 6.
+    pub(super) const END_PFN: usize = 24;
+    /// `offset_vmcoreinfo`, u64, bytes from the start of the file.
+    pub(super) const OFFSET_VMCOREINFO: usize = 32;
+    /// `size_vmcoreinfo`, u64, bytes.
+    pub(super) const SIZE_VMCOREINFO: usize = 40;
+    /// `offset_note`, u64, bytes from the start of the file.
+    pub(super) const OFFSET_NOTE: usize = 48;
+    /// `size_note`, u64, bytes.
+    pub(super) const SIZE_NOTE: usize = 56;
+    /// `start_pfn_64`, u64.
+    pub(super) const START_PFN_64: usize = 80;
+    /// `end_pfn_64`, u64.
+    pub(super) const END_PFN_64: usize = 88;
+    /// `max_mapnr_64`, u64.
+    pub(super) const MAX_MAPNR_64: usize = 96;
+}
 
 /// The six names of `uname`, as the crashed kernel kept them: sysname, nodename, release, version,
 /// machine, domainname; 65 bytes each, NUL padded.
@@ -144,16 +193,19 @@ impl Head {
     fn encode_main(&self, layout: &Layout, main: &mut [u8]) {
         let order = self.order;
         let mut u32_at = |at: usize, value: u32| main[at..at + 4].copy_from_slice(&order.u32_bytes(value));
-        u32_at(8, HEADER_VERSION);
-        u32_at(424, self.status);
-        u32_at(428, 1 << self.page_size.shift());
-        u32_at(432, u32::try_from(self.sub_hdr_blocks()).unwrap_or(u32::MAX));
-        u32_at(436, u32::try_from((2 * layout.bitmap_len()) >> self.page_size.shift()).unwrap_or(u32::MAX));
-        u32_at(440, u32::try_from(self.max_mapnr).unwrap_or(u32::MAX));
-        u32_at(460, self.nr_cpus);
-        main[..8].copy_from_slice(SIGNATURE);
-        main[UTS_OFFSET..][..self.uts.0.len()].copy_from_slice(&self.uts.0);
-        main[408..416].copy_from_slice(&order.u64_bytes(self.crash_time.cast_unsigned()));
+        u32_at(main_at::VERSION, HEADER_VERSION);
+        u32_at(main_at::STATUS, self.status);
+        u32_at(main_at::BLOCK_SIZE, 1 << self.page_size.shift());
+        u32_at(main_at::SUB_HDR_SIZE, u32::try_from(self.sub_hdr_blocks()).unwrap_or(u32::MAX));
+        u32_at(
+            main_at::BITMAP_BLOCKS,
+            u32::try_from((2 * layout.bitmap_len()) >> self.page_size.shift()).unwrap_or(u32::MAX),
+        );
+        u32_at(main_at::MAX_MAPNR, u32::try_from(self.max_mapnr).unwrap_or(u32::MAX));
+        u32_at(main_at::NR_CPUS, self.nr_cpus);
+        main[..SIGNATURE.len()].copy_from_slice(SIGNATURE);
+        main[main_at::UTS..][..self.uts.0.len()].copy_from_slice(&self.uts.0);
+        main[main_at::CRASH_TIME..][..8].copy_from_slice(&order.u64_bytes(self.crash_time.cast_unsigned()));
     }
 
     fn encode_sub(&self, sub: &mut [u8]) {
@@ -161,20 +213,22 @@ impl Head {
         let info = if self.vmcoreinfo.is_empty() { 0 } else { note + self.vmcoreinfo.start as u64 };
         let order = self.order;
         let mut u64_at = |at: usize, value: u64| sub[at..at + 8].copy_from_slice(&order.u64_bytes(value));
-        u64_at(0, self.phys_base);
-        u64_at(32, info);
-        u64_at(40, self.vmcoreinfo.len() as u64);
-        u64_at(48, note);
-        u64_at(56, self.notes.len() as u64);
-        u64_at(96, self.max_mapnr);
+        u64_at(sub_at::PHYS_BASE, self.phys_base);
+        u64_at(sub_at::OFFSET_VMCOREINFO, info);
+        u64_at(sub_at::SIZE_VMCOREINFO, self.vmcoreinfo.len() as u64);
+        u64_at(sub_at::OFFSET_NOTE, note);
+        u64_at(sub_at::SIZE_NOTE, self.notes.len() as u64);
+        u64_at(sub_at::MAX_MAPNR_64, self.max_mapnr);
         if let Some(PfnRange { start, end }) = self.split {
-            // Older readers look for the range in the first pair.
-            for (at, pfn) in [(16, start), (24, end), (80, start), (88, end)] {
-                u64_at(at, pfn.0);
+            for at in [sub_at::START_PFN, sub_at::START_PFN_64] {
+                u64_at(at, start.0);
+            }
+            for at in [sub_at::END_PFN, sub_at::END_PFN_64] {
+                u64_at(at, end.0);
             }
         }
-        sub[8..12].copy_from_slice(&order.u32_bytes(u32::from(self.dump_level)));
-        sub[12..16].copy_from_slice(&order.u32_bytes(u32::from(self.split.is_some())));
+        sub[sub_at::DUMP_LEVEL..][..4].copy_from_slice(&order.u32_bytes(u32::from(self.dump_level)));
+        sub[sub_at::SPLIT..][..4].copy_from_slice(&order.u32_bytes(u32::from(self.split.is_some())));
     }
 
     /// Reads the head back from the start of a file; `bytes` must reach to the bitmaps.
@@ -188,32 +242,37 @@ impl Head {
             return Err(fail("the signature is missing"));
         }
         let order = byte_order(main).ok_or_else(|| fail("its version is not 6"))?;
-        let page_size = PageSize::from_bytes(u64::from(order.u32(array(main, 428))))
+        let page_size = PageSize::from_bytes(u64::from(order.u32(array(main, main_at::BLOCK_SIZE))))
             .ok_or_else(|| fail("its block size is no page size"))?;
         let sub = bytes.get(page_size.len()..).and_then(|rest| rest.get(..SUB_LEN));
         let sub = sub.ok_or_else(|| fail("its sub header is cut"))?;
-        let range = |at: usize| byte_range(order.u64(array(sub, at)), order.u64(array(sub, at + 8)));
-        let note_range = range(48).ok_or_else(|| fail("its notes have no end"))?;
+        let range = |offset, size| byte_range(order.u64(array(sub, offset)), order.u64(array(sub, size)));
+        let note_range =
+            range(sub_at::OFFSET_NOTE, sub_at::SIZE_NOTE).ok_or_else(|| fail("its notes have no end"))?;
         let notes = bytes.get(note_range.clone()).ok_or_else(|| fail("its notes lie outside"))?.to_vec();
-        let vmcoreinfo = range(32)
+        let vmcoreinfo = range(sub_at::OFFSET_VMCOREINFO, sub_at::SIZE_VMCOREINFO)
             .and_then(|info| Some(info.start.checked_sub(note_range.start)?..info.end - note_range.start))
             .filter(|info| info.end <= notes.len())
             .unwrap_or(0..0);
         let mut uts = Uts([0; 6 * UTS_FIELD]);
-        uts.0.copy_from_slice(&main[UTS_OFFSET..][..6 * UTS_FIELD]);
+        uts.0.copy_from_slice(&main[main_at::UTS..][..6 * UTS_FIELD]);
         Ok(Head {
             order,
             page_size,
             uts,
-            crash_time: order.u64(array(main, 408)).cast_signed(),
-            status: order.u32(array(main, 424)),
-            nr_cpus: order.u32(array(main, 460)),
-            phys_base: order.u64(array(sub, 0)),
-            dump_level: u8::try_from(order.u32(array(sub, 8)))
+            crash_time: order.u64(array(main, main_at::CRASH_TIME)).cast_signed(),
+            status: order.u32(array(main, main_at::STATUS)),
+            nr_cpus: order.u32(array(main, main_at::NR_CPUS)),
+            phys_base: order.u64(array(sub, sub_at::PHYS_BASE)),
+            dump_level: u8::try_from(order.u32(array(sub, sub_at::DUMP_LEVEL)))
                 .map_err(|_| fail("its dump level is above 31"))?,
-            max_mapnr: order.u64(array(sub, 96)),
-            split: (order.u32(array(sub, 12)) != 0)
-                .then(|| PfnRange::new(order.u64(array(sub, 80)), order.u64(array(sub, 88)))),
+            max_mapnr: order.u64(array(sub, sub_at::MAX_MAPNR_64)),
+            split: (order.u32(array(sub, sub_at::SPLIT)) != 0).then(|| {
+                PfnRange::new(
+                    order.u64(array(sub, sub_at::START_PFN_64)),
+                    order.u64(array(sub, sub_at::END_PFN_64)),
+                )
+            }),
             notes,
             vmcoreinfo,
         })
@@ -221,7 +280,9 @@ impl Head {
 }
 
 fn byte_order(main: &[u8]) -> Option<ByteOrder> {
-    [ByteOrder::Little, ByteOrder::Big].into_iter().find(|order| order.u32(array(main, 8)) == HEADER_VERSION)
+    [ByteOrder::Little, ByteOrder::Big]
+        .into_iter()
+        .find(|order| order.u32(array(main, main_at::VERSION)) == HEADER_VERSION)
 }
 
 fn byte_range(start: u64, len: u64) -> Option<Range<usize>> {

@@ -21,7 +21,7 @@ pub struct PageLayout {
     pub mapping: usize,
     /// `_mapcount`, u32, shared with `page_type`. Absent before the kernels that print it.
     pub mapcount: Option<usize>,
-    /// `_refcount`, u32: how many use the page. Nothing is judged by it.
+    /// `_refcount`, u32: how many use the page. It decides when a page is sent, never whether.
     pub refcount: Option<usize>,
     /// `private`, u64: the order of a free block at its first page.
     pub private: Option<usize>,
@@ -48,7 +48,7 @@ pub enum CompoundKeys {
         /// The destructor of hugetlb pages; none when the kernel has no hugetlb.
         hugetlb_dtor: Option<u8>,
     },
-    /// Not told: every page is looked at by itself.
+    /// VMCOREINFO lacks the keys: every page is judged by its own structure.
     Unknown,
 }
 

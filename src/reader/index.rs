@@ -3,8 +3,11 @@
 //! in the stream take at least two bytes each, so memory is bounded by the dump's own size.
 
 use super::stream::{BlockPlace, Stream};
-use super::{Error, Held};
-use crate::blocks::{BlockMap, Frame, IndexPiece, RunKind, Splitter, Tail};
+use super::{DumpHead, Error, Held, IndexState};
+use crate::blocks::{
+    BlockMap, DataPlaces, Expansion, Frame, Head, IndexPiece, MapMarks, RunKind, Splitter, Tail, content_len,
+    judge_pages, judge_records,
+};
 use crate::units::{Pfn, PfnRange};
 
 /// Neighbouring pages of one block.
@@ -44,19 +47,33 @@ pub struct Found {
 pub struct PageIndex {
     blocks: Vec<BlockPlace>,
     data_pages: Vec<u32>,
+    /// What tells the map of each block.
+    maps: Vec<u64>,
+    marks: MapMarks,
     runs: Vec<Run>,
+    /// Whether damaged chunks were passed over, and the blocks in them.
+    gaps: bool,
+    /// Whether the dump is cut.
+    cut: bool,
 }
 
 impl PageIndex {
-    /// From the chain of index pieces.
+    /// From the chain of index pieces. Between the blocks that it names, the frames are held against it (not on a
+    /// server, where every look is a request).
     ///
     /// # Errors
-    /// A piece is damaged, or does not lie before the one that names it: no chain of a collector does that,
-    /// and so every byte of the stream is read at most once.
-    pub fn by_tail(stream: &Stream, tail: &Tail) -> Result<PageIndex, Error> {
-        let mut index = PageIndex::default();
-        let (mut next, mut before) = (tail.last_index, stream.len());
+    /// A piece is damaged, or the index is not one that a collector makes: pieces form a chain, each names the blocks
+    /// between itself and the piece before it in their order, and no block is left out. So every byte of the stream is
+    /// read at most once.
+    pub fn by_tail(
+        stream: &Stream,
+        head: &DumpHead,
+        (tail, tail_at): (&Tail, u64),
+    ) -> Result<PageIndex, Error> {
+        let mut pieces = Vec::new();
+        let mut next = tail.last_index;
         while let Some(at) = next {
+            let before = pieces.last().map_or(tail_at, |&(at, _, _)| at);
             let (frame, end) = stream.read_frame(at)?;
             let Frame::Tagged { tag: IndexPiece::TAG, content } = frame else {
                 return Err(Error::malformed(format!("no index piece lies at byte {at:#x}")));
@@ -65,19 +82,28 @@ impl PageIndex {
                 return Err(Error::malformed("the index pieces form no chain"));
             }
             let piece = IndexPiece::parse(&content)?;
-            for entry in &piece.entries {
+            next = piece.previous;
+            pieces.push((at, end, piece.entries));
+        }
+        let mut places = DataPlaces::new(head.facts.data_offset, head.facts.page_size);
+        let (mut index, mut gaps) = (PageIndex::default(), Gaps::new(stream, tail_at, places.next()));
+        for (at, end, entries) in pieces.into_iter().rev() {
+            for entry in entries {
+                gaps.pass(entry.offset, entry.offset.saturating_add(entry.len))?;
+                places.block(&entry.map)?;
                 index.push(BlockPlace { offset: entry.offset, len: entry.len }, &entry.map)?;
             }
-            (next, before) = (piece.previous, at);
+            gaps.pass(at, end)?;
         }
+        gaps.pass(tail_at, stream.len())?;
         index.sort()?;
         Ok(index)
     }
 
     /// From the frames themselves, front to back. Chunks that are damaged are passed over with the blocks
     /// that lie in them.
-    pub fn by_reading_through(stream: &Stream) -> Result<PageIndex, Error> {
-        let mut blocks = WholeBlocks::default();
+    pub fn by_reading_through(stream: &Stream, head: &DumpHead) -> Result<PageIndex, Error> {
+        let mut blocks = WholeBlocks::new(head);
         let mut splitter = Splitter::default();
         let mut chunk = Vec::new();
         let mut position = 0;
@@ -85,18 +111,30 @@ impl PageIndex {
             match stream.read_chunk(number, &mut chunk) {
                 Ok(()) => splitter.feed(&chunk),
                 Err(Error::Stream(_)) => {
-                    blocks.open = None;
+                    (blocks.open, blocks.index.gaps) = (None, true);
                     splitter.skip_to(position + crate::crypt::stream::CHUNK_SIZE as u64);
                 }
                 Err(error) => return Err(error),
             }
             position += crate::crypt::stream::CHUNK_SIZE as u64;
             while let Some((at, len, frame)) = splitter.next_frame()? {
-                blocks.take(at, len as u64, &frame)?;
+                blocks.take(stream, at, len as u64, &frame)?;
             }
+        }
+        blocks.index.cut = stream.cut().is_some();
+        let is_whole = !blocks.index.cut && !blocks.index.gaps;
+        if is_whole && (splitter.is_inside_frame() || blocks.open.is_some()) {
+            return Err(crate::blocks::Error::EndsInFrame.into());
         }
         blocks.index.sort()?;
         Ok(blocks.index)
+    }
+
+    /// With how pages are found after reading through: a dump without a block needs no index.
+    pub fn with_state(self) -> (PageIndex, IndexState) {
+        let needless = self.blocks.is_empty() && !self.gaps && !self.cut;
+        let state = if needless { IndexState::Whole } else { IndexState::ReadThrough };
+        (self, state)
     }
 
     fn push(&mut self, place: BlockPlace, map: &BlockMap) -> Result<(), Error> {
@@ -110,6 +148,7 @@ impl PageIndex {
         }
         self.blocks.push(place);
         self.data_pages.push(first);
+        self.maps.push(self.marks.of(map));
         Ok(())
     }
 
@@ -129,12 +168,11 @@ impl PageIndex {
         Ok(())
     }
 
-    /// Whether every page is one of `all`.
-    pub fn check(&self, all: PfnRange) -> Result<(), Error> {
-        match self.runs.last().filter(|run| run.pages().end > all.end) {
-            Some(run) => Err(Error::malformed(format!("{} lies outside of the dump", run.pages().start))),
-            None => Ok(()),
-        }
+    /// Whether these are the pages of a valid dump of the pfns `within`. What the tail counts is held against them
+    /// unless blocks were passed over.
+    pub fn check(&self, within: PfnRange, tail: Option<&Tail>) -> Result<(), Error> {
+        let tail = tail.filter(|_| !self.gaps);
+        Ok(judge_pages(self.runs.iter().map(Run::pages), within, tail)?)
     }
 
     /// Finds a page.
@@ -167,9 +205,9 @@ impl PageIndex {
         self.blocks.get(number as usize).copied().unwrap_or(none)
     }
 
-    /// How many pages with bytes a block has.
-    pub fn pages_of(&self, number: u32) -> u64 {
-        self.data_pages.get(number as usize).copied().unwrap_or(0).into()
+    /// Whether a map is the one that a block is known by.
+    pub fn is_map_of(&self, number: u32, map: &BlockMap) -> bool {
+        self.maps.get(number as usize) == Some(&self.marks.of(map))
     }
 
     /// Counts.
@@ -184,11 +222,86 @@ impl PageIndex {
     }
 }
 
+/// The frames between those that the index leads to.
+struct Gaps<'a> {
+    stream: &'a Stream,
+    tail_at: u64,
+    records: RecordFrames,
+    /// Where the next gap starts.
+    next: u64,
+}
+
+impl Gaps<'_> {
+    fn new(stream: &Stream, tail_at: u64, data: u64) -> Gaps<'_> {
+        Gaps { stream, tail_at, records: RecordFrames::new(data), next: 0 }
+    }
+
+    /// Passes over what the index leads to. Before it are records, and no block or piece that the index leaves out.
+    /// A gap that is damaged tells nothing.
+    fn pass(&mut self, start: u64, end: u64) -> Result<(), Error> {
+        if start < self.next || end > self.stream.len() || end <= start {
+            return Err(Error::malformed("the index does not name the blocks in their order"));
+        }
+        let from = std::mem::replace(&mut self.next, end);
+        if self.stream.is_remote() {
+            return Ok(());
+        }
+        let stream = self.stream;
+        match stream.frames(from, start, |at, frame| self.judge(at, frame)) {
+            Err(Error::Stream(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn judge(&mut self, at: u64, frame: &Frame) -> Result<(), Error> {
+        match frame {
+            Frame::Data(bytes) => self.records.judge(self.stream, bytes),
+            Frame::Tagged { tag: BlockMap::TAG | IndexPiece::TAG, .. } => {
+                Err(Error::malformed(format!("its index leaves out what is at byte {at:#x}")))
+            }
+            _ => once(at, frame, self.tail_at),
+        }
+    }
+}
+
+/// The data frames that are of no block.
+struct RecordFrames {
+    /// Where page data begin in the KDUMP file, bytes.
+    data: u64,
+    unpacked: Expansion,
+}
+
+impl RecordFrames {
+    fn new(data: u64) -> RecordFrames {
+        RecordFrames { data, unpacked: Expansion::default() }
+    }
+
+    fn judge(&mut self, stream: &Stream, frame: &[u8]) -> Result<(), Error> {
+        self.unpacked.feed(frame.len() as u64);
+        self.unpacked.spend(content_len(frame) as u64)?;
+        Ok(judge_records(&stream.decompress(frame)?, self.data)?)
+    }
+}
+
+/// Refuses a second head and a second tail. The first ones are at the start, and at byte `tail_at`.
+fn once(at: u64, frame: &Frame, tail_at: u64) -> Result<(), Error> {
+    match frame {
+        Frame::Tagged { tag: Head::TAG, .. } if at != 0 => Err(Error::malformed("its head comes twice")),
+        Frame::Tagged { tag: Tail::TAG, .. } if at != tail_at => {
+            Err(Error::malformed("its tail comes twice"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds whole blocks among frames.
-#[derive(Default)]
 struct WholeBlocks {
     index: PageIndex,
+    places: DataPlaces,
+    records: RecordFrames,
     open: Option<Open>,
+    /// Where the tail is, once it came.
+    tail_at: Option<u64>,
 }
 
 /// A map whose data frames are still to come.
@@ -199,25 +312,40 @@ struct Open {
 }
 
 impl WholeBlocks {
-    fn take(&mut self, at: u64, len: u64, frame: &Frame) -> Result<(), Error> {
+    fn new(head: &DumpHead) -> WholeBlocks {
+        let places = DataPlaces::new(head.facts.data_offset, head.facts.page_size);
+        let records = RecordFrames::new(places.next());
+        WholeBlocks { index: PageIndex::default(), places, records, open: None, tail_at: None }
+    }
+
+    fn take(&mut self, stream: &Stream, at: u64, len: u64, frame: &Frame) -> Result<(), Error> {
+        once(at, frame, self.tail_at.unwrap_or(at))?;
         match (frame, self.open.take()) {
-            (Frame::Tagged { tag: BlockMap::TAG, content }, _) => {
-                let map = BlockMap::parse(content)?;
-                if map.count(RunKind::Data) == 0 {
-                    return self.index.push(BlockPlace { offset: at, len }, &map);
-                }
-                self.open = Some(Open { offset: at, map, frames: 0 });
-            }
             (Frame::Data(_), Some(open)) if open.frames == 0 => {
                 self.open = Some(Open { frames: 1, ..open });
             }
             (Frame::Data(_), Some(open)) => {
                 let place = BlockPlace { offset: open.offset, len: at + len - open.offset };
-                self.index.push(place, &open.map)?;
+                self.push(place, &open.map)?;
             }
+            (Frame::Data(bytes), None) => self.records.judge(stream, bytes)?,
+            (_, Some(_)) => return Err(Error::malformed("a block's map is not followed by its pages")),
+            (Frame::Tagged { tag: BlockMap::TAG, content }, None) => {
+                let map = BlockMap::parse(content)?;
+                if map.count(RunKind::Data) == 0 {
+                    return self.push(BlockPlace { offset: at, len }, &map);
+                }
+                self.open = Some(Open { offset: at, map, frames: 0 });
+            }
+            (Frame::Tagged { tag: Tail::TAG, .. }, None) => self.tail_at = Some(at),
             _ => {}
         }
         Ok(())
+    }
+
+    fn push(&mut self, place: BlockPlace, map: &BlockMap) -> Result<(), Error> {
+        self.places.block(map)?;
+        self.index.push(place, map)
     }
 }
 
@@ -251,8 +379,8 @@ mod tests {
         let ranked: Vec<_> = (0..6).map(|rank| index.by_rank(rank).map(|pfn| pfn.0)).collect();
         assert_eq!(ranked, [Some(3), Some(10), Some(11), Some(20), Some(21), None]);
         assert_eq!(index.held(), Held { data: 4, zero: 1, blocks: 2 });
-        assert!(index.check(PfnRange::new(0, 22)).is_ok());
-        assert!(index.check(PfnRange::new(0, 21)).is_err());
+        assert!(index.check(PfnRange::new(0, 22), None).is_ok());
+        assert!(index.check(PfnRange::new(0, 21), None).is_err());
     }
 
     #[test]

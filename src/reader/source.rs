@@ -16,6 +16,11 @@ pub trait Source: ReadAt + Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether every read asks a server, so that many small ones are dear.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// A file or a block device, with the length it had when it was opened.

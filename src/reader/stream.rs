@@ -5,6 +5,7 @@ use super::{DumpHead, Error};
 use crate::blocks::{BlockDecompressor, BlockMap, Frame, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail};
 use crate::crypt::stream::{CHUNK_SIZE, RandomAccess};
 use crate::crypt::{Identities, StreamError};
+use crate::kdump::record_head;
 use crate::units::PageSize;
 use std::io::BufReader;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ pub struct BlockPlace {
 pub struct Stream {
     access: RandomAccess<Arc<dyn Source>>,
     cut: Option<StreamError>,
+    is_remote: bool,
     /// Decompressors that no thread is using.
     idle: Mutex<Vec<BlockDecompressor>>,
 }
@@ -38,14 +40,20 @@ impl Stream {
         let opened = identities.open(&mut BufReader::new(SourceReader::new(Arc::clone(&source))))?;
         let start = opened.payload_start;
         let encrypted = source.len().saturating_sub(start);
+        let is_remote = source.is_remote();
         let (access, cut) =
             RandomAccess::new_or_cut(source, start, encrypted, opened.key).map_err(Error::read)?;
-        Ok(Stream { access, cut, idle: Mutex::new(Vec::new()) })
+        Ok(Stream { access, cut, is_remote, idle: Mutex::new(Vec::new()) })
     }
 
     /// Why the payload is not all there.
     pub fn cut(&self) -> Option<StreamError> {
         self.cut
+    }
+
+    /// Whether every read asks a server.
+    pub fn is_remote(&self) -> bool {
+        self.is_remote
     }
 
     /// Bytes of plaintext.
@@ -87,15 +95,56 @@ impl Stream {
         }
     }
 
-    /// Reads the tail; `None` when the stream ends without one.
-    pub fn read_tail(&self) -> Option<Tail> {
-        let mut trailer = [0; Tail::TRAILER_LEN];
-        let at = self.len().checked_sub(trailer.len() as u64)?;
-        self.access.read_at(&mut trailer, at).ok()?;
-        match self.read_frame(Tail::locate(trailer)?).ok()? {
-            (Frame::Tagged { tag: Tail::TAG, content }, _) => Tail::parse(&content).ok(),
-            _ => None,
+    /// Reads the tail, with its place; `None` when the stream is cut or damaged there.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the last bytes are authentic and no tail.
+    pub fn read_tail(&self) -> Result<Option<(Tail, u64)>, Error> {
+        if self.cut.is_some() {
+            return Ok(None);
         }
+        match self.authentic_tail() {
+            Err(Error::Stream(_)) => Ok(None),
+            tail => tail.map(Some),
+        }
+    }
+
+    fn authentic_tail(&self) -> Result<(Tail, u64), Error> {
+        let missing = || Error::malformed("its tail is missing");
+        let at = self.len().checked_sub(Tail::TRAILER_LEN as u64).ok_or_else(missing)?;
+        let trailer = self.read(at, Tail::TRAILER_LEN)?;
+        let at = trailer.last_chunk().and_then(|trailer| Tail::locate(*trailer)).ok_or_else(missing)?;
+        match self.read_frame(at)? {
+            (Frame::Tagged { tag: Tail::TAG, content }, end) if end == self.len() => {
+                Ok((Tail::parse_at(&content, at)?, at))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Takes the frames from one place of the stream to another, which they must fill.
+    pub fn frames(
+        &self,
+        from: u64,
+        to: u64,
+        mut take: impl FnMut(u64, &Frame) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut splitter = Splitter::at(from);
+        let mut at = from;
+        while splitter.offset() < to {
+            if let Some((place, _, frame)) = splitter.next_frame()? {
+                take(place, &frame)?;
+                continue;
+            }
+            let len = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
+            let piece = self.read(at, len)?;
+            if piece.is_empty() {
+                return Err(crate::blocks::Error::EndsInFrame.into());
+            }
+            at += piece.len() as u64;
+            splitter.feed(&piece);
+        }
+        Ok(())
     }
 
     /// The frame at a place, and where the next one starts.
@@ -122,8 +171,13 @@ impl Stream {
         Ok(bytes)
     }
 
-    /// The pages of a block, decompressed: `data_pages` of them, as the index says.
-    pub fn read_block(&self, place: BlockPlace, page: PageSize, data_pages: u64) -> Result<Vec<u8>, Error> {
+    /// The pages of a block, decompressed, when the index has the map that it has itself.
+    pub fn read_block(
+        &self,
+        place: BlockPlace,
+        page: PageSize,
+        is_named: impl Fn(&BlockMap) -> bool,
+    ) -> Result<Vec<u8>, Error> {
         if place.len > MAX_BLOCK {
             return Err(Error::malformed(format!("the index names a block of {} bytes", place.len)));
         }
@@ -134,15 +188,17 @@ impl Stream {
         let (map, record, pages) = (next()?, next()?, next()?);
         let (
             Some(Frame::Tagged { tag: BlockMap::TAG, content }),
-            Some(Frame::Data(_)),
+            Some(Frame::Data(record)),
             Some(Frame::Data(pages)),
         ) = (map, record, pages)
         else {
             return Err(Error::malformed(format!("no block lies at byte {:#x}", place.offset)));
         };
-        let pages = self.decompress(&pages)?;
-        let expected = data_pages << page.shift();
-        if BlockMap::parse(&content)?.count(RunKind::Data) != data_pages || pages.len() as u64 != expected {
+        let (map, record, pages) =
+            (BlockMap::parse(&content)?, self.decompress(&record)?, self.decompress(&pages)?);
+        let bytes = pages.len() as u64;
+        let expected = map.count(RunKind::Data) << page.shift();
+        if !is_named(&map) || bytes != expected || record != record_head(map.data_offset, bytes) {
             return Err(Error::malformed("a block does not hold the pages that the index names"));
         }
         Ok(pages)

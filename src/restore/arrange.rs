@@ -6,7 +6,7 @@ use super::parts::Joined;
 use super::salvage::Tracker;
 use super::unpack::Arranged;
 use super::{Error, Output, Report};
-use crate::blocks::{Head, Tail};
+use crate::blocks::{BlockMap, DataPlaces, Head, NamedPages, Tail, judge_records};
 use crate::reader::DumpHead;
 use crate::units::Pfn;
 use std::io::Write;
@@ -16,6 +16,11 @@ pub struct Arranger<'a> {
     state: State<'a>,
     head: Option<Head>,
     tail: Option<Tail>,
+    /// What the blocks of this part name, and where their data lie.
+    pages: NamedPages,
+    places: Option<DataPlaces>,
+    /// What the parts before it name.
+    earlier: NamedPages,
     /// The parts so far, when it is a dump in parts.
     joined: Option<Joined>,
 }
@@ -32,7 +37,15 @@ enum State<'a> {
 impl<'a> Arranger<'a> {
     /// Nothing has arrived yet.
     pub fn new(output: Output<'a>) -> Arranger<'a> {
-        Arranger { state: State::Waiting(output), head: None, tail: None, joined: None }
+        Arranger {
+            state: State::Waiting(output),
+            head: None,
+            tail: None,
+            pages: NamedPages::default(),
+            places: None,
+            earlier: NamedPages::default(),
+            joined: None,
+        }
     }
 
     /// The same for a dump in parts.
@@ -45,6 +58,7 @@ impl<'a> Arranger<'a> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => {
                 self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head))?;
+                self.places = Some(DataPlaces::new(head.data_offset, head.page_size));
                 self.head = Some(*head);
             }
             Arranged::Tail(tail) if self.tail.is_none() => self.tail = Some(*tail),
@@ -53,13 +67,13 @@ impl<'a> Arranger<'a> {
             }
             Arranged::Records(bytes) => return self.records(&bytes),
             Arranged::Stored(block) => {
-                self.check_page_len(block.page_len)?;
+                self.check_block(&block.map, block.page_len)?;
                 if let State::Kdump(file) = &mut self.state {
                     file.block(&block)?;
                 }
             }
             Arranged::Pages { map, record_head, pages, page_len } => {
-                self.check_page_len(page_len)?;
+                self.check_block(&map, page_len)?;
                 match &mut self.state {
                     State::Elf(file) => file.block(&map, &pages)?,
                     State::Flattened(out) => {
@@ -74,6 +88,8 @@ impl<'a> Arranger<'a> {
     }
 
     fn records(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let head = self.head.as_ref().ok_or_else(|| Error::malformed("its head is missing"))?;
+        judge_records(bytes, head.data_offset.saturating_add(head.page_size))?;
         if let State::Waiting(_) = self.state {
             self.start(bytes)?;
         }
@@ -101,6 +117,14 @@ impl<'a> Arranger<'a> {
         Ok(())
     }
 
+    /// Judges a block among those before it.
+    fn check_block(&mut self, map: &BlockMap, page_len: Option<usize>) -> Result<(), Error> {
+        self.check_page_len(page_len)?;
+        self.places.as_mut().map_or(Ok(()), |places| places.block(map))?;
+        self.pages.add(map);
+        Ok(())
+    }
+
     /// A block's pages must have the dump's page size; a block without data has none.
     fn check_page_len(&self, len: Option<usize>) -> Result<(), Error> {
         let expected = self.head.as_ref().map(|head| head.page_size);
@@ -115,28 +139,34 @@ impl<'a> Arranger<'a> {
 
     /// Ends a part: the next pieces are another one's.
     pub fn end_part(&mut self) -> Result<(), Error> {
-        match (self.head.take(), self.tail.take(), &mut self.joined) {
-            (Some(_), Some(tail), Some(joined)) => joined.end(&tail),
-            _ => return Err(Error::malformed("its head or tail is missing")),
-        }
+        let (Some(head), Some(tail), Some(joined)) = (self.head.take(), self.tail.take(), &mut self.joined)
+        else {
+            return Err(Error::malformed("its head or tail is missing"));
+        };
+        self.pages.judge(head.pages(), Some(&tail))?;
+        self.earlier.append(std::mem::take(&mut self.pages));
+        joined.end(&tail);
         Ok(())
     }
 
     /// Ends the output of all parts.
     pub fn finish_parts(mut self) -> Result<Report, Error> {
         let (head, tail) = self.joined.take().unwrap_or_default().whole()?;
+        self.pages = std::mem::take(&mut self.earlier);
         (self.head, self.tail) = (Some(head), Some(tail));
         self.finish(None)
     }
 
     /// Ends the output. With an account of losses a dump needs no tail.
-    pub fn finish(self, tracker: Option<Tracker>) -> Result<Report, Error> {
+    pub fn finish(mut self, tracker: Option<Tracker>) -> Result<Report, Error> {
         let (Some(head), true) = (self.head, self.tail.is_some() || tracker.is_some()) else {
             return Err(Error::malformed("its head or tail is missing"));
         };
         if let (State::Waiting(_), Some(_)) = (&self.state, &tracker) {
             return Err(Error::malformed("its headers are lost; without them nothing can be restored"));
         }
+        let damaged = tracker.as_ref().is_some_and(|tracker| !tracker.is_undamaged());
+        self.pages.judge(head.pages(), self.tail.as_ref().filter(|_| !damaged))?;
         let losses = tracker.map(|tracker| tracker.finish(Pfn(head.max_mapnr))).unwrap_or_default();
         let complete = losses.is_none() && self.tail.as_ref().is_some_and(Tail::is_complete);
         match self.state {

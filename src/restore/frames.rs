@@ -5,7 +5,7 @@ use super::Error;
 use super::chunks::OpenedChunk;
 use super::salvage::Tracker;
 use crate::blocks::{
-    BlockMap, Expansion, Frame, Head, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len,
+    BlockMap, Expansion, Frame, Head, IndexJudge, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len,
 };
 use crate::crypt::StreamError;
 use crate::crypt::stream::CHUNK_SIZE;
@@ -50,8 +50,13 @@ impl Cost for Piece {
 #[derive(Default)]
 pub struct FrameReader {
     splitter: Splitter,
-    map: Option<BlockMap>,
+    /// The map of a block whose data frames are still to come, and where it starts in the stream.
+    map: Option<(u64, BlockMap)>,
     record_head: Option<Vec<u8>>,
+    /// Holds the index against the blocks.
+    index: IndexJudge,
+    /// Where the tail says that the last piece of the index is, once it came.
+    tail: Option<Option<u64>>,
     /// Present when what is lost is passed over.
     tracker: Option<Tracker>,
     /// What frames hold, and what is written of pages and memory besides: descriptors, the bitmap.
@@ -99,9 +104,9 @@ impl FrameReader {
 
     fn read(&mut self, bytes: &[u8], pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
         self.splitter.feed(bytes);
-        while let Some((_, _, frame)) = self.splitter.next_frame()? {
+        while let Some((at, len, frame)) = self.splitter.next_frame()? {
             self.spend(&frame)?;
-            pieces.extend(self.take(frame)?);
+            pieces.extend(self.take(at, len as u64, frame)?);
         }
         Ok(())
     }
@@ -121,26 +126,42 @@ impl FrameReader {
         self.record_head = None;
     }
 
-    /// Ends the stream.
+    /// Ends the stream. Where nothing was passed over it is judged whole, by a salvage too.
     pub fn finish(&mut self) -> Result<(), Error> {
         self.tables.spend(self.bitmap)?;
-        if self.tracker.is_none() && (self.splitter.is_inside_frame() || self.map.is_some()) {
+        if self.tracker.as_ref().is_some_and(|tracker| !tracker.is_undamaged()) {
+            return Ok(());
+        }
+        if self.splitter.is_inside_frame() || self.map.is_some() {
             return Err(crate::blocks::Error::EndsInFrame.into());
         }
-        Ok(())
+        let last_index = self.tail.ok_or_else(|| Error::malformed("its tail is missing"))?;
+        Ok(self.index.finish(last_index)?)
     }
 
-    fn take(&mut self, frame: Frame) -> Result<Option<Piece>, Error> {
+    fn take(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Piece>, Error> {
+        if self.tail.is_some() {
+            return Err(Error::malformed("frames follow its tail"));
+        }
+        if self.map.is_some() && !matches!(frame, Frame::Data(_)) {
+            return Err(Error::malformed("a block's map is not followed by its pages"));
+        }
         let piece = match frame {
-            Frame::Data(bytes) => self.take_data(bytes),
+            Frame::Data(bytes) => self.take_data(at + len, bytes),
             Frame::Tagged { tag: Head::TAG, content } => {
                 let head = Head::parse(&content)?;
                 self.bitmap = bitmap_len(&head);
                 Some(Piece::Head(Box::new(head)))
             }
-            Frame::Tagged { tag: Tail::TAG, content } => Some(Piece::Tail(Box::new(Tail::parse(&content)?))),
-            Frame::Tagged { tag: BlockMap::TAG, content } => self.take_map(BlockMap::parse(&content)?)?,
-            Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(&content)?,
+            Frame::Tagged { tag: Tail::TAG, content } => {
+                let tail = Tail::parse_at(&content, at)?;
+                self.tail = Some(tail.last_index);
+                Some(Piece::Tail(Box::new(tail)))
+            }
+            Frame::Tagged { tag: BlockMap::TAG, content } => {
+                self.take_map(at, len, BlockMap::parse(&content)?)?
+            }
+            Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(at, &content)?,
             Frame::Tagged { tag: ORDER_TAG, .. } => {
                 self.tracker.iter_mut().for_each(Tracker::order);
                 None
@@ -158,38 +179,38 @@ impl FrameReader {
         Ok(piece)
     }
 
-    /// Index pieces repeat the maps, and matter only where some are lost.
-    fn take_index(&mut self, content: &[u8]) -> Result<Option<Piece>, Error> {
+    /// Index pieces repeat the maps: they are held against them, and tell what was in those that are lost.
+    fn take_index(&mut self, at: u64, content: &[u8]) -> Result<Option<Piece>, Error> {
+        self.index.piece(at, content);
         if let Some(tracker) = &mut self.tracker {
             tracker.index(&IndexPiece::parse(content)?);
         }
         Ok(None)
     }
 
-    fn take_map(&mut self, map: BlockMap) -> Result<Option<Piece>, Error> {
+    fn take_map(&mut self, at: u64, len: u64, map: BlockMap) -> Result<Option<Piece>, Error> {
         let pages = map.count(RunKind::Data) + map.count(RunKind::Zero);
         self.tables.spend(pages * DESC_LEN as u64)?;
-        if self.map.is_some() {
-            return Err(Error::malformed("a block's map is followed by another, not by its pages"));
-        }
         if map.count(RunKind::Data) == 0 {
+            self.index.block(at, len, &map);
             return Ok(Some(Piece::Block { map, frames: None }));
         }
-        self.map = Some(map);
+        self.map = Some((at, map));
         Ok(None)
     }
 
-    fn take_data(&mut self, bytes: Vec<u8>) -> Option<Piece> {
+    /// Takes a data frame that ends at byte `end` of the stream.
+    fn take_data(&mut self, end: u64, bytes: Vec<u8>) -> Option<Piece> {
         if self.map.is_none() {
             return Some(Piece::Records(bytes));
         }
-        match self.record_head.take() {
-            None => {
-                self.record_head = Some(bytes);
-                None
-            }
-            Some(head) => self.map.take().map(|map| Piece::Block { map, frames: Some((head, bytes)) }),
-        }
+        let Some(head) = self.record_head.take() else {
+            self.record_head = Some(bytes);
+            return None;
+        };
+        let (at, map) = self.map.take()?;
+        self.index.block(at, end - at, &map);
+        Some(Piece::Block { map, frames: Some((head, bytes)) })
     }
 }
 

@@ -56,6 +56,11 @@ impl Tracker {
         self.losses.cut = Some(why);
     }
 
+    /// Whether nothing was passed over so far.
+    pub fn is_undamaged(&self) -> bool {
+        self.losses.chunks == 0 && self.losses.cut.is_none()
+    }
+
     /// Blocks come in pfn order from here on.
     pub fn order(&mut self) {
         self.doubt(Pfn(u64::MAX));

@@ -6,7 +6,7 @@ use super::frames::Piece;
 use super::kdump_file;
 use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, Tail};
 use crate::compress::{Codec, PageCompressor};
-use crate::kdump::DescFlags;
+use crate::kdump::{self, DescFlags};
 
 /// What the threads make of blocks.
 #[derive(Clone, Copy)]
@@ -94,6 +94,9 @@ impl Unpacker {
         if let Some((head, frame)) = frames {
             record_head = self.decompress(&head)?;
             self.decompressor.decompress(&frame, &mut pages)?;
+            if record_head != kdump::record_head(map.data_offset, pages.len() as u64) {
+                return Err(Error::malformed("the record of a block's pages is not where its map says"));
+            }
         }
         let page_len = page_len(&map, pages.len())?;
         let arranged = match self.form {

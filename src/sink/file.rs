@@ -143,7 +143,7 @@ impl OutputFile {
         &self.file
     }
 
-    /// Writes at a position, leaving a hole where all of `bytes` is zero and nothing was before.
+    /// Writes all of `bytes` at a position, zeros too. Only what is never written stays a hole.
     ///
     /// # Errors
     /// As the kernel says.

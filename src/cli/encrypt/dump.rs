@@ -235,7 +235,12 @@ impl Dump<'_> {
         let pages = &written.report.pages;
         if pages.is_lacking() {
             let (lost, asked) = (pages.lost(), pages.asked());
-            let message = format!("saving {names}: {lost} of the {asked} pages that it should hold are lost");
+            let image = match pages.image_lost {
+                0 => String::new(),
+                count => format!(", {count} of the kernel image among them"),
+            };
+            let message =
+                format!("saving {names}: {lost} of the {asked} pages that it should hold are lost{image}");
             return Err(Failure::new(Status::Incomplete, message)
                 .hint("what was saved can be restored; the warnings before this name the cause"));
         }

@@ -1,0 +1,475 @@
+//! One judgement of what a valid dump is: dumps that somebody forged who knows a recipient, and every command's verdict
+//! on each, which must be the same.
+#![cfg(feature = "analyst")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test program"
+)]
+
+/// What is wrong with something, and how to make it so.
+type Case<T> = (&'static str, fn(&mut T));
+
+mod common;
+#[path = "common/dump.rs"]
+mod dump;
+mod readers;
+mod synth;
+
+use common::{mounted, run};
+use dump::{IDENTITY, collect, identities, plaintext, recipients, with_entropy};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use synth::{arch, kernel, zoo};
+use tempfile::TempDir;
+use vmcore_encrypt::blocks::{
+    BlockMap, ClassCounts, Frame, Head, IndexEntry, IndexPiece, IndexWriter, PartFacts, RunKind, Splitter,
+    Tail, raw_frame, skippable_frame,
+};
+use vmcore_encrypt::crypt::EncryptWriter;
+use vmcore_encrypt::kdump::{Records, STATUS_OFFSET, flat_header, record_head};
+use vmcore_encrypt::reader::Dump;
+use vmcore_encrypt::units::{Pfn, PfnRange};
+
+/// The stream of an honest dump, and how many pfns it describes.
+static HONEST: LazyLock<(Vec<u8>, u64)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vmcore");
+    let core = zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build();
+    core.write_to(&path);
+    (plaintext(&collect(&path, 31, 2, None).bytes), core.max_mapnr())
+});
+
+/// A part of the stream: frames that belong together.
+#[derive(Clone)]
+enum Part {
+    /// A block with its map.
+    Block(BlockMap, Vec<u8>),
+    /// Any other frame that comes before the index.
+    Other(Vec<u8>),
+}
+
+/// A dump under construction. The index and the tail are made of what it holds, and then changed.
+#[derive(Clone)]
+struct Forged {
+    parts: Vec<Part>,
+    /// The honest counts.
+    counts: ClassCounts,
+    complete: bool,
+    /// What the index names: by default what is there.
+    index: fn(&mut Vec<IndexEntry>),
+    /// Whether the tail names the index.
+    indexed: bool,
+    /// What follows the tail.
+    after: Vec<u8>,
+    tails: usize,
+}
+
+fn frame_of(tag: [u8; 4], content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    skippable_frame(&mut bytes, tag, content);
+    bytes
+}
+
+fn data_frame(content: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(content, 1).unwrap()
+}
+
+/// A block of pages that are zero: its map.
+fn zero_block(start: u64, pages: u64) -> Part {
+    let mut map = BlockMap::default();
+    map.push_run(PfnRange::new(start, start + pages), RunKind::Zero);
+    block(map, &[])
+}
+
+fn block(map: BlockMap, frames: &[u8]) -> Part {
+    let mut content = Vec::new();
+    map.encode(&mut content);
+    let bytes = [frame_of(BlockMap::TAG, &content), frames.to_vec()].concat();
+    Part::Block(map, bytes)
+}
+
+impl Forged {
+    /// Nothing is changed yet.
+    fn honest() -> Forged {
+        let plain = &HONEST.0;
+        let (mut splitter, mut parts) = (Splitter::default(), Vec::new());
+        let (mut open, mut counts): (Option<(BlockMap, Vec<u8>, u64)>, _) = (None, ClassCounts::default());
+        splitter.feed(plain);
+        while let Some((at, len, frame)) = splitter.next_frame().unwrap() {
+            let bytes = plain[at as usize..at as usize + len].to_vec();
+            match (frame, open.take()) {
+                (Frame::Tagged { tag: BlockMap::TAG, content }, None) => {
+                    let map = BlockMap::parse(&content).unwrap();
+                    match map.count(RunKind::Data) {
+                        0 => parts.push(Part::Block(map, bytes)),
+                        _ => open = Some((map, bytes, 2)),
+                    }
+                }
+                (Frame::Data(_), Some((map, before, left))) => match left {
+                    1 => parts.push(Part::Block(map, [before, bytes].concat())),
+                    _ => open = Some((map, [before, bytes].concat(), left - 1)),
+                },
+                (Frame::Tagged { tag: IndexPiece::TAG, .. }, None) => {}
+                (Frame::Tagged { tag: Tail::TAG, content }, None) => {
+                    counts = Tail::parse(&content).unwrap().pages;
+                }
+                (_, None) => parts.push(Part::Other(bytes)),
+                (frame, Some(_)) => panic!("{frame:?} inside a block"),
+            }
+        }
+        Forged { parts, counts, complete: true, index: |_| {}, indexed: true, after: Vec::new(), tails: 1 }
+    }
+
+    fn with(change: impl FnOnce(&mut Forged)) -> Forged {
+        let mut forged = Forged::honest();
+        change(&mut forged);
+        forged
+    }
+
+    /// Places of the blocks among the parts.
+    fn blocks(&self) -> Vec<usize> {
+        let is_block = |part: &Part| matches!(part, Part::Block(..));
+        (0..self.parts.len()).filter(|&at| is_block(&self.parts[at])).collect()
+    }
+
+    /// Places of the blocks with data.
+    fn data_blocks(&self) -> Vec<usize> {
+        let has_data = |at: &usize| match &self.parts[*at] {
+            Part::Block(map, _) => map.count(RunKind::Data) > 0,
+            Part::Other(_) => false,
+        };
+        self.blocks().into_iter().filter(has_data).collect()
+    }
+
+    /// Whether a block holds the page.
+    fn names(&self, pfn: Pfn) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Block(map, _) => map.runs.iter().any(|run| run.pages.contains(pfn)),
+            Part::Other(_) => false,
+        })
+    }
+
+    /// Puts a block after all others.
+    fn push(&mut self, block: Part) {
+        let at = self.blocks().last().unwrap() + 1;
+        if let Part::Block(map, _) = &block {
+            self.counts.saved += map.count(RunKind::Data);
+            self.counts.zero += map.count(RunKind::Zero);
+        }
+        self.parts.insert(at, block);
+    }
+
+    /// Changes the map of a block that has data, and nothing else of it.
+    fn remap(&mut self, number: usize, change: impl FnOnce(&mut BlockMap)) {
+        let at = self.data_blocks()[number];
+        let Part::Block(map, bytes) = &mut self.parts[at] else { panic!() };
+        let mut content = Vec::new();
+        map.encode(&mut content);
+        let frames = bytes[frame_of(BlockMap::TAG, &content).len()..].to_vec();
+        change(map);
+        self.parts[at] = block(map.clone(), &frames);
+    }
+
+    /// Changes the head.
+    fn rehead(&mut self, change: impl FnOnce(&mut Head)) {
+        let Part::Other(bytes) = &mut self.parts[0] else { panic!() };
+        let mut head = Head::parse(&bytes[12..]).unwrap();
+        change(&mut head);
+        *bytes = frame_of(Head::TAG, &head.encode().unwrap());
+    }
+
+    /// Changes the KDUMP head: the main header, the sub header and the notes, with the 4 bytes of the status left out.
+    fn rekdump(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let Part::Other(bytes) = &mut self.parts[1] else { panic!() };
+        let records = zstd::decode_all(&bytes[..]).unwrap();
+        let mut file = Vec::new();
+        for record in Records::new(&records) {
+            let (offset, data) = record.unwrap();
+            file.resize(file.len().max(offset as usize), 0);
+            file.extend_from_slice(data);
+        }
+        change(&mut file);
+        assert!(file.len() as u64 > STATUS_OFFSET);
+        *bytes = data_frame(&[flat_header(), record_head(0, file.len() as u64).to_vec(), file].concat());
+    }
+
+    fn stream(&self) -> Vec<u8> {
+        let (mut stream, mut entries) = (Vec::new(), Vec::new());
+        for part in &self.parts {
+            let offset = stream.len() as u64;
+            match part {
+                Part::Block(map, bytes) => {
+                    entries.push(IndexEntry { offset, len: bytes.len() as u64, map: map.clone() });
+                    stream.extend_from_slice(bytes);
+                }
+                Part::Other(bytes) => stream.extend_from_slice(bytes),
+            }
+        }
+        (self.index)(&mut entries);
+        let mut writer = IndexWriter::default();
+        entries.iter().for_each(|entry| writer.push(entry.offset, entry.len, &entry.map));
+        let at = stream.len() as u64;
+        if self.indexed {
+            let piece = writer.take_piece(at).unwrap_or_else(|| vec![0]);
+            skippable_frame(&mut stream, IndexPiece::TAG, &piece);
+        }
+        let last_index = self.indexed.then_some(at);
+        for _ in 0..self.tails {
+            let tail = Tail { pages: self.counts, last_index, complete: self.complete };
+            let content = tail.encode(stream.len() as u64).unwrap();
+            skippable_frame(&mut stream, Tail::TAG, &content);
+        }
+        stream.extend_from_slice(&self.after);
+        stream
+    }
+
+    fn encrypted(&self) -> Vec<u8> {
+        let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
+        let mut writer = EncryptWriter::new(&mut bytes, key);
+        writer.write_all(&self.stream()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+}
+
+struct Lab {
+    directory: TempDir,
+    can_mount: bool,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let lab = Lab { directory: tempfile::tempdir().unwrap(), can_mount: mounted::can_mount() };
+        fs::write(lab.path("key.txt"), IDENTITY).unwrap();
+        fs::create_dir(lab.path("mnt")).unwrap();
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn status(&self, arguments: &str) -> i32 {
+        let mut command = common::decrypt();
+        command.args(arguments.split(' ')).current_dir(self.directory.path());
+        let output = run(&mut command);
+        output.status.code().unwrap_or_else(|| panic!("{arguments}: {output:?}"))
+    }
+
+    /// What each command makes of a dump.
+    fn verdicts(&self, dump: &[u8]) -> Vec<(&'static str, i32)> {
+        fs::write(self.path("dump"), dump).unwrap();
+        let mut commands = vec![
+            ("verify", "verify -i key.txt dump"),
+            ("restore", "-f -i key.txt dump out"),
+            ("restore to ELF", "-f -i key.txt --format elf dump out"),
+            ("restore flattened", "-i key.txt --format flattened dump -"),
+            ("salvage", "-f --salvage -i key.txt dump out"),
+            ("info", "info -i key.txt dump"),
+            ("dmesg", "dmesg -i key.txt dump"),
+        ];
+        if self.can_mount {
+            commands.push(("mount", "mount -i key.txt dump mnt -- cmp mnt/vmcore mnt/vmcore"));
+        }
+        commands.into_iter().map(|(name, arguments)| (name, self.status(arguments))).collect()
+    }
+
+    fn assert_all(&self, name: &str, forged: &Forged, status: i32) {
+        let verdicts = self.verdicts(&forged.encrypted());
+        let said = run(common::decrypt()
+            .args(["verify", "-i", "key.txt", "dump"])
+            .current_dir(self.directory.path()));
+        assert!(
+            verdicts.iter().all(|&(_, code)| code == status),
+            "{name}, not {status}: {verdicts:?} {said:?}"
+        );
+    }
+}
+
+const VALID: i32 = 0;
+const DAMAGED: i32 = 4;
+
+#[test]
+fn dumps_with_an_index_or_without_are_valid() {
+    let lab = Lab::new();
+    lab.assert_all("honest", &Forged::honest(), VALID);
+    lab.assert_all("no index", &Forged::with(|forged| forged.indexed = false), VALID);
+    let unknown = |forged: &mut Forged| forged.parts.insert(2, Part::Other(frame_of(*b"VCEx", b"later")));
+    lab.assert_all("a frame of a later version", &Forged::with(unknown), VALID);
+    let more = Forged::with(|forged| {
+        let free = (0..HONEST.1).find(|&pfn| !forged.names(Pfn(pfn))).unwrap();
+        forged.push(zero_block(free, 1));
+    });
+    lab.assert_all("a page more", &more, VALID);
+}
+
+#[test]
+fn pages_twice_or_outside_are_damage_to_every_command() {
+    let lab = Lab::new();
+    let cases: [Case<Forged>; 5] = [
+        ("twice", |forged| (0..2).for_each(|_| forged.push(zero_block(5, 1)))),
+        ("twice, without an index", |forged| {
+            (0..2).for_each(|_| forged.push(zero_block(5, 1)));
+            forged.indexed = false;
+        }),
+        ("the one after the last", |forged| forged.push(zero_block(HONEST.1, 1))),
+        ("far outside", |forged| forged.push(zero_block(1 << 40, 3))),
+        ("outside of its part", |forged| {
+            let part = PartFacts { set: "ab".repeat(16), number: 1, of: 2, start: 0, end: HONEST.1 / 2 };
+            forged.rehead(|head| head.part = Some(part));
+        }),
+    ];
+    for (name, change) in cases {
+        lab.assert_all(name, &Forged::with(change), DAMAGED);
+    }
+}
+
+#[test]
+fn an_index_that_does_not_name_the_blocks_is_damage_to_every_command() {
+    let lab = Lab::new();
+    let lies: [Case<Vec<IndexEntry>>; 8] = [
+        ("empty", |entries| entries.clear()),
+        ("without the first", |entries| drop(entries.remove(0))),
+        ("without the last", |entries| drop(entries.pop())),
+        ("shuffled", |entries| entries.swap(0, 1)),
+        ("a block twice", |entries| entries.insert(1, entries[0].clone())),
+        ("shifted", |entries| entries[1].offset += 1),
+        ("beyond the stream", |entries| entries.last_mut().unwrap().offset += 1 << 40),
+        ("pages outside", |entries| {
+            entries[0].map = BlockMap::default();
+            entries[0].map.push_run(PfnRange::new(1 << 40, (1 << 40) + 1), RunKind::Zero);
+        }),
+    ];
+    for (name, lie) in lies {
+        lab.assert_all(name, &Forged::with(|forged| forged.index = lie), DAMAGED);
+    }
+    // The tail counts what the index names, and not what is there.
+    let hidden = Forged::with(|forged| {
+        forged.push(zero_block(HONEST.1 - 1, 1));
+        forged.counts.zero -= 1;
+        forged.index = |entries| drop(entries.pop());
+    });
+    lab.assert_all("hidden by the counts", &hidden, DAMAGED);
+    lab.assert_all("hidden by a limit", &Forged { complete: false, ..hidden }, DAMAGED);
+}
+
+#[test]
+fn a_tail_that_does_not_count_what_is_there_is_damage_to_every_command() {
+    let lab = Lab::new();
+    let cases: [Case<Forged>; 8] = [
+        ("one more", |forged| forged.counts.saved += 1),
+        ("one less", |forged| forged.counts.saved -= 1),
+        ("most", |forged| forged.counts.zero = u64::MAX),
+        ("nothing", |forged| forged.counts = ClassCounts::default()),
+        ("nothing, without an index", |forged| {
+            (forged.counts, forged.indexed) = (ClassCounts::default(), false);
+        }),
+        ("no tail", |forged| forged.tails = 0),
+        ("two tails", |forged| forged.tails = 2),
+        ("no block", |forged| {
+            forged.parts.retain(|part| matches!(part, Part::Other(_)));
+        }),
+    ];
+    for (name, change) in cases {
+        lab.assert_all(name, &Forged::with(change), DAMAGED);
+    }
+    for (name, after) in [
+        ("a frame after it", frame_of(*b"VCEx", b"more")),
+        ("a data frame after it", data_frame(b"more")),
+        ("bytes after it", b"more".to_vec()),
+        ("zeros after it", vec![0; 100]),
+    ] {
+        lab.assert_all(name, &Forged::with(|forged| forged.after = after), DAMAGED);
+    }
+}
+
+#[test]
+fn heads_records_and_data_in_wrong_places_are_damage_to_every_command() {
+    let lab = Lab::new();
+    let record = |offset: u64| {
+        move |forged: &mut Forged| {
+            let content = [&record_head(offset, 3)[..], b"abc"].concat();
+            forged.parts.insert(2, Part::Other(data_frame(&content)));
+        }
+    };
+    lab.assert_all("a record beyond the tables", &Forged::with(record(1 << 50)), DAMAGED);
+    lab.assert_all("a record beyond any file", &Forged::with(record(u64::MAX - 1)), DAMAGED);
+    let cases: [Case<Forged>; 8] = [
+        ("a cut record", |forged| {
+            forged.parts.insert(2, Part::Other(data_frame(&record_head(0, 9))));
+        }),
+        ("two heads", |forged| forged.parts.insert(2, forged.parts[0].clone())),
+        ("two heads, without an index", |forged| {
+            forged.parts.insert(2, forged.parts[0].clone());
+            forged.indexed = false;
+        }),
+        ("one head claims more pages", |forged| forged.rehead(|head| head.max_mapnr += 1)),
+        ("one head claims other pages", |forged| forged.rehead(|head| head.page_size *= 2)),
+        ("the KDUMP head claims more pages", |forged| {
+            forged.rekdump(|file| file[4096 + 96..][..8].copy_from_slice(&u64::MAX.to_le_bytes()));
+        }),
+        ("notes beyond the head", |forged| {
+            forged.rekdump(|file| file[4096 + 56..][..8].copy_from_slice(&u64::MAX.to_le_bytes()));
+        }),
+        ("no sub header", |forged| forged.rekdump(|file| file.truncate(4096))),
+    ];
+    for (name, change) in cases {
+        lab.assert_all(name, &Forged::with(change), DAMAGED);
+    }
+    // Without VMCOREINFO a dump is poorer, not damaged.
+    let elsewhere = |file: &mut Vec<u8>| file[4096 + 32..][..8].copy_from_slice(&(1_u64 << 60).to_le_bytes());
+    lab.assert_all("VMCOREINFO beyond the head", &Forged::with(|forged| forged.rekdump(elsewhere)), VALID);
+    let cases: [Case<BlockMap>; 3] = [
+        ("data in the tables", |map| map.data_offset = 0),
+        ("data beyond any file", |map| map.data_offset = u64::MAX),
+        ("data on others", |map| map.data_offset -= 4096),
+    ];
+    for (name, change) in cases {
+        lab.assert_all(name, &Forged::with(|forged| forged.remap(1, change)), DAMAGED);
+    }
+}
+
+/// What only a look into blocks shows: an index that names other pages, a record head that leads elsewhere. What reads
+/// them all refuses the dump; the reader by index refuses the page.
+#[test]
+fn a_block_that_is_not_what_the_index_names_gives_no_page() {
+    let lab = Lab::new();
+    let renamed = Forged::with(|forged| {
+        forged.index = |entries| {
+            let data = |entry: &&mut IndexEntry| entry.map.count(RunKind::Data) > 0;
+            let mut maps = entries.iter_mut().filter(data).map(|entry| &mut entry.map.runs);
+            let (one, two) = (maps.next().unwrap(), maps.next().unwrap());
+            std::mem::swap(one, two);
+        };
+    });
+    let elsewhere = Forged::with(|forged| {
+        let at = forged.data_blocks()[1];
+        let Part::Block(map, bytes) = &mut forged.parts[at] else { panic!() };
+        let pages = map.count(RunKind::Data) * 4096;
+        let (mut honest, mut other) = (Vec::new(), Vec::new());
+        raw_frame(&mut honest, record_head(map.data_offset, pages));
+        raw_frame(&mut other, record_head(map.data_offset + (1 << 40), pages));
+        let at = bytes.windows(honest.len()).position(|window| window == honest).unwrap();
+        bytes[at..at + other.len()].copy_from_slice(&other);
+    });
+    let emptied = Forged::with(|forged| {
+        let last = *forged.data_blocks().last().unwrap();
+        let Part::Block(map, _) = forged.parts[last].clone() else { panic!() };
+        forged.parts[last] = block(map, &[]);
+    });
+    for (name, forged) in [("renamed", renamed), ("elsewhere", elsewhere), ("without its pages", emptied)] {
+        let dump = forged.encrypted();
+        for (command, status) in lab.verdicts(&dump) {
+            assert!(status == DAMAGED || matches!(command, "info" | "dmesg" | "mount"), "{name}: {command}");
+        }
+        // Where the order of data gives it away, the dump does not open at all.
+        let Ok(opened) = Dump::from_source(Arc::new(dump), &identities(), 1 << 20) else { continue };
+        let refused = (0..HONEST.1).filter(|&pfn| opened.page(Pfn(pfn)).is_err()).count();
+        assert!(refused > 0, "{name}");
+    }
+}

@@ -9,6 +9,7 @@ mod archive;
 mod dump;
 #[path = "fuzz/src/lib.rs"]
 #[allow(clippy::cast_possible_truncation, reason = "targets run where a position fits into memory")]
+#[allow(unreachable_pub, reason = "a crate of its own beside this test")]
 mod fuzz;
 mod readers;
 mod synth;

@@ -2,7 +2,7 @@
 //! top bit set on all but the last byte.
 
 /// Appends `value`.
-pub fn push(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -11,7 +11,7 @@ pub fn push(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a value off the front of `bytes`; `None` when they end early or the value exceeds 64 bits.
-pub fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

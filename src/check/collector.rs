@@ -9,7 +9,7 @@ use super::words::ParseWords;
 
 /// Where the dump will go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub(super) enum Goal {
     /// A directory of a mounted file system.
     Directory(String),
     /// A directory on a device that the capture kernel mounts.
@@ -37,7 +37,7 @@ pub enum Distribution {
 
 /// What will happen after a crash.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Whose scripts run.
     pub distribution: Distribution,
     /// Where the dump goes.
@@ -55,7 +55,7 @@ pub struct Plan {
 }
 
 /// Checks the distribution's configuration on the machine.
-pub fn check(machine: &Machine, config: &Config, parse: ParseWords, findings: &mut Findings) -> Plan {
+pub(super) fn check(machine: &Machine, config: &Config, parse: ParseWords, findings: &mut Findings) -> Plan {
     let distribution = distribution::find(machine);
     let view = View { machine, config, parse, place: Place::Machine };
     let scripts = distribution::scripts(distribution);
@@ -71,7 +71,7 @@ pub fn check(machine: &Machine, config: &Config, parse: ParseWords, findings: &m
 
 /// Applies the rule of a distribution to the tree of an image that is being built, or for kdump-tools, whose
 /// configuration is not in its image, to the machine.
-pub fn gate(
+pub(super) fn gate(
     machine: &Machine,
     config: &Config,
     parse: ParseWords,

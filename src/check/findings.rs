@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// As it should be.
     Ok,
     /// Worth knowing; a crash would be saved.
@@ -30,21 +30,21 @@ struct Finding {
 
 /// Everything that was found, in order.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Something is as it should be.
-    pub fn ok(&mut self, check: &'static str, text: impl Into<String>) {
+    pub(super) fn ok(&mut self, check: &'static str, text: impl Into<String>) {
         self.0.push(Finding { check, verdict: Verdict::Ok, text: text.into(), hint: None });
     }
 
     /// Something is worth knowing, with what to do about it.
-    pub fn warning(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
+    pub(super) fn warning(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
         self.push(check, Verdict::Warning, text.into(), hint);
     }
 
     /// Something is wrong, with what to do about it.
-    pub fn problem(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
+    pub(super) fn problem(&mut self, check: &'static str, text: impl Into<String>, hint: &str) {
         self.push(check, Verdict::Problem, text.into(), hint);
     }
 
@@ -55,22 +55,22 @@ impl Findings {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Each in order: verdict, text on one line, hint.
-    pub fn each(&self) -> impl Iterator<Item = (Verdict, &str, Option<&str>)> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (Verdict, &str, Option<&str>)> {
         self.0.iter().map(|finding| (finding.verdict, finding.text.as_str(), finding.hint.as_deref()))
     }
 
     /// How many are of a kind.
-    pub fn count(&self, verdict: Verdict) -> usize {
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
         self.0.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
     /// Lines for people.
-    pub fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         let mut text = String::new();
         for finding in &self.0 {
             let verdict = match finding.verdict {
@@ -89,7 +89,7 @@ impl Findings {
 
     /// One JSON object: `ok`, `problems`, `warnings`, `fingerprint` of the recipients, `pins` by the place where they
     /// stand, and the list `findings`.
-    pub fn json(&self, fingerprint: Option<&str>, pins: &[Pins]) -> String {
+    pub(super) fn json(&self, fingerprint: Option<&str>, pins: &[Pins]) -> String {
         let (problems, warnings) = (self.count(Verdict::Problem), self.count(Verdict::Warning));
         let object = serde_json::json!({
             "ok": problems == 0, "problems": problems, "warnings": warnings,

@@ -18,13 +18,13 @@ const CHECK: &str = "image";
 const REARM: &str = "run vmcore-encrypt-rearm";
 
 /// The image of the running kernel.
-pub struct Image {
+pub(super) struct Image {
     /// Its size in bytes.
     pub size: u64,
 }
 
 /// Looks at the image; `None` when there is none.
-pub fn check(
+pub(super) fn check(
     machine: &Machine,
     plan: &Plan,
     fingerprint: Option<&str>,
@@ -50,12 +50,12 @@ mod content {
     use crate::image::Tree;
 
     /// Its files, where the collector runs from it.
-    pub fn read(machine: &Machine, plan: &Plan, path: &Path) -> Result<Option<Tree>, reader::Error> {
+    pub(super) fn read(machine: &Machine, plan: &Plan, path: &Path) -> Result<Option<Tree>, reader::Error> {
         plan.in_image.then(|| reader::read(&machine.path(path))).transpose()
     }
 
     /// Compares them.
-    pub fn check(
+    pub(super) fn check(
         tree: Option<Tree>,
         machine: &Machine,
         plan: &Plan,

@@ -11,7 +11,7 @@ use std::fs::File;
 const CHECK: &str = "recipients";
 
 /// Looks at the recipients; gives valid ones.
-pub fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
+pub(super) fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
     let name = machine.recipients.display();
     let recipients = match read(machine) {
         Ok(recipients) => recipients,

@@ -15,7 +15,7 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_LAYERS: usize = 16;
 
 /// A machine by its files.
-pub struct Machine {
+pub(super) struct Machine {
     root: PathBuf,
     /// The recipients file, as the machine names it.
     pub recipients: PathBuf,
@@ -23,7 +23,7 @@ pub struct Machine {
 
 impl Machine {
     /// The machine below `root`.
-    pub fn new(root: &Path, recipients: Option<&Path>) -> Machine {
+    pub(super) fn new(root: &Path, recipients: Option<&Path>) -> Machine {
         Machine {
             root: root.to_owned(),
             recipients: recipients.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
@@ -31,23 +31,23 @@ impl Machine {
     }
 
     /// Whether this is the running machine.
-    pub fn is_this(&self) -> bool {
+    pub(super) fn is_this(&self) -> bool {
         self.root == Path::new("/")
     }
 
     /// Where a file of the machine is for us.
-    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// A file's text; bytes that are no UTF-8 are replaced.
-    pub fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
+    pub(super) fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
         self.read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// A file's first bytes, at most 1 MiB.
-    pub fn read_bytes(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    pub(super) fn read_bytes(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(path))?.take(MAX_FILE).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -55,7 +55,7 @@ impl Machine {
 
     /// A whole file of at most `limit` bytes, such as a program.
     #[cfg(feature = "check")]
-    pub fn read_whole(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn read_whole(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(path))?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 <= limit {
@@ -65,17 +65,17 @@ impl Machine {
     }
 
     /// A number in a file such as those of sysfs.
-    pub fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
+    pub(super) fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
         self.read(path).ok()?.trim().parse().ok()
     }
 
     /// When a file was last changed.
-    pub fn changed(&self, path: impl AsRef<Path>) -> Option<SystemTime> {
+    pub(super) fn changed(&self, path: impl AsRef<Path>) -> Option<SystemTime> {
         self.path(path).metadata().and_then(|data| data.modified()).ok()
     }
 
     /// A program by name or path, as the machine's kdump scripts would find it.
-    pub fn program(&self, name: &str) -> Option<PathBuf> {
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
         let candidates: Vec<PathBuf> = match name.contains('/') {
             true => vec![name.into()],
@@ -85,12 +85,12 @@ impl Machine {
     }
 
     /// The collector that goes into images: the small build of the package, or the only one there is.
-    pub fn collector(&self) -> Option<PathBuf> {
+    pub(super) fn collector(&self) -> Option<PathBuf> {
         self.program(COLLECTOR).or_else(|| self.program("vmcore-encrypt"))
     }
 
     /// The kernel's name for a device given by path or as `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`.
-    pub fn device(&self, spec: &str) -> Option<String> {
+    pub(super) fn device(&self, spec: &str) -> Option<String> {
         let path = match spec.split_once('=') {
             Some((tag, value)) => {
                 format!("/dev/disk/by-{}/{}", tag.to_ascii_lowercase(), value.trim_matches('"'))
@@ -103,7 +103,7 @@ impl Machine {
 
     /// The layers of encryption under a block device, by their device-mapper ids; none when it is plain.
     /// Source: cryptsetup `lib/libdevmapper.c`, ids that begin with `CRYPT-`.
-    pub fn encryption(&self, device: &str) -> Vec<String> {
+    pub(super) fn encryption(&self, device: &str) -> Vec<String> {
         self.encryption_below(device, MAX_LAYERS)
     }
 

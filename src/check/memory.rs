@@ -25,7 +25,7 @@ const REGISTERED: [&str; 2] = ["/sys/kernel/fadump/registered", "/sys/kernel/fad
 const RESERVED: &str = "/sys/kernel/fadump/mem_reserved";
 
 /// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
-pub fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
+pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
     let loaded = match has_fadump(machine) {
         true => REGISTERED.iter().any(|file| machine.number(file) == Some(1)),
         false => machine.number("/sys/kernel/kexec_crash_loaded") == Some(1),

@@ -8,7 +8,7 @@ use crate::trust;
 const CHECK: &str = "modes";
 
 /// Checks the machine's configuration.
-pub fn check(machine: &Machine, findings: &mut Findings) {
+pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     for (path, error) in trust::untrusted(&machine.path("/")) {
         findings.problem(CHECK, format!("{}: {error}", path.display()), error.hint());
     }

@@ -9,7 +9,11 @@ use crate::pin::{PARAMETER, Pins};
 const CHECK: &str = "pins";
 
 /// Looks at the pins; gives those there are.
-pub fn check(machine: &Machine, recipients: Option<&Recipients>, findings: &mut Findings) -> Vec<Pins> {
+pub(super) fn check(
+    machine: &Machine,
+    recipients: Option<&Recipients>,
+    findings: &mut Findings,
+) -> Vec<Pins> {
     let line = machine.read("/proc/cmdline").unwrap_or_default();
     let mut found = Vec::new();
     for place in [Pins::compiled(), Pins::on_command_line(&line)] {

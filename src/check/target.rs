@@ -17,7 +17,7 @@ const CHECK: &str = "target";
 const PLAIN: &str = "choose a target that is not encrypted: the dump encrypts itself";
 
 /// Looks at the target of the plan.
-pub fn check(machine: &Machine, plan: &Plan, findings: &mut Findings) {
+pub(super) fn check(machine: &Machine, plan: &Plan, findings: &mut Findings) {
     match &plan.goal {
         Goal::Remote => findings.ok(CHECK, "another machine"),
         Goal::Unknown => {}

@@ -19,7 +19,7 @@ const MARKER: &[u8] = b"vmcore-encrypt check: this page must not be seen in plai
 const VMCORE: &str = "/proc/self/fd/0";
 
 /// Runs the trial.
-pub fn check(machine: &Machine, findings: &mut Findings) {
+pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     let installed = machine.collector().map(|path| machine.path(path));
     let own = machine.is_this().then(std::env::current_exe).and_then(Result::ok);
     let Some(program) = installed.or(own) else { return };

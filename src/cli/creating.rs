@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The failure to create an output at `path`, with advice for what is there.
 #[must_use]
-pub fn creating(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn creating(path: &Path, error: &io::Error) -> Failure {
     let hint = match (Refused::find(error), error.kind()) {
         (Some(why), _) => refused_hint(why),
         (None, io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory) if path.is_dir() => {
@@ -41,7 +41,7 @@ fn refused_hint(why: &Refused) -> Option<&'static str> {
 
 /// The failure to write to standard output. `terminal` is the refusal of a terminal, as a sentence.
 #[must_use]
-pub fn stdout_failure(error: &io::Error, terminal: &str) -> Failure {
+pub(super) fn stdout_failure(error: &io::Error, terminal: &str) -> Failure {
     let hint = "name a file, or redirect standard output";
     match Refused::find(error) {
         Some(Refused::Terminal) => Failure::new(Status::Usage, terminal).hint(hint),

@@ -27,7 +27,7 @@ use {
 };
 
 /// Marks the second start. Its value is the number of the descriptor that holds the variables left out, or empty.
-pub const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
+pub(super) const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
 /// What both programs use: where programs and temporary files are, how text and time are shown.
 const COMMON: [&str; 12] =
     [MARK, "PATH", "HOME", "USER", "LOGNAME", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "TZ", "TMPDIR"];
@@ -53,7 +53,7 @@ static CARRIED: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// Whose list holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(super) enum Program {
     /// `vmcore-encrypt`.
     Collector,
     /// `vmcore-decrypt`.
@@ -64,7 +64,7 @@ pub enum Program {
 ///
 /// # Errors
 /// The program cannot be started again, or was and the environment still holds more, or what the mark names is not ours.
-pub fn clean(program: Program) -> io::Result<()> {
+pub(super) fn clean(program: Program) -> io::Result<()> {
     let (kept, left_out): (Vec<_>, Vec<_>) = env::vars_os().partition(|(name, _)| is_listed(program, name));
     if let Some(mark) = env::var_os(MARK) {
         take_carried(program, &mark)?;
@@ -132,7 +132,7 @@ fn take_carried(program: Program, mark: &OsStr) -> io::Result<()> {
 /// The variables that were left out, for a command that the user gave and that is no part of this program.
 #[cfg(feature = "analyst")]
 #[must_use]
-pub fn left_out() -> Vec<(OsString, OsString)> {
+pub(super) fn left_out() -> Vec<(OsString, OsString)> {
     CARRIED.get().map(|bytes| split(bytes)).unwrap_or_default()
 }
 

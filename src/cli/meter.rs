@@ -8,7 +8,11 @@ use std::io::{self, IsTerminal, Read};
 const PROGRAM: &str = "vmcore-decrypt";
 
 /// Passes `bytes` on and shows how far they were read; `len` is their number, where that is known.
-pub fn watch(doing: &'static str, len: Option<u64>, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+pub(super) fn watch(
+    doing: &'static str,
+    len: Option<u64>,
+    bytes: Box<dyn Read + Send>,
+) -> Box<dyn Read + Send> {
     if io::stderr().is_terminal() {
         return Box::new(bar(doing, len).wrap_read(bytes));
     }

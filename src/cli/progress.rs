@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lines of progress.
-pub struct Progress {
+pub(super) struct Progress {
     program: &'static str,
     doing: &'static str,
     enabled: bool,
@@ -19,13 +19,13 @@ pub struct Progress {
 
 impl Progress {
     /// Progress of `doing`, silent unless `enabled`.
-    pub fn new(program: &'static str, doing: &'static str, enabled: bool) -> Progress {
+    pub(super) fn new(program: &'static str, doing: &'static str, enabled: bool) -> Progress {
         let now = Instant::now();
         Progress { program, doing, enabled, started: now, last: now, percent: 0 }
     }
 
     /// Hears the share done, 0 to 1.
-    pub fn update(&mut self, share: f64) {
+    pub(super) fn update(&mut self, share: f64) {
         if let Some(line) = self.enabled.then(|| self.line(share, Instant::now())).flatten() {
             say(self.program, self.doing, &line);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Asks on the controlling terminal; where there is none, nobody can be asked.
 #[must_use]
-pub fn on_terminal() -> Arc<dyn Prompt> {
+pub(super) fn on_terminal() -> Arc<dyn Prompt> {
     Arc::new(Terminal)
 }
 

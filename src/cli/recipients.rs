@@ -19,7 +19,7 @@ const HEADING: &str = "Recipients";
 
 /// The recipients as typed.
 #[derive(Args, Debug, Default)]
-pub struct RecipientArgs {
+pub(super) struct RecipientArgs {
     /// Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable
     #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT", help_heading = HEADING)]
     recipients: Vec<String>,
@@ -38,7 +38,7 @@ pub struct RecipientArgs {
 impl RecipientArgs {
     #[cfg(feature = "check")]
     /// The recipients files that were typed.
-    pub fn named_files(&self) -> &[PathBuf] {
+    pub(super) fn named_files(&self) -> &[PathBuf] {
         &self.files
     }
 
@@ -47,7 +47,7 @@ impl RecipientArgs {
     ///
     /// # Errors
     /// A passphrase, or a typed recipient that is none.
-    pub fn refuse(&self) -> Result<(), Failure> {
+    pub(super) fn refuse(&self) -> Result<(), Failure> {
         if self.passphrase {
             return Err(passphrase());
         }
@@ -57,7 +57,7 @@ impl RecipientArgs {
 
     /// Reads and checks the recipients and the machine's pins. Not their plugin programs: a dump without one of them is
     /// for the other recipients.
-    pub fn read(&self) -> Result<Recipients, Failure> {
+    pub(super) fn read(&self) -> Result<Recipients, Failure> {
         let recipients = self.choose()?;
         for pins in self.pins()? {
             pins.check(&recipients).map_err(|error| pin_failure(&error))?;
@@ -67,7 +67,7 @@ impl RecipientArgs {
 
     /// Checks what encrypting a dump would need: [`RecipientArgs::read_trusted`], configuration that others cannot
     /// change, and a header made as it would be after a crash.
-    pub fn check(&self, entropy: &mut Entropy<'_>) -> Result<(), Failure> {
+    pub(super) fn check(&self, entropy: &mut Entropy<'_>) -> Result<(), Failure> {
         let recipients = self.read_trusted()?;
         if let Some((path, error)) = trust::untrusted(Path::new("/")).into_iter().next() {
             return Err(untrusted("configuration", &path, &error));
@@ -81,7 +81,7 @@ impl RecipientArgs {
     /// armed, and for what runs for long. Not for a dump: in the capture kernel nobody else runs, files are as whoever
     /// built the image owned them, and refusing would lose the dump; that they could be changed was found when kdump was
     /// armed.
-    pub fn read_trusted(&self) -> Result<Recipients, Failure> {
+    pub(super) fn read_trusted(&self) -> Result<Recipients, Failure> {
         let default = [PathBuf::from(DEFAULT_FILE)];
         for path in self.files(&default) {
             match trust::check(Path::new("/"), path) {
@@ -101,7 +101,7 @@ impl RecipientArgs {
     }
 
     /// The pins of this machine, one set per place; recipients must be in each.
-    pub fn pins(&self) -> Result<Vec<Pins>, Failure> {
+    pub(super) fn pins(&self) -> Result<Vec<Pins>, Failure> {
         let mut places = vec![Pins::compiled()];
         for path in [Some(Path::new(COMMAND_LINE)), self.cmdline.as_deref()].into_iter().flatten() {
             places.push(Pins::on_command_line(&read_command_line(path)?));
@@ -111,7 +111,7 @@ impl RecipientArgs {
     }
 
     /// Reads the recipients, pinned or not.
-    pub fn choose(&self) -> Result<Recipients, Failure> {
+    pub(super) fn choose(&self) -> Result<Recipients, Failure> {
         if self.passphrase {
             return Err(passphrase());
         }
@@ -168,6 +168,6 @@ fn untrusted(kind: &str, path: &Path, error: &trust::Error) -> Failure {
 }
 
 /// An error of the encryption with its advice.
-pub fn failure(doing: &str, error: &crypt::Error) -> Failure {
+pub(super) fn failure(doing: &str, error: &crypt::Error) -> Failure {
     Failure::caused(doing, error).maybe_hint(error.hint())
 }

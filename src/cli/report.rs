@@ -6,10 +6,11 @@ use crate::text::size;
 use std::fmt::Write as _;
 
 /// The report's last line of a kernel that was running.
-pub const MOVING_TARGET: &str = "Moving target   : the kernel was running while its memory was saved\n";
+pub(super) const MOVING_TARGET: &str =
+    "Moving target   : the kernel was running while its memory was saved\n";
 
 /// The report's lines, of a dump at `level`.
-pub fn lines(report: &Report, level: u8) -> String {
+pub(super) fn lines(report: &Report, level: u8) -> String {
     let Report { pages, complete, written, .. } = report;
     // Zero pages count as excluded only where the level asks for it, as makedumpfile counts.
     let zero = if level & 1 == 0 { 0 } else { pages.zero };

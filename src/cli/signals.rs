@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether somebody asked the program to stop.
-pub struct Stop(Arc<AtomicBool>);
+pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing, and the first SIGTERM or SIGINT only asks; the
@@ -27,7 +27,7 @@ impl Stop {
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn install() -> io::Result<Stop> {
+    pub(super) fn install() -> io::Result<Stop> {
         let nobody_asks = Arc::new(AtomicBool::new(false));
         for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
             flag::register(signal, Arc::clone(&nobody_asks))?;
@@ -47,7 +47,7 @@ impl Stop {
 /// # Errors
 /// The signals cannot be had.
 #[cfg(feature = "analyst")]
-pub fn remove_unfinished_on_signals() -> Result<(), Failure> {
+pub(super) fn remove_unfinished_on_signals() -> Result<(), Failure> {
     let install = |signal| {
         let (mut asked, asks) = UnixStream::pair()?;
         pipe::register(signal, asks)?;
@@ -75,7 +75,7 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// A writer that fails once the program was asked to stop.
-pub struct Stoppable<'a, W> {
+pub(super) struct Stoppable<'a, W> {
     /// Where it writes.
     pub inner: &'a mut W,
     /// Who may ask.

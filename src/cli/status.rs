@@ -27,10 +27,10 @@ pub enum Status {
 /// How [`help`] begins.
 const HEADING: &str = "Exit status:";
 /// The statuses that every command has.
-pub const BASIC: &[Status] = &[Status::Done, Status::Failure, Status::Usage];
+pub(super) const BASIC: &[Status] = &[Status::Done, Status::Failure, Status::Usage];
 /// The statuses of a command that opens a dump.
 #[cfg(feature = "analyst")]
-pub const OPENING: &[Status] =
+pub(super) const OPENING: &[Status] =
     &[Status::Done, Status::Failure, Status::Usage, Status::WrongKey, Status::Damaged, Status::Truncated];
 
 impl Status {
@@ -70,7 +70,7 @@ impl Status {
 
 /// The end of a command's `--help`: `text`, and the statuses the command ends with.
 #[must_use]
-pub fn help(text: &str, statuses: &[Status]) -> String {
+pub(super) fn help(text: &str, statuses: &[Status]) -> String {
     let mut all = format!("{text}\n{HEADING}");
     for (at, status) in statuses.iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };

@@ -9,11 +9,11 @@ use signal_hook::low_level::emulate_default_handler;
 use std::io::{self, LineWriter, Write};
 
 /// Standard output for text.
-pub struct Text(Stdout);
+pub(super) struct Text(Stdout);
 
 /// Standard output, line by line.
 #[must_use]
-pub fn text() -> LineWriter<Text> {
+pub(super) fn text() -> LineWriter<Text> {
     LineWriter::new(Text(Stdout::for_text()))
 }
 
@@ -21,7 +21,7 @@ pub fn text() -> LineWriter<Text> {
 ///
 /// # Errors
 /// [`crate::sink::Refused`].
-pub fn text_that_counts() -> io::Result<LineWriter<Text>> {
+pub(super) fn text_that_counts() -> io::Result<LineWriter<Text>> {
     Stdout::check()?;
     Ok(text())
 }
@@ -30,13 +30,13 @@ pub fn text_that_counts() -> io::Result<LineWriter<Text>> {
 ///
 /// # Errors
 /// Standard output takes it not.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = Text(Stdout::for_text());
     out.write_all(text.as_bytes()).map_err(|error| Failure::caused("writing to standard output", &error))
 }
 
 /// Ends the program if this is the error of a reader that is gone.
-pub fn end_without_reader(error: &io::Error) {
+pub(super) fn end_without_reader(error: &io::Error) {
     if error.kind() == io::ErrorKind::BrokenPipe {
         // It ends the program. Should it not, the error goes on as any other.
         let _ = emulate_default_handler(SIGPIPE);

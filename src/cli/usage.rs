@@ -6,7 +6,7 @@ use super::{Status, say};
 use std::process::ExitCode;
 
 /// Says what the parser found, or prints the help that was asked for.
-pub fn answer(program: &str, error: &clap::Error) -> ExitCode {
+pub(super) fn answer(program: &str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Whoever asked for help and does not read it has no need of a complaint.
         let _ = error.print().inspect_err(end_without_reader);
@@ -20,7 +20,7 @@ pub fn answer(program: &str, error: &clap::Error) -> ExitCode {
 
 #[cfg(feature = "check")]
 /// The parser's finding as one sentence.
-pub fn sentence(error: &clap::Error) -> String {
+pub(super) fn sentence(error: &clap::Error) -> String {
     match error.use_stderr() {
         true => Finding::of(&error.render().to_string()).message,
         false => "help and version save no dump".to_owned(),

@@ -16,7 +16,7 @@ use crate::vmcore::ReadError;
 use std::collections::VecDeque;
 
 /// The stream under construction.
-pub struct Assembler {
+pub(super) struct Assembler {
     frames: Frames,
     tables: Tables,
     limit: Limit,
@@ -31,7 +31,7 @@ pub struct Assembler {
 impl Assembler {
     /// Starts a stream whose plaintext may take `limit` bytes, and writes everything that comes before
     /// the first page: head, KDUMP headers and notes, first bitmap, the shared zero page.
-    pub fn start(facts: &DumpFacts, limit: Option<u64>) -> Result<Assembler, Error> {
+    pub(super) fn start(facts: &DumpFacts, limit: Option<u64>) -> Result<Assembler, Error> {
         let (page, zero_page) = (facts.layout.page_size, facts.head.data_offset);
         let mut frames = Frames::new(page, zero_page + page.bytes())?;
         let tables = Tables::new(facts);
@@ -53,7 +53,7 @@ impl Assembler {
 
     /// Takes the next block. After a size limit was reached blocks are dropped, but for what they say of pages that
     /// were sent ahead.
-    pub fn block(&mut self, block: ReadBlock, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
+    pub(super) fn block(&mut self, block: ReadBlock, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let end = self.frames.position() + self.frames.room() + self.tables.room();
         let fits = self.limit.take_block(end, &block, self.tables.undescribed());
         if fits {
@@ -99,13 +99,13 @@ impl Assembler {
     }
 
     /// Whether the size limit ended the dump.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.limit.is_reached()
     }
 
     /// Ends the stream: what is in hand, status, end record, index, tail. `classes` are the counts of
     /// the classifier; what was found by content is added.
-    pub fn finish(&mut self, classes: ClassCounts, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
+    pub(super) fn finish(&mut self, classes: ClassCounts, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
         self.tables.finish(&mut self.frames)?;
         let (Tables { saved, zero, .. }, ClassCounts { present, total, unreadable, .. }) =
             (&self.tables, self.pages);
@@ -123,7 +123,7 @@ impl Assembler {
     }
 
     /// What became of a dump of `written` bytes, after its end.
-    pub fn report(self, written: u64) -> Report {
+    pub(super) fn report(self, written: u64) -> Report {
         let (pages, complete) = (self.pages, !self.is_full());
         Report { pages, complete, written, first_failure: self.first_failure }
     }

@@ -7,7 +7,7 @@ use crate::pipeline::Cost;
 use std::collections::VecDeque;
 
 /// Plaintext of one chunk of the payload.
-pub struct Chunk {
+pub(super) struct Chunk {
     /// Its number, from 0.
     pub index: u64,
     /// Whether it is the final one.
@@ -18,7 +18,7 @@ pub struct Chunk {
 
 impl Chunk {
     /// Seals it: its bytes as they are in the file.
-    pub fn seal(mut self, key: &PayloadKey) -> Vec<u8> {
+    pub(super) fn seal(mut self, key: &PayloadKey) -> Vec<u8> {
         key.seal(self.index, self.last, &mut self.bytes);
         self.bytes
     }
@@ -32,19 +32,19 @@ impl Cost for Chunk {
 
 /// The cutter.
 #[derive(Default)]
-pub struct Chunker {
+pub(super) struct Chunker {
     current: Vec<u8>,
     index: u64,
 }
 
 impl Chunker {
     /// Bytes of the stream so far.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.index * CHUNK_SIZE as u64 + self.current.len() as u64
     }
 
     /// Adds bytes; hands out every chunk that is full and followed by more.
-    pub fn write(&mut self, mut bytes: &[u8], chunks: &mut VecDeque<Chunk>) {
+    pub(super) fn write(&mut self, mut bytes: &[u8], chunks: &mut VecDeque<Chunk>) {
         while !bytes.is_empty() {
             if self.current.len() == CHUNK_SIZE {
                 self.hand_out(false, chunks);
@@ -61,7 +61,7 @@ impl Chunker {
     }
 
     /// Hands out the final chunk.
-    pub fn finish(&mut self, chunks: &mut VecDeque<Chunk>) {
+    pub(super) fn finish(&mut self, chunks: &mut VecDeque<Chunk>) {
         self.hand_out(true, chunks);
     }
 

@@ -19,7 +19,7 @@ const IN_DATA: [&str; 6] =
 
 /// What is sent ahead, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batch {
+pub(super) enum Batch {
     /// The kernel image from its data on, or all of it where they cannot be told.
     Image,
     /// Page tables, stacks, per-CPU memory, tasks and the like, from all over the memory.
@@ -29,10 +29,10 @@ pub enum Batch {
 }
 
 /// All batches in their order.
-pub const BATCHES: [Batch; 3] = [Batch::Image, Batch::Kernel, Batch::Text];
+pub(super) const BATCHES: [Batch; 3] = [Batch::Image, Batch::Kernel, Batch::Text];
 
 /// Finds the pages that are sent ahead.
-pub struct Early<'a> {
+pub(super) struct Early<'a> {
     image: Image,
     kernel: Option<Kernel<'a>>,
     batch: Option<Batch>,
@@ -80,7 +80,7 @@ struct Kernel<'a> {
 
 impl<'a> Early<'a> {
     /// Looks for them in `range`, a part of a dump at `level`; `whole` says that it is no part.
-    pub fn new(vmcore: &'a Vmcore, level: DumpLevel, range: PfnRange, whole: bool) -> Early<'a> {
+    pub(super) fn new(vmcore: &'a Vmcore, level: DumpLevel, range: PfnRange, whole: bool) -> Early<'a> {
         let in_range = |classifier: Classifier<'a>| match whole {
             true => classifier,
             false => classifier.of_range(range),
@@ -101,7 +101,7 @@ impl<'a> Early<'a> {
 
     /// The next pages to send, ascending in a batch, perhaps none; `None` when all were sent. `classifier` judges at
     /// the dump's level.
-    pub fn next_ranges(&mut self, classifier: &Classifier<'_>) -> Option<(Batch, Vec<PfnRange>)> {
+    pub(super) fn next_ranges(&mut self, classifier: &Classifier<'_>) -> Option<(Batch, Vec<PfnRange>)> {
         let batch = self.batch?;
         let ranges = match batch {
             Batch::Image => {
@@ -122,7 +122,7 @@ impl<'a> Early<'a> {
     }
 
     /// The kernel image: from its data on, and before them what was not given back.
-    pub fn image(&self) -> impl Iterator<Item = PfnRange> + '_ {
+    pub(super) fn image(&self) -> impl Iterator<Item = PfnRange> + '_ {
         std::iter::once(self.image.data).chain(self.image.text.1.iter())
     }
 
@@ -141,7 +141,7 @@ impl<'a> Early<'a> {
     }
 
     /// How far the walk over the memory is.
-    pub fn reached(&self) -> Pfn {
+    pub(super) fn reached(&self) -> Pfn {
         self.kernel.as_ref().map_or(Pfn(0), |kernel| kernel.reached)
     }
 }
@@ -171,7 +171,7 @@ impl Kernel<'_> {
 }
 
 /// The kept pages of a window: runs, ascending.
-pub fn kept(window: &Window<'_>) -> Vec<PfnRange> {
+pub(super) fn kept(window: &Window<'_>) -> Vec<PfnRange> {
     let mut next = window.range.start.0;
     let runs = window.classes.chunk_by(|a, b| a == b).map(|run| {
         let range = PfnRange::new(next, next + run.len() as u64);

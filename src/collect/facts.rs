@@ -12,7 +12,7 @@ use crate::vmcore::{Machine, Vmcore};
 use goblin::elf::header::{EM_AARCH64, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 
 /// The facts, gathered once.
-pub struct DumpFacts {
+pub(super) struct DumpFacts {
     /// Number of pfns of the dump, holes included.
     pub max_mapnr: u64,
     /// Pages that exist, below `max_mapnr`.
@@ -27,7 +27,7 @@ pub struct DumpFacts {
 
 impl DumpFacts {
     /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns.
-    pub fn gather(vmcore: &Vmcore, options: &Options, max_mapnr: u64) -> Result<DumpFacts, Error> {
+    pub(super) fn gather(vmcore: &Vmcore, options: &Options, max_mapnr: u64) -> Result<DumpFacts, Error> {
         let part = options.part.as_ref();
         let all = PfnRange::new(0, max_mapnr);
         let present: PfnSet = vmcore.present().intersect(all).collect();
@@ -42,7 +42,7 @@ impl DumpFacts {
     }
 
     /// How many pages exist.
-    pub fn present_pages(&self) -> u64 {
+    pub(super) fn present_pages(&self) -> u64 {
         self.present.count()
     }
 }

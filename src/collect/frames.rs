@@ -11,7 +11,7 @@ use crate::units::PageSize;
 use std::collections::VecDeque;
 
 /// Writes frames.
-pub struct Frames {
+pub(super) struct Frames {
     chunker: Chunker,
     compressor: BlockCompressor,
     /// Frames that are not cut into chunks yet.
@@ -24,7 +24,7 @@ pub struct Frames {
 
 impl Frames {
     /// An empty stream; its first data page will be at `data` of the KDUMP file.
-    pub fn new(page: PageSize, data: u64) -> Result<Frames, Error> {
+    pub(super) fn new(page: PageSize, data: u64) -> Result<Frames, Error> {
         Ok(Frames {
             chunker: Chunker::default(),
             compressor: BlockCompressor::new(1)?,
@@ -36,32 +36,32 @@ impl Frames {
     }
 
     /// Where the next frame will start in the stream.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.chunker.position() + self.pending.len() as u64
     }
 
     /// Bytes of the stream that the next piece of the index takes at most.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         self.index.pending()
     }
 
     /// Writes a frame that only our readers read.
-    pub fn tagged(&mut self, tag: [u8; 4], content: &[u8]) {
+    pub(super) fn tagged(&mut self, tag: [u8; 4], content: &[u8]) {
         skippable_frame(&mut self.pending, tag, content);
     }
 
     /// Writes 16 bytes as a frame of their own, not compressed.
-    pub fn raw(&mut self, content: [u8; 16]) {
+    pub(super) fn raw(&mut self, content: [u8; 16]) {
         raw_frame(&mut self.pending, content);
     }
 
     /// Writes a piece of the flattened stream as a frame of its own.
-    pub fn compressed(&mut self, content: &[u8]) -> Result<(), Error> {
+    pub(super) fn compressed(&mut self, content: &[u8]) -> Result<(), Error> {
         Ok(self.compressor.compress(content, &mut self.pending)?)
     }
 
     /// Writes one flattened record as a frame of its own; nothing when it is empty.
-    pub fn record(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+    pub(super) fn record(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         if data.is_empty() {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Frames {
     }
 
     /// Writes a block's frames: map, record head, pages. Gives the map its place in the file.
-    pub fn block(&mut self, mut map: BlockMap, pages: &[u8]) -> BlockMap {
+    pub(super) fn block(&mut self, mut map: BlockMap, pages: &[u8]) -> BlockMap {
         let start = self.position();
         map.data_offset = self.data_next;
         let mut encoded = Vec::new();
@@ -89,14 +89,14 @@ impl Frames {
     }
 
     /// Writes a piece of the index if enough is in hand for one.
-    pub fn index_if_due(&mut self) {
+    pub(super) fn index_if_due(&mut self) {
         if self.index.is_due() {
             self.index();
         }
     }
 
     /// Writes what the index has in hand; the place of the last piece, if there is any.
-    pub fn index(&mut self) -> Option<u64> {
+    pub(super) fn index(&mut self) -> Option<u64> {
         if let Some(piece) = self.index.take_piece(self.position()) {
             self.tagged(IndexPiece::TAG, &piece);
         }
@@ -104,13 +104,13 @@ impl Frames {
     }
 
     /// Hands out the chunks that are full.
-    pub fn flush(&mut self, chunks: &mut VecDeque<Chunk>) {
+    pub(super) fn flush(&mut self, chunks: &mut VecDeque<Chunk>) {
         self.chunker.write(&self.pending, chunks);
         self.pending.clear();
     }
 
     /// Hands out the rest, the final chunk among them.
-    pub fn finish(&mut self, chunks: &mut VecDeque<Chunk>) {
+    pub(super) fn finish(&mut self, chunks: &mut VecDeque<Chunk>) {
         self.flush(chunks);
         self.chunker.finish(chunks);
     }

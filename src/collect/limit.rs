@@ -14,7 +14,7 @@ const RUN_ROOM: u64 = 256;
 const END_ROOM: u64 = 4 << 10;
 
 /// The limit, and whether the dump came up to it.
-pub struct Limit {
+pub(super) struct Limit {
     /// The most bytes of the stream.
     bytes: Option<u64>,
     reached: bool,
@@ -23,18 +23,18 @@ pub struct Limit {
 
 impl Limit {
     /// A limit for a dump that describes `max_mapnr` pfns.
-    pub fn new(bytes: Option<u64>, max_mapnr: u64) -> Limit {
+    pub(super) fn new(bytes: Option<u64>, max_mapnr: u64) -> Limit {
         Limit { bytes, reached: false, max_mapnr }
     }
 
     /// Whether it ended the dump.
-    pub fn is_reached(&self) -> bool {
+    pub(super) fn is_reached(&self) -> bool {
         self.reached
     }
 
     /// Whether a block more fits; if not, the limit is reached. `end` is where the stream would end with what is in
     /// hand, `undescribed` the number of pages that are sent but not described.
-    pub fn take_block(&mut self, end: u64, block: &ReadBlock, undescribed: u64) -> bool {
+    pub(super) fn take_block(&mut self, end: u64, block: &ReadBlock, undescribed: u64) -> bool {
         let asked = block.job.pages().iter().map(|range| range.count()).sum::<u64>();
         let runs = (block.map.runs.len() as u64 + 1) * RUN_ROOM;
         let room = block.frame.len() as u64 + runs + self.room_to_describe(undescribed + asked);
@@ -43,7 +43,7 @@ impl Limit {
     }
 
     /// Whether one page more can be described; if not, the limit is reached.
-    pub fn take_page(&mut self, end: u64) -> bool {
+    pub(super) fn take_page(&mut self, end: u64) -> bool {
         let fits = self.fits(end + RUN_ROOM);
         self.reached |= !fits;
         fits

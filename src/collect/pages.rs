@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 /// Bytes of pages in a block. 128 KiB compresses 3 % worse than 1 MiB and makes random reads eight
 /// times cheaper; `docs/benchmarks.md`.
-pub const BLOCK_BYTES: usize = 128 << 10;
+pub(super) const BLOCK_BYTES: usize = 128 << 10;
 /// The most bytes that the list of pages sent ahead may take: some hundred thousand runs of pages. What matters first is
 /// not looked for any further then.
 const MAX_SENT: usize = 2 << 20;
@@ -21,7 +21,7 @@ const MAX_SENT_RUNS: usize = 4096;
 
 /// Work for one block.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Job {
+pub(super) enum Job {
     /// Pages sent ahead of their turn.
     Early(Batch, Vec<PfnRange>),
     /// Pages whose turn it is, perhaps none.
@@ -35,12 +35,12 @@ pub enum Job {
 
 impl Job {
     /// Whether its pages are of the kernel image.
-    pub fn is_of_image(&self) -> bool {
+    pub(super) fn is_of_image(&self) -> bool {
         matches!(self, Job::Early(Batch::Image | Batch::Text, _))
     }
 
     /// The pages to read.
-    pub fn pages(&self) -> &[PfnRange] {
+    pub(super) fn pages(&self) -> &[PfnRange] {
         match self {
             Job::Early(_, pages) | Job::Turn { pages, .. } => pages,
         }
@@ -60,7 +60,7 @@ impl Cost for Job {
 }
 
 /// Hands out the blocks of a dump.
-pub struct PageSource<'a> {
+pub(super) struct PageSource<'a> {
     early: Option<Early<'a>>,
     classifier: Classifier<'a>,
     range: PfnRange,
@@ -84,7 +84,7 @@ struct Gather {
 
 impl<'a> PageSource<'a> {
     /// A source over the pages of `vmcore` that a dump at `level` keeps, or over those of a part of it.
-    pub fn new(vmcore: &'a Vmcore, level: DumpLevel, part: Option<PfnRange>) -> PageSource<'a> {
+    pub(super) fn new(vmcore: &'a Vmcore, level: DumpLevel, part: Option<PfnRange>) -> PageSource<'a> {
         let whole = Classifier::new(vmcore, level).0;
         let range = part.unwrap_or(PfnRange { start: Pfn(0), end: whole.max_mapnr() });
         let early = Early::new(vmcore, level, range, part.is_none());
@@ -104,7 +104,7 @@ impl<'a> PageSource<'a> {
 
     /// The next block; `None` when every page was handed out. When the dump is `full` no more page is to be read, but
     /// those that were sent ahead are told when their turn comes.
-    pub fn next_job(&mut self, full: bool) -> Option<Job> {
+    pub(super) fn next_job(&mut self, full: bool) -> Option<Job> {
         if full {
             self.early = None;
             self.queue.retain(|job| matches!(job, Job::Turn { .. }));
@@ -118,7 +118,7 @@ impl<'a> PageSource<'a> {
     }
 
     /// The counts of excluded pages per class; whole once [`PageSource::next_job`] gave `None`.
-    pub fn counts(&self) -> ClassCounts {
+    pub(super) fn counts(&self) -> ClassCounts {
         let counts = self.classifier.counts();
         ClassCounts {
             missing: self.missing,
@@ -139,12 +139,12 @@ impl<'a> PageSource<'a> {
     }
 
     /// Number of pfns a dump describes, holes included.
-    pub fn max_mapnr(&self) -> u64 {
+    pub(super) fn max_mapnr(&self) -> u64 {
         self.classifier.max_mapnr().0
     }
 
     /// The share of the work that is done, 0 to 1: the memory is gone through twice.
-    pub fn share(&self) -> f64 {
+    pub(super) fn share(&self) -> f64 {
         let done =
             |pfn: u64| pfn.saturating_sub(self.range.start.0) as f64 / self.range.count().max(1) as f64;
         match &self.early {

@@ -8,7 +8,7 @@ use crate::units::{PageSize, Pfn, PfnRange};
 use crate::vmcore::{ReadError, Vmcore, Window};
 
 /// What became of a job.
-pub struct ReadBlock {
+pub(super) struct ReadBlock {
     /// The job it came from.
     pub job: Job,
     /// The pages, their place in the file not yet set.
@@ -22,7 +22,7 @@ pub struct ReadBlock {
 }
 
 /// A thread's buffers for reading blocks.
-pub struct BlockReader {
+pub(super) struct BlockReader {
     pages: Vec<u8>,
     window: Window,
     compressor: BlockCompressor,
@@ -31,7 +31,7 @@ pub struct BlockReader {
 
 impl BlockReader {
     /// Buffers for blocks, compressed at a zstd level.
-    pub fn new(level: i32) -> Result<BlockReader, Error> {
+    pub(super) fn new(level: i32) -> Result<BlockReader, Error> {
         Ok(BlockReader {
             pages: Vec::new(),
             window: Window::default(),
@@ -41,7 +41,7 @@ impl BlockReader {
     }
 
     /// Does a job.
-    pub fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
+    pub(super) fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
         let (map, frame) = (BlockMap::default(), Vec::new());
         let mut part = ReadBlock { map, frame, unreadable: 0, first_failure: None, job };
         let ranges = part.job.pages();

@@ -6,7 +6,7 @@ use crate::units::Pfn;
 
 /// Descriptors and bitmap bytes travel in records of about this size: few records, since `crash` pays
 /// for each one, yet little memory.
-pub const RECORD_BYTES: usize = 64 << 10;
+pub(super) const RECORD_BYTES: usize = 64 << 10;
 /// A longer run of zero bytes than this ends a bitmap record; bytes nobody wrote read as zero.
 const BITMAP_GAP: u64 = 4 << 10;
 /// What a record takes beyond its data: its head of 16 bytes, and the frame around it.
@@ -14,7 +14,7 @@ const AROUND: u64 = 64;
 
 /// Descriptors not yet written.
 #[derive(Default)]
-pub struct Table {
+pub(super) struct Table {
     /// How many were written before.
     rank: u64,
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct Table {
 
 impl Table {
     /// Adds a descriptor; whether the record is full.
-    pub fn add(&mut self, descriptor: &[u8; DESC_LEN]) -> bool {
+    pub(super) fn add(&mut self, descriptor: &[u8; DESC_LEN]) -> bool {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve_exact(RECORD_BYTES);
         }
@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// The record and its place in the table of descriptors, in bytes.
-    pub fn take(&mut self) -> (u64, Vec<u8>) {
+    pub(super) fn take(&mut self) -> (u64, Vec<u8>) {
         let bytes = std::mem::take(&mut self.bytes);
         let at = self.rank * DESC_LEN as u64;
         self.rank += (bytes.len() / DESC_LEN) as u64;
@@ -39,14 +39,14 @@ impl Table {
     }
 
     /// Bytes of the stream that it takes at most, with one descriptor more.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         room(self.bytes.len() + DESC_LEN)
     }
 }
 
 /// Bytes of a bitmap not yet written.
 #[derive(Default)]
-pub struct BitmapPiece {
+pub(super) struct BitmapPiece {
     /// Which byte of the bitmap is the first.
     pub start: u64,
     /// The bytes.
@@ -55,13 +55,13 @@ pub struct BitmapPiece {
 
 impl BitmapPiece {
     /// Whether `pfn` does not fit behind what is here: too far on, or the piece is large enough.
-    pub fn must_end_before(&self, pfn: Pfn) -> bool {
+    pub(super) fn must_end_before(&self, pfn: Pfn) -> bool {
         let (byte, end) = (pfn.0 / 8, self.start + self.bytes.len() as u64);
         !self.bytes.is_empty() && (byte > end + BITMAP_GAP || byte >= self.start + RECORD_BYTES as u64)
     }
 
     /// Sets the bits from `pfn` to the end of its byte, or of the pages; gives the first pfn not set.
-    pub fn set_from(&mut self, pfn: Pfn, end: Pfn) -> Pfn {
+    pub(super) fn set_from(&mut self, pfn: Pfn, end: Pfn) -> Pfn {
         let stop = Pfn((pfn.0 / 8 + 1) * 8).min(end);
         if stop.0 - pfn.0 == 8 {
             *self.byte(pfn) = 0xff;
@@ -71,7 +71,7 @@ impl BitmapPiece {
         stop
     }
 
-    pub fn set(&mut self, pfn: Pfn) {
+    pub(super) fn set(&mut self, pfn: Pfn) {
         *self.byte(pfn) |= 1 << (pfn.0 % 8);
     }
 
@@ -90,7 +90,7 @@ impl BitmapPiece {
 
     /// Bytes of the stream that it takes at most, with one bit more: that lies a gap further on, or in a piece of its
     /// own, which takes less.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         room(self.bytes.len() + usize::try_from(BITMAP_GAP).unwrap_or(0) + 1)
     }
 }

@@ -7,7 +7,7 @@ use crate::units::{Pfn, PfnRange};
 
 /// Where a page went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// Its bytes are at this place in the KDUMP file.
     Data(u64),
     /// It is zero.
@@ -18,7 +18,7 @@ pub enum Place {
 
 /// The pages of each batch, as LEB128 numbers: gap, count. A few bytes for a run of pages.
 #[derive(Default)]
-pub struct SentRanges {
+pub(super) struct SentRanges {
     batches: [Ranges; BATCHES.len()],
 }
 
@@ -34,7 +34,7 @@ struct Ranges {
 
 impl SentRanges {
     /// Adds pages behind those of the same batch.
-    pub fn push(&mut self, batch: Batch, range: PfnRange) {
+    pub(super) fn push(&mut self, batch: Batch, range: PfnRange) {
         let ranges = &mut self.batches[batch as usize];
         varint::push(&mut ranges.bytes, range.start.0 - ranges.end.0);
         varint::push(&mut ranges.bytes, range.count());
@@ -42,12 +42,12 @@ impl SentRanges {
     }
 
     /// Bytes that it takes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.batches.iter().map(|ranges| ranges.bytes.len()).sum()
     }
 
     /// Takes the lowest pages that were not taken yet, as far as they lie before `end`. No page is in two batches.
-    pub fn take(&mut self, end: Pfn) -> Option<(Batch, PfnRange)> {
+    pub(super) fn take(&mut self, end: Pfn) -> Option<(Batch, PfnRange)> {
         let lowest =
             BATCHES.into_iter().filter_map(|batch| Some((self.batches[batch as usize].peek()?, batch)));
         let (range, batch) = lowest.min_by_key(|(range, _)| range.start)?;
@@ -72,7 +72,7 @@ impl Ranges {
 
 /// The places of one batch's pages: two bits each, since their data lie one behind the other.
 #[derive(Default)]
-pub struct SentPages {
+pub(super) struct SentPages {
     kinds: Vec<u8>,
     count: usize,
     taken: usize,
@@ -83,7 +83,7 @@ impl SentPages {
     const PER_BYTE: usize = 4;
 
     /// Adds the pages of a block behind those before: which were asked for, and what its map says of them.
-    pub fn push(&mut self, asked: &[PfnRange], map: &BlockMap) {
+    pub(super) fn push(&mut self, asked: &[PfnRange], map: &BlockMap) {
         if self.count == 0 {
             self.next = map.data_offset;
         }
@@ -106,7 +106,7 @@ impl SentPages {
     }
 
     /// Takes the next page's place; `None` when no page is left.
-    pub fn take(&mut self, page_bytes: u64) -> Option<Place> {
+    pub(super) fn take(&mut self, page_bytes: u64) -> Option<Place> {
         if self.taken == self.count {
             return None;
         }
@@ -124,7 +124,7 @@ impl SentPages {
     }
 
     /// How many pages were not taken yet.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         (self.count - self.taken) as u64
     }
 }

@@ -12,7 +12,7 @@ use crate::kdump::{DescFlags, Layout, PageDesc};
 use crate::units::{ByteOrder, Pfn, PfnRange, PfnSet};
 
 /// The tables under construction.
-pub struct Tables {
+pub(super) struct Tables {
     layout: Layout,
     order: ByteOrder,
     zero_page: u64,
@@ -27,7 +27,7 @@ pub struct Tables {
 
 impl Tables {
     /// Nothing is described yet.
-    pub fn new(facts: &DumpFacts) -> Tables {
+    pub(super) fn new(facts: &DumpFacts) -> Tables {
         Tables {
             layout: facts.layout,
             order: facts.kdump.order,
@@ -41,7 +41,7 @@ impl Tables {
     }
 
     /// Writes the first bitmap: the pages that exist.
-    pub fn write_present(&self, present: &PfnSet, frames: &mut Frames) -> Result<(), Error> {
+    pub(super) fn write_present(&self, present: &PfnSet, frames: &mut Frames) -> Result<(), Error> {
         let mut piece = BitmapPiece::default();
         for range in present {
             let mut next = range.start;
@@ -56,22 +56,22 @@ impl Tables {
     }
 
     /// Remembers pages that were sent ahead: which were asked for, and what their map says of them.
-    pub fn sent_ahead(&mut self, batch: Batch, asked: &[PfnRange], map: &BlockMap) {
+    pub(super) fn sent_ahead(&mut self, batch: Batch, asked: &[PfnRange], map: &BlockMap) {
         self.sent[batch as usize].push(asked, map);
     }
 
     /// How many pages were sent ahead and are not described.
-    pub fn undescribed(&self) -> u64 {
+    pub(super) fn undescribed(&self) -> u64 {
         self.sent.iter().map(SentPages::left).sum()
     }
 
     /// Bytes of the stream that what is in hand takes at most.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         self.bitmap.room() + self.descriptors.room()
     }
 
     /// Describes pages whose turn has come: those of a block, and between them those that were sent ahead.
-    pub fn turn(
+    pub(super) fn turn(
         &mut self,
         map: &BlockMap,
         sent: Vec<(Batch, PfnRange)>,
@@ -142,7 +142,7 @@ impl Tables {
     }
 
     /// Writes what is in hand.
-    pub fn finish(&mut self, frames: &mut Frames) -> Result<(), Error> {
+    pub(super) fn finish(&mut self, frames: &mut Frames) -> Result<(), Error> {
         write_bitmap(self.layout.bitmap2, &mut self.bitmap, frames)?;
         self.write_descriptors(frames)
     }

@@ -19,20 +19,20 @@ const END: [u8; 3] = [0x11, 0, 0];
 const PATIENCE: u32 = 5;
 
 /// Compresses pages, one after the other.
-pub struct Encoder {
+pub(super) struct Encoder {
     /// Where bytes of a hash were seen last, from 1; of the page in hand.
     places: Box<[u16; TABLE]>,
 }
 
 impl Encoder {
     /// An encoder.
-    pub fn new() -> Encoder {
+    pub(super) fn new() -> Encoder {
         Encoder { places: Box::new([0; TABLE]) }
     }
 
     /// Replaces `out` with `page` compressed; `None` for a page larger than 64 KiB, and as soon as it is clear that it
     /// would not become smaller.
-    pub fn compress(&mut self, page: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn compress(&mut self, page: &[u8], out: &mut Vec<u8>) -> Option<()> {
         out.clear();
         if page.len() > usize::from(u16::MAX) + 1 {
             return None;

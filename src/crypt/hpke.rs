@@ -30,7 +30,7 @@ pub(super) struct Suite {
 impl Suite {
     /// Seals a file key under a KEM's shared secret, which must be fresh.
     #[expect(clippy::expect_used, reason = "16 bytes are below the cipher's limit")]
-    pub fn seal(&self, secret: &[u8; 32], file_key: &[u8; FILE_KEY_BYTES]) -> Vec<u8> {
+    pub(super) fn seal(&self, secret: &[u8; 32], file_key: &[u8; FILE_KEY_BYTES]) -> Vec<u8> {
         let (cipher, nonce) = self.schedule(secret);
         let mut body = file_key.to_vec();
         let tag = cipher
@@ -41,7 +41,11 @@ impl Suite {
     }
 
     /// Opens a sealed file key; `None` when it is not for this shared secret.
-    pub fn open(&self, secret: &[u8; 32], sealed: &SealedKey) -> Option<Zeroizing<[u8; FILE_KEY_BYTES]>> {
+    pub(super) fn open(
+        &self,
+        secret: &[u8; 32],
+        sealed: &SealedKey,
+    ) -> Option<Zeroizing<[u8; FILE_KEY_BYTES]>> {
         let (cipher, nonce) = self.schedule(secret);
         let (body, tag) = sealed.split_first_chunk::<FILE_KEY_BYTES>()?;
         let tag: &[u8; TAG_SIZE] = tag.try_into().ok()?;

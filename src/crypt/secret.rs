@@ -25,7 +25,7 @@ enum Place {
 
 impl SecretKey {
     /// Derives a key by HKDF-SHA-256 (RFC 5869).
-    pub fn derive(input: &[u8], salt: &[u8], info: &[u8]) -> SecretKey {
+    pub(super) fn derive(input: &[u8], salt: &[u8], info: &[u8]) -> SecretKey {
         let mut key = SecretKey(Place::new());
         expand(input, salt, info, key.0.bytes_mut());
         wipe_stack();
@@ -33,7 +33,7 @@ impl SecretKey {
     }
 
     /// The cipher under this key, for one operation; it wipes its own copy. This thread's stack is wiped in its end.
-    pub fn cipher(&self) -> ChaCha20Poly1305 {
+    pub(super) fn cipher(&self) -> ChaCha20Poly1305 {
         AT_THREAD_END.with(|_| {});
         ChaCha20Poly1305::new(self.0.bytes().into())
     }

@@ -7,7 +7,7 @@ use super::tree::{Builder, Kind, LinkKey, Member};
 use std::io::Read;
 
 /// How an archive begins.
-pub const MAGICS: [&[u8; 6]; 2] = [b"070701", b"070702"];
+pub(super) const MAGICS: [&[u8; 6]; 2] = [b"070701", b"070702"];
 const HEADER: usize = 110;
 /// `PATH_MAX`, with the final zero byte.
 const MAX_NAME: u32 = 4096;
@@ -55,7 +55,7 @@ fn number(digits: &[u8]) -> Option<u32> {
 }
 
 /// Reads an archive up to and with its trailer.
-pub fn read(source: &mut dyn Read, builder: &mut Builder, keeper: &mut Keeper) -> Result<(), Error> {
+pub(super) fn read(source: &mut dyn Read, builder: &mut Builder, keeper: &mut Keeper) -> Result<(), Error> {
     loop {
         let mut header = [0; HEADER];
         source.read_exact(&mut header)?;

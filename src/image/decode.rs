@@ -12,12 +12,12 @@ use std::io::{self, BufRead, BufReader, Read};
 /// Bytes that tell what starts here.
 const PROBE: usize = 6;
 /// The most memory a decoder of xz or lzma may take, in KiB; `xz -9` takes 65 MiB.
-pub const MAX_DICTIONARY_KIB: u32 = 128 << 10;
+pub(super) const MAX_DICTIONARY_KIB: u32 = 128 << 10;
 /// The largest window of zstd that the kernel takes as well. Source: Linux `lib/decompress_unzstd.c`.
 const MAX_ZSTD_WINDOW: u32 = 27;
 
 /// What an image is read from: bytes can be given back, and the place is known.
-pub struct Input<R> {
+pub(super) struct Input<R> {
     back: io::Cursor<Vec<u8>>,
     source: BufReader<R>,
     /// How many bytes were taken.
@@ -26,7 +26,7 @@ pub struct Input<R> {
 
 impl<R: Read> Input<R> {
     /// An image from its start.
-    pub fn new(source: R) -> Input<R> {
+    pub(super) fn new(source: R) -> Input<R> {
         Input { back: io::Cursor::new(Vec::new()), source: BufReader::with_capacity(64 << 10, source), at: 0 }
     }
 
@@ -113,7 +113,7 @@ impl Part {
 }
 
 /// Reads all parts of an image.
-pub fn read_parts(
+pub(super) fn read_parts(
     input: &mut Input<impl Read>,
     builder: &mut Builder,
     keeper: &mut Keeper,

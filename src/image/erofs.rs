@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_TARGET: u64 = 4096;
 
 /// Reads all files.
-pub fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
+pub(super) fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
     let system = EroFS::new(SliceImage::new(bytes)).map_err(refused)?;
     let mut layer = Layer::default();
     for entry in system.walk_dir("/").map_err(refused)? {

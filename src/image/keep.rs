@@ -18,7 +18,7 @@ const OVERLAP: usize = 96;
 const STEP: usize = 64 << 10;
 
 /// Whether a file of an image is compared with an installed one, by its path.
-pub fn is_compared(path: &[u8]) -> bool {
+pub(super) fn is_compared(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let ours = b"vmcore-encrypt";
     path.windows(ours.len()).any(|window| window == ours)
@@ -28,7 +28,7 @@ pub fn is_compared(path: &[u8]) -> bool {
 
 /// Takes in the files of an image.
 #[derive(Debug)]
-pub struct Keeper {
+pub(super) struct Keeper {
     left: Limits,
     nested: Option<Vec<u8>>,
     is_nested: bool,
@@ -36,36 +36,36 @@ pub struct Keeper {
 
 impl Keeper {
     /// With these limits.
-    pub fn new(limits: Limits) -> Keeper {
+    pub(super) fn new(limits: Limits) -> Keeper {
         Keeper { left: limits, nested: None, is_nested: false }
     }
 
     /// The file system inside. What is in it is no further one.
-    pub fn take_nested(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take_nested(&mut self) -> Option<Vec<u8>> {
         self.is_nested = true;
         self.nested.take()
     }
 
     /// Bytes that may still come out of decompression.
-    pub fn unpacked_left(&self) -> u64 {
+    pub(super) fn unpacked_left(&self) -> u64 {
         self.left.unpacked
     }
 
     /// Counts a member and its name.
-    pub fn count(&mut self, name: usize) -> Result<(), Error> {
+    pub(super) fn count(&mut self, name: usize) -> Result<(), Error> {
         self.left.members = self.left.members.checked_sub(1).ok_or(Error::Limit("too many files"))?;
         self.left.names = self.left.names.checked_sub(name).ok_or(Error::Limit("names too long"))?;
         Ok(())
     }
 
     /// Counts the target of a link.
-    pub fn count_bytes(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), Error> {
         self.left.names = self.left.names.checked_sub(bytes).ok_or(Error::Limit("names too long"))?;
         Ok(())
     }
 
     /// Reads a file of `size` bytes. `keep` keeps its bytes in any case.
-    pub fn file(
+    pub(super) fn file(
         &mut self,
         path: &[u8],
         mode: u32,
@@ -105,7 +105,7 @@ impl Keeper {
     }
 
     /// Reads bytes of no use.
-    pub fn skip(&mut self, size: u64, source: &mut dyn Read) -> Result<(), Error> {
+    pub(super) fn skip(&mut self, size: u64, source: &mut dyn Read) -> Result<(), Error> {
         self.pass(size, source, |_, _| Ok(()))
     }
 

@@ -4,14 +4,14 @@
 use std::io::{self, Read};
 
 /// How it begins.
-pub const LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+pub(super) const LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 /// Bytes of a decompressed block at most.
 const BLOCK: usize = 8 << 20;
 /// `LZ4_compressBound` of a block.
 const MAX_PACKED: usize = BLOCK + BLOCK / 255 + 16;
 
 /// Decompresses.
-pub struct LegacyReader<R> {
+pub(super) struct LegacyReader<R> {
     source: R,
     block: Vec<u8>,
     at: usize,
@@ -20,7 +20,7 @@ pub struct LegacyReader<R> {
 
 impl<R: Read> LegacyReader<R> {
     /// From a source at its magic number.
-    pub fn new(source: R) -> LegacyReader<R> {
+    pub(super) fn new(source: R) -> LegacyReader<R> {
         LegacyReader { source, block: Vec::new(), at: 0, ended: false }
     }
 

@@ -13,7 +13,7 @@ const PACKED_SUMS: [u32; 2] = [0x002, 0x200];
 const MAX_BLOCK: usize = 256 << 10;
 
 /// Decompresses.
-pub struct Reader<R> {
+pub(super) struct Reader<R> {
     source: R,
     flags: u32,
     block: io::Cursor<Vec<u8>>,
@@ -22,7 +22,7 @@ pub struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Reads the header.
-    pub fn new(mut source: R) -> io::Result<Reader<R>> {
+    pub(super) fn new(mut source: R) -> io::Result<Reader<R>> {
         skip(&mut source, MAGIC)?;
         let mut version = [0; 2];
         source.read_exact(&mut version)?;
@@ -87,7 +87,7 @@ fn decompress(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
 /// Decompresses a block of a size that is guessed. The crate panics on some bytes that are no LZO; it holds nothing that a
 /// panic could leave half done.
 #[cfg(not(fuzzing))]
-pub fn decompress_any(packed: &[u8], guess: usize) -> io::Result<Vec<u8>> {
+pub(super) fn decompress_any(packed: &[u8], guess: usize) -> io::Result<Vec<u8>> {
     let result = std::panic::catch_unwind(|| lzokay_native::decompress_all(packed, Some(guess)));
     let broken = |error: String| io::Error::other(format!("lzo: {error}"));
     result

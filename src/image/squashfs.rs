@@ -19,12 +19,12 @@ const MAGIC: &[u8] = b"hsqs";
 const MAX_DEPTH: usize = 64;
 
 /// Whether it is one.
-pub fn is_one(bytes: &[u8]) -> bool {
+pub(super) fn is_one(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
 /// Reads all files.
-pub fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
+pub(super) fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
     let image = Image::parse(bytes)?;
     let mut layer = Layer::default();
     let mut seen = HashSet::from([image.root]);

@@ -174,12 +174,12 @@ fn pop(path: &mut Vec<u8>) {
 }
 
 /// A file by which a cpio archive tells hard links: device, inode, type.
-pub type LinkKey = [u32; 4];
+pub(super) type LinkKey = [u32; 4];
 
 /// A layer while cpio archives are unpacked into it, one over the other. Names are apart from what they name, for the sake
 /// of hard links. Source: Linux `init/initramfs.c`.
 #[derive(Debug, Default)]
-pub struct Builder {
+pub(super) struct Builder {
     names: BTreeMap<Vec<u8>, usize>,
     inodes: Vec<Member>,
     links: HashMap<LinkKey, Vec<u8>>,
@@ -189,13 +189,13 @@ pub struct Builder {
 
 impl Builder {
     /// Ends an archive: hard links do not reach into the next one.
-    pub fn forget_links(&mut self) {
+    pub(super) fn forget_links(&mut self) {
         self.links.clear();
     }
 
     /// Where a name of an archive ends up. `None` when links on the way lead nowhere.
     #[must_use]
-    pub fn place(&self, name: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn place(&self, name: &[u8]) -> Option<Vec<u8>> {
         let target = |path: &[u8]| {
             let member = &self.inodes[*self.names.get(path)?];
             (member.kind() == Kind::Link).then_some(member.target.as_slice())
@@ -205,12 +205,12 @@ impl Builder {
 
     /// Whether a path is one of several names of a file: what is written there is seen under the others.
     #[must_use]
-    pub fn is_shared(&self, path: &[u8]) -> bool {
+    pub(super) fn is_shared(&self, path: &[u8]) -> bool {
         self.names.get(path).is_some_and(|at| self.shared.contains(at))
     }
 
     /// Adds a directory, a link, a device. A directory stays what it is while something is in it.
-    pub fn add(&mut self, path: Vec<u8>, member: Member) {
+    pub(super) fn add(&mut self, path: Vec<u8>, member: Member) {
         match self.names.get(&path) {
             Some(&at) if self.inodes[at].kind() == Kind::Directory && member.kind() == Kind::Directory => {
                 self.inodes[at].mode = member.mode;
@@ -222,7 +222,7 @@ impl Builder {
 
     /// Adds a regular file; with `key` it is one of several names of it. Its bytes go over those that an earlier name of
     /// the archive brought, whose end stays; otherwise they replace what a file of that path had, under all its names.
-    pub fn add_file(&mut self, path: Vec<u8>, key: Option<LinkKey>, member: Member) {
+    pub(super) fn add_file(&mut self, path: Vec<u8>, key: Option<LinkKey>, member: Member) {
         if self.has_children(&path) {
             return;
         }
@@ -254,7 +254,7 @@ impl Builder {
 
     /// The layer.
     #[must_use]
-    pub fn finish(self) -> Layer {
+    pub(super) fn finish(self) -> Layer {
         let member = |at: usize, path: &[u8]| {
             let member = &self.inodes[at];
             let content = member.content.as_ref().filter(|_| super::keep::is_compared(path)).cloned();

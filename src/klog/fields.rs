@@ -14,12 +14,12 @@ pub(super) struct Fields<'a>(pub &'a dyn KernelRead);
 
 impl Fields<'_> {
     /// The address of a variable.
-    pub fn symbol(self, name: &str) -> Result<VirtAddr, Error> {
+    pub(super) fn symbol(self, name: &str) -> Result<VirtAddr, Error> {
         self.0.info().symbol(name).ok_or_else(|| Error::MissingKey(format!("SYMBOL({name})")))
     }
 
     /// Where a field lies in its structure, in bytes.
-    pub fn offset(self, name: &str) -> Result<usize, Error> {
+    pub(super) fn offset(self, name: &str) -> Result<usize, Error> {
         let offset = self.0.info().offset(name).filter(|&offset| offset < MAX_STRUCT);
         offset
             .and_then(|offset| usize::try_from(offset).ok())
@@ -27,21 +27,21 @@ impl Fields<'_> {
     }
 
     /// Bytes of a structure.
-    pub fn size(self, name: &str) -> Result<usize, Error> {
+    pub(super) fn size(self, name: &str) -> Result<usize, Error> {
         let size = self.0.info().size(name).filter(|size| (1..=MAX_STRUCT).contains(size));
         size.and_then(|size| usize::try_from(size).ok())
             .ok_or_else(|| Error::MissingKey(format!("SIZE({name})")))
     }
 
     /// The u32 at an address; `what` says which, for the error.
-    pub fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
+    pub(super) fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
         let mut bytes = [0; 4];
         self.read(at, &mut bytes, what)?;
         Ok(self.0.byte_order().u32(bytes))
     }
 
     /// The u64 (or pointer) at an address.
-    pub fn u64(self, at: VirtAddr, what: &'static str) -> Result<u64, Error> {
+    pub(super) fn u64(self, at: VirtAddr, what: &'static str) -> Result<u64, Error> {
         let mut bytes = [0; 8];
         self.read(at, &mut bytes, what)?;
         Ok(self.0.byte_order().u64(bytes))
@@ -60,15 +60,15 @@ pub(super) struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    pub fn u16(self, offset: usize) -> Option<u16> {
+    pub(super) fn u16(self, offset: usize) -> Option<u16> {
         self.array(offset).map(|bytes| self.order.u16(bytes))
     }
 
-    pub fn u32(self, offset: usize) -> Option<u32> {
+    pub(super) fn u32(self, offset: usize) -> Option<u32> {
         self.array(offset).map(|bytes| self.order.u32(bytes))
     }
 
-    pub fn u64(self, offset: usize) -> Option<u64> {
+    pub(super) fn u64(self, offset: usize) -> Option<u64> {
         self.array(offset).map(|bytes| self.order.u64(bytes))
     }
 

@@ -5,17 +5,17 @@ use super::line::MAX_DATA;
 use super::record::MAX_HEAD;
 
 /// Bytes of the longest entry, padding included; the tag takes the rest of a line's data.
-pub const MAX_ENTRY: usize = MAX_DATA - 16;
+pub(super) const MAX_ENTRY: usize = MAX_DATA - 16;
 /// Entries are padded to a multiple of this, in bytes.
-pub const PADDING: usize = 48;
+pub(super) const PADDING: usize = 48;
 /// Most pieces of one record.
-pub const MAX_PIECES: usize = 99;
+pub(super) const MAX_PIECES: usize = 99;
 /// Bytes of a record's text in one piece: what is left beside `m 99/99 ` and the longest head.
 const PIECE: usize = MAX_ENTRY - 8 - MAX_HEAD;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(super) enum Entry {
     /// The first of an opening: the boot id of the machine, where it is known.
     Start(Option<String>),
     /// A record of the kernel, or a piece of a long one.
@@ -37,7 +37,7 @@ pub enum Entry {
 
 impl Entry {
     /// The entries of a record, `head` with its `;`: one, or several where one line does not hold it.
-    pub fn pieces(head: &str, text: &str) -> Vec<Entry> {
+    pub(super) fn pieces(head: &str, text: &str) -> Vec<Entry> {
         // Records are ASCII, so every byte is a place to cut at.
         let whole = MAX_ENTRY - "m 1/1 ".len() - head.len();
         let size = if text.len() <= whole { whole } else { PIECE };
@@ -52,7 +52,7 @@ impl Entry {
     }
 
     /// The bytes to seal: the text and zeros up to a multiple of [`PADDING`].
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let text = match self {
             Entry::Start(boot) => format!("s {}", boot.as_deref().unwrap_or("-")),
             Entry::Message { piece, pieces, head, text } => format!("m {}/{pieces} {head}{text}", piece + 1),
@@ -65,7 +65,7 @@ impl Entry {
     }
 
     /// Reads what was sealed; `None` when it is no entry, which no honest writer seals.
-    pub fn parse(bytes: &[u8]) -> Option<Entry> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Entry> {
         let text = bytes.split(|&byte| byte == 0).next()?;
         if bytes[text.len()..].iter().any(|&byte| byte != 0)
             || !text.iter().all(|&b| matches!(b, b' '..=b'~' | b'\n'))

@@ -11,9 +11,9 @@ use std::fmt;
 /// priority, time, host and tag.
 const MAX_LINE: usize = 900;
 /// Bytes of the longest data in a line: with the words before it [`MAX_LINE`] is kept.
-pub const MAX_DATA: usize = 640;
+pub(super) const MAX_DATA: usize = 640;
 /// Most lines a key may take; a header of 256 KiB fits.
-pub const MAX_PARTS: usize = 512;
+pub(super) const MAX_PARTS: usize = 512;
 
 const KEY: &str = "VCEkey1.";
 const MESSAGE: &str = "VCEmsg1.";
@@ -23,11 +23,11 @@ const _: () = assert!(MARKER_SIZE + 16 + 1 + 20 + 1 + (MAX_DATA * 4).div_ceil(3)
 
 /// Which opening of the log a line belongs to: the first 8 bytes of the SHA-256 of what its key lines carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id([u8; 8]);
+pub(super) struct Id([u8; 8]);
 
 impl Id {
     /// The id of an opening whose key lines carry these bytes, in parts.
-    pub fn of<'a>(start: impl IntoIterator<Item = &'a [u8]>) -> Id {
+    pub(super) fn of<'a>(start: impl IntoIterator<Item = &'a [u8]>) -> Id {
         let mut hash = Sha256::new();
         start.into_iter().for_each(|part| hash.update(part));
         let mut id = [0; 8];
@@ -49,7 +49,7 @@ impl fmt::Display for Id {
 
 /// A line, parsed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// A piece of the bytes an opening starts with.
     Key {
         /// The opening.
@@ -73,7 +73,7 @@ pub enum Line {
 }
 
 /// The key lines of an opening that starts with `start`, with line feeds.
-pub fn key_lines(id: Id, start: &[u8]) -> String {
+pub(super) fn key_lines(id: Id, start: &[u8]) -> String {
     let parts = start.chunks(MAX_DATA);
     let count = parts.len();
     let encode =
@@ -82,12 +82,12 @@ pub fn key_lines(id: Id, start: &[u8]) -> String {
 }
 
 /// The line of a sealed entry, with its line feed.
-pub fn sealed_line(id: Id, number: u64, sealed: &[u8]) -> String {
+pub(super) fn sealed_line(id: Id, number: u64, sealed: &[u8]) -> String {
     format!("{MESSAGE}{id}.{number}.{}\n", BASE64.encode(sealed))
 }
 
 /// Every line of ours in a line of a log, in order; `None` for one that is cut or mangled.
-pub fn find(text: &[u8]) -> Vec<Option<Line>> {
+pub(super) fn find(text: &[u8]) -> Vec<Option<Line>> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.windows(MARKER_SIZE).position(is_marker) {

@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 
 /// Numbers seen so far, as ranges that neither touch nor overlap: first to last.
 #[derive(Debug, Default)]
-pub struct Numbers(BTreeMap<u64, u64>);
+pub(super) struct Numbers(BTreeMap<u64, u64>);
 
 impl Numbers {
     /// Adds a number; whether it was new.
-    pub fn insert(&mut self, number: u64) -> bool {
+    pub(super) fn insert(&mut self, number: u64) -> bool {
         let before = self.0.range(..=number).next_back().map(|(&first, &last)| (first, last));
         if before.is_some_and(|(_, last)| number <= last) {
             return false;
@@ -24,12 +24,12 @@ impl Numbers {
     }
 
     /// Smallest number that is larger than all.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.0.last_key_value().map_or(0, |(_, last)| last.saturating_add(1))
     }
 
     /// What is missing below the largest, from 0.
-    pub fn missing(&self) -> Vec<RangeInclusive<u64>> {
+    pub(super) fn missing(&self) -> Vec<RangeInclusive<u64>> {
         let mut next = 0;
         let mut missing = Vec::new();
         for (&first, &last) in &self.0 {

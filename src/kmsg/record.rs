@@ -4,13 +4,13 @@
 
 /// Bytes of the longest head taken, with its `;`: five numbers and words are about 60, and there is room for more
 /// fields, which the kernel may add.
-pub const MAX_HEAD: usize = 160;
+pub(super) const MAX_HEAD: usize = 160;
 /// Bytes of the longest text taken, escaped. The kernel's own limit is 8192 (`CONSOLE_EXT_LOG_MAX`) or below.
-pub const MAX_RECORD: usize = 16 * 1024;
+pub(super) const MAX_RECORD: usize = 16 * 1024;
 
 /// Splits a record into head, with its `;`, and the rest without the last line feed, escaped as the kernel
 /// does; the number in the head comes first. `None` when it is no record.
-pub fn split(record: &[u8]) -> Option<(u64, String, String)> {
+pub(super) fn split(record: &[u8]) -> Option<(u64, String, String)> {
     let at = record.iter().position(|&byte| byte == b';').filter(|&at| at < MAX_HEAD)?;
     let head = std::str::from_utf8(&record[..=at]).ok()?;
     let number = parse_head(head)?.number;
@@ -32,7 +32,7 @@ fn escape(text: &[u8]) -> String {
 
 /// The numbers of a head.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// Number of the record since boot.
     pub number: u64,
     /// Time since boot in microseconds.
@@ -42,7 +42,7 @@ pub struct Head {
 }
 
 /// Reads a head; `None` when its numbers are none.
-pub fn parse_head(head: &str) -> Option<Head> {
+pub(super) fn parse_head(head: &str) -> Option<Head> {
     let mut fields = head.strip_suffix(';')?.split(',');
     let _priority: u64 = fields.next()?.parse().ok()?;
     let (number, micros) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -62,12 +62,12 @@ fn parse_caller(text: &str) -> Option<u32> {
 }
 
 /// Whether this can be the text of a record: whatever follows a line feed begins with a space, as a dictionary does.
-pub fn is_text(text: &str) -> bool {
+pub(super) fn is_text(text: &str) -> bool {
     text.split('\n').skip(1).all(|line| line.starts_with(' '))
 }
 
 /// The message in the bytes it was logged with: without the dictionary, `\xNN` undone.
-pub fn message(text: &str) -> Vec<u8> {
+pub(super) fn message(text: &str) -> Vec<u8> {
     let mut rest = text.lines().next().unwrap_or_default();
     let mut bytes = Vec::with_capacity(rest.len());
     while let Some(at) = rest.find("\\x") {

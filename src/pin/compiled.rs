@@ -2,4 +2,4 @@
 //! with another environment.
 
 /// The environment variable `VMCORE_ENCRYPT_PIN` of the build: fingerprints, separated by commas.
-pub const COMPILED: Option<&str> = option_env!("VMCORE_ENCRYPT_PIN");
+pub(super) const COMPILED: Option<&str> = option_env!("VMCORE_ENCRYPT_PIN");

@@ -17,7 +17,7 @@ const AGE: &[u8] = b"age-encryption.org/v1\n";
 const LAST_LINE: &[u8] = b"\n--- ";
 
 /// Where the blocks of a record's data end: they are blocks of the device, which the record's head begins.
-pub fn blocks(data: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+pub(super) fn blocks(data: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
     let first = data.len().min(BLOCK - HEAD_LEN);
     let (first, rest) = data.split_at_mut(first);
     std::iter::once(first).chain(rest.chunks_mut(BLOCK))
@@ -25,7 +25,7 @@ pub fn blocks(data: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
 
 /// How many bytes at the beginning of record `number`'s data may be of the dump: all before the first block that
 /// cannot be.
-pub fn credible_len(number: u64, data: &[u8]) -> usize {
+pub(super) fn credible_len(number: u64, data: &[u8]) -> usize {
     let text = text_len(number, data);
     let mut end = 0;
     for block in blocks(&mut data.to_vec()) {
@@ -38,7 +38,7 @@ pub fn credible_len(number: u64, data: &[u8]) -> usize {
 }
 
 /// Replaces by zeros what in record `number`'s data cannot be of the dump; returns how many bytes.
-pub fn clear_others(number: u64, data: &mut [u8]) -> u64 {
+pub(super) fn clear_others(number: u64, data: &mut [u8]) -> u64 {
     let text = text_len(number, data);
     let (mut at, mut cleared) = (0, 0);
     for block in blocks(data) {

@@ -9,7 +9,7 @@ static TABLES: [[u32; 256]; STEP] = tables();
 
 /// The sum of a byte row.
 #[must_use]
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let (steps, rest) = bytes.as_chunks::<STEP>();
     let sum = steps.iter().fold(!0, |sum: u32, step| {
         let [a, b, c, d, e, f, g, h] = *step;

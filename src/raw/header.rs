@@ -139,7 +139,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Takes the block apart. An impossible length of the saved bytes reads as 0.
-    pub fn parse(block: &[u8; HEADER_LEN]) -> Block {
+    pub(super) fn parse(block: &[u8; HEADER_LEN]) -> Block {
         let (head, sum) = block.split_at(SUM_AT);
         let mut fields = Fields(head);
         let magic = fields.take::<16>();
@@ -158,7 +158,7 @@ impl Block {
     }
 
     /// Whether the block is sound and of a format that is known.
-    pub fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.is_sound && self.version == VERSION
     }
 }
@@ -188,17 +188,17 @@ pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl Fields<'_> {
     /// The next `N` bytes; zeros where the block ends, which no caller reaches.
-    pub fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let Some((field, rest)) = self.0.split_first_chunk() else { return [0; N] };
         self.0 = rest;
         *field
     }
 
-    pub fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    pub fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 }

@@ -5,11 +5,11 @@ use super::cipher::credible_len;
 use super::record::{END_LEN, HEAD_LEN, Kind, Look, RECORD_DATA, RECORD_LEN, RecordHead};
 
 /// Bytes that tell how a frame ends: the last record's and the end record's.
-pub const LAST_LEN: usize = RECORD_LEN + END_LEN;
+pub(super) const LAST_LEN: usize = RECORD_LEN + END_LEN;
 
 /// Whether the end record is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndMark {
+pub(super) enum EndMark {
     /// As it was written: the dump is whole.
     Sound,
     /// It is there, but damaged; or damage hides whether it is.
@@ -20,7 +20,7 @@ pub enum EndMark {
 
 /// The last record of a frame, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Last {
+pub(super) struct Last {
     /// Bytes of data in the record.
     pub len: usize,
     /// What follows them.
@@ -33,7 +33,7 @@ impl Last {
 
     /// What is in place `number` of dump `id`, given that no later place holds a record of it. `bytes` starts with
     /// that place, and has [`LAST_LEN`] bytes unless the device ends.
-    pub fn at(bytes: &[u8], id: &DumpId, number: u64) -> Last {
+    pub(super) fn at(bytes: &[u8], id: &DumpId, number: u64) -> Last {
         match Look::at(bytes, id, number) {
             Look::Ours(RecordHead { kind: Kind::End, .. }) => {
                 Last { len: 0, mark: end_mark(bytes, id, number, number, 0) }

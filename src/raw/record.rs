@@ -5,7 +5,7 @@ use super::crc::crc32;
 use super::header::Fields;
 
 /// Bytes of a record's head.
-pub const HEAD_LEN: usize = 48;
+pub(super) const HEAD_LEN: usize = 48;
 /// Bytes of a full record, head and data: writes of this size are fast on any disk, and a cut dump loses at
 /// most this much.
 pub const RECORD_LEN: usize = 256 << 10;
@@ -18,7 +18,7 @@ const SUM_AT: usize = 44;
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Bytes of the dump.
     Data = 1,
     /// The length of the dump in bytes (u64): it is whole.
@@ -65,14 +65,14 @@ impl HeadFields {
 }
 
 /// Bytes of the end record.
-pub const END_LEN: usize = HEAD_LEN + 8;
+pub(super) const END_LEN: usize = HEAD_LEN + 8;
 /// How many of the 32 bytes of a head that are known beforehand (magic, dump id, number) must be right for the head to
 /// count as a damaged one of this dump. Another dump's head has at most 16 and a few by chance.
 const SIMILAR: usize = 24;
 
 /// What is in the place of a record's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
+pub(super) enum Look {
     /// The head of that record.
     Ours(RecordHead),
     /// Its head, damaged: what it reads as, where that is possible.
@@ -83,7 +83,7 @@ pub enum Look {
 
 impl Look {
     /// What `head` is where record `number` of dump `id` should be. Fewer bytes than a head are something else.
-    pub fn at(head: &[u8], id: &DumpId, number: u64) -> Look {
+    pub(super) fn at(head: &[u8], id: &DumpId, number: u64) -> Look {
         let Some(head) = head.first_chunk() else { return Look::Other };
         let fields = Fields::of_head(head);
         if let Some(ours) = RecordHead::parse(head, id, number) {
@@ -100,13 +100,13 @@ impl Look {
     }
 
     /// Whether it is of this dump.
-    pub fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         *self != Look::Other
     }
 }
 
 /// The dump that a record with this number belongs to, by a head that is as it was written.
-pub fn owner(head: &[u8], number: u64) -> Option<DumpId> {
+pub(super) fn owner(head: &[u8], number: u64) -> Option<DumpId> {
     let fields = Fields::of_head(head.first_chunk()?);
     RecordHead::parse(head.first_chunk()?, &fields.id, number).map(|_| fields.id)
 }
@@ -114,7 +114,7 @@ pub fn owner(head: &[u8], number: u64) -> Option<DumpId> {
 /// The head of a record. Numbers are little endian: magic (8 bytes), kind (u32), bytes of data (u32), dump id (16),
 /// number of the record from 0 (u64), CRC-32 of the data (u32), CRC-32 of the head before (u32).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordHead {
+pub(super) struct RecordHead {
     /// What it holds.
     pub kind: Kind,
     /// Bytes of data, at most [`RECORD_DATA`].
@@ -124,7 +124,7 @@ pub struct RecordHead {
 
 impl RecordHead {
     /// The head for `data`, at most [`RECORD_DATA`] bytes.
-    pub fn encode(kind: Kind, id: &DumpId, number: u64, data: &[u8]) -> [u8; HEAD_LEN] {
+    pub(super) fn encode(kind: Kind, id: &DumpId, number: u64, data: &[u8]) -> [u8; HEAD_LEN] {
         let mut head = Vec::with_capacity(HEAD_LEN);
         head.extend_from_slice(&MAGIC);
         head.extend_from_slice(&(kind as u32).to_le_bytes());
@@ -140,12 +140,12 @@ impl RecordHead {
     }
 
     /// Whether bytes begin as a head does.
-    pub fn starts_at(bytes: &[u8]) -> bool {
+    pub(super) fn starts_at(bytes: &[u8]) -> bool {
         bytes.starts_with(&MAGIC)
     }
 
     /// Reads the head of record `number` of dump `id`; `None` when it is not that.
-    pub fn parse(head: &[u8; HEAD_LEN], id: &DumpId, number: u64) -> Option<RecordHead> {
+    pub(super) fn parse(head: &[u8; HEAD_LEN], id: &DumpId, number: u64) -> Option<RecordHead> {
         let fields = Fields::of_head(head);
         let same = fields.magic == MAGIC && fields.id == *id && fields.number == number;
         let (kind, len) = (Kind::of(fields.kind)?, fields.len()?);
@@ -153,7 +153,7 @@ impl RecordHead {
     }
 
     /// Whether `data` is what was written.
-    pub fn matches(&self, data: &[u8]) -> bool {
+    pub(super) fn matches(&self, data: &[u8]) -> bool {
         data.len() == self.len && crc32(data) == self.sum
     }
 }

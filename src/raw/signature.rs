@@ -125,7 +125,7 @@ const MD_MAGIC: &[u8] = b"\xfc\x4e\x2b\xa9";
 /// Page sizes of kernels that write swap signatures: ten bytes before the first page's end.
 const PAGE_SIZES: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
 /// The largest of them: what tells whether swap space starts with it.
-pub const SWAP_PAGE: usize = 64 << 10;
+pub(super) const SWAP_PAGE: usize = 64 << 10;
 const SWAP: [&[u8]; 2] = [b"SWAPSPACE2", b"SWAP-SPACE"];
 /// A hibernated machine's memory, in the place of a swap signature.
 const HIBERNATED: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];

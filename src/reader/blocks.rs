@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The pages of a block.
-pub type Block = Arc<Zeroizing<Vec<u8>>>;
+pub(super) type Block = Arc<Zeroizing<Vec<u8>>>;
 
 /// The bytes of one page, inside its block.
 pub struct PageBytes {
@@ -36,7 +36,7 @@ impl Deref for PageBytes {
 }
 
 /// Blocks by number.
-pub struct BlockCache {
+pub(super) struct BlockCache {
     limit: usize,
     kept: Mutex<Kept>,
 }
@@ -50,13 +50,17 @@ struct Kept {
 
 impl BlockCache {
     /// A cache of at most `limit` bytes, but always of one block.
-    pub fn new(limit: usize) -> BlockCache {
+    pub(super) fn new(limit: usize) -> BlockCache {
         BlockCache { limit, kept: Mutex::default() }
     }
 
     /// The block of a number, made with `read` unless it is kept. Threads that want the same block at once
     /// may both read it; nobody waits for another's read.
-    pub fn get(&self, number: u32, read: impl FnOnce() -> Result<Vec<u8>, Error>) -> Result<Block, Error> {
+    pub(super) fn get(
+        &self,
+        number: u32,
+        read: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<Block, Error> {
         if let Some(block) = self.lock().touch(number) {
             return Ok(block);
         }

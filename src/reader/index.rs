@@ -12,7 +12,7 @@ use crate::units::{Pfn, PfnRange};
 
 /// Neighbouring pages of one block.
 #[derive(Clone, Copy)]
-pub struct Run {
+pub(super) struct Run {
     start: u64,
     /// How many pages come before it in the whole dump; set when all runs are sorted.
     rank: u64,
@@ -26,14 +26,14 @@ pub struct Run {
 
 impl Run {
     /// Its pfns.
-    pub fn pages(&self) -> PfnRange {
+    pub(super) fn pages(&self) -> PfnRange {
         PfnRange::new(self.start, self.start + u64::from(self.count))
     }
 }
 
 /// A page that was found.
 #[derive(Clone, Copy)]
-pub struct Found {
+pub(super) struct Found {
     /// Data or zero.
     pub kind: RunKind,
     /// Number of its block.
@@ -44,7 +44,7 @@ pub struct Found {
 
 /// All pages of a dump.
 #[derive(Default)]
-pub struct PageIndex {
+pub(super) struct PageIndex {
     blocks: Vec<BlockPlace>,
     data_pages: Vec<u32>,
     /// What tells the map of each block.
@@ -65,7 +65,7 @@ impl PageIndex {
     /// A piece is damaged, or the index is not one that a collector makes: pieces form a chain, each names the blocks
     /// between itself and the piece before it in their order, and no block is left out. So every byte of the stream is
     /// read at most once.
-    pub fn by_tail(
+    pub(super) fn by_tail(
         stream: &Stream,
         head: &DumpHead,
         (tail, tail_at): (&Tail, u64),
@@ -102,7 +102,7 @@ impl PageIndex {
 
     /// From the frames themselves, front to back. Chunks that are damaged are passed over with the blocks
     /// that lie in them.
-    pub fn by_reading_through(stream: &Stream, head: &DumpHead) -> Result<PageIndex, Error> {
+    pub(super) fn by_reading_through(stream: &Stream, head: &DumpHead) -> Result<PageIndex, Error> {
         let mut blocks = WholeBlocks::new(head);
         let mut splitter = Splitter::default();
         let mut chunk = Vec::new();
@@ -131,7 +131,7 @@ impl PageIndex {
     }
 
     /// With how pages are found after reading through: a dump without a block needs no index.
-    pub fn with_state(self) -> (PageIndex, IndexState) {
+    pub(super) fn with_state(self) -> (PageIndex, IndexState) {
         let needless = self.blocks.is_empty() && !self.gaps && !self.cut;
         let state = if needless { IndexState::Whole } else { IndexState::ReadThrough };
         (self, state)
@@ -170,54 +170,54 @@ impl PageIndex {
 
     /// Whether these are the pages of a valid dump of the pfns `within`. What the tail counts is held against them
     /// unless blocks were passed over.
-    pub fn check(&self, within: PfnRange, tail: Option<&Tail>) -> Result<(), Error> {
+    pub(super) fn check(&self, within: PfnRange, tail: Option<&Tail>) -> Result<(), Error> {
         let tail = tail.filter(|_| !self.gaps);
         Ok(judge_pages(self.runs.iter().map(Run::pages), within, tail)?)
     }
 
     /// Finds a page.
-    pub fn find(&self, pfn: Pfn) -> Option<Found> {
+    pub(super) fn find(&self, pfn: Pfn) -> Option<Found> {
         let run = self.runs.get(self.first_run_behind(pfn)).filter(|run| run.pages().contains(pfn))?;
         let nth = u64::from(run.first) + (pfn.0 - run.start);
         Some(Found { kind: run.kind, block: run.block, nth })
     }
 
     /// The page with `rank` pages before it.
-    pub fn by_rank(&self, rank: u64) -> Option<Pfn> {
+    pub(super) fn by_rank(&self, rank: u64) -> Option<Pfn> {
         let at = self.runs.partition_point(|run| run.rank + u64::from(run.count) <= rank);
         let run = self.runs.get(at)?;
         Some(Pfn(run.start + (rank - run.rank)))
     }
 
     /// Number of the first run that ends behind a pfn.
-    pub fn first_run_behind(&self, pfn: Pfn) -> usize {
+    pub(super) fn first_run_behind(&self, pfn: Pfn) -> usize {
         self.runs.partition_point(|run| run.pages().end <= pfn)
     }
 
     /// All runs, ascending.
-    pub fn runs(&self) -> &[Run] {
+    pub(super) fn runs(&self) -> &[Run] {
         &self.runs
     }
 
     /// Where a block lies.
-    pub fn block(&self, number: u32) -> BlockPlace {
+    pub(super) fn block(&self, number: u32) -> BlockPlace {
         let none = BlockPlace { offset: 0, len: 0 };
         self.blocks.get(number as usize).copied().unwrap_or(none)
     }
 
     /// Whether a map is the one that a block is known by.
-    pub fn is_map_of(&self, number: u32, map: &BlockMap) -> bool {
+    pub(super) fn is_map_of(&self, number: u32, map: &BlockMap) -> bool {
         self.maps.get(number as usize) == Some(&self.marks.of(map))
     }
 
     /// Counts.
-    pub fn held(&self) -> Held {
+    pub(super) fn held(&self) -> Held {
         let data = self.data_pages.iter().map(|&pages| u64::from(pages)).sum();
         Held { data, zero: self.pages() - data, blocks: self.blocks.len() as u64 }
     }
 
     /// Number of pages.
-    pub fn pages(&self) -> u64 {
+    pub(super) fn pages(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.rank + u64::from(run.count))
     }
 }

@@ -18,7 +18,7 @@ const PIECE: usize = CHUNK_SIZE;
 
 /// Where a block's frames lie in the stream, bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockPlace {
+pub(super) struct BlockPlace {
     /// Where its map's frame starts.
     pub offset: u64,
     /// Bytes from there to the end of its last frame.
@@ -26,7 +26,7 @@ pub struct BlockPlace {
 }
 
 /// An authenticated payload.
-pub struct Stream {
+pub(super) struct Stream {
     access: RandomAccess<Arc<dyn Source>>,
     cut: Option<StreamError>,
     is_remote: bool,
@@ -36,7 +36,7 @@ pub struct Stream {
 
 impl Stream {
     /// Opens the header and authenticates the final chunk, if there is one.
-    pub fn open(source: Arc<dyn Source>, identities: &Identities) -> Result<Stream, Error> {
+    pub(super) fn open(source: Arc<dyn Source>, identities: &Identities) -> Result<Stream, Error> {
         let opened = identities.open(&mut BufReader::new(SourceReader::new(Arc::clone(&source))))?;
         let start = opened.payload_start;
         let encrypted = source.len().saturating_sub(start);
@@ -47,32 +47,32 @@ impl Stream {
     }
 
     /// Why the payload is not all there.
-    pub fn cut(&self) -> Option<StreamError> {
+    pub(super) fn cut(&self) -> Option<StreamError> {
         self.cut
     }
 
     /// Whether every read asks a server.
-    pub fn is_remote(&self) -> bool {
+    pub(super) fn is_remote(&self) -> bool {
         self.is_remote
     }
 
     /// Bytes of plaintext.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.access.len()
     }
 
     /// Number of chunks.
-    pub fn chunks(&self) -> u64 {
+    pub(super) fn chunks(&self) -> u64 {
         self.access.chunks()
     }
 
     /// A whole chunk.
-    pub fn read_chunk(&self, index: u64, chunk: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn read_chunk(&self, index: u64, chunk: &mut Vec<u8>) -> Result<(), Error> {
         self.access.read_chunk(index, chunk).map_err(Error::read)
     }
 
     /// Reads the facts at the start and the head of the KDUMP file.
-    pub fn read_head(&self) -> Result<DumpHead, Error> {
+    pub(super) fn read_head(&self) -> Result<DumpHead, Error> {
         let (facts, next) = match self.read_frame(0) {
             Ok((Frame::Tagged { tag: Head::TAG, content }, next)) => (Head::parse(&content)?, next),
             Ok(_) | Err(Error::Blocks(crate::blocks::Error::NotAFrame { .. })) => {
@@ -99,7 +99,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::Malformed`] when the last bytes are authentic and no tail.
-    pub fn read_tail(&self) -> Result<Option<(Tail, u64)>, Error> {
+    pub(super) fn read_tail(&self) -> Result<Option<(Tail, u64)>, Error> {
         if self.cut.is_some() {
             return Ok(None);
         }
@@ -123,7 +123,7 @@ impl Stream {
     }
 
     /// Takes the frames from one place of the stream to another, which they must fill.
-    pub fn frames(
+    pub(super) fn frames(
         &self,
         from: u64,
         to: u64,
@@ -148,7 +148,7 @@ impl Stream {
     }
 
     /// The frame at a place, and where the next one starts.
-    pub fn read_frame(&self, offset: u64) -> Result<(Frame, u64), Error> {
+    pub(super) fn read_frame(&self, offset: u64) -> Result<(Frame, u64), Error> {
         let mut splitter = Splitter::at(offset);
         let mut at = offset;
         loop {
@@ -172,7 +172,7 @@ impl Stream {
     }
 
     /// The pages of a block, decompressed, when the index has the map that it has itself.
-    pub fn read_block(
+    pub(super) fn read_block(
         &self,
         place: BlockPlace,
         page: PageSize,
@@ -205,7 +205,7 @@ impl Stream {
     }
 
     /// The content of a zstd frame.
-    pub fn decompress(&self, frame: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(super) fn decompress(&self, frame: &[u8]) -> Result<Vec<u8>, Error> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decompressor = match taken {

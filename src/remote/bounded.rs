@@ -12,14 +12,14 @@ use std::fmt;
 
 /// Makes clients that take at most `limit` bytes as the body of one answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Connector {
+pub(super) struct Connector {
     /// Bytes of one body.
     pub limit: usize,
 }
 
 /// A server sent more than it was asked for.
 #[derive(Debug)]
-pub struct TooMuch;
+pub(super) struct TooMuch;
 
 impl fmt::Display for TooMuch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +30,7 @@ impl fmt::Display for TooMuch {
 impl StdError for TooMuch {}
 
 /// What [`TooMuch`] reads as: the client's errors hand on the text of a cause.
-pub const TOO_MUCH: &str = "it sends more than it was asked for";
+pub(super) const TOO_MUCH: &str = "it sends more than it was asked for";
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes fetched at a time: a round trip's worth on a usual link, and several blocks of a dump.
-pub const PIECE: u64 = 512 << 10;
+pub(super) const PIECE: u64 = 512 << 10;
 /// Pieces kept: 16 MiB.
 const KEPT: usize = 32;
 
@@ -15,7 +15,7 @@ const KEPT: usize = 32;
 type Slot = Arc<Mutex<Option<Arc<[u8]>>>>;
 
 /// The pieces of a file.
-pub struct Pieces {
+pub(super) struct Pieces {
     len: u64,
     /// By number, the one used last in front.
     kept: Mutex<VecDeque<(u64, Slot)>>,
@@ -23,17 +23,17 @@ pub struct Pieces {
 
 impl Pieces {
     /// Of a file of `len` bytes.
-    pub fn new(len: u64) -> Pieces {
+    pub(super) fn new(len: u64) -> Pieces {
         Pieces { len, kept: Mutex::default() }
     }
 
     /// Length of the file in bytes.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
     /// Puts in a piece that is known already.
-    pub fn put(&self, number: u64, bytes: &[u8]) {
+    pub(super) fn put(&self, number: u64, bytes: &[u8]) {
         *lock(&self.slot(number)) = Some(bytes.into());
     }
 
@@ -41,7 +41,7 @@ impl Pieces {
     ///
     /// # Errors
     /// What `fetch` says; then the next reader asks again.
-    pub fn read_at(
+    pub(super) fn read_at(
         &self,
         out: &mut [u8],
         offset: u64,

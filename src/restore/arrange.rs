@@ -12,7 +12,7 @@ use crate::units::Pfn;
 use std::io::Write;
 
 /// The output and what was learned on the way.
-pub struct Arranger<'a> {
+pub(super) struct Arranger<'a> {
     state: State<'a>,
     head: Option<Head>,
     tail: Option<Tail>,
@@ -36,7 +36,7 @@ enum State<'a> {
 
 impl<'a> Arranger<'a> {
     /// Nothing has arrived yet.
-    pub fn new(output: Output<'a>) -> Arranger<'a> {
+    pub(super) fn new(output: Output<'a>) -> Arranger<'a> {
         Arranger {
             state: State::Waiting(output),
             head: None,
@@ -49,12 +49,12 @@ impl<'a> Arranger<'a> {
     }
 
     /// The same for a dump in parts.
-    pub fn joining(output: Output<'a>) -> Arranger<'a> {
+    pub(super) fn joining(output: Output<'a>) -> Arranger<'a> {
         Arranger { joined: Some(Joined::default()), ..Arranger::new(output) }
     }
 
     /// Takes the next piece.
-    pub fn take(&mut self, piece: Arranged) -> Result<(), Error> {
+    pub(super) fn take(&mut self, piece: Arranged) -> Result<(), Error> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => {
                 self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head))?;
@@ -138,7 +138,7 @@ impl<'a> Arranger<'a> {
     }
 
     /// Ends a part: the next pieces are another one's.
-    pub fn end_part(&mut self) -> Result<(), Error> {
+    pub(super) fn end_part(&mut self) -> Result<(), Error> {
         let (Some(head), Some(tail), Some(joined)) = (self.head.take(), self.tail.take(), &mut self.joined)
         else {
             return Err(Error::malformed("its head or tail is missing"));
@@ -150,7 +150,7 @@ impl<'a> Arranger<'a> {
     }
 
     /// Ends the output of all parts.
-    pub fn finish_parts(mut self) -> Result<Report, Error> {
+    pub(super) fn finish_parts(mut self) -> Result<Report, Error> {
         let (head, tail) = self.joined.take().unwrap_or_default().whole()?;
         self.pages = std::mem::take(&mut self.earlier);
         (self.head, self.tail) = (Some(head), Some(tail));
@@ -158,7 +158,7 @@ impl<'a> Arranger<'a> {
     }
 
     /// Ends the output. With an account of losses a dump needs no tail.
-    pub fn finish(mut self, tracker: Option<Tracker>) -> Result<Report, Error> {
+    pub(super) fn finish(mut self, tracker: Option<Tracker>) -> Result<Report, Error> {
         let (Some(head), true) = (self.head, self.tail.is_some() || tracker.is_some()) else {
             return Err(Error::malformed("its head or tail is missing"));
         };

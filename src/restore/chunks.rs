@@ -8,7 +8,7 @@ use crate::pipeline::Cost;
 use std::io::{self, BufRead, Read};
 
 /// An encrypted chunk.
-pub struct SealedChunk {
+pub(super) struct SealedChunk {
     index: u64,
     last: bool,
     /// As they are in the file.
@@ -16,7 +16,7 @@ pub struct SealedChunk {
 }
 
 /// A chunk that was opened, or could not be.
-pub struct OpenedChunk {
+pub(super) struct OpenedChunk {
     /// Its number, from 0.
     pub index: u64,
     /// What it holds; none when it could not be opened.
@@ -33,7 +33,7 @@ impl Cost for SealedChunk {
 
 impl SealedChunk {
     /// Opens it; for a `salvage` as far as it is authentic.
-    pub fn open(mut self, key: &PayloadKey, salvage: bool) -> Result<OpenedChunk, Error> {
+    pub(super) fn open(mut self, key: &PayloadKey, salvage: bool) -> Result<OpenedChunk, Error> {
         let failed = match self.decrypt(key) {
             Err(error) if !salvage => return Err(error.into()),
             opened => opened.err(),
@@ -71,7 +71,7 @@ impl SealedChunk {
 }
 
 /// Reads the payload chunk by chunk.
-pub struct ChunkSource<'a> {
+pub(super) struct ChunkSource<'a> {
     input: &'a mut (dyn BufRead + Send),
     /// The first chunk when it was read before its turn.
     first: Option<SealedChunk>,
@@ -81,18 +81,18 @@ pub struct ChunkSource<'a> {
 
 impl<'a> ChunkSource<'a> {
     /// From an input that is positioned at the first chunk.
-    pub fn new(input: &'a mut (dyn BufRead + Send)) -> ChunkSource<'a> {
+    pub(super) fn new(input: &'a mut (dyn BufRead + Send)) -> ChunkSource<'a> {
         ChunkSource { input, first: None, index: 0, ended: false }
     }
 
     /// What the first chunk holds, without taking it; nothing when that is not authentic.
-    pub fn peek(&mut self, key: &PayloadKey) -> Result<Vec<u8>, Error> {
+    pub(super) fn peek(&mut self, key: &PayloadKey) -> Result<Vec<u8>, Error> {
         self.first = self.read_chunk()?;
         Ok(self.first.as_ref().map(|first| first.peek(key)).unwrap_or_default())
     }
 
     /// The encrypted bytes again, as a reader: the first chunk, if it was read, and what follows.
-    pub fn into_read(self) -> impl Read + 'a {
+    pub(super) fn into_read(self) -> impl Read + 'a {
         let first = self.first.map(|first| first.bytes).unwrap_or_default();
         io::Cursor::new(first).chain(self.input)
     }

@@ -8,7 +8,7 @@ use crate::reader::{DumpHead, ElfCore};
 use crate::sink::OutputFile;
 
 /// An ELF core being written.
-pub struct ElfFile<'a> {
+pub(super) struct ElfFile<'a> {
     output: &'a OutputFile,
     head: DumpHead,
     core: ElfCore,
@@ -17,13 +17,13 @@ pub struct ElfFile<'a> {
 
 impl<'a> ElfFile<'a> {
     /// Starts a file: the room for headers and notes is set aside as a hole.
-    pub fn start(output: &'a OutputFile, head: DumpHead) -> ElfFile<'a> {
+    pub(super) fn start(output: &'a OutputFile, head: DumpHead) -> ElfFile<'a> {
         let core = ElfCore::new(&head);
         ElfFile { output, head, core, table: PageTable::default() }
     }
 
     /// Writes a block's pages to their places.
-    pub fn block(&mut self, map: &BlockMap, pages: &[u8]) -> Result<(), Error> {
+    pub(super) fn block(&mut self, map: &BlockMap, pages: &[u8]) -> Result<(), Error> {
         let mut rest = pages;
         for run in &map.runs {
             if run.kind == RunKind::Zero {
@@ -43,7 +43,7 @@ impl<'a> ElfFile<'a> {
     }
 
     /// Writes the headers and notes.
-    pub fn finish(mut self, complete: bool) -> Result<(), Error> {
+    pub(super) fn finish(mut self, complete: bool) -> Result<(), Error> {
         self.table.sort()?;
         let (headers, end) = self.core.headers(self.table.runs().map(|run| run.pages), complete);
         self.output.write_at(&headers, 0)?;

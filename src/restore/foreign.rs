@@ -13,7 +13,7 @@ const PIECE: usize = 1 << 20;
 const WINDOW_LOG: u32 = 27;
 
 /// Whether a decrypted stream that starts with these bytes is another collector's.
-pub fn is_foreign(start: &[u8]) -> bool {
+pub(super) fn is_foreign(start: &[u8]) -> bool {
     is_flattened(start) || start.starts_with(&FRAME_MAGIC.to_le_bytes())
 }
 
@@ -22,7 +22,7 @@ fn is_flattened(start: &[u8]) -> bool {
 }
 
 /// Restores another collector's stream; it is read to its end, so all of it is authenticated.
-pub fn restore(plain: impl Read, output: Output<'_>) -> Result<(), Error> {
+pub(super) fn restore(plain: impl Read, output: Output<'_>) -> Result<(), Error> {
     let mut plain = BufReader::with_capacity(PIECE, plain);
     if plain.fill_buf().map_err(Error::read)?.starts_with(&FRAME_MAGIC.to_le_bytes()) {
         let mut content = zstd::Decoder::with_buffer(plain).map_err(Error::read)?;

@@ -14,7 +14,7 @@ use crate::pipeline::Cost;
 use std::collections::VecDeque;
 
 /// What a frame, or a block of frames, asks for.
-pub enum Piece {
+pub(super) enum Piece {
     /// Facts of the dump; comes first.
     Head(Box<Head>),
     /// Flattened records but page data: headers, notes, bitmaps, descriptors, the end.
@@ -48,7 +48,7 @@ impl Cost for Piece {
 
 /// Reads frames one after the other.
 #[derive(Default)]
-pub struct FrameReader {
+pub(super) struct FrameReader {
     splitter: Splitter,
     /// The map of a block whose data frames are still to come, and where it starts in the stream.
     map: Option<(u64, BlockMap)>,
@@ -68,22 +68,22 @@ pub struct FrameReader {
 
 impl FrameReader {
     /// A reader that passes over gaps and tells what lay in them.
-    pub fn salvaging() -> FrameReader {
+    pub(super) fn salvaging() -> FrameReader {
         FrameReader { tracker: Some(Tracker::default()), ..FrameReader::default() }
     }
 
     /// What keeps account of losses, when they are passed over.
-    pub fn tracker(&mut self) -> Option<&mut Tracker> {
+    pub(super) fn tracker(&mut self) -> Option<&mut Tracker> {
         self.tracker.as_mut()
     }
 
     /// Gives up reading for the account of losses.
-    pub fn into_tracker(self) -> Option<Tracker> {
+    pub(super) fn into_tracker(self) -> Option<Tracker> {
         self.tracker
     }
 
     /// Takes the next chunk of the stream and hands out what is whole.
-    pub fn chunk(&mut self, chunk: OpenedChunk, pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
+    pub(super) fn chunk(&mut self, chunk: OpenedChunk, pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
         if let (Some(why), Some(tracker)) = (chunk.failed, self.tracker()) {
             match why {
                 StreamError::Truncated { .. } => tracker.cut(why),
@@ -127,7 +127,7 @@ impl FrameReader {
     }
 
     /// Ends the stream. Where nothing was passed over it is judged whole, by a salvage too.
-    pub fn finish(&mut self) -> Result<(), Error> {
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.tables.spend(self.bitmap)?;
         if self.tracker.as_ref().is_some_and(|tracker| !tracker.is_undamaged()) {
             return Ok(());

@@ -16,7 +16,7 @@ const PIECE: usize = 1 << 20;
 const GAP: u64 = 4 << 10;
 
 /// A KDUMP file being written.
-pub struct KdumpFile<'a> {
+pub(super) struct KdumpFile<'a> {
     output: &'a OutputFile,
     head: DumpHead,
     codec: Codec,
@@ -27,7 +27,11 @@ pub struct KdumpFile<'a> {
 
 impl<'a> KdumpFile<'a> {
     /// Starts a file whose pages are stored with `codec`.
-    pub fn start(output: &'a OutputFile, head: DumpHead, codec: Codec) -> Result<KdumpFile<'a>, Error> {
+    pub(super) fn start(
+        output: &'a OutputFile,
+        head: DumpHead,
+        codec: Codec,
+    ) -> Result<KdumpFile<'a>, Error> {
         let mut zero_page = Vec::new();
         let mut compressor = PageCompressor::new(codec).ok_or(Error::OutOfMemory)?;
         let flags = compressor.append(&vec![0; head.page.len()], &mut zero_page);
@@ -46,7 +50,7 @@ impl<'a> KdumpFile<'a> {
     }
 
     /// Appends a block's pages.
-    pub fn block(&mut self, block: &StoredBlock) -> Result<(), Error> {
+    pub(super) fn block(&mut self, block: &StoredBlock) -> Result<(), Error> {
         self.output.write_at(&block.bytes, self.end)?;
         self.table.push(&block.map, self.end, &block.stored);
         self.end += block.bytes.len() as u64;
@@ -54,7 +58,7 @@ impl<'a> KdumpFile<'a> {
     }
 
     /// Writes what was not known before: head, second bitmap, descriptors.
-    pub fn finish(mut self, complete: bool) -> Result<(), Error> {
+    pub(super) fn finish(mut self, complete: bool) -> Result<(), Error> {
         self.table.sort()?;
         self.write_bitmap(self.head.layout.bitmap1, self.head.present().iter())?;
         self.write_bitmap(self.head.layout.bitmap2, self.table.runs().map(|run| run.pages))?;
@@ -130,7 +134,11 @@ impl TablePiece {
 }
 
 /// A block's pages, each compressed for a KDUMP file.
-pub fn pack(compressor: &mut PageCompressor, page: usize, pages: &[u8]) -> (Vec<u8>, Vec<(u32, DescFlags)>) {
+pub(super) fn pack(
+    compressor: &mut PageCompressor,
+    page: usize,
+    pages: &[u8],
+) -> (Vec<u8>, Vec<(u32, DescFlags)>) {
     let mut bytes = Vec::with_capacity(pages.len() / 2);
     let mut stored = Vec::with_capacity(pages.len() / page);
     for page in pages.chunks_exact(page) {

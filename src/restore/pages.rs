@@ -41,14 +41,14 @@ struct Run {
 
 /// All pages written so far.
 #[derive(Default)]
-pub struct PageTable {
+pub(super) struct PageTable {
     blocks: Vec<Block>,
     runs: Vec<Run>,
 }
 
 impl PageTable {
     /// Adds a block whose data pages lie from `offset` of the output with these sizes and flags.
-    pub fn push(&mut self, map: &BlockMap, offset: u64, stored: &[(u32, DescFlags)]) {
+    pub(super) fn push(&mut self, map: &BlockMap, offset: u64, stored: &[(u32, DescFlags)]) {
         let mut first = 0;
         for &run in &map.runs {
             self.runs.push(Run { run, block: self.blocks.len(), first });
@@ -64,7 +64,7 @@ impl PageTable {
     ///
     /// # Errors
     /// When two blocks claim the same page.
-    pub fn sort(&mut self) -> Result<(), Error> {
+    pub(super) fn sort(&mut self) -> Result<(), Error> {
         self.runs.sort_by_key(|run| run.run.pages.start);
         match self.runs.array_windows().find(|[a, b]| a.run.pages.end > b.run.pages.start) {
             Some([_, b]) => Err(Error::malformed(&format!("{} comes in two blocks", b.run.pages.start))),
@@ -73,12 +73,12 @@ impl PageTable {
     }
 
     /// The runs, in pfn order after [`PageTable::sort`].
-    pub fn runs(&self) -> impl Iterator<Item = PageRun> + '_ {
+    pub(super) fn runs(&self) -> impl Iterator<Item = PageRun> + '_ {
         self.runs.iter().map(|run| run.run)
     }
 
     /// Every page with its descriptor, in pfn order after [`PageTable::sort`]; zero pages get `zero`.
-    pub fn descriptors(&self, zero: PageDesc) -> impl Iterator<Item = (Pfn, PageDesc)> + '_ {
+    pub(super) fn descriptors(&self, zero: PageDesc) -> impl Iterator<Item = (Pfn, PageDesc)> + '_ {
         self.runs.iter().flat_map(move |run| {
             let block = &self.blocks[run.block];
             let before = block.stored.get(..run.first).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::blocks::{ClassCounts, Head, PartFacts, Tail};
 
 /// What is known of the parts that came so far.
 #[derive(Default)]
-pub struct Joined {
+pub(super) struct Joined {
     head: Option<Head>,
     seen: Vec<u32>,
     pages: ClassCounts,
@@ -18,7 +18,7 @@ impl Joined {
     ///
     /// # Errors
     /// It is a whole dump, a part of another one, or came before.
-    pub fn begin(&mut self, head: &Head) -> Result<(), Error> {
+    pub(super) fn begin(&mut self, head: &Head) -> Result<(), Error> {
         let part = part_of(head)?;
         let first = self.head.get_or_insert_with(|| head.clone());
         if !belong_together(first, head) {
@@ -32,7 +32,7 @@ impl Joined {
     }
 
     /// A part has ended.
-    pub fn end(&mut self, tail: &Tail) {
+    pub(super) fn end(&mut self, tail: &Tail) {
         self.pages = self.pages.join(tail.pages);
         self.cut |= !tail.complete;
     }
@@ -41,7 +41,7 @@ impl Joined {
     ///
     /// # Errors
     /// A part is missing.
-    pub fn whole(self) -> Result<(Head, Tail), Error> {
+    pub(super) fn whole(self) -> Result<(Head, Tail), Error> {
         let head = self.head.ok_or_else(|| Error::Parts("there is none".to_owned()))?;
         let of = part_of(&head)?.of;
         if let Some(missing) = (1..=of).find(|number| !self.seen.contains(number)) {

@@ -29,7 +29,7 @@ impl Losses {
 
 /// Watches a stream with gaps.
 #[derive(Default)]
-pub struct Tracker {
+pub(super) struct Tracker {
     losses: Losses,
     // Lists until the end: a set takes ranges in no order slowly, and blocks come so.
     came_through: Vec<PfnRange>,
@@ -46,30 +46,30 @@ pub struct Tracker {
 
 impl Tracker {
     /// A chunk is damaged.
-    pub fn chunk_lost(&mut self) {
+    pub(super) fn chunk_lost(&mut self) {
         self.losses.chunks += 1;
         self.gap = true;
     }
 
     /// The stream has no end.
-    pub fn cut(&mut self, why: StreamError) {
+    pub(super) fn cut(&mut self, why: StreamError) {
         self.losses.cut = Some(why);
     }
 
     /// Whether nothing was passed over so far.
-    pub fn is_undamaged(&self) -> bool {
+    pub(super) fn is_undamaged(&self) -> bool {
         self.losses.chunks == 0 && self.losses.cut.is_none()
     }
 
     /// Blocks come in pfn order from here on.
-    pub fn order(&mut self) {
+    pub(super) fn order(&mut self) {
         self.doubt(Pfn(u64::MAX));
         self.ascending = true;
         self.reached = Pfn(0);
     }
 
     /// A block came through.
-    pub fn block(&mut self, map: &BlockMap) {
+    pub(super) fn block(&mut self, map: &BlockMap) {
         let (Some(first), Some(last)) = (map.runs.first(), map.runs.last()) else { return };
         self.doubt(first.pages.start);
         self.reached = last.pages.end;
@@ -88,19 +88,19 @@ impl Tracker {
     }
 
     /// A piece of the index came through: it names blocks before it.
-    pub fn index(&mut self, piece: &IndexPiece) {
+    pub(super) fn index(&mut self, piece: &IndexPiece) {
         self.named.extend(piece.entries.iter().flat_map(|entry| &entry.map.runs).map(|run| run.pages));
     }
 
     /// The tail came through, and says how many pages there were.
-    pub fn tail(&mut self, pages: u64) {
+    pub(super) fn tail(&mut self, pages: u64) {
         let named = PfnSet::from(std::mem::take(&mut self.named));
         self.is_whole = named.count() == pages;
         self.named = named.into_ranges();
     }
 
     /// What was lost of memory up to `end`.
-    pub fn finish(mut self, end: Pfn) -> Losses {
+    pub(super) fn finish(mut self, end: Pfn) -> Losses {
         if self.gap || self.losses.cut.is_some() {
             let from = if self.ascending { self.reached } else { Pfn(0) };
             self.doubtful.push(PfnRange { start: from, end });

@@ -10,7 +10,7 @@ use crate::kdump::{self, DescFlags};
 
 /// What the threads make of blocks.
 #[derive(Clone, Copy)]
-pub enum Form {
+pub(super) enum Form {
     /// Pages compressed one by one.
     Stored(Codec),
     /// Pages as they are.
@@ -20,7 +20,7 @@ pub enum Form {
 }
 
 /// Pages of a block as a KDUMP file stores them.
-pub struct StoredBlock {
+pub(super) struct StoredBlock {
     /// Which pages.
     pub map: BlockMap,
     /// Bytes of one page; `None` when none has data.
@@ -32,7 +32,7 @@ pub struct StoredBlock {
 }
 
 /// A piece with its frames decompressed.
-pub enum Arranged {
+pub(super) enum Arranged {
     /// Facts of the dump; comes first.
     Head(Box<Head>),
     /// Flattened records but page data.
@@ -55,7 +55,7 @@ pub enum Arranged {
 }
 
 /// A thread's contexts for unpacking.
-pub struct Unpacker {
+pub(super) struct Unpacker {
     form: Form,
     decompressor: BlockDecompressor,
     compressor: PageCompressor,
@@ -68,7 +68,7 @@ const KEPT: usize = 1 << 20;
 
 impl Unpacker {
     /// Contexts for an output of this form.
-    pub fn new(form: Form) -> Result<Unpacker, Error> {
+    pub(super) fn new(form: Form) -> Result<Unpacker, Error> {
         let codec = if let Form::Stored(codec) = form { codec } else { Codec::None };
         Ok(Unpacker {
             form,
@@ -79,7 +79,7 @@ impl Unpacker {
     }
 
     /// Unpacks a piece.
-    pub fn unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
+    pub(super) fn unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
         Ok(match piece {
             Piece::Head(head) => Arranged::Head(head),
             Piece::Tail(tail) => Arranged::Tail(tail),

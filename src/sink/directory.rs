@@ -20,7 +20,7 @@ const SHOWN: usize = 200;
 const NFS: u64 = 0x6969;
 
 /// An opened directory.
-pub struct Directory {
+pub(super) struct Directory {
     fd: OwnedFd,
     /// Whether it can be flushed: a directory that may be written and not read cannot.
     is_readable: bool,
@@ -31,7 +31,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel; [`Errno::ISDIR`] where `path` can only be a directory.
-    pub fn of(path: &Path) -> io::Result<(Directory, OsString)> {
+    pub(super) fn of(path: &Path) -> io::Result<(Directory, OsString)> {
         let is_directory = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !is_directory).ok_or(Errno::ISDIR)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -47,7 +47,7 @@ impl Directory {
     }
 
     /// What has a name, if anything.
-    pub fn look(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+    pub(super) fn look(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
             result => Ok(Some(result?)),
@@ -58,7 +58,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Errno::EXIST`], [`Errno::ISDIR`]; [`Refused`] for what is neither.
-    pub fn check_free(&self, name: &OsStr, replace: bool) -> io::Result<()> {
+    pub(super) fn check_free(&self, name: &OsStr, replace: bool) -> io::Result<()> {
         let Some(found) = self.look(name)? else { return Ok(()) };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => Err(Errno::ISDIR.into()),
@@ -79,7 +79,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn create(&self, name: &OsStr) -> io::Result<File> {
+    pub(super) fn create(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(fs::openat(&self.fd, name, flags, PRIVATE)?);
         // Not less than that either, whatever the umask.
@@ -91,14 +91,14 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn create_beside(&self, name: &OsStr) -> io::Result<(OsString, File)> {
+    pub(super) fn create_beside(&self, name: &OsStr) -> io::Result<(OsString, File)> {
         let hidden = unpredictable(name)?;
         self.create(&hidden).map(|file| (hidden, file))
     }
 
     /// Creates a file without a name, which is gone with its last descriptor; `None` where the file system has no
     /// such files, or where it could not get a name later.
-    pub fn create_unnamed(&self) -> Option<File> {
+    pub(super) fn create_unnamed(&self) -> Option<File> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         // Whatever the reason why not: creating a file by name meets it again and reports it.
         let file = File::from(fs::openat(&self.fd, ".", flags, PRIVATE).ok()?);
@@ -112,7 +112,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel; [`Errno::EXIST`] when the name is taken.
-    pub fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
+    pub(super) fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
         Ok(fs::linkat(CWD, descriptor(file), &self.fd, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
@@ -120,7 +120,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn link_beside(&self, file: &File, name: &OsStr) -> io::Result<OsString> {
+    pub(super) fn link_beside(&self, file: &File, name: &OsStr) -> io::Result<OsString> {
         let hidden = unpredictable(name)?;
         self.link(file, &hidden).map(|()| hidden)
     }
@@ -129,7 +129,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(fs::renameat(&self.fd, from, &self.fd, to)?)
     }
 
@@ -138,7 +138,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel; [`Errno::EXIST`] when the name is taken.
-    pub fn rename_to_free(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    pub(super) fn rename_to_free(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
             result => return Ok(result?),
@@ -157,7 +157,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn has(&self, name: &OsStr, file: &File) -> io::Result<bool> {
+    pub(super) fn has(&self, name: &OsStr, file: &File) -> io::Result<bool> {
         let own = fs::fstat(file)?;
         Ok(self.look(name)?.is_some_and(|found| is_same(&found, &own)))
     }
@@ -166,7 +166,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn remove(&self, name: &OsStr, file: &File) -> io::Result<()> {
+    pub(super) fn remove(&self, name: &OsStr, file: &File) -> io::Result<()> {
         match self.has(name, file)? {
             true => Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?),
             false => Ok(()),
@@ -179,7 +179,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Refused::Busy`]; from the kernel.
-    pub fn take_name(&self, name: &OsStr) -> io::Result<Option<File>> {
+    pub(super) fn take_name(&self, name: &OsStr) -> io::Result<Option<File>> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let old = match fs::openat(&self.fd, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
@@ -200,7 +200,7 @@ impl Directory {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn sync(&self, file: &File) -> io::Result<()> {
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
         let synced = if self.is_readable { fs::fsync(&self.fd) } else { fs::syncfs(file) };
         match synced {
             // Some file systems have nothing to flush for a directory and answer so.
@@ -227,7 +227,7 @@ pub fn lock(file: &File) -> io::Result<()> {
 }
 
 /// What a kind of file is called.
-pub fn name_of(kind: FileType) -> &'static str {
+pub(super) fn name_of(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "FIFO",
         FileType::CharacterDevice => "character device",

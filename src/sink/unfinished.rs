@@ -14,22 +14,22 @@ struct Entry {
 }
 
 /// The list while nobody else changes it or what is in it.
-pub struct Unfinished(MutexGuard<'static, Vec<Entry>>);
+pub(super) struct Unfinished(MutexGuard<'static, Vec<Entry>>);
 
 /// Takes the list; a file is finished while it is held, or not at all.
-pub fn hold() -> Unfinished {
+pub(super) fn hold() -> Unfinished {
     Unfinished(UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Unfinished {
     /// Adds a file under its present name.
-    pub fn add(&mut self, file: &Arc<File>, directory: &Arc<Directory>, name: &OsStr) {
+    pub(super) fn add(&mut self, file: &Arc<File>, directory: &Arc<Directory>, name: &OsStr) {
         let (file, directory) = (Arc::clone(file), Arc::clone(directory));
         self.0.push(Entry { file, directory, name: name.to_owned() });
     }
 
     /// Takes a file off.
-    pub fn forget(&mut self, file: &Arc<File>) {
+    pub(super) fn forget(&mut self, file: &Arc<File>) {
         self.0.retain(|entry| !Arc::ptr_eq(&entry.file, file));
     }
 }

@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use vmcore_encrypt::raw::{FrameHeader, FrameWriter};
 
 /// The bytes of the partition.
-pub const SIZE: u64 = 8 << 20;
+pub(crate) const SIZE: u64 = 8 << 20;
 /// The dump's id as names show it.
-pub const ID: &str = "07070707070707070707070707070707";
+pub(crate) const ID: &str = "07070707070707070707070707070707";
 
 /// How an age file begins, as far as `collect` can see.
-pub const AGE: &str = "age-encryption.org/v1
+pub(crate) const AGE: &str = "age-encryption.org/v1
 -> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 --- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 ";
 
 /// An age header and bytes as random as ciphertext.
-pub fn content(len: usize) -> Vec<u8> {
+pub(crate) fn content(len: usize) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let mut random = || {
         state ^= state << 13;
@@ -31,7 +31,7 @@ pub fn content(len: usize) -> Vec<u8> {
 }
 
 /// The partition, a file, and the directory.
-pub struct Place {
+pub(crate) struct Place {
     pub dir: PathBuf,
     pub device: PathBuf,
     pub dest: PathBuf,
@@ -40,26 +40,26 @@ pub struct Place {
 
 impl Place {
     /// With a dump of `data` on swap space.
-    pub fn new(name: &str, data: Vec<u8>) -> Place {
+    pub(crate) fn new(name: &str, data: Vec<u8>) -> Place {
         let dir = scratch(&format!("collect-{name}"));
         let place = Place { device: dir.join("device"), dest: dir.join("crash"), dir, data };
         place.write(&frame(&place.data, true));
         place
     }
 
-    pub fn write(&self, device: &[u8]) {
+    pub(crate) fn write(&self, device: &[u8]) {
         fs::write(&self.device, device).unwrap();
     }
 
     /// Runs `collect`; its exit status and what it reported.
-    pub fn collect(&self, options: &[&str]) -> (i32, String) {
+    pub(crate) fn collect(&self, options: &[&str]) -> (i32, String) {
         let mut collect = encrypt();
         collect.arg("collect").arg("--device").arg(&self.device).arg("--dest").arg(&self.dest).args(options);
         let output = run(&mut collect);
         (output.status.code().unwrap(), text(&output.stderr))
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.dest).into_iter().flatten();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -67,12 +67,12 @@ impl Place {
         names
     }
 
-    pub fn file(&self, end: &str) -> PathBuf {
+    pub(crate) fn file(&self, end: &str) -> PathBuf {
         self.dest.join(format!("vmcore-{ID}{end}"))
     }
 
     /// Whether the swap signature is back and nothing of the frame is left.
-    pub fn is_freed(&self) -> bool {
+    pub(crate) fn is_freed(&self) -> bool {
         let device = fs::read(&self.device).unwrap();
         device[4086..4096] == *b"SWAPSPACE2"
             && device[..16] == [3; 16]
@@ -80,12 +80,12 @@ impl Place {
     }
 }
 
-pub fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
 /// The first page of swap space.
-pub fn swap() -> Vec<u8> {
+pub(crate) fn swap() -> Vec<u8> {
     let mut page = vec![3; 4096];
     page[4086..].copy_from_slice(b"SWAPSPACE2");
     page
@@ -93,7 +93,7 @@ pub fn swap() -> Vec<u8> {
 
 /// A partition of [`SIZE`] bytes that was swap space, with a dump; as the first release wrote it or with a copy of the
 /// header.
-pub fn frame(data: &[u8], has_copy: bool) -> Vec<u8> {
+pub(crate) fn frame(data: &[u8], has_copy: bool) -> Vec<u8> {
     let header = FrameHeader { id: [7; 16], device_size: SIZE, saved: swap() };
     let mut writer = FrameWriter::new(Vec::new(), &header);
     writer.write_all(data).unwrap();
@@ -105,6 +105,6 @@ pub fn frame(data: &[u8], has_copy: bool) -> Vec<u8> {
     device
 }
 
-pub fn remove(dir: &Path) {
+pub(crate) fn remove(dir: &Path) {
     fs::remove_dir_all(dir).unwrap();
 }

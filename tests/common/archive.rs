@@ -4,14 +4,14 @@
 
 /// An archive in the making.
 #[derive(Clone, Default)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     inode: u32,
 }
 
 /// One header, every field of which can be a lie.
 #[derive(Clone)]
-pub struct Header {
+pub(crate) struct Header {
     pub magic: &'static str,
     pub inode: u32,
     pub mode: u32,
@@ -22,23 +22,23 @@ pub struct Header {
 }
 
 impl Archive {
-    pub fn new() -> Archive {
+    pub(crate) fn new() -> Archive {
         Archive::default()
     }
 
-    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Archive {
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Archive {
         self.member(name, 0o100_755, content)
     }
 
-    pub fn directory(self, name: &str) -> Archive {
+    pub(crate) fn directory(self, name: &str) -> Archive {
         self.member(name, 0o040_755, "")
     }
 
-    pub fn link(self, name: &str, target: &str) -> Archive {
+    pub(crate) fn link(self, name: &str, target: &str) -> Archive {
         self.member(name, 0o120_777, target)
     }
 
-    pub fn member(mut self, name: &str, mode: u32, content: impl AsRef<[u8]>) -> Archive {
+    pub(crate) fn member(mut self, name: &str, mode: u32, content: impl AsRef<[u8]>) -> Archive {
         self.inode += 1;
         let (inode, content) = (self.inode, content.as_ref());
         let header = Header { inode, mode, ..header(name, content) };
@@ -46,12 +46,12 @@ impl Archive {
     }
 
     /// One of several names of file `inode`.
-    pub fn hard_link(self, inode: u32, name: &str, content: &str) -> Archive {
+    pub(crate) fn hard_link(self, inode: u32, name: &str, content: &str) -> Archive {
         let header = Header { inode, links: 2, ..header(name, content.as_bytes()) };
         self.raw(&header, format!("{name}\0").as_bytes(), content.as_bytes())
     }
 
-    pub fn raw(mut self, header: &Header, name: &[u8], content: &[u8]) -> Archive {
+    pub(crate) fn raw(mut self, header: &Header, name: &[u8], content: &[u8]) -> Archive {
         let fields = [
             header.inode,
             header.mode,
@@ -77,20 +77,20 @@ impl Archive {
     }
 
     /// The archive, with its trailer.
-    pub fn end(self) -> Vec<u8> {
+    pub(crate) fn end(self) -> Vec<u8> {
         let name = "TRAILER!!!";
         let trailer = Header { mode: 0, ..header(name, b"") };
         self.raw(&trailer, format!("{name}\0").as_bytes(), b"").bytes
     }
 
     /// The same without one.
-    pub fn open(self) -> Vec<u8> {
+    pub(crate) fn open(self) -> Vec<u8> {
         self.bytes
     }
 }
 
 /// What is true of a regular file.
-pub fn header(name: &str, content: &[u8]) -> Header {
+pub(crate) fn header(name: &str, content: &[u8]) -> Header {
     let size = u32::try_from(content.len()).unwrap();
     let name = u32::try_from(name.len() + 1).unwrap();
     Header { magic: "070701", inode: 0, mode: 0o100_644, links: 1, size, name, sum: 0 }

@@ -16,31 +16,31 @@ use vmcore_encrypt::filter::DumpLevel;
 use vmcore_encrypt::vmcore::Vmcore;
 
 /// An identity, and its recipient in a comment.
-pub const IDENTITY: &str = include_str!("../vectors/identity.txt");
+pub(crate) const IDENTITY: &str = include_str!("../vectors/identity.txt");
 
-pub fn identities() -> Identities {
+pub(crate) fn identities() -> Identities {
     let mut identities = Identities::new(Arc::new(NoPrompt));
     identities.add_file("test", IDENTITY.as_bytes()).unwrap();
     identities
 }
 
-pub fn recipients() -> Recipients {
+pub(crate) fn recipients() -> Recipients {
     let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
     Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap()
 }
 
-pub fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
+pub(crate) fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
     action(&mut Entropy { limit: Duration::from_secs(10), notify: &mut |_| {} })
 }
 
 /// An encrypted dump and what its collector counted.
-pub struct Dump {
+pub(crate) struct Dump {
     pub bytes: Vec<u8>,
     pub pages: ClassCounts,
     pub complete: bool,
 }
 
-pub fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> Dump {
+pub(crate) fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> Dump {
     let options = Options {
         level: DumpLevel::new(level).unwrap(),
         threads: NonZero::new(threads).unwrap(),
@@ -59,7 +59,7 @@ pub fn collect(vmcore: &Path, level: u8, threads: usize, limit: Option<u64>) -> 
 }
 
 /// The decrypted stream of a dump.
-pub fn plaintext(dump: &[u8]) -> Vec<u8> {
+pub(crate) fn plaintext(dump: &[u8]) -> Vec<u8> {
     let mut rest = dump;
     let key = identities().open(&mut rest).unwrap().key;
     let mut plain = Vec::new();
@@ -68,7 +68,7 @@ pub fn plaintext(dump: &[u8]) -> Vec<u8> {
 }
 
 /// What a reader must find of a page, from the description of the machine alone.
-pub fn expected(core: &Core, classes: &[Class], pfn: u64) -> Found {
+pub(crate) fn expected(core: &Core, classes: &[Class], pfn: u64) -> Found {
     match (core.presence(pfn), classes[usize::try_from(pfn).unwrap()]) {
         (Presence::Hole, _) => Found::Absent,
         (Presence::Data, Class::Kept) => {

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vmcore_encrypt::vmcore::PhysSource;
 
 /// What a kernel answers for memory that a machine cannot read.
-pub const EIO: i32 = 5;
+pub(crate) const EIO: i32 = 5;
 
 /// The source. Offsets and lengths in bytes.
 #[derive(Default)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     healthy: Arc<Vec<u8>>,
     patches: Vec<(u64, Vec<u8>)>,
     bad: Vec<Range<u64>>,
@@ -24,31 +24,31 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    pub fn new(healthy: &Arc<Vec<u8>>) -> Faulty {
+    pub(crate) fn new(healthy: &Arc<Vec<u8>>) -> Faulty {
         Faulty { healthy: Arc::clone(healthy), ..Faulty::default() }
     }
 
     /// Other bytes at `offset`.
     #[must_use]
-    pub fn patch(mut self, offset: u64, bytes: &[u8]) -> Faulty {
+    pub(crate) fn patch(mut self, offset: u64, bytes: &[u8]) -> Faulty {
         self.patches.push((offset, bytes.to_vec()));
         self
     }
 
     /// An error for every read that touches these bytes.
     #[must_use]
-    pub fn bad(mut self, range: Range<u64>) -> Faulty {
+    pub(crate) fn bad(mut self, range: Range<u64>) -> Faulty {
         self.bad.push(range);
         self
     }
 
     #[must_use]
-    pub fn in_pieces(self, piece: usize) -> Faulty {
+    pub(crate) fn in_pieces(self, piece: usize) -> Faulty {
         Faulty { piece: Some(piece), ..self }
     }
 
     #[must_use]
-    pub fn cut(self, end: u64) -> Faulty {
+    pub(crate) fn cut(self, end: u64) -> Faulty {
         Faulty { end: Some(end), ..self }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What every job can use: `try NAME COMMAND...` reports the command's status, on the console only.
-pub const PRELUDE: &str = r#"
+pub(crate) const PRELUDE: &str = r#"
 try() {
     name=$1
     shift
@@ -18,25 +18,25 @@ try() {
 "#;
 
 /// A guest to be.
-pub struct Guest {
+pub(crate) struct Guest {
     work: PathBuf,
     args: Vec<OsString>,
 }
 
 impl Guest {
     /// A guest with a kernel of Debian's `suite`, with the collector in its capture image. `name` is the test's.
-    pub fn new(name: &str, suite: &str) -> Guest {
+    pub(crate) fn new(name: &str, suite: &str) -> Guest {
         Guest::with(name, suite, collector())
     }
 
     /// The same with a collector of another machine's, which the suite names.
-    pub fn with(name: &str, suite: &str, collector: &Path) -> Guest {
+    pub(crate) fn with(name: &str, suite: &str, collector: &Path) -> Guest {
         let guest = Guest { work: scratch(&format!("vm-{name}")), args: Vec::new() };
         guest.arg("--suite", suite).arg("--program", collector)
     }
 
     /// Where the guest's files lie; every file in it is searched for plaintext.
-    pub fn work(&self) -> &Path {
+    pub(crate) fn work(&self) -> &Path {
         &self.work
     }
 
@@ -46,61 +46,61 @@ impl Guest {
     }
 
     /// Attaches a disk: the first is /dev/vdb.
-    pub fn disk(self, disk: &Disk) -> Guest {
+    pub(crate) fn disk(self, disk: &Disk) -> Guest {
         self.arg("--disk", &disk.image)
     }
 
     /// Puts a file into the capture image.
-    pub fn file(self, source: &Path, target: &str) -> Guest {
+    pub(crate) fn file(self, source: &Path, target: &str) -> Guest {
         let pair = format!("{}:{target}", source.display());
         self.arg("--file", pair)
     }
 
     /// Puts a program of the host's into the capture image, as /bin/NAME with its libraries.
-    pub fn program(self, path: &str) -> Guest {
+    pub(crate) fn program(self, path: &str) -> Guest {
         self.arg("--program", path)
     }
 
     /// Attaches a network card; the host is 10.0.2.2.
-    pub fn net(mut self) -> Guest {
+    pub(crate) fn net(mut self) -> Guest {
         self.args.push("--net".into());
         self
     }
 
     /// The same, and its NFS server is at this port of the host.
-    pub fn serve(self, port: u16) -> Guest {
+    pub(crate) fn serve(self, port: u16) -> Guest {
         self.arg("--serve", port.to_string())
     }
 
     /// Gives the guest memory and its capture kernel a part of it, as `512` MB and `192M`.
-    pub fn memory(self, megabytes: &str, reserved: &str) -> Guest {
+    pub(crate) fn memory(self, megabytes: &str, reserved: &str) -> Guest {
         self.arg("--memory", megabytes).arg("--crashkernel", reserved)
     }
 
     /// Runs `dir`/job, a shell script, in the first kernel before the crash; there `dir` is /mnt/running.
-    pub fn running(self, dir: &Path) -> Guest {
+    pub(crate) fn running(self, dir: &Path) -> Guest {
         self.arg("--running", dir)
     }
 
     /// Adds words to the capture kernel's command line.
-    pub fn append(self, words: &str) -> Guest {
+    pub(crate) fn append(self, words: &str) -> Guest {
         self.arg("--append", words)
     }
 
     /// Sets the processor, in QEMU's words.
-    pub fn cpu(self, model: &str) -> Guest {
+    pub(crate) fn cpu(self, model: &str) -> Guest {
         self.arg("--cpu", model)
     }
 
     /// Boots the guest, crashes it, and runs the job, a shell script, in the capture kernel.
-    pub fn crash(self, job: &str) -> Result<Crash, Absent> {
+    pub(crate) fn crash(self, job: &str) -> Result<Crash, Absent> {
         let script = self.work.join("job");
         std::fs::write(&script, format!("{PRELUDE}\n{job}")).unwrap();
         self.arg("--job", script).boot()
     }
 
     /// Boots the guest and crashes it; the capture kernel has this whole image, and these words on its command line.
-    pub fn crash_into(self, image: &Path, append: &str) -> Result<Crash, Absent> {
+    pub(crate) fn crash_into(self, image: &Path, append: &str) -> Result<Crash, Absent> {
         self.arg("--image", image).arg("--append", append).boot()
     }
 
@@ -114,7 +114,7 @@ impl Guest {
 }
 
 /// What remains of a guest.
-pub struct Crash {
+pub(crate) struct Crash {
     pub work: PathBuf,
     pub console: String,
     pub secrets: Secrets,
@@ -122,7 +122,7 @@ pub struct Crash {
 
 impl Crash {
     /// The status of `try NAME`.
-    pub fn status(&self, name: &str) -> i32 {
+    pub(crate) fn status(&self, name: &str) -> i32 {
         let start = format!("LAB: {name} status ");
         let line = self.console.lines().find_map(|line| line.strip_prefix(&start));
         line.and_then(|status| status.trim().parse().ok())
@@ -130,18 +130,18 @@ impl Crash {
     }
 
     /// The most memory, in bytes, of each collector that was run with -D.
-    pub fn peaks(&self) -> Vec<u64> {
+    pub(crate) fn peaks(&self) -> Vec<u64> {
         let lines = self.console.lines().filter_map(|line| line.split_once("debug: peak memory "));
         let kib = lines.map(|(_, kib)| kib.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap());
         kib.map(|kib| kib << 10).collect()
     }
 
-    pub fn secrets_dir(&self) -> PathBuf {
+    pub(crate) fn secrets_dir(&self) -> PathBuf {
         self.work.join("secrets")
     }
 
     /// Fails if a disk, the console or anything received holds plaintext of the crashed kernel.
-    pub fn assert_no_plaintext(&self) {
+    pub(crate) fn assert_no_plaintext(&self) {
         self.secrets.assert_nowhere_in(&self.work);
     }
 }
@@ -156,46 +156,46 @@ impl Drop for Crash {
 }
 
 /// A disk image of the host's.
-pub struct Disk {
+pub(crate) struct Disk {
     pub image: PathBuf,
 }
 
 impl Disk {
     /// An empty disk.
-    pub fn raw(dir: &Path, name: &str, megabytes: u64) -> Disk {
+    pub(crate) fn raw(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let image = dir.join(name);
         std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
         Disk { image }
     }
 
-    pub fn ext4(dir: &Path, name: &str, megabytes: u64) -> Disk {
+    pub(crate) fn ext4(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&disk.image));
         disk
     }
 
     /// With the files of `tree`.
-    pub fn filled(dir: &Path, name: &str, megabytes: u64, tree: &Path) -> Disk {
+    pub(crate) fn filled(dir: &Path, name: &str, megabytes: u64, tree: &Path) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(tree).arg(&disk.image));
         disk
     }
 
-    pub fn vfat(dir: &Path, name: &str, megabytes: u64) -> Disk {
+    pub(crate) fn vfat(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mkfs.vfat").arg(&disk.image));
         disk
     }
 
     /// Swap space.
-    pub fn swap(dir: &Path, name: &str, megabytes: u64) -> Disk {
+    pub(crate) fn swap(dir: &Path, name: &str, megabytes: u64) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         succeed(sbin("mkswap").args(["-q", "--label", "crash"]).arg(&disk.image));
         disk
     }
 
     /// A LUKS2 volume with this volume key of 64 bytes, and nothing in it.
-    pub fn luks2(dir: &Path, name: &str, megabytes: u64, volume_key: &Path) -> Disk {
+    pub(crate) fn luks2(dir: &Path, name: &str, megabytes: u64, volume_key: &Path) -> Disk {
         let disk = Disk::raw(dir, name, megabytes);
         let mut format = sbin("cryptsetup");
         format.args(["luksFormat", "-q", "--type", "luks2", "--key-size", "512", "--volume-key-file"]);
@@ -205,32 +205,32 @@ impl Disk {
     }
 
     /// Copies a file out of an ext4 disk.
-    pub fn take_ext4(&self, file: &str, to: &Path) {
+    pub(crate) fn take_ext4(&self, file: &str, to: &Path) {
         let request = format!("dump {file} {}", to.display());
         succeed(sbin("debugfs").args(["-R", &request]).arg(&self.image));
         assert!(to.exists(), "no {file} on {}", self.image.display());
     }
 
     /// Copies a file out of a FAT disk.
-    pub fn take_vfat(&self, file: &str, to: &Path) {
+    pub(crate) fn take_vfat(&self, file: &str, to: &Path) {
         succeed(Command::new("mcopy").arg("-i").arg(&self.image).arg(format!("::{file}")).arg(to));
     }
 
     /// Copies a directory out of a FAT disk.
-    pub fn take_vfat_directory(&self, directory: &str, to: &Path) {
+    pub(crate) fn take_vfat_directory(&self, directory: &str, to: &Path) {
         succeed(
             Command::new("mcopy").arg("-s").arg("-i").arg(&self.image).arg(format!("::{directory}")).arg(to),
         );
     }
 
     /// Copies a directory out of an ext4 disk.
-    pub fn take_ext4_directory(&self, directory: &str, to: &Path) {
+    pub(crate) fn take_ext4_directory(&self, directory: &str, to: &Path) {
         let request = format!("rdump /{directory} {}", to.display());
         succeed(sbin("debugfs").args(["-R", &request]).arg(&self.image));
     }
 
     /// The names in the root of an ext4 disk.
-    pub fn names_ext4(&self) -> Vec<String> {
+    pub(crate) fn names_ext4(&self) -> Vec<String> {
         let listing = succeed(sbin("debugfs").args(["-R", "ls -p /"]).arg(&self.image));
         let names = listing.lines().filter_map(|line| line.split('/').nth(5)).map(str::to_owned);
         names.filter(|name| !["", ".", "..", "lost+found"].contains(&name.as_str())).collect()

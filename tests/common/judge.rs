@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The path of a judge.
-pub fn program(name: &str) -> Result<PathBuf, Absent> {
+pub(crate) fn program(name: &str) -> Result<PathBuf, Absent> {
     lab("program.sh", [name]).map(PathBuf::from)
 }
 
 /// What `crash` answers to commands, one after the other.
-pub fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, Absent> {
+pub(crate) fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, Absent> {
     let input = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(input.path(), commands.join("\n") + "\nquit\n").unwrap();
     let mut crash = Command::new(program("crash")?);
@@ -20,7 +20,7 @@ pub fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, A
 }
 
 /// What `crash` must show of a dump of the lab's guest.
-pub const SHOWN: [&str; 7] = [
+pub(crate) const SHOWN: [&str; 7] = [
     "PANIC: \"Kernel panic - not syncing: sysrq triggered crash\"",
     "COMMAND: \"crasher\"",
     "sysrq_handle_crash at",
@@ -31,7 +31,7 @@ pub const SHOWN: [&str; 7] = [
 ];
 
 /// `crash` shows of a dump what the lab's guest did; nothing where it is absent.
-pub fn assert_crash_shows(dump: &Path, vmlinux: &Path) -> Option<()> {
+pub(crate) fn assert_crash_shows(dump: &Path, vmlinux: &Path) -> Option<()> {
     let commands = ["sys", "bt", "ps", "log", "kmem -i", "mod"];
     let seen = or_skip(crash(dump, vmlinux, &commands))?;
     for expected in SHOWN {
@@ -41,21 +41,21 @@ pub fn assert_crash_shows(dump: &Path, vmlinux: &Path) -> Option<()> {
 }
 
 /// What gdb answers to commands about an ELF core.
-pub fn gdb(core: &Path, commands: &[&str]) -> Result<String, Absent> {
+pub(crate) fn gdb(core: &Path, commands: &[&str]) -> Result<String, Absent> {
     let mut gdb = Command::new(program("gdb")?);
     gdb.args(["-nx", "-batch", "-core"]).arg(core).args(commands.iter().flat_map(|command| ["-ex", command]));
     Ok(succeed(gdb.stdin(Stdio::null())))
 }
 
 /// How many pages libkdumpfile finds in a dump, as drgn brings it, and the sum of them: `tests/vm/drgn/pages.py`.
-pub fn pages(dump: &Path, max_mapnr: u64) -> Result<String, Absent> {
+pub(crate) fn pages(dump: &Path, max_mapnr: u64) -> Result<String, Absent> {
     let python = program("drgn")?.with_file_name("drgn.venv/bin/python");
     let script = top().join("tests/vm/drgn/pages.py");
     Ok(succeed(Command::new(python).arg(script).arg(dump).arg(max_mapnr.to_string())))
 }
 
 /// How many tasks drgn lists, and of how many the stack: `tests/vm/drgn/tasks.py`.
-pub fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
+pub(crate) fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
     let mut drgn = Command::new(program("drgn")?);
     drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/tasks.py"));
     let seen = succeed(drgn.stdin(Stdio::null()));
@@ -64,7 +64,7 @@ pub fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
 }
 
 /// What drgn finds of the planted secrets: `tests/vm/drgn/planted.py`.
-pub fn drgn(dump: &Path, vmlinux: &Path, secrets: &Path) -> Result<String, Absent> {
+pub(crate) fn drgn(dump: &Path, vmlinux: &Path, secrets: &Path) -> Result<String, Absent> {
     let mut drgn = Command::new(program("drgn")?);
     drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux);
     drgn.arg(top().join("tests/vm/drgn/planted.py")).arg(secrets).stdin(Stdio::null());
@@ -72,7 +72,7 @@ pub fn drgn(dump: &Path, vmlinux: &Path, secrets: &Path) -> Result<String, Absen
 }
 
 /// drgn shows of a dump what the lab's guest did; everything it printed, or nothing where it is absent.
-pub fn assert_drgn_shows(dump: &Path, vmlinux: &Path, secrets: &Path) -> Option<String> {
+pub(crate) fn assert_drgn_shows(dump: &Path, vmlinux: &Path, secrets: &Path) -> Option<String> {
     let seen = or_skip(drgn(dump, vmlinux, secrets))?;
     for expected in ["panicking task: crasher", "frame: sysrq_handle_crash"] {
         assert!(seen.contains(expected), "{}: drgn does not show {expected}:\n{seen}", dump.display());

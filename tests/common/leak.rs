@@ -15,7 +15,7 @@ const PIECE: usize = 16;
 const PAGE: usize = 4096;
 
 /// The secrets of one guest.
-pub struct Secrets {
+pub(crate) struct Secrets {
     names: BTreeSet<String>,
     pieces: HashMap<[u8; PIECE], String>,
     /// Whether a piece starts with these two bytes: one look per byte searched instead of a hash.
@@ -24,7 +24,7 @@ pub struct Secrets {
 
 impl Secrets {
     /// Reads what the lab planted: lines (`slab`, `klog`), known by their end, and files of random pages.
-    pub fn load(dir: &Path) -> Secrets {
+    pub(crate) fn load(dir: &Path) -> Secrets {
         let mut secrets =
             Secrets { names: BTreeSet::new(), pieces: HashMap::new(), starts: vec![false; 1 << 16] };
         for entry in std::fs::read_dir(dir).unwrap() {
@@ -50,12 +50,12 @@ impl Secrets {
     }
 
     /// The names of all secrets.
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.names.iter().map(String::as_str).collect()
     }
 
     /// The names of the secrets that a file holds.
-    pub fn find(&self, path: &Path) -> BTreeSet<String> {
+    pub(crate) fn find(&self, path: &Path) -> BTreeSet<String> {
         let mut file = File::open(path).unwrap_or_else(|error| panic!("opening {}: {error}", path.display()));
         let mut found = BTreeSet::new();
         let mut buffer = Vec::new();
@@ -80,7 +80,7 @@ impl Secrets {
     }
 
     /// Fails if any file below `dir`, but for the secrets themselves, holds a secret.
-    pub fn assert_nowhere_in(&self, dir: &Path) {
+    pub(crate) fn assert_nowhere_in(&self, dir: &Path) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {

@@ -10,14 +10,14 @@
     reason = "each test program uses another part, and a broken lab stops the test"
 )]
 
-pub mod faulty;
-pub mod guest;
-pub mod judge;
-pub mod leak;
-pub mod mounted;
-pub mod pages;
-pub mod served;
-pub mod sshd;
+pub(crate) mod faulty;
+pub(crate) mod guest;
+pub(crate) mod judge;
+pub(crate) mod leak;
+pub(crate) mod mounted;
+pub(crate) mod pages;
+pub(crate) mod served;
+pub(crate) mod sshd;
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -28,17 +28,17 @@ use std::time::{Duration, Instant};
 
 /// What is missing on this machine, in words.
 #[derive(Debug, Clone)]
-pub struct Absent(pub String);
+pub(crate) struct Absent(pub String);
 
 /// The status with which the lab's scripts say that something is absent.
 const ABSENT: i32 = 77;
 
-pub fn top() -> &'static Path {
+pub(crate) fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A new, empty directory below `target/tmp`.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if dir.exists() {
         std::fs::remove_dir_all(&dir).unwrap();
@@ -49,7 +49,7 @@ pub fn scratch(name: &str) -> PathBuf {
 
 /// What was found, or nothing after saying why the test is skipped. In continuous integration nothing may be
 /// absent, or the tests would pass by not running.
-pub fn or_skip<T>(found: Result<T, Absent>) -> Option<T> {
+pub(crate) fn or_skip<T>(found: Result<T, Absent>) -> Option<T> {
     match found {
         Err(Absent(what)) if std::env::var_os("CI").is_some() => panic!("absent: {what}"),
         found => or_skip_anywhere(found),
@@ -57,7 +57,7 @@ pub fn or_skip<T>(found: Result<T, Absent>) -> Option<T> {
 }
 
 /// The same for what not even continuous integration can promise: toolchains of other machines.
-pub fn or_skip_anywhere<T>(found: Result<T, Absent>) -> Option<T> {
+pub(crate) fn or_skip_anywhere<T>(found: Result<T, Absent>) -> Option<T> {
     found
         .inspect_err(|Absent(what)| {
             let test = std::thread::current().name().unwrap_or("test").to_owned();
@@ -69,7 +69,7 @@ pub fn or_skip_anywhere<T>(found: Result<T, Absent>) -> Option<T> {
 }
 
 /// Waits until something is so, for a minute at most.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(60), "waited too long for {what}");
@@ -78,23 +78,26 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Runs a command to its end.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"))
 }
 
 /// Runs a command that must succeed; its standard output.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs a script of `tests/vm`; its standard output, without the line end.
-pub fn lab<S: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = S>) -> Result<String, Absent> {
+pub(crate) fn lab<S: AsRef<OsStr>>(
+    script: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Result<String, Absent> {
     let output = run(Command::new(top().join("tests/vm").join(script)).args(args));
     let stderr = text(&output.stderr);
     match output.status.code() {
@@ -105,17 +108,17 @@ pub fn lab<S: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = S>) -> 
 }
 
 /// A plain vmcore of a crashed guest, captured once and kept; see `tests/vm/capture.sh` for names.
-pub fn vmcore(name: &str) -> Result<PathBuf, Absent> {
+pub(crate) fn vmcore(name: &str) -> Result<PathBuf, Absent> {
     lab("capture.sh", [name]).map(PathBuf::from)
 }
 
 /// A kernel's `vmlinux` with debug information.
-pub fn vmlinux(suite: &str) -> Result<PathBuf, Absent> {
+pub(crate) fn vmlinux(suite: &str) -> Result<PathBuf, Absent> {
     lab("kernel.sh", ["--debug", suite]).map(PathBuf::from)
 }
 
 /// The collector as it goes into an initramfs: one static file, built once per test program.
-pub fn collector() -> &'static Path {
+pub(crate) fn collector() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let made = succeed(Command::new("make").args(["-s", "-C"]).arg(top()).arg("collector"));
@@ -125,7 +128,7 @@ pub fn collector() -> &'static Path {
 
 /// The collector of another machine, as `cross.sh` names targets. Optimizing the whole program takes most of a build
 /// and changes nothing of what is tested.
-pub fn foreign_collector(target: &str) -> Result<PathBuf, Absent> {
+pub(crate) fn foreign_collector(target: &str) -> Result<PathBuf, Absent> {
     lab("cross.sh", [target])?;
     let mut make = Command::new("make");
     make.args(["-s", "-C"]).arg(top()).arg("collector").arg(format!("COLLECTOR_TARGET={target}"));
@@ -133,16 +136,16 @@ pub fn foreign_collector(target: &str) -> Result<PathBuf, Absent> {
     Ok(PathBuf::from(succeed(&mut make).lines().last().unwrap()))
 }
 
-pub fn encrypt() -> Command {
+pub(crate) fn encrypt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_vmcore-encrypt"))
 }
 
-pub fn decrypt() -> Command {
+pub(crate) fn decrypt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_vmcore-decrypt"))
 }
 
 /// A new key pair in `dir`: the identity file and the recipients file.
-pub fn keys(dir: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn keys(dir: &Path) -> (PathBuf, PathBuf) {
     let identity = dir.join("identity");
     let recipients = dir.join("recipients");
     let secret = age::x25519::Identity::generate();

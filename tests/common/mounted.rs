@@ -7,14 +7,14 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// The mount; it ends when this is dropped.
-pub struct Mounted {
+pub(crate) struct Mounted {
     process: Child,
     directory: PathBuf,
 }
 
 impl Mounted {
     /// Mounts and waits until it is there.
-    pub fn new(identity: &Path, dump: impl AsRef<OsStr>, directory: &Path) -> Mounted {
+    pub(crate) fn new(identity: &Path, dump: impl AsRef<OsStr>, directory: &Path) -> Mounted {
         let mut command = super::decrypt();
         let process = command.args(["mount", "-i"]).arg(identity).arg(dump).arg(directory).spawn().unwrap();
         let mut mounted = Mounted { process, directory: directory.to_owned() };
@@ -27,12 +27,12 @@ impl Mounted {
         mounted
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// Ends it by a signal.
-    pub fn end(mut self, signal: Signal) -> ExitStatus {
+    pub(crate) fn end(mut self, signal: Signal) -> ExitStatus {
         self.signal(signal)
     }
 
@@ -52,13 +52,13 @@ impl Drop for Mounted {
 }
 
 /// Whether something is mounted on a directory.
-pub fn is_mounted(directory: &Path) -> bool {
+pub(crate) fn is_mounted(directory: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     mounts.lines().any(|line| line.split(' ').nth(1) == directory.to_str())
 }
 
 /// Whether this machine lets us mount; says so where not.
-pub fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let fuse = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
     let helper = || std::process::Command::new("fusermount3").arg("-V").output().is_ok();
     let able = fuse && (rustix::process::geteuid().is_root() || helper());

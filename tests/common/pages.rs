@@ -19,7 +19,7 @@ const IDENTITY: &str = include_str!("../vectors/identity.txt");
 const THREADS: NonZero<usize> = NonZero::new(2).unwrap();
 
 /// A dump and what the collector said of it.
-pub struct Dump {
+pub(crate) struct Dump {
     pub bytes: Vec<u8>,
     pub pages: ClassCounts,
     /// The first page that could not be read, with its cause.
@@ -27,7 +27,7 @@ pub struct Dump {
 }
 
 /// Collects everything at a level.
-pub fn collect(vmcore: &Vmcore, level: u8) -> Result<Dump, collect::Error> {
+pub(crate) fn collect(vmcore: &Vmcore, level: u8) -> Result<Dump, collect::Error> {
     let line = IDENTITY.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
     let recipients = Recipients::new(parse_lines(line.as_bytes()).unwrap()).unwrap();
     let options = Options {
@@ -46,7 +46,7 @@ pub fn collect(vmcore: &Vmcore, level: u8) -> Result<Dump, collect::Error> {
 }
 
 /// Restores a dump: to a KDUMP file at `path` with its pages as they are, or to nothing.
-pub fn restore(dump: &[u8], path: Option<&Path>) {
+pub(crate) fn restore(dump: &[u8], path: Option<&Path>) {
     let mut identities = Identities::new(Arc::new(NoPrompt));
     identities.add_file("test", IDENTITY.as_bytes()).unwrap();
     let file = path.map(|path| OutputFile::create_hidden(path, true).unwrap());

@@ -16,13 +16,13 @@ const FILE: INodeNo = INodeNo(2);
 const UNCHANGED: Duration = Duration::from_secs(3600);
 
 /// The mounted directory; unmounted when dropped.
-pub struct Served {
+pub(crate) struct Served {
     session: Option<BackgroundSession>,
     directory: tempfile::TempDir,
 }
 
 impl Served {
-    pub fn new(source: Faulty) -> Result<Served, Absent> {
+    pub(crate) fn new(source: Faulty) -> Result<Served, Absent> {
         let directory = tempfile::tempdir().unwrap();
         match fuser::spawn_mount(Directory(source), directory.path(), &Config::default()) {
             Ok(session) => Ok(Served { session: Some(session), directory }),
@@ -30,7 +30,7 @@ impl Served {
         }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("vmcore")
     }
 }

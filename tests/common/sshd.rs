@@ -11,13 +11,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 /// A server whose links end, both ways, after so many bytes from the client.
-pub struct Server {
+pub(crate) struct Server {
     pub port: u16,
     links: Receiver<JoinHandle<()>>,
 }
 
 impl Server {
-    pub fn start(keys: &Path, passed: u64) -> Server {
+    pub(crate) fn start(keys: &Path, passed: u64) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, links) = channel();
@@ -35,7 +35,7 @@ impl Server {
     }
 
     /// Waits for the links there were to end.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.links.try_iter().for_each(|link| link.join().unwrap());
     }
 }

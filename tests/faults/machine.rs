@@ -9,25 +9,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vmcore_encrypt::vmcore::Vmcore;
 
-pub const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 /// First page that is described.
-pub const FIRST: u64 = 0xc00;
+pub(crate) const FIRST: u64 = 0xc00;
 /// First page of the second segment: data that no table needs.
-pub const SECOND: u64 = 0x8000;
+pub(crate) const SECOND: u64 = 0x8000;
 /// The place of a segment's program header, and of its fields.
-pub const HEADERS: u64 = 64 + 56;
-pub const FILE_OFFSET: u64 = 8;
-pub const FILE_SIZE: u64 = 32;
-pub const MEMORY_SIZE: u64 = 40;
+pub(crate) const HEADERS: u64 = 64 + 56;
+pub(crate) const FILE_OFFSET: u64 = 8;
+pub(crate) const FILE_SIZE: u64 = 32;
+pub(crate) const MEMORY_SIZE: u64 = 40;
 
 /// A machine that is well, in memory.
-pub struct Machine {
+pub(crate) struct Machine {
     pub core: Core,
     pub bytes: Arc<Vec<u8>>,
 }
 
 impl Machine {
-    pub fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         Machine::of(
             Synth::new(arch::x86_64::four_level(), kernel::v6_12())
                 .fill(Content::Pattern)
@@ -43,50 +43,50 @@ impl Machine {
         )
     }
 
-    pub fn of(synth: Synth) -> Machine {
+    pub(crate) fn of(synth: Synth) -> Machine {
         let core = synth.build();
         Machine { bytes: Arc::new(core.to_bytes()), core }
     }
 
-    pub fn source(&self) -> Faulty {
+    pub(crate) fn source(&self) -> Faulty {
         Faulty::new(&self.bytes)
     }
 
     /// Where a page is in the file.
-    pub fn offset(&self, pfn: u64) -> u64 {
+    pub(crate) fn offset(&self, pfn: u64) -> u64 {
         self.core.offsets_of(pfn * PAGE)[0]
     }
 
     /// A physical address with bytes of the builder's own.
-    pub fn put(&self, source: Faulty, paddr: u64, bytes: &[u8]) -> Faulty {
+    pub(crate) fn put(&self, source: Faulty, paddr: u64, bytes: &[u8]) -> Faulty {
         self.core.offsets_of(paddr).into_iter().fold(source, |source, at| source.patch(at, bytes))
     }
 
-    pub fn u64_at(&self, paddr: u64) -> u64 {
+    pub(crate) fn u64_at(&self, paddr: u64) -> u64 {
         let at = usize::try_from(self.core.offsets_of(paddr)[0]).unwrap();
         u64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
     }
 
-    pub fn symbol(&self, name: &str) -> u64 {
+    pub(crate) fn symbol(&self, name: &str) -> u64 {
         let line = format!("SYMBOL({name})=");
         let value = self.core.vmcoreinfo.lines().find_map(|text| text.strip_prefix(&line)).unwrap();
         u64::from_str_radix(value, 16).unwrap()
     }
 
     /// Physical address of the entry of the first memory section.
-    pub fn section_entry(&self) -> u64 {
+    pub(crate) fn section_entry(&self) -> u64 {
         let linear = self.core.arch.linear;
         self.u64_at(self.symbol("mem_section").wrapping_sub(linear)).wrapping_sub(linear)
     }
 
     /// Where VMCOREINFO is in the file.
-    pub fn text_at(&self) -> u64 {
+    pub(crate) fn text_at(&self) -> u64 {
         let text = self.core.vmcoreinfo.as_bytes();
         self.bytes.windows(text.len()).position(|window| window == text).unwrap() as u64
     }
 
     /// Pages that the vmcore has data of and that are not excluded at `level`.
-    pub fn kept(&self, level: u8) -> BTreeSet<u64> {
+    pub(crate) fn kept(&self, level: u8) -> BTreeSet<u64> {
         (0..)
             .zip(self.core.classes(level.into()))
             .filter(|(_, c)| *c == Class::Kept)
@@ -94,12 +94,12 @@ impl Machine {
             .collect()
     }
 
-    pub fn with_data(&self) -> BTreeSet<u64> {
+    pub(crate) fn with_data(&self) -> BTreeSet<u64> {
         (0..self.core.max_mapnr()).filter(|&pfn| self.core.presence(pfn) == Presence::Data).collect()
     }
 
     /// The pages whose structures lie on the frame that has that of `pfn`.
-    pub fn sharing_structures(&self, pfn: u64) -> BTreeSet<u64> {
+    pub(crate) fn sharing_structures(&self, pfn: u64) -> BTreeSet<u64> {
         let frames = &self.core.struct_frames;
         let lost = *frames.range(..=pfn).next_back().unwrap().1;
         frames.iter().filter(|(_, at)| **at == lost).flat_map(|(first, _)| *first..first + 64).collect()
@@ -107,7 +107,7 @@ impl Machine {
 
     /// Collects from `source`, restores, and compares every page: those of `expected` are there, with the bytes they
     /// have in the healthy machine, and no other is.
-    pub fn check(&self, source: Faulty, level: u8, expected: &BTreeSet<u64>) -> Dump {
+    pub(crate) fn check(&self, source: Faulty, level: u8, expected: &BTreeSet<u64>) -> Dump {
         let vmcore = Vmcore::from_source(Box::new(source)).unwrap();
         let dump = collect(&vmcore, level).unwrap_or_else(|error| panic!("{error}"));
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -119,7 +119,7 @@ impl Machine {
     }
 
     /// Every page that is there has the bytes it had in memory, in pages of the size that the dump says.
-    pub fn compare(&self, kdump: &Kdump, name: &str) {
+    pub(crate) fn compare(&self, kdump: &Kdump, name: &str) {
         let per_page = kdump.block as u64 / PAGE;
         let mut bytes = vec![0; kdump.block];
         for pfn in 0..kdump.max_mapnr {
@@ -133,6 +133,6 @@ impl Machine {
 }
 
 /// The pages that a dump has data of.
-pub fn pages_of(kdump: &Kdump) -> BTreeSet<u64> {
+pub(crate) fn pages_of(kdump: &Kdump) -> BTreeSet<u64> {
     (0..kdump.max_mapnr).filter(|&pfn| matches!(kdump.page(pfn), Found::Bytes(_))).collect()
 }

@@ -10,11 +10,11 @@ const SAVE: &str = "/usr/lib/vmcore-encrypt/save";
 const DUMP: &str = "/usr/lib/vmcore-encrypt/debian-dump";
 const TRANSFER: &str = "/usr/lib/vmcore-encrypt/suse-transfer";
 const FUNCTIONS: &str = "/usr/lib/vmcore-encrypt/functions.sh";
-pub const STAMP: &str = "20260102030405";
+pub(crate) const STAMP: &str = "20260102030405";
 const CRASH: &str = "/run/vmcore-encrypt/target/crash";
 
 /// Names that mean something to a shell, to ssh or to `echo`.
-pub const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "it's",
     "a'; touch pwned; '",
     "'",
@@ -33,14 +33,14 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// Both the file and the name of a host: what `hostname` prints and `/etc/hostname.kdump` holds.
-pub fn name_host(jail: &Jail, name: &str) {
+pub(crate) fn name_host(jail: &Jail, name: &str) {
     jail.script("/bin/hostname", "#!/bin/sh\ncat /stub/hostname\n");
     jail.write("/stub/hostname", name);
     jail.write("/etc/hostname.kdump", name);
 }
 
 /// It is 2026-01-02 03:04:05 here, also by `date -d @SECONDS`.
-pub fn stop_clock(jail: &Jail) {
+pub(crate) fn stop_clock(jail: &Jail) {
     let date = "#!/bin/sh\ncase $* in
         +%s) echo 1767323045 ;;
         -d*) exec /bin/busybox date -u \"$@\" ;;
@@ -99,7 +99,7 @@ fn no_directory_runs_a_command_on_the_server() {
     });
 }
 
-pub fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

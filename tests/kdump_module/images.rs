@@ -141,7 +141,7 @@ fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
 }
 
 /// Stands in for kdumpbase: a kdump.sh, a kdump.conf, and the plain vmcore-dmesg.
-pub const KDUMPBASE: &str = r#"
+pub(crate) const KDUMPBASE: &str = r#"
 check() { return 0; }
 install() {
     echo : > "$initdir/bin/kdump.sh"

@@ -10,14 +10,14 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// What stands in `/proc/vmcore`; no file written by a script may hold it.
-pub const MARKER: &str = "plain-memory-of-the-crashed-kernel";
+pub(crate) const MARKER: &str = "plain-memory-of-the-crashed-kernel";
 
 /// What the stub collector writes.
-pub const ENCRYPTED: &str = "age-encryption.org/v1";
+pub(crate) const ENCRYPTED: &str = "age-encryption.org/v1";
 
 /// The shells found as `/bin/sh` in an initramfs.
 #[derive(Clone, Copy, Debug)]
-pub enum Shell {
+pub(crate) enum Shell {
     Dash,
     Busybox,
     Bash,
@@ -81,14 +81,14 @@ cat /stub/df
 /// Leaving: written down, then the script is over, as the machine would be.
 const LEAVE: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /log\nkill -9 $PPID\n";
 
-pub struct Jail {
+pub(crate) struct Jail {
     root: TempDir,
     pub shell: Shell,
 }
 
 impl Jail {
     /// Calls `test` once per shell this machine has.
-    pub fn each(test: impl Fn(&Jail)) {
+    pub(crate) fn each(test: impl Fn(&Jail)) {
         for shell in [Shell::Dash, Shell::Busybox, Shell::Bash] {
             if let Some(jail) = Jail::new(shell) {
                 test(&jail);
@@ -126,7 +126,7 @@ impl Jail {
         Some(())
     }
 
-    pub fn install_with_libraries(&self, program: &Path, target: &str) {
+    pub(crate) fn install_with_libraries(&self, program: &Path, target: &str) {
         self.copy(program, target);
         self.install_libraries(program);
     }
@@ -181,14 +181,14 @@ impl Jail {
 
     /// Shell functions that call the stubs. busybox sh takes its own mount before one in PATH; a function
     /// comes first. Empty for other shells.
-    pub fn stub_functions(&self) -> String {
+    pub(crate) fn stub_functions(&self) -> String {
         let Shell::Busybox = self.shell else { return String::new() };
         let stubs = QUIET.iter().chain(LEAVING).chain(&["blkid", "df", "hostname", "ip"]);
         stubs.map(|name| format!("{name}() {{ /bin/{name} \"$@\"; }}\n")).collect()
     }
 
     /// Makes names in /bin busybox's own.
-    pub fn install_applets(&self, applets: &[&str]) {
+    pub(crate) fn install_applets(&self, applets: &[&str]) {
         for applet in applets {
             let path = self.path(&format!("/bin/{applet}"));
             let _ = fs::remove_file(&path);
@@ -196,18 +196,18 @@ impl Jail {
         }
     }
 
-    pub fn copy(&self, from: &Path, to: &str) {
+    pub(crate) fn copy(&self, from: &Path, to: &str) {
         self.write(to, "");
         fs::copy(from, self.path(to)).unwrap();
     }
 
-    pub fn script(&self, path: &str, content: &str) {
+    pub(crate) fn script(&self, path: &str, content: &str) {
         self.write(path, content);
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Replaces the file, and never writes through a link: outside the jail it would mean another file.
-    pub fn write(&self, path: &str, content: &str) {
+    pub(crate) fn write(&self, path: &str, content: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         if path.is_symlink() {
@@ -216,16 +216,16 @@ impl Jail {
         fs::write(path, content).unwrap();
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.path().join(path.trim_start_matches('/'))
     }
 
     /// Runs a program of the jail without environment, stdin or working directory, as an initramfs does.
-    pub fn run(&self, program: &str) -> Output {
+    pub(crate) fn run(&self, program: &str) -> Output {
         as_root("chroot")
             .arg(self.root.path())
             .args(["/bin/busybox", "env", "-i", "PATH=/bin:/usr/bin", program])
@@ -235,17 +235,17 @@ impl Jail {
     }
 
     /// The calls of the stubs, in order.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.read("/log").lines().map(str::to_owned).collect()
     }
 
     /// How often a stub was called with these first words.
-    pub fn calls(&self, words: &str) -> usize {
+    pub(crate) fn calls(&self, words: &str) -> usize {
         self.log().iter().filter(|line| line.starts_with(words)).count()
     }
 
     /// Files below a directory whose path ends so, relative to that directory, sorted.
-    pub fn files(&self, directory: &str) -> Vec<String> {
+    pub(crate) fn files(&self, directory: &str) -> Vec<String> {
         let top = self.path(directory);
         let mut found = Vec::new();
         let mut open = vec![top.clone()];
@@ -264,7 +264,7 @@ impl Jail {
     }
 
     /// The files of the jail, but for `/proc/vmcore`, that hold the marker. Must be none, whatever happened.
-    pub fn leaks(&self) -> Vec<String> {
+    pub(crate) fn leaks(&self) -> Vec<String> {
         let mut files = self.files("/");
         files.retain(|file| {
             // a link names another file, outside the jail a file of this machine
@@ -280,7 +280,7 @@ impl Jail {
     }
 
     /// No plaintext anywhere, and no program that could have written it was called.
-    pub fn assert_no_plaintext(&self) {
+    pub(crate) fn assert_no_plaintext(&self) {
         assert_eq!(self.leaks(), Vec::<String>::new(), "{:?}", self.shell);
         for copier in ["cp ", "dd ", "scp ", "ftpput "] {
             assert_eq!(self.calls(copier), 0, "{:?}: {:?}", self.shell, self.log());
@@ -288,7 +288,7 @@ impl Jail {
     }
 }
 
-pub fn find(program: &str) -> Result<PathBuf, Absent> {
+pub(crate) fn find(program: &str) -> Result<PathBuf, Absent> {
     ["/bin", "/usr/bin", "/sbin", "/usr/sbin"]
         .iter()
         .map(|directory| Path::new(directory).join(program))

@@ -10,9 +10,9 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Somebody's recipient.
-pub const RECIPIENT: &str = "age195a2ql4qaa2fmn8ueaqwyefppwxs9d03juwy7sthmwpzxju7ev5qtggy09";
+pub(crate) const RECIPIENT: &str = "age195a2ql4qaa2fmn8ueaqwyefppwxs9d03juwy7sthmwpzxju7ev5qtggy09";
 
-pub struct Machine {
+pub(crate) struct Machine {
     stage: TempDir,
     /// Directories of the real machine and where they are seen: `SOURCE:PLACE`.
     pub binds: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Machine {
 impl Machine {
     /// With the collector as it is shipped, and the command beside it. `None` where the view cannot be made: it takes overlayfs, and root or a
     /// user namespace.
-    pub fn new() -> Option<Machine> {
+    pub(crate) fn new() -> Option<Machine> {
         let machine = Machine { stage: TempDir::new().ok()?, binds: Vec::new() };
         fs::create_dir(machine.path("/out")).unwrap();
         make_install("install", machine.stage.path(), collector());
@@ -34,23 +34,23 @@ impl Machine {
         })
     }
 
-    pub fn write(&self, path: &str, content: &str) {
+    pub(crate) fn write(&self, path: &str, content: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    pub fn script(&self, path: &str, content: &str) {
+    pub(crate) fn script(&self, path: &str, content: &str) {
         self.write(path, content);
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.stage.path().join(path.trim_start_matches('/'))
     }
 
     /// Runs a shell script on the machine.
-    pub fn run(&self, script: &str) -> Output {
+    pub(crate) fn run(&self, script: &str) -> Output {
         as_root("unshare")
             .args(["--mount", "sh"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kdump_module/machine.sh"))
@@ -63,7 +63,7 @@ impl Machine {
 }
 
 /// `make TARGET` of `kdump-module/` into `destdir`.
-pub fn make_install(target: &str, destdir: &Path, collector: &Path) {
+pub(crate) fn make_install(target: &str, destdir: &Path, collector: &Path) {
     let made = Command::new("make")
         .args(["--silent", "-C"])
         .arg(module_dir())

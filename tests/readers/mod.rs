@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// What a reader makes of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Not in memory.
     Absent,
     /// In memory, left out of the dump.
@@ -30,7 +30,7 @@ fn number(bytes: &[u8], at: usize, len: usize, big: bool) -> u64 {
 }
 
 /// A KDUMP file in memory.
-pub struct Kdump {
+pub(crate) struct Kdump {
     bytes: Vec<u8>,
     big: bool,
     pub block: usize,
@@ -45,7 +45,7 @@ pub struct Kdump {
 }
 
 impl Kdump {
-    pub fn open(path: &Path) -> Kdump {
+    pub(crate) fn open(path: &Path) -> Kdump {
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(&bytes[..8], b"KDUMP   ");
         let big = bytes[8] == 0;
@@ -87,12 +87,12 @@ impl Kdump {
     }
 
     /// The first bitmap, then the second: one bit for each pfn.
-    pub fn bitmaps(&self) -> [Vec<u8>; 2] {
+    pub(crate) fn bitmaps(&self) -> [Vec<u8>; 2] {
         let len = self.max_mapnr.div_ceil(8) as usize;
         [self.bitmap1, self.bitmap2].map(|at| self.bytes[at..at + len].to_vec())
     }
 
-    pub fn page(&self, pfn: u64) -> Found {
+    pub(crate) fn page(&self, pfn: u64) -> Found {
         if !self.bit(self.bitmap2, pfn) {
             return if self.bit(self.bitmap1, pfn) { Found::Excluded } else { Found::Absent };
         }
@@ -116,19 +116,19 @@ impl Kdump {
         Found::Bytes(page)
     }
 
-    pub fn notes(&self) -> &[u8] {
+    pub(crate) fn notes(&self) -> &[u8] {
         let at = |field| number(&self.bytes, self.block + field, 8, self.big) as usize;
         &self.bytes[at(48)..at(48) + at(56)]
     }
 
-    pub fn vmcoreinfo(&self) -> &[u8] {
+    pub(crate) fn vmcoreinfo(&self) -> &[u8] {
         let at = |field| number(&self.bytes, self.block + field, 8, self.big) as usize;
         &self.bytes[at(32)..at(32) + at(40)]
     }
 }
 
 /// An ELF core in memory.
-pub struct Elf {
+pub(crate) struct Elf {
     bytes: Vec<u8>,
     page: u64,
     /// `(paddr, vaddr, offset, size)` of every `PT_LOAD`.
@@ -137,7 +137,7 @@ pub struct Elf {
 }
 
 impl Elf {
-    pub fn open(path: &Path, page: u64) -> Elf {
+    pub(crate) fn open(path: &Path, page: u64) -> Elf {
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(&bytes[..5], b"\x7fELF\x02");
         let big = bytes[5] == 2;
@@ -161,7 +161,7 @@ impl Elf {
     }
 
     /// A page's bytes; an ELF core does not tell an excluded page from an absent one.
-    pub fn page(&self, pfn: u64) -> Option<&[u8]> {
+    pub(crate) fn page(&self, pfn: u64) -> Option<&[u8]> {
         let paddr = pfn * self.page;
         let inside = |load: &&(u64, u64, u64, u64)| load.0 <= paddr && paddr + self.page <= load.0 + load.3;
         let &(start, _, offset, _) = self.loads.iter().find(inside)?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 /// A server and the wire to it. Both end when this is dropped.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
     wire: Wire,
@@ -21,7 +21,7 @@ pub struct Server {
 
 impl Server {
     /// Serves the files of a directory; kinds as `serve.py` says.
-    pub fn start(kind: &str, directory: &Path) -> Result<Server, Absent> {
+    pub(crate) fn start(kind: &str, directory: &Path) -> Result<Server, Absent> {
         let python = common::lab("program.sh", ["servers"])?;
         let mut process = Command::new(python)
             .arg(common::top().join("tests/remote/serve.py"))
@@ -45,23 +45,23 @@ impl Server {
     }
 
     /// What a URL begins with, up to the slash.
-    pub fn origin(&self, scheme: &str) -> String {
+    pub(crate) fn origin(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.wire.port)
     }
 
     /// Uploads a file of the directory again; S3 alone needs that.
-    pub fn upload(&mut self, name: &str) {
+    pub(crate) fn upload(&mut self, name: &str) {
         writeln!(self.process.stdin.as_ref().unwrap(), "{name}").unwrap();
         assert_eq!(said(&mut self.output), Vec::<String>::new());
     }
 
     /// Bytes that came from the server since this was asked last.
-    pub fn carried(&self) -> u64 {
+    pub(crate) fn carried(&self) -> u64 {
         self.wire.carried.swap(0, Ordering::Relaxed)
     }
 
     /// The next `times` connections break off after `bytes` bytes of the answer.
-    pub fn break_off(&self, times: u64, bytes: u64) {
+    pub(crate) fn break_off(&self, times: u64, bytes: u64) {
         self.wire.break_after.store(bytes, Ordering::Relaxed);
         self.wire.breaks.store(times, Ordering::Relaxed);
     }

@@ -3,19 +3,19 @@
 
 use super::memory::{Memory, Order};
 use super::table::Level;
-pub use super::vmcoreinfo::Info;
+pub(crate) use super::vmcoreinfo::Info;
 use std::collections::BTreeMap;
 
-pub mod aarch64;
-pub mod loongarch64;
-pub mod ppc64le;
-pub mod riscv64;
-pub mod s390x;
-pub mod x86_64;
+pub(crate) mod aarch64;
+pub(crate) mod loongarch64;
+pub(crate) mod ppc64le;
+pub(crate) mod riscv64;
+pub(crate) mod s390x;
+pub(crate) mod x86_64;
 
 /// An architecture, or a variant of one. Virtual bases are values for physical address (or pfn) 0, modulo 2^64.
 #[derive(Clone)]
-pub struct Arch {
+pub(crate) struct Arch {
     /// As `uname -m` prints it.
     pub name: &'static str,
     pub e_machine: u16,
@@ -50,7 +50,7 @@ pub struct Arch {
 }
 
 /// A machine that is laid out but for what its architecture adds.
-pub struct Finish<'a> {
+pub(crate) struct Finish<'a> {
     pub arch: &'a Arch,
     pub info: &'a mut Info,
     pub memory: &'a mut Memory,
@@ -62,7 +62,7 @@ pub struct Finish<'a> {
 
 impl Finish<'_> {
     /// A variable of the kernel image with these bytes; gives its physical address.
-    pub fn variable(&mut self, name: &str, bytes: &[u8]) -> u64 {
+    pub(crate) fn variable(&mut self, name: &str, bytes: &[u8]) -> u64 {
         let at = self.memory.alloc(bytes.len() as u64, 8);
         self.memory.write(at, bytes);
         self.info.symbol(name, self.arch.image_va(at));
@@ -71,30 +71,30 @@ impl Finish<'_> {
 }
 
 impl Arch {
-    pub fn page(&self) -> u64 {
+    pub(crate) fn page(&self) -> u64 {
         1 << self.page_shift
     }
 
-    pub fn linear_va(&self, pa: u64) -> u64 {
+    pub(crate) fn linear_va(&self, pa: u64) -> u64 {
         self.linear.wrapping_add(pa)
     }
 
-    pub fn image_va(&self, pa: u64) -> u64 {
+    pub(crate) fn image_va(&self, pa: u64) -> u64 {
         self.image.wrapping_add(pa)
     }
 
     /// Entries of the array of section roots.
-    pub fn roots(&self) -> u64 {
+    pub(crate) fn roots(&self) -> u64 {
         (1u64 << (self.physmem_bits - self.section_bits)).div_ceil(self.page() / self.section_entry)
     }
 
-    pub fn pages_per_section(&self) -> u64 {
+    pub(crate) fn pages_per_section(&self) -> u64 {
         1 << (self.section_bits - self.page_shift)
     }
 }
 
 /// Every architecture and variant, with a name for messages.
-pub fn all() -> Vec<(&'static str, Arch)> {
+pub(crate) fn all() -> Vec<(&'static str, Arch)> {
     vec![
         ("x86_64, 4 levels", x86_64::four_level()),
         ("x86_64, 5 levels", x86_64::five_level()),

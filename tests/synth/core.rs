@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Whether a page is in the vmcore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// No segment covers it.
     Hole,
     /// A segment covers it with memory size only.
@@ -23,7 +23,7 @@ pub enum Presence {
 }
 
 /// A synthetic vmcore and everything known of it.
-pub struct Core {
+pub(crate) struct Core {
     pub arch: Arch,
     pub kernel: Kernel,
     pub segments: Vec<Segment>,
@@ -47,18 +47,18 @@ pub struct Core {
 
 impl Core {
     /// Bytes of a page.
-    pub fn page_size(&self) -> u64 {
+    pub(crate) fn page_size(&self) -> u64 {
         self.arch.page()
     }
 
     /// Bytes of the vmcore file.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.head.len
     }
 
     /// One more than the highest pfn that can be judged: the end of RAM, but not past the last section with struct
     /// pages.
-    pub fn max_mapnr(&self) -> u64 {
+    pub(crate) fn max_mapnr(&self) -> u64 {
         let end = self.segments.iter().map(Segment::end).max().unwrap_or(0).div_ceil(self.page_size());
         let per_section = self.arch.pages_per_section();
         let last = self.sections().into_iter().rfind(|section| !self.unmapped.contains(section));
@@ -66,11 +66,11 @@ impl Core {
     }
 
     /// Numbers of the sections with RAM.
-    pub fn sections(&self) -> Vec<u64> {
+    pub(crate) fn sections(&self) -> Vec<u64> {
         sections(&self.segments, &self.arch)
     }
 
-    pub fn presence(&self, pfn: u64) -> Presence {
+    pub(crate) fn presence(&self, pfn: u64) -> Presence {
         let (start, end) = (pfn * self.page_size(), (pfn + 1) * self.page_size());
         let touches = |from: u64, to: u64| from < end && start < to;
         if self.segments.iter().any(|s| touches(s.paddr, s.file_end())) {
@@ -83,17 +83,17 @@ impl Core {
     }
 
     /// Overwrites memory that the builder placed: for damage.
-    pub fn damage(&mut self, paddr: u64, bytes: &[u8]) {
+    pub(crate) fn damage(&mut self, paddr: u64, bytes: &[u8]) {
         self.memory.write(paddr, bytes);
     }
 
     /// The builder's own memory as [start, end), physical.
-    pub fn arena(&self) -> (u64, u64) {
+    pub(crate) fn arena(&self) -> (u64, u64) {
         self.memory.used()
     }
 
     /// The bytes of page `pfn`: as the vmcore has them, zero where it has none.
-    pub fn read_page(&self, pfn: u64, bytes: &mut [u8]) {
+    pub(crate) fn read_page(&self, pfn: u64, bytes: &mut [u8]) {
         let start = pfn * self.page_size();
         let (used_start, used_end) = self.memory.used();
         if start >= used_start && start < used_end {
@@ -133,7 +133,7 @@ impl Core {
     }
 
     /// The class of every pfn below `max_mapnr` at `level`, zero pages aside.
-    pub fn classes(&self, level: u32) -> Vec<Class> {
+    pub(crate) fn classes(&self, level: u32) -> Vec<Class> {
         let max = self.max_mapnr();
         let presence = |pfn| match self.presence(pfn) {
             Presence::Hole => Class::Hole,
@@ -175,14 +175,14 @@ impl Core {
     }
 
     /// File offsets of a physical address, one for each segment that has it.
-    pub fn offsets_of(&self, paddr: u64) -> Vec<u64> {
+    pub(crate) fn offsets_of(&self, paddr: u64) -> Vec<u64> {
         let segments = self.segments.iter().zip(&self.head.offsets);
         let inside = segments.filter(|(s, _)| s.paddr <= paddr && paddr < s.file_end());
         inside.map(|(s, at)| at + paddr - s.paddr).collect()
     }
 
     /// The classes of one section's pages at `level`, zero pages aside.
-    pub fn classes_of_section(&self, section: u64, level: u32) -> Vec<Class> {
+    pub(crate) fn classes_of_section(&self, section: u64, level: u32) -> Vec<Class> {
         let per_section = self.arch.pages_per_section();
         let first = section * per_section;
         let mut classes = vec![Class::Kept; per_section as usize];
@@ -196,21 +196,21 @@ impl Core {
     }
 
     /// Whether all bytes of a page are zero.
-    pub fn is_zero(&self, pfn: u64) -> bool {
+    pub(crate) fn is_zero(&self, pfn: u64) -> bool {
         let mut bytes = vec![0; self.page_size() as usize];
         self.read_page(pfn, &mut bytes);
         bytes.iter().all(|byte| *byte == 0)
     }
 
     /// Writes the vmcore; what is zero becomes a hole of the file.
-    pub fn write_to(&self, path: &Path) {
+    pub(crate) fn write_to(&self, path: &Path) {
         let file = File::create(path).expect("creating the vmcore");
         file.set_len(self.head.len).expect("sizing the vmcore");
         self.emit(&mut |at, bytes| file.write_all_at(bytes, at).expect("writing the vmcore"));
     }
 
     /// The vmcore as bytes, for small ones.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut all = vec![0; self.head.len as usize];
         self.emit(&mut |at, bytes| all[at as usize..at as usize + bytes.len()].copy_from_slice(bytes));
         all
@@ -264,7 +264,7 @@ fn emit_part(segment: &Segment, offset: u64, at: u64, bytes: &[u8], put: &mut dy
 }
 
 /// Numbers of the sections that `segments` touch, ascending.
-pub fn sections(segments: &[Segment], arch: &Arch) -> Vec<u64> {
+pub(crate) fn sections(segments: &[Segment], arch: &Arch) -> Vec<u64> {
     let mut all: Vec<u64> = segments
         .iter()
         .filter(|s| s.mem > 0)

@@ -5,7 +5,7 @@ use super::memory::Order;
 
 /// A `PT_LOAD`: physical range with `mem` bytes, of which the first `file` are in the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub paddr: u64,
     pub vaddr: u64,
     pub mem: u64,
@@ -13,18 +13,18 @@ pub struct Segment {
 }
 
 impl Segment {
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.paddr + self.mem
     }
 
-    pub fn file_end(&self) -> u64 {
+    pub(crate) fn file_end(&self) -> u64 {
         self.paddr + self.file
     }
 }
 
 /// How the headers are arranged.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrangement {
+pub(crate) struct Arrangement {
     pub e_machine: u16,
     pub order: Order,
     /// File offset of the program headers; at least 64.
@@ -34,14 +34,14 @@ pub struct Arrangement {
 }
 
 /// The finished head of the file and where each segment's data lies.
-pub struct Head {
+pub(crate) struct Head {
     pub bytes: Vec<u8>,
     pub offsets: Vec<u64>,
     pub len: u64,
 }
 
 /// One note: name with its NUL, type and descriptor, padded to 4.
-pub fn note(order: Order, name: &str, kind: u32, desc: &[u8]) -> Vec<u8> {
+pub(crate) fn note(order: Order, name: &str, kind: u32, desc: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(order.u32(name.len() as u32 + 1));
     bytes.extend(order.u32(desc.len() as u32));
@@ -54,7 +54,7 @@ pub fn note(order: Order, name: &str, kind: u32, desc: &[u8]) -> Vec<u8> {
 }
 
 /// Writes the head of the file for `segments`, with `notes` as the only `PT_NOTE`.
-pub fn head(with: Arrangement, notes: &[u8], segments: &[Segment]) -> Head {
+pub(crate) fn head(with: Arrangement, notes: &[u8], segments: &[Segment]) -> Head {
     let count = segments.len() as u64 + 1;
     let shoff = if with.xnum { with.phoff + count * 56 } else { 0 };
     let notes_at = (with.phoff + count * 56 + 64).next_multiple_of(8);

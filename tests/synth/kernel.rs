@@ -3,7 +3,7 @@
 
 /// How a compound page shows its order and whether it is hugetlb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compound {
+pub(crate) enum Compound {
     /// Bytes 16 (destructor) and 17 (order) of the second struct page; to 6.2 under the names of struct page.
     PageDtor,
     /// The same bytes under the names of struct folio, counted from the head; 6.3 to 6.5.
@@ -16,7 +16,7 @@ pub enum Compound {
 
 /// Where the kernel keeps its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogKind {
+pub(crate) enum LogKind {
     /// `struct printk_log` records in one buffer, to 5.9; with the caller's id when configured.
     Records { caller: bool },
     /// Lockless ring, from 5.10. `exact_end`: a block may end at the ring's end (from 6.18).
@@ -25,7 +25,7 @@ pub enum LogKind {
 
 /// One kernel release as a filter sees it.
 #[derive(Clone, Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     pub release: &'static str,
     pub lru: u32,
     pub private: u32,
@@ -55,11 +55,11 @@ pub struct Kernel {
 }
 
 /// Every release of the matrix, oldest first.
-pub fn all() -> Vec<Kernel> {
+pub(crate) fn all() -> Vec<Kernel> {
     vec![v4_18(), v6_1(), v6_3(), v6_6(), v6_9(), v6_10(), v6_12(), v6_16(), v7_1()]
 }
 
-pub fn v4_18() -> Kernel {
+pub(crate) fn v4_18() -> Kernel {
     Kernel {
         release: "4.18.0-synth",
         lru: 5,
@@ -85,7 +85,7 @@ pub fn v4_18() -> Kernel {
 }
 
 /// Debian's cloud kernel: no `PG_hwpoison`.
-pub fn v6_1() -> Kernel {
+pub(crate) fn v6_1() -> Kernel {
     Kernel {
         release: "6.1.0-synth",
         lru: 4,
@@ -104,11 +104,11 @@ pub fn v6_1() -> Kernel {
     }
 }
 
-pub fn v6_3() -> Kernel {
+pub(crate) fn v6_3() -> Kernel {
     Kernel { release: "6.3.0-synth", hwpoison: Some(23), compound: Compound::FolioDtor, ..v6_1() }
 }
 
-pub fn v6_6() -> Kernel {
+pub(crate) fn v6_6() -> Kernel {
     Kernel {
         release: "6.6.0-synth",
         lru: 5,
@@ -123,11 +123,11 @@ pub fn v6_6() -> Kernel {
     }
 }
 
-pub fn v6_9() -> Kernel {
+pub(crate) fn v6_9() -> Kernel {
     Kernel { release: "6.9.0-synth", hugetlb: Some(-2049), compound: Compound::Type, ..v6_6() }
 }
 
-pub fn v6_10() -> Kernel {
+pub(crate) fn v6_10() -> Kernel {
     Kernel {
         release: "6.10.0-synth",
         slab_bit: None,
@@ -139,7 +139,7 @@ pub fn v6_10() -> Kernel {
     }
 }
 
-pub fn v6_12() -> Kernel {
+pub(crate) fn v6_12() -> Kernel {
     Kernel {
         release: "6.12.0-synth",
         swapcache: 10,
@@ -154,7 +154,7 @@ pub fn v6_12() -> Kernel {
 }
 
 /// With unaccepted memory, and one section pre-initialised at boot (map flag bit 5).
-pub fn v6_16() -> Kernel {
+pub(crate) fn v6_16() -> Kernel {
     Kernel {
         release: "6.16.0-synth",
         unaccepted: Some(-150_994_944),
@@ -163,7 +163,7 @@ pub fn v6_16() -> Kernel {
     }
 }
 
-pub fn v7_1() -> Kernel {
+pub(crate) fn v7_1() -> Kernel {
     Kernel {
         release: "7.1.0-synth",
         hwpoison: Some(21),

@@ -5,31 +5,31 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// Bytes of a cell: the smallest page any architecture has.
-pub const CELL: u64 = 4096;
+pub(crate) const CELL: u64 = 4096;
 
 /// Byte order of the machine, as the builder's own enum: nothing is shared with the code under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     Little,
     Big,
 }
 
 impl Order {
-    pub fn u16(self, value: u16) -> [u8; 2] {
+    pub(crate) fn u16(self, value: u16) -> [u8; 2] {
         if self == Order::Big { value.to_be_bytes() } else { value.to_le_bytes() }
     }
 
-    pub fn u32(self, value: u32) -> [u8; 4] {
+    pub(crate) fn u32(self, value: u32) -> [u8; 4] {
         if self == Order::Big { value.to_be_bytes() } else { value.to_le_bytes() }
     }
 
-    pub fn u64(self, value: u64) -> [u8; 8] {
+    pub(crate) fn u64(self, value: u64) -> [u8; 8] {
         if self == Order::Big { value.to_be_bytes() } else { value.to_le_bytes() }
     }
 }
 
 /// Physical memory with an allocator that grows upwards from `start`.
-pub struct Memory {
+pub(crate) struct Memory {
     pub order: Order,
     start: u64,
     next: u64,
@@ -38,24 +38,24 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn new(order: Order, start: u64) -> Memory {
+    pub(crate) fn new(order: Order, start: u64) -> Memory {
         Memory { order, start, next: start, cells: BTreeMap::new(), interned: HashMap::new() }
     }
 
     /// Room for `len` bytes at a multiple of `align`: all zero until written.
-    pub fn alloc(&mut self, len: u64, align: u64) -> u64 {
+    pub(crate) fn alloc(&mut self, len: u64, align: u64) -> u64 {
         let at = self.next.next_multiple_of(align);
         self.next = at + len;
         at
     }
 
     /// Physical range [start, end) of everything allocated.
-    pub fn used(&self) -> (u64, u64) {
+    pub(crate) fn used(&self) -> (u64, u64) {
         (self.start, self.next.next_multiple_of(CELL))
     }
 
     /// Stores `bytes` at a page boundary and gives its address; equal contents share one place.
-    pub fn intern(&mut self, bytes: &[u8]) -> u64 {
+    pub(crate) fn intern(&mut self, bytes: &[u8]) -> u64 {
         if let Some(&at) = self.interned.get(bytes) {
             return at;
         }
@@ -65,7 +65,7 @@ impl Memory {
         at
     }
 
-    pub fn write(&mut self, at: u64, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) {
         let mut done = 0;
         while done < bytes.len() {
             let here = at + done as u64;
@@ -77,21 +77,21 @@ impl Memory {
         }
     }
 
-    pub fn put_u32(&mut self, at: u64, value: u32) {
+    pub(crate) fn put_u32(&mut self, at: u64, value: u32) {
         self.write(at, &self.order.u32(value));
     }
 
-    pub fn put_u64(&mut self, at: u64, value: u64) {
+    pub(crate) fn put_u64(&mut self, at: u64, value: u64) {
         self.write(at, &self.order.u64(value));
     }
 
     /// The cell at a multiple of 4096, `None` when nothing was written there.
-    pub fn cell(&self, at: u64) -> Option<&[u8]> {
+    pub(crate) fn cell(&self, at: u64) -> Option<&[u8]> {
         self.cells.get(&at).map(AsRef::as_ref)
     }
 
     /// Every written cell inside [start, end), ascending.
-    pub fn cells(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn cells(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &[u8])> {
         self.cells.range(start..end).map(|(at, cell)| (*at, cell.as_ref()))
     }
 }

@@ -27,25 +27,25 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-pub mod arch;
-pub mod core;
-pub mod elf;
-pub mod kernel;
-pub mod memory;
-pub mod page;
-pub mod printk;
-pub mod sections;
-pub mod table;
-pub mod vmcoreinfo;
-pub mod zoo;
+pub(crate) mod arch;
+pub(crate) mod core;
+pub(crate) mod elf;
+pub(crate) mod kernel;
+pub(crate) mod memory;
+pub(crate) mod page;
+pub(crate) mod printk;
+pub(crate) mod sections;
+pub(crate) mod table;
+pub(crate) mod vmcoreinfo;
+pub(crate) mod zoo;
 
-pub use arch::Arch;
-pub use core::{Core, Presence};
-pub use elf::Segment;
-pub use kernel::Kernel;
-pub use page::{Class, Content, Flag, Page, Word};
-pub use printk::{Log, Message, Place, State};
-pub use sections::Model;
+pub(crate) use arch::Arch;
+pub(crate) use core::{Core, Presence};
+pub(crate) use elf::Segment;
+pub(crate) use kernel::Kernel;
+pub(crate) use page::{Class, Content, Flag, Page, Word};
+pub(crate) use printk::{Log, Message, Place, State};
+pub(crate) use sections::Model;
 
 use memory::Memory;
 use table::Tables;
@@ -53,7 +53,7 @@ use vmcoreinfo::Info;
 
 /// A vmcore being described.
 #[derive(Clone)]
-pub struct Synth {
+pub(crate) struct Synth {
     arch: Arch,
     kernel: Kernel,
     segments: Vec<Segment>,
@@ -75,7 +75,7 @@ pub struct Synth {
 
 impl Synth {
     /// A machine without RAM.
-    pub fn new(arch: Arch, kernel: Kernel) -> Synth {
+    pub(crate) fn new(arch: Arch, kernel: Kernel) -> Synth {
         Synth {
             arch,
             kernel,
@@ -99,14 +99,14 @@ impl Synth {
 
     /// RAM at physical addresses, all of it in the file.
     #[must_use]
-    pub fn ram(self, range: Range<u64>) -> Synth {
+    pub(crate) fn ram(self, range: Range<u64>) -> Synth {
         let len = range.end - range.start;
         self.segment(range.start, len, len)
     }
 
     /// A `PT_LOAD` of `mem` bytes at `paddr`, of which the first `file` are in the file. May overlap others.
     #[must_use]
-    pub fn segment(mut self, paddr: u64, mem: u64, file: u64) -> Synth {
+    pub(crate) fn segment(mut self, paddr: u64, mem: u64, file: u64) -> Synth {
         let vaddr = self.arch.linear_va(paddr);
         self.segments.push(Segment { paddr, vaddr, mem, file });
         self
@@ -114,7 +114,7 @@ impl Synth {
 
     /// A `PT_LOAD` that describes RAM once more, under the kernel image's mapping, as kdump does.
     #[must_use]
-    pub fn image(mut self, range: Range<u64>) -> Synth {
+    pub(crate) fn image(mut self, range: Range<u64>) -> Synth {
         let len = range.end - range.start;
         let vaddr = self.arch.image_va(range.start);
         self.segments.push(Segment { paddr: range.start, vaddr, mem: len, file: len });
@@ -123,7 +123,7 @@ impl Synth {
 
     /// A description that starts at `pfn`.
     #[must_use]
-    pub fn page(mut self, pfn: u64, page: Page) -> Synth {
+    pub(crate) fn page(mut self, pfn: u64, page: Page) -> Synth {
         let before = self.named.range(..pfn + page.described()).next_back();
         let free = before.is_none_or(|(at, old)| at + old.described() <= pfn);
         assert!(free, "pfn {pfn:#x} is described twice");
@@ -133,7 +133,7 @@ impl Synth {
 
     /// The same description for `count` pages (or blocks) in turn.
     #[must_use]
-    pub fn pages(mut self, pfn: u64, count: u64, page: &Page) -> Synth {
+    pub(crate) fn pages(mut self, pfn: u64, count: u64, page: &Page) -> Synth {
         let step = page.extent();
         for n in 0..count {
             self = self.page(pfn + n * step, page.clone());
@@ -144,91 +144,91 @@ impl Synth {
     /// Descriptions by pfn inside a section, for every section that has none of its own: large machines stay small,
     /// their struct pages are shared.
     #[must_use]
-    pub fn everywhere(mut self, pattern: Vec<(u64, Page)>) -> Synth {
+    pub(crate) fn everywhere(mut self, pattern: Vec<(u64, Page)>) -> Synth {
         self.everywhere = pattern;
         self
     }
 
     /// What pages hold that say nothing of their content.
     #[must_use]
-    pub fn fill(self, fill: Content) -> Synth {
+    pub(crate) fn fill(self, fill: Content) -> Synth {
         Synth { fill, ..self }
     }
 
     /// Where the builder may place tables, struct pages and log; RAM from there on must suffice.
     #[must_use]
-    pub fn arena(self, paddr: u64) -> Synth {
+    pub(crate) fn arena(self, paddr: u64) -> Synth {
         Synth { arena: Some(paddr), ..self }
     }
 
     #[must_use]
-    pub fn log(self, log: Log) -> Synth {
+    pub(crate) fn log(self, log: Log) -> Synth {
         Synth { log, ..self }
     }
 
     #[must_use]
-    pub fn cpus(self, cpus: usize) -> Synth {
+    pub(crate) fn cpus(self, cpus: usize) -> Synth {
         Synth { cpus, ..self }
     }
 
     /// Map struct pages by the largest leaves that fit, where page tables map them.
     #[must_use]
-    pub fn large_leaves(self) -> Synth {
+    pub(crate) fn large_leaves(self) -> Synth {
         Synth { large_leaves: !self.arch.lists_vmemmap, ..self }
     }
 
     /// File offset of the program headers.
     #[must_use]
-    pub fn phoff(self, phoff: u64) -> Synth {
+    pub(crate) fn phoff(self, phoff: u64) -> Synth {
         Synth { phoff, ..self }
     }
 
     /// Count the program headers by PN_XNUM.
     #[must_use]
-    pub fn xnum(self) -> Synth {
+    pub(crate) fn xnum(self) -> Synth {
         Synth { xnum: true, ..self }
     }
 
     #[must_use]
-    pub fn model(self, model: Model) -> Synth {
+    pub(crate) fn model(self, model: Model) -> Synth {
         Synth { model, ..self }
     }
 
     /// Takes a VMCOREINFO key away.
     #[must_use]
-    pub fn without_key(mut self, key: &str) -> Synth {
+    pub(crate) fn without_key(mut self, key: &str) -> Synth {
         self.edits.push((key.into(), None));
         self
     }
 
     /// Gives a VMCOREINFO key another value.
     #[must_use]
-    pub fn with_key(mut self, key: &str, value: &str) -> Synth {
+    pub(crate) fn with_key(mut self, key: &str, value: &str) -> Synth {
         self.edits.push((key.into(), Some(value.into())));
         self
     }
 
     /// No VMCOREINFO note at all.
     #[must_use]
-    pub fn without_vmcoreinfo(self) -> Synth {
+    pub(crate) fn without_vmcoreinfo(self) -> Synth {
         Synth { no_vmcoreinfo: true, ..self }
     }
 
     /// The text of VMCOREINFO without its last `bytes`.
     #[must_use]
-    pub fn cut_vmcoreinfo(self, bytes: usize) -> Synth {
+    pub(crate) fn cut_vmcoreinfo(self, bytes: usize) -> Synth {
         Synth { cut: bytes, ..self }
     }
 
     /// A section without struct pages: its pages cannot be judged.
     #[must_use]
-    pub fn unmapped_section(mut self, section: u64) -> Synth {
+    pub(crate) fn unmapped_section(mut self, section: u64) -> Synth {
         self.unmapped.push(section);
         self
     }
 
     /// Lays everything out.
-    pub fn build(self) -> Core {
+    pub(crate) fn build(self) -> Core {
         let order = self.arch.order;
         let mut memory = Memory::new(order, self.arena.unwrap_or(self.arch.ram + 0x20_0000));
         let mut info = Info::default();

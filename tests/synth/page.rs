@@ -5,11 +5,11 @@ use super::kernel::{Compound, Kernel};
 use super::memory::Order;
 
 /// Bytes of a struct page.
-pub const STRUCT_PAGE: usize = 64;
+pub(crate) const STRUCT_PAGE: usize = 64;
 
 /// A verdict on a page, under the names the tests compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
+pub(crate) enum Class {
     Hole,
     NoData,
     Kept,
@@ -23,7 +23,7 @@ pub enum Class {
 
 /// Bits of page->flags by meaning; the kernel profile knows their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flag {
+pub(crate) enum Flag {
     Lru,
     Private,
     Swapcache,
@@ -35,7 +35,7 @@ pub enum Flag {
 
 /// What the word shared by the map count and the page type says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub(crate) enum Word {
     /// -1: neither mapped nor typed.
     None,
     Buddy,
@@ -48,7 +48,7 @@ pub enum Word {
 
 /// Compound page: order, and whether hugetlb owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Huge {
+pub(crate) struct Huge {
     pub order: u8,
     pub hugetlb: bool,
     /// Struct pages behind the first frame of them share one frame (hugetlb vmemmap optimisation).
@@ -59,7 +59,7 @@ pub struct Huge {
 
 /// What the release must know for a verdict to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub(crate) enum Needs {
     Nothing,
     Hwpoison,
     Offline,
@@ -68,7 +68,7 @@ pub enum Needs {
 
 /// "When the level has this bit (0: at any level), so many pages are this class"; the first one that holds wins.
 #[derive(Clone, Copy, Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub bit: u32,
     pub class: Class,
     pub needs: Needs,
@@ -77,7 +77,7 @@ pub struct Verdict {
 
 /// Bytes of the page itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     Zero,
     /// Half compressible, derived from the pfn.
     Pattern,
@@ -88,7 +88,7 @@ pub enum Content {
 
 /// A described page: the head when it spans several.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub(crate) struct Page {
     pub flags: Vec<Flag>,
     pub mapping: u64,
     pub word: Word,
@@ -109,7 +109,7 @@ fn owes(bit: u32, class: Class, span: u64) -> Verdict {
 
 impl Page {
     /// A page the kernel uses for itself: page tables, stacks, reserved memory.
-    pub fn kernel() -> Page {
+    pub(crate) fn kernel() -> Page {
         Page {
             flags: vec![],
             mapping: 0,
@@ -123,74 +123,74 @@ impl Page {
     }
 
     /// Head of a free block of 2^order pages on the buddy lists.
-    pub fn free(order: u32) -> Page {
+    pub(crate) fn free(order: u32) -> Page {
         let verdicts = vec![owes(16, Class::Free, 1 << order)];
         Page { word: Word::Buddy, private: order.into(), verdicts, ..Page::kernel() }
     }
 
     /// Clean page cache without private data.
-    pub fn cache() -> Page {
+    pub(crate) fn cache() -> Page {
         let verdicts = vec![owes(2, Class::Cache, 1), owes(4, Class::Cache, 1)];
         Page { flags: vec![Flag::Lru], mapping: MAPPING, verdicts, ..Page::kernel() }
     }
 
     /// Page cache with buffers or other private data.
-    pub fn private_cache() -> Page {
+    pub(crate) fn private_cache() -> Page {
         let verdicts = vec![owes(4, Class::PrivateCache, 1)];
         Page { flags: vec![Flag::Lru, Flag::Private], mapping: MAPPING, verdicts, ..Page::kernel() }
     }
 
     /// A tmpfs page in the swap cache, not on the LRU.
-    pub fn swapcache() -> Page {
+    pub(crate) fn swapcache() -> Page {
         Page { flags: vec![Flag::Swapcache, Flag::Swapbacked], ..Page::cache() }
     }
 
     /// Anonymous memory on the LRU.
-    pub fn anon() -> Page {
+    pub(crate) fn anon() -> Page {
         let verdicts = vec![owes(8, Class::User, 1)];
         Page { flags: vec![Flag::Lru, Flag::Swapbacked], mapping: MAPPING | 1, verdicts, ..Page::kernel() }
     }
 
     /// A transparent huge page of 2^order.
-    pub fn thp(order: u8) -> Page {
+    pub(crate) fn thp(order: u8) -> Page {
         Page::anon().compound(order, false)
     }
 
     /// A hugetlb page of 2^order, in use or in the pool.
-    pub fn hugetlb(order: u8) -> Page {
+    pub(crate) fn hugetlb(order: u8) -> Page {
         Page { verdicts: vec![owes(8, Class::User, 1)], ..Page::kernel() }.compound(order, true)
     }
 
     /// A slab page; its mapping word looks anonymous, as it may since 6.2.
-    pub fn slab() -> Page {
+    pub(crate) fn slab() -> Page {
         Page { word: Word::Slab, mapping: MAPPING | 1, ..Page::kernel() }
     }
 
     /// A page lost to a memory error, otherwise unused.
-    pub fn poisoned() -> Page {
+    pub(crate) fn poisoned() -> Page {
         Page::kernel().poison()
     }
 
     /// A page a balloon or memory device took away.
-    pub fn offline() -> Page {
+    pub(crate) fn offline() -> Page {
         let verdicts = vec![Verdict { bit: 0, class: Class::Offline, needs: Needs::Offline, span: 1 }];
         Page { word: Word::Offline, verdicts, ..Page::kernel() }
     }
 
     /// Head of a block of memory that a confidential guest has not accepted yet (the largest buddy order).
-    pub fn unaccepted() -> Page {
+    pub(crate) fn unaccepted() -> Page {
         let verdicts = vec![Verdict { bit: 16, class: Class::Free, needs: Needs::Unaccepted, span: 1 << 10 }];
         Page { word: Word::Unaccepted, verdicts, ..Page::kernel() }
     }
 
     /// A tail page without a head of its own.
-    pub fn stray_tail() -> Page {
+    pub(crate) fn stray_tail() -> Page {
         Page { tail: true, flags: vec![Flag::Lru], mapping: MAPPING | 1, word: Word::Buddy, ..Page::kernel() }
     }
 
     /// The same page as head of a compound of 2^order; verdicts then cover all of it.
     #[must_use]
-    pub fn compound(self, order: u8, hugetlb: bool) -> Page {
+    pub(crate) fn compound(self, order: u8, hugetlb: bool) -> Page {
         let verdicts = self.verdicts.into_iter().map(|verdict| Verdict { span: 1 << order, ..verdict });
         Page {
             huge: Some(Huge { order, hugetlb, optimised: false, claims: None }),
@@ -201,7 +201,7 @@ impl Page {
 
     /// The same compound page, its order overwritten.
     #[must_use]
-    pub fn broken_order(self, claims: u8) -> Page {
+    pub(crate) fn broken_order(self, claims: u8) -> Page {
         let huge = self.huge.map(|huge| Huge { claims: Some(claims), ..huge });
         Page { huge, ..self }
     }
@@ -209,14 +209,14 @@ impl Page {
     /// The same hugetlb page with its struct pages optimised away: from 5.18 to 7.0 the first frame of them repeats,
     /// so that every 64th looks like a head; from 7.1 all behind the first frame are tails.
     #[must_use]
-    pub fn optimised(self) -> Page {
+    pub(crate) fn optimised(self) -> Page {
         let huge = self.huge.map(|huge| Huge { optimised: true, ..huge });
         Page { huge, ..self }
     }
 
     /// The same page, hit by a memory error: whatever else it owes comes first.
     #[must_use]
-    pub fn poison(mut self) -> Page {
+    pub(crate) fn poison(mut self) -> Page {
         self.flags.push(Flag::Hwpoison);
         let span = self.described();
         self.verdicts.push(Verdict { bit: 0, class: Class::Hwpoison, needs: Needs::Hwpoison, span });
@@ -225,7 +225,7 @@ impl Page {
 
     /// The same page with one more flag.
     #[must_use]
-    pub fn flag(mut self, flag: Flag) -> Page {
+    pub(crate) fn flag(mut self, flag: Flag) -> Page {
         self.flags.push(flag);
         self
     }
@@ -233,17 +233,17 @@ impl Page {
     /// The same bits, but owed the verdicts given, on `span` pages each: for the odd cases. `Class::Kept` ends the
     /// rules early.
     #[must_use]
-    pub fn owed(self, verdicts: &[(u32, Class)], span: u64) -> Page {
+    pub(crate) fn owed(self, verdicts: &[(u32, Class)], span: u64) -> Page {
         Page { verdicts: verdicts.iter().map(|&(bit, class)| owes(bit, class, span)).collect(), ..self }
     }
 
     #[must_use]
-    pub fn with(self, content: Content) -> Page {
+    pub(crate) fn with(self, content: Content) -> Page {
         Page { content: Some(content), ..self }
     }
 
     /// The class owed at `level`, and for how many pages; `None` when it is kept.
-    pub fn verdict(&self, kernel: &Kernel, level: u32) -> Option<(Class, u64)> {
+    pub(crate) fn verdict(&self, kernel: &Kernel, level: u32) -> Option<(Class, u64)> {
         let known = |needs| match needs {
             Needs::Nothing => true,
             Needs::Hwpoison => kernel.hwpoison.is_some(),
@@ -255,18 +255,18 @@ impl Page {
     }
 
     /// Pages the description is about: what it writes or what its verdicts reach.
-    pub fn extent(&self) -> u64 {
+    pub(crate) fn extent(&self) -> u64 {
         self.verdicts.iter().map(|verdict| verdict.span).fold(self.described(), u64::max)
     }
 
     /// Pages whose struct pages this description writes: all of a compound, one otherwise.
-    pub fn described(&self) -> u64 {
+    pub(crate) fn described(&self) -> u64 {
         self.huge.map_or(1, |huge| 1 << huge.order)
     }
 }
 
 /// The struct page of the `index`-th page of a description.
-pub fn struct_page(page: &Page, index: u64, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
+pub(crate) fn struct_page(page: &Page, index: u64, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
     const PER_FRAME: u64 = 4096 / STRUCT_PAGE as u64;
     let repeats = page.huge.is_some_and(|huge| huge.optimised) && !kernel.compound_info;
     match (page.huge, if repeats { index % PER_FRAME } else { index }) {
@@ -351,7 +351,7 @@ fn type_word(word: Word, kernel: &Kernel) -> i32 {
 }
 
 /// Fills `bytes` with the content of page `pfn`, so that every byte can be told from its address.
-pub fn fill(content: Content, pfn: u64, bytes: &mut [u8]) {
+pub(crate) fn fill(content: Content, pfn: u64, bytes: &mut [u8]) {
     match content {
         Content::Zero => bytes.fill(0),
         Content::Byte(byte) => bytes.fill(byte),

@@ -6,7 +6,7 @@ use super::memory::Memory;
 
 /// How far a message got when the machine died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     Reserved,
     Committed,
     Finalized,
@@ -15,7 +15,7 @@ pub enum State {
 
 /// Where a message's text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Stored,
     /// It has none: both positions say "empty line".
     Empty,
@@ -25,7 +25,7 @@ pub enum Place {
 
 /// One message.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     pub nanos: u64,
     /// Task id, or CPU number with bit 31 set.
     pub caller: u32,
@@ -36,21 +36,21 @@ pub struct Message {
 
 impl Message {
     /// An empty line, which the ring keeps without a block of text.
-    pub fn empty(nanos: u64) -> Message {
+    pub(crate) fn empty(nanos: u64) -> Message {
         Message { place: Place::Empty, ..Message::new(nanos, 0, "") }
     }
 
     /// A message whose text found no room.
-    pub fn lost(nanos: u64) -> Message {
+    pub(crate) fn lost(nanos: u64) -> Message {
         Message { place: Place::Lost, ..Message::new(nanos, 0, "") }
     }
 
-    pub fn new(nanos: u64, caller: u32, text: &str) -> Message {
+    pub(crate) fn new(nanos: u64, caller: u32, text: &str) -> Message {
         Message { nanos, caller, text: text.into(), state: State::Finalized, place: Place::Stored }
     }
 
     /// The line a reader prints, newline included; `caller` when the kernel says where the caller's id is.
-    pub fn line(&self, caller: bool) -> String {
+    pub(crate) fn line(&self, caller: bool) -> String {
         let micros = self.nanos / 1000;
         let mut line = format!("[{:5}.{:06}] ", micros / 1_000_000, micros % 1_000_000);
         if caller {
@@ -71,7 +71,7 @@ impl Message {
 
 /// A log to lay out.
 #[derive(Clone, Debug)]
-pub struct Log {
+pub(crate) struct Log {
     pub messages: Vec<Message>,
     /// Log2 of the descriptors (ring only).
     pub count_bits: u32,
@@ -82,14 +82,14 @@ pub struct Log {
 }
 
 /// Addresses (physical) of the variables VMCOREINFO names, and of the text; and which messages survive.
-pub struct Placed {
+pub(crate) struct Placed {
     pub places: Vec<(&'static str, u64)>,
     pub surviving: Vec<usize>,
 }
 
 impl Placed {
     /// The surviving messages from number `clear_seq` on.
-    pub fn since_clear(&self, clear_seq: u64) -> Vec<usize> {
+    pub(crate) fn since_clear(&self, clear_seq: u64) -> Vec<usize> {
         self.surviving.iter().copied().filter(|&n| n as u64 >= clear_seq).collect()
     }
 }
@@ -103,12 +103,12 @@ struct Block {
 
 impl Log {
     /// A log of these messages in a ring of 256 descriptors and 8 KiB of text.
-    pub fn of(messages: Vec<Message>) -> Log {
+    pub(crate) fn of(messages: Vec<Message>) -> Log {
         Log { messages, count_bits: 8, size_bits: 13, clear_seq: 0 }
     }
 
     /// Some hundred messages, more than fit, so that the ring wrapped.
-    pub fn sample() -> Log {
+    pub(crate) fn sample() -> Log {
         let mut messages: Vec<Message> = (0..300u64)
             .map(|n| {
                 let caller = if n % 5 == 0 { (1 << 31) | (n as u32 % 4) } else { n as u32 };
@@ -122,7 +122,7 @@ impl Log {
         Log { messages, count_bits: 8, size_bits: 13, clear_seq: 290 }
     }
 
-    pub fn place(&self, kind: LogKind, memory: &mut Memory, va: &dyn Fn(u64) -> u64) -> Placed {
+    pub(crate) fn place(&self, kind: LogKind, memory: &mut Memory, va: &dyn Fn(u64) -> u64) -> Placed {
         match kind {
             LogKind::Ring { info_size, exact_end } => self.ring(info_size, exact_end, memory, va),
             LogKind::Records { caller } => self.records(caller, memory, va),
@@ -130,7 +130,7 @@ impl Log {
     }
 
     /// What a reader must print.
-    pub fn text(&self, kind: LogKind, surviving: &[usize]) -> String {
+    pub(crate) fn text(&self, kind: LogKind, surviving: &[usize]) -> String {
         let caller = !matches!(kind, LogKind::Records { caller: false });
         let printed = |n: &&usize| {
             let message = &self.messages[**n];

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Where the kernel keeps its struct pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
+pub(crate) enum Model {
     /// Roots of sections, struct pages in the virtual memory map: every distribution kernel.
     Extreme,
     /// One array of sections.
@@ -20,14 +20,14 @@ pub enum Model {
 }
 
 /// Which pages each section describes: those named, or else the pattern for all others.
-pub struct Pages<'a> {
+pub(crate) struct Pages<'a> {
     pub named: &'a BTreeMap<u64, Page>,
     pub everywhere: &'a [(u64, Page)],
 }
 
 impl Pages<'_> {
     /// Descriptions by unit of so many pages, one that reaches into later units in each of them.
-    pub fn by_unit(&self, unit: u64) -> BTreeMap<u64, Vec<(u64, &Page)>> {
+    pub(crate) fn by_unit(&self, unit: u64) -> BTreeMap<u64, Vec<(u64, &Page)>> {
         let mut units: BTreeMap<u64, Vec<(u64, &Page)>> = BTreeMap::new();
         for (&pfn, page) in self.named {
             let last = pfn + page.described() - 1;
@@ -40,7 +40,7 @@ impl Pages<'_> {
 }
 
 /// Everything the placing of struct pages needs.
-pub struct Sections<'a> {
+pub(crate) struct Sections<'a> {
     pub arch: &'a Arch,
     pub kernel: &'a Kernel,
     pub memory: &'a mut Memory,
@@ -53,7 +53,7 @@ pub struct Sections<'a> {
 
 impl Sections<'_> {
     /// Maps the struct pages of `sections` and gives the virtual address of what `SYMBOL(mem_section)` names.
-    pub fn place(&mut self, sections: &[u64], pages: &Pages<'_>, model: Model) -> u64 {
+    pub(crate) fn place(&mut self, sections: &[u64], pages: &Pages<'_>, model: Model) -> u64 {
         let unit = self.unit();
         let described = pages.by_unit(unit);
         let everywhere: Vec<_> = pages.everywhere.iter().map(|(at, page)| (*at, page)).collect();

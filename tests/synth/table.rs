@@ -5,11 +5,11 @@ use super::memory::{Memory, Order};
 use std::collections::HashMap;
 
 /// Encodes a physical address as an entry.
-pub type Encode = fn(u64) -> u64;
+pub(crate) type Encode = fn(u64) -> u64;
 
 /// One level of a table, the root first.
 #[derive(Clone, Copy)]
-pub struct Level {
+pub(crate) struct Level {
     /// Log2 of the bytes one entry maps.
     pub shift: u32,
     /// Log2 of the number of entries.
@@ -23,7 +23,7 @@ pub struct Level {
 }
 
 /// The tables being written.
-pub struct Tables {
+pub(crate) struct Tables {
     levels: Vec<Level>,
     order: Order,
     tables: HashMap<(usize, u64), u64>,
@@ -31,7 +31,7 @@ pub struct Tables {
 
 impl Tables {
     /// Starts with an empty root at `root`, whose room is allocated by the caller.
-    pub fn new(memory: &mut Memory, levels: &[Level], order: Order, root: u64) -> Tables {
+    pub(crate) fn new(memory: &mut Memory, levels: &[Level], order: Order, root: u64) -> Tables {
         let mut tables = Tables { levels: levels.to_vec(), order, tables: HashMap::new() };
         tables.clear(memory, 0, root);
         tables.tables.insert((0, 0), root);
@@ -39,18 +39,18 @@ impl Tables {
     }
 
     /// Bytes of the table at `depth`.
-    pub fn size(levels: &[Level], depth: usize) -> u64 {
+    pub(crate) fn size(levels: &[Level], depth: usize) -> u64 {
         8 << levels[depth].width
     }
 
     /// Depths whose entries can map memory, with log2 of the bytes mapped, largest first.
-    pub fn leaves(&self) -> Vec<(usize, u32)> {
+    pub(crate) fn leaves(&self) -> Vec<(usize, u32)> {
         let leaf = |(depth, level): (usize, &Level)| level.leaf.map(|_| (depth, level.shift));
         self.levels.iter().enumerate().filter_map(leaf).collect()
     }
 
     /// Maps [va, va + len) to [pa, pa + len) with the largest leaves that fit.
-    pub fn map_range(&mut self, memory: &mut Memory, va: u64, pa: u64, len: u64) {
+    pub(crate) fn map_range(&mut self, memory: &mut Memory, va: u64, pa: u64, len: u64) {
         let mut done = 0;
         while done < len {
             let (here, frame) = (va.wrapping_add(done), pa + done);
@@ -67,21 +67,21 @@ impl Tables {
     }
 
     /// One leaf at `depth`.
-    pub fn map(&mut self, memory: &mut Memory, va: u64, pa: u64, depth: usize) {
+    pub(crate) fn map(&mut self, memory: &mut Memory, va: u64, pa: u64, depth: usize) {
         let encode = self.levels[depth].leaf.expect("this level has no leaf");
         let slot = self.slot(memory, va, depth);
         memory.write(slot, &self.order_u64(encode(pa)));
     }
 
     /// Lets the entry at `depth` point to a finished table, so that several places share it.
-    pub fn link(&mut self, memory: &mut Memory, va: u64, table: u64, depth: usize) {
+    pub(crate) fn link(&mut self, memory: &mut Memory, va: u64, table: u64, depth: usize) {
         let encode = self.levels[depth].table.expect("the last level points to no table");
         let slot = self.slot(memory, va, depth);
         memory.write(slot, &self.order_u64(encode(table)));
     }
 
     /// A finished last-level table whose entries map `frames` in turn.
-    pub fn finished(&self, memory: &mut Memory, frames: &[u64]) -> u64 {
+    pub(crate) fn finished(&self, memory: &mut Memory, frames: &[u64]) -> u64 {
         let level = self.levels[self.levels.len() - 1];
         let encode = level.leaf.expect("the last level maps memory");
         let mut bytes = Vec::new();

@@ -5,53 +5,53 @@ use super::kernel::{Compound, Kernel, LogKind};
 
 /// The text being written.
 #[derive(Clone, Debug, Default)]
-pub struct Info {
+pub(crate) struct Info {
     lines: Vec<(String, String)>,
 }
 
 impl Info {
-    pub fn plain(&mut self, key: &str, value: &str) {
+    pub(crate) fn plain(&mut self, key: &str, value: &str) {
         self.lines.push((key.into(), value.into()));
     }
 
-    pub fn symbol(&mut self, name: &str, va: u64) {
+    pub(crate) fn symbol(&mut self, name: &str, va: u64) {
         self.plain(&format!("SYMBOL({name})"), &format!("{va:x}"));
     }
 
-    pub fn number(&mut self, name: &str, value: i64) {
+    pub(crate) fn number(&mut self, name: &str, value: i64) {
         self.plain(&format!("NUMBER({name})"), &value.to_string());
     }
 
-    pub fn hex_number(&mut self, name: &str, value: u64) {
+    pub(crate) fn hex_number(&mut self, name: &str, value: u64) {
         self.plain(&format!("NUMBER({name})"), &format!("{value:#x}"));
     }
 
-    pub fn offset(&mut self, name: &str, value: u64) {
+    pub(crate) fn offset(&mut self, name: &str, value: u64) {
         self.plain(&format!("OFFSET({name})"), &value.to_string());
     }
 
-    pub fn size(&mut self, name: &str, value: u64) {
+    pub(crate) fn size(&mut self, name: &str, value: u64) {
         self.plain(&format!("SIZE({name})"), &value.to_string());
     }
 
-    pub fn length(&mut self, name: &str, value: u64) {
+    pub(crate) fn length(&mut self, name: &str, value: u64) {
         self.plain(&format!("LENGTH({name})"), &value.to_string());
     }
 
     /// Takes a key away, or gives it another value.
-    pub fn edit(&mut self, key: &str, value: Option<&str>) {
+    pub(crate) fn edit(&mut self, key: &str, value: Option<&str>) {
         self.lines.retain(|(known, _)| known != key);
         if let Some(value) = value {
             self.plain(key, value);
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
     }
 
     /// What every kernel says about struct page, page flags and types.
-    pub fn pages(&mut self, kernel: &Kernel) {
+    pub(crate) fn pages(&mut self, kernel: &Kernel) {
         self.size("page", 64);
         let offsets = [
             ("flags", 0),
@@ -108,7 +108,7 @@ impl Info {
     }
 
     /// Layouts of the kernel's log.
-    pub fn log(&mut self, kind: LogKind) {
+    pub(crate) fn log(&mut self, kind: LogKind) {
         match kind {
             LogKind::Records { caller } => self.records(caller),
             LogKind::Ring { info_size, .. } => self.ring(info_size),

@@ -3,7 +3,7 @@
 use super::{Arch, Class, Content, Flag, Kernel, Page, Synth, Word};
 
 /// Pages from the start of RAM to the first described page of [`zoo`].
-pub const FIRST: u64 = 0x1000;
+pub(crate) const FIRST: u64 = 0x1000;
 
 /// Pages that [`zoo`] has from the start of RAM to the end of its first section's memory.
 const END: u64 = 0x3200;
@@ -11,7 +11,7 @@ const END: u64 = 0x3200;
 /// 51 MiB of RAM (with 4 KiB pages) in three ranges over two sections, the kernel image's own overlapping segment
 /// first, and every kind of page from [`FIRST`] on, with zero pages among them. With larger pages RAM grows
 /// likewise, and is zero where nothing is described.
-pub fn zoo(arch: Arch, kernel: Kernel) -> Synth {
+pub(crate) fn zoo(arch: Arch, kernel: Kernel) -> Synth {
     let (ram, page) = (arch.ram, arch.page());
     let second = ram + (END * page).next_multiple_of(1 << arch.section_bits);
     let own = arch.roots() * 8 + 3 * arch.pages_per_section() * 64;
@@ -43,7 +43,7 @@ fn kinds(synth: Synth, first: u64) -> Synth {
 }
 
 /// One page of each kind, of every rule and of every order of rules that differs.
-pub fn every_kind() -> Vec<Page> {
+pub(crate) fn every_kind() -> Vec<Page> {
     let anon_in_cache = Page::anon().flag(Flag::Swapcache);
     vec![
         Page::kernel(),
@@ -94,7 +94,7 @@ pub fn every_kind() -> Vec<Page> {
 /// A machine of `gib` GiB (at least 8) whose vmcore takes a few MiB of disk: every section looks alike (half free,
 /// a quarter cache, an eighth huge anonymous pages, the rest the kernel's), and what it holds is zero. Pages are
 /// 4 KiB.
-pub fn large(arch: Arch, kernel: Kernel, gib: u64) -> Synth {
+pub(crate) fn large(arch: Arch, kernel: Kernel, gib: u64) -> Synth {
     const GIB: u64 = 1 << 30;
     let ram = arch.ram;
     let mut pattern: Vec<(u64, Page)> = (0..16).map(|n| (n * 1024, Page::free(10))).collect();

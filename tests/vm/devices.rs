@@ -7,7 +7,7 @@ use crate::common::{Absent, decrypt, keys, or_skip, scratch, succeed};
 use std::path::{Path, PathBuf};
 
 /// What the collector may take at its peak, whatever the size of RAM.
-pub const PEAK: u64 = 32 << 20;
+pub(crate) const PEAK: u64 = 32 << 20;
 /// Where the volume key is in the guest.
 const VOLUME_KEY: &str = "lab/volume.key";
 

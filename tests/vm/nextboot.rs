@@ -72,7 +72,7 @@ const MASKED: [&str; 5] = [
 
 /// Lets the system collect the dumps that lie on `swap`, made by mkswap, and on `random`; gives the two files. `work` is
 /// for the system's disks, `keep` for the files.
-pub fn collect(work: &Path, keep: &Path, swap: &Disk, random: &Disk) -> Result<[PathBuf; 2], Absent> {
+pub(crate) fn collect(work: &Path, keep: &Path, swap: &Disk, random: &Disk) -> Result<[PathBuf; 2], Absent> {
     let kept = Disk::raw(work, "kept.img", 16);
     // A frame without a header that this program knows.
     fs::write(&kept.image, [&FrameHeader::MAGIC[..], &vec![0; 8 << 20]].concat()).unwrap();

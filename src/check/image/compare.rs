@@ -36,7 +36,7 @@ const MAX_FILE: u64 = 48 << 20;
 const MAX_FINDINGS: usize = 20;
 
 /// An image beside its machine.
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// The machine.
     pub machine: &'a Machine,
     /// What happens after a crash.
@@ -48,7 +48,7 @@ pub struct View<'a> {
 }
 
 /// Looks into the image.
-pub fn check(view: &View<'_>, findings: &mut Findings) {
+pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     check_parts(view, findings);
     let before = findings.count(super::super::findings::Verdict::Problem);
     check_equality(view, findings);

@@ -15,7 +15,11 @@ const UNIFIED: &str = "EFI/Linux";
 const ADDED_TO_ALL: &str = "loader/addons";
 
 /// The image; says so where there is none.
-pub fn find(machine: &Machine, distribution: Distribution, findings: &mut Findings) -> Option<PathBuf> {
+pub(super) fn find(
+    machine: &Machine,
+    distribution: Distribution,
+    findings: &mut Findings,
+) -> Option<PathBuf> {
     let release = machine.read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let places = match distribution {
         Distribution::Fedora => fedora(machine, release.trim()),

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why nothing is known of an image.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// It is a link, a device, a directory.
     #[error("it is not a regular file")]
     NotAFile,
@@ -45,7 +45,7 @@ pub enum Error {
 }
 
 /// The files of the image at a path.
-pub fn read(path: &Path) -> Result<Tree, Error> {
+pub(super) fn read(path: &Path) -> Result<Tree, Error> {
     let child = start(&open_image(path)?).map_err(Error::Start)?;
     let (answer, status) = wait(child)?;
     match status.success() {

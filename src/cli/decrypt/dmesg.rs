@@ -21,7 +21,7 @@ use std::sync::Arc;
   vmcore-decrypt dmesg -i key.txt vmcore.age
   vmcore-decrypt dmesg -i key.txt vmcore-dmesg.txt.age | less
 ", status::OPENING))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
 
@@ -33,7 +33,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let path = &args.dump;
     let mut out = io::BufWriter::new(stdout::text());

@@ -22,7 +22,7 @@ use std::sync::Arc;
   vmcore-decrypt info -i key.txt vmcore.age
   vmcore-decrypt info -i key.txt --json vmcore.age | jq .dump.pages
 ", status::OPENING))]
-pub struct Args {
+pub(super) struct Args {
     /// Identity file, to look inside; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE")]
     identities: Vec<PathBuf>,
@@ -90,7 +90,7 @@ struct Inside {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let source = input::open_source(&args.dump)?;
     let info = gather(args, &source)?;
     let text = if args.json {

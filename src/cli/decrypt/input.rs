@@ -22,7 +22,7 @@ const READ_BUFFER: usize = 1 << 20;
 
 /// Who opens the dump.
 #[derive(Args, Debug)]
-pub struct IdentityArgs {
+pub(super) struct IdentityArgs {
     /// Identity file: age identities, an ssh private key; - is standard input; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub struct IdentityArgs {
 
 impl IdentityArgs {
     /// Reads the identity files, to open `dumps`.
-    pub fn read(&self, dumps: &[PathBuf]) -> Result<Identities, Failure> {
+    pub(super) fn read(&self, dumps: &[PathBuf]) -> Result<Identities, Failure> {
         read_identities(&self.identities, dumps)
     }
 }
@@ -41,7 +41,7 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Reads identity files, to open `dumps`; passphrases are asked for on the terminal. Standard input can be named once,
 /// as an identity or as a dump.
-pub fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Identities, Failure> {
+pub(super) fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Identities, Failure> {
     if paths.iter().any(|path| is_stdin(path))
         && paths.iter().chain(dumps).filter(|path| is_stdin(path)).count() > 1
     {
@@ -71,13 +71,13 @@ fn open_identity(path: &Path) -> io::Result<File> {
 }
 
 /// How many threads work, unless said otherwise: one per CPU.
-pub fn threads(asked: Option<NonZero<usize>>) -> NonZero<usize> {
+pub(super) fn threads(asked: Option<NonZero<usize>>) -> NonZero<usize> {
     asked.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
 }
 
 /// Opens a dump to be read from front to back, without its armor; `-` is standard input. `watch` gets the
 /// file's length, where that is known, and every read passes what it returns.
-pub fn open_sequential(
+pub(super) fn open_sequential(
     path: &Path,
     watch: impl FnOnce(Option<u64>, Box<dyn Read + Send>) -> Box<dyn Read + Send>,
 ) -> Result<Box<dyn BufRead + Send>, Failure> {
@@ -121,7 +121,7 @@ fn empty(path: &Path) -> Failure {
 
 /// Opens a dump to be read at any place. What lies in the frame of a raw partition is read through it; an armored
 /// dump is taken into memory without its armor.
-pub fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
+pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     let failed = |error: &io::Error| Failure::caused(opening(path), error);
     if path == Path::new("-") {
         let message = "opening standard input: a dump is read here and there, which it does not allow";
@@ -176,7 +176,7 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
 }
 
 /// Opens a dump to be looked into.
-pub fn open_dump(
+pub(super) fn open_dump(
     path: &Path,
     source: Arc<dyn Source>,
     identities: &Identities,
@@ -187,7 +187,7 @@ pub fn open_dump(
 }
 
 /// What is wrong with a header, or with the identities for it.
-pub fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
+pub(super) fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
     let status = match cause {
         crypt::Error::NoMatch { .. } | crypt::Error::WrongPassphrase => Status::WrongKey,
         crypt::Error::HeaderTruncated => Status::Truncated,
@@ -203,12 +203,12 @@ pub fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
 }
 
 /// The status of a read that failed: armor that is not well formed is damage.
-pub fn read_status(error: &io::Error) -> Status {
+pub(super) fn read_status(error: &io::Error) -> Status {
     if error.kind() == io::ErrorKind::InvalidData { Status::Damaged } else { Status::Failure }
 }
 
 /// What is wrong with a payload.
-pub fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
+pub(super) fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
     let failure = Failure::caused(format!("decrypting {}", input_name(dump)), cause);
     match cause {
         StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => failure
@@ -221,7 +221,7 @@ pub fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
 }
 
 /// What is wrong with a dump that is looked into.
-pub fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
+pub(super) fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
     match error {
         reader::Error::Crypt(cause) => crypt_failure(dump, cause),
         reader::Error::Stream(cause) => stream_failure(dump, cause),

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 
 The recipient line goes to standard output; put it into /etc/vmcore-encrypt/recipients of the machines. The \
 identity file stays with whoever looks at dumps; age and rage read it too.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     /// Post-quantum: dumps stay closed to quantum computers too (age 1.3 and later, or this program)
     #[arg(long)]
     pq: bool,
@@ -36,7 +36,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let kind = if args.pq { KeyKind::PostQuantum } else { KeyKind::X25519 };
     // The file is opened before a passphrase is asked for, so that nobody types one in vain.
     remove_unfinished_on_signals()?;

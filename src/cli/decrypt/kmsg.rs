@@ -20,7 +20,7 @@ const MAX_NAMED: usize = 20;
   journalctl -u vmcore-encrypt-kmsg | vmcore-decrypt kmsg -i key.txt
 
 Wrong key: no identity or no key line for some lines. Damaged and truncated: of lines.", status::OPENING))]
-pub struct Args {
+pub(super) struct Args {
     /// Identity file: age identities, an ssh private key; - is standard input; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said; or what the log lacks, after all of it was printed.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };
     let mut reader = Reader::new(&identities, form, stdout::text());

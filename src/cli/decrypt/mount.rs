@@ -30,7 +30,7 @@ const SWAPS: &str = "/proc/swaps";
 
 The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted \
 where it is read. It is unmounted when the command ends, or on Ctrl-C and SIGTERM.", status::OPENING))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
 
@@ -53,7 +53,7 @@ enum Event {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     lock_memory();
     let source = input::open_source(&args.dump)?;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(ClapArgs, Debug)]
 // An optional group of arguments is there when a member is; clap fills no members in where groups nest.
 #[group(id = "restore", args = ["dumps", "output"])]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
     /// Form of the restored dump
@@ -85,7 +85,7 @@ impl From<Compress> for Codec {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.check_parts()?;
     if args.salvage && args.format == Format::Flattened {
         let message = "salvaging to a flattened stream: its records would not fit together";
@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Why a dump that is all there does not hold what it should.
-pub fn why_incomplete(pages: &ClassCounts) -> String {
+pub(super) fn why_incomplete(pages: &ClassCounts) -> String {
     match pages.is_lacking() {
         true => {
             format!("{} of {} pages could not be read when it was collected", pages.lost(), pages.asked())
@@ -257,12 +257,12 @@ fn name_ranges(what: &str, pages: &PfnSet) {
 }
 
 /// Opens a dump whose reading shows on the console.
-pub fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
+pub(super) fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
     input::open_sequential(dump, |len, bytes| meter::watch(doing, len, bytes))
 }
 
 /// What stopped a restore to `output`, or a check.
-pub fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Failure {
+pub(super) fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Failure {
     match (error, output) {
         (restore::Error::Write(error), Some(output)) => {
             let hint = (error.kind() == io::ErrorKind::StorageFull)

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 The payload is copied, not decrypted, and the file key stays the same: whoever could open the old file can open \
 the new one too, with the old header or the key they kept. This hands a dump over, it takes nothing back; only a \
 new dump of the restored memory has a new key. The new file appears whole or not at all.", status::OPENING))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.check_replaced()?;
     if args.output.is_none() && crate::reader::is_in_pieces(&args.dump) {
         let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));

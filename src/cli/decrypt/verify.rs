@@ -27,7 +27,7 @@ const VERIFYING: &[Status] = &[
   ssh host cat vmcore.age | vmcore-decrypt verify -i key.txt -
 
 A dump that is authentic and lacks pages, by a size limit or since they could not be read, is incomplete.", VERIFYING))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
     /// Threads that decrypt and decompress [default: one per CPU]
@@ -42,7 +42,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let mut dump = watched("verifying", &args.dump)?;
     let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))

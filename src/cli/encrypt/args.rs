@@ -20,7 +20,7 @@ const LEVELS: [i32; 3] = [-1, 1, 3];
 #[derive(ClapArgs, Debug)]
 // An optional group of arguments is there when a member is; clap fills no members in where groups nest.
 #[group(id = "dump", args = ["vmcore"])]
-pub struct Args {
+pub(super) struct Args {
     /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
     pub vmcore: PathBuf,
     /// The dump file; standard output when absent or with -F. With --split several, one for each part
@@ -140,7 +140,7 @@ struct MessageArgs {
 
 /// makedumpfile's kinds of messages; errors are always shown.
 #[derive(Clone, Copy, Debug)]
-pub enum Message {
+pub(super) enum Message {
     /// Progress.
     Progress = 1,
     /// What was done.
@@ -153,54 +153,54 @@ pub enum Message {
 
 impl Args {
     /// Dump levels, in the order they are tried.
-    pub fn levels(&self) -> &[DumpLevel] {
+    pub(super) fn levels(&self) -> &[DumpLevel] {
         &self.filter.levels
     }
 
     /// Whether only the kernel log is wanted.
-    pub fn dumps_log(&self) -> bool {
+    pub(super) fn dumps_log(&self) -> bool {
         self.filter.dump_dmesg
     }
 
     /// Whether only the newer part of the log is wanted.
-    pub fn partial_log(&self) -> bool {
+    pub(super) fn partial_log(&self) -> bool {
         self.filter.partial_dmesg
     }
 
     /// Whether the vmcore is to be read by position only.
-    pub fn is_unmapped(&self) -> bool {
+    pub(super) fn is_unmapped(&self) -> bool {
         self.output.non_mmap
     }
 
     /// Whether checking the command line is all there is to do.
-    pub fn checks_only(&self) -> bool {
+    pub(super) fn checks_only(&self) -> bool {
         self.messages.check_params
     }
 
     /// Whether a whole dump that needs a warning is a success.
-    pub fn warnings_exit_0(&self) -> bool {
+    pub(super) fn warnings_exit_0(&self) -> bool {
         self.messages.warnings_exit_0
     }
 
     #[cfg(feature = "check")]
     /// Whether the words ask for a dump at all.
-    pub fn saves(&self) -> bool {
+    pub(super) fn saves(&self) -> bool {
         !self.dumps_log() && !self.checks_only() && !self.output.dry_run
     }
 
     #[cfg(feature = "check")]
     /// Whether the end of the dump is marked on a raw partition.
-    pub fn marks_end(&self) -> bool {
+    pub(super) fn marks_end(&self) -> bool {
         self.output.framed || self.output.output_device.is_some()
     }
 
     /// The most bytes the dump may take.
-    pub fn limit(&self) -> Option<u64> {
+    pub(super) fn limit(&self) -> Option<u64> {
         self.output.limit
     }
 
     /// Whether messages of a kind are shown.
-    pub fn shows(&self, message: Message) -> bool {
+    pub(super) fn shows(&self, message: Message) -> bool {
         let messages = &self.messages;
         messages.message_level & message as u8 != 0
             || match message {
@@ -211,7 +211,7 @@ impl Args {
     }
 
     /// zstd level of the dump.
-    pub fn compression(&self) -> i32 {
+    pub(super) fn compression(&self) -> i32 {
         let [fast, usual, small] = LEVELS;
         match &self.output {
             OutputArgs { compress_level: Some(level), .. } => *level,
@@ -222,13 +222,13 @@ impl Args {
     }
 
     /// How many threads work. makedumpfile's `--num-threads 0` means no extra thread.
-    pub fn threads(&self) -> NonZero<usize> {
+    pub(super) fn threads(&self) -> NonZero<usize> {
         let cpus = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         self.output.num_threads.map_or(cpus, |threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN))
     }
 
     /// Where the dump goes: one place, or with --split one for each part.
-    pub fn places(&self) -> Result<Vec<Place>, Failure> {
+    pub(super) fn places(&self) -> Result<Vec<Place>, Failure> {
         let output = &self.output;
         match (output.split, self.dumpfiles.len()) {
             (true, 2..=MAX_PARTS) => return Ok(self.dumpfiles.iter().map(|path| self.file(path)).collect()),
@@ -278,14 +278,14 @@ impl Args {
     }
 
     /// Refuses what cannot be done and combinations that contradict themselves; reports what has no effect.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         self.refuse()?;
         self.foreign.report();
         Ok(())
     }
 
     /// Refuses what cannot be done and combinations that contradict themselves.
-    pub fn refuse(&self) -> Result<(), Failure> {
+    pub(super) fn refuse(&self) -> Result<(), Failure> {
         self.check_elf()?;
         self.foreign.refuse()?;
         if self.places()?.iter().any(|place| !place.can_begin_anew())

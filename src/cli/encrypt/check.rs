@@ -18,7 +18,7 @@ the installed ones, and the installed collector encrypts a page. That the image 
 installed does not prove that it is authentic. With --root the collector of that tree is run.
 
 A problem is a failure; warnings alone are not.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -37,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// A problem was found, or standard output is gone.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Report { text, problems } = look(&Options {
         root: args.root.clone(),
         recipients_file: args.recipients_file.clone(),

@@ -22,7 +22,7 @@ const AGE: &[u8] = b"age-encryption.org/v1\n-> ";
 /// The arguments of `collect`.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = help())]
-pub struct Args {
+pub(super) struct Args {
     /// The partition that --output-device or --framed wrote
     #[arg(long)]
     device: PathBuf,
@@ -66,7 +66,7 @@ fn reserve(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// What stopped it, ready to be said; the dump is then still on the device. Or that the dump is cut or damaged.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let device = quoted(&args.device);
     let opened = FoundDump::open(&args.device);
     let Some(dump) = opened.map_err(|error| Failure::caused(format!("opening {device}"), &error))? else {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 A script evaluates the output. Every value is in single quotes; nothing is printed when a line is at fault.
 An absent file has the defaults. A fault is a failure.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = PATH)]
     file: PathBuf,
@@ -25,7 +25,7 @@ pub struct Args {
 ///
 /// # Errors
 /// The file cannot be read, or a line of it is at fault; nothing was printed.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let doing = || format!("reading configuration {}", quoted(&args.file));
     let bytes = read(&args.file).map_err(|error| Failure::caused(doing(), &error))?;
     let config = Config::parse(&bytes).map_err(|faults| {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
   vmcore-encrypt dmesg -r age1... /proc/vmcore | ssh host 'cat > vmcore-dmesg.txt.age'
 
 Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
     /// Only messages after the last clearing of the log
@@ -39,7 +39,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let place = match &args.output {
         Some(path) => Place::file(path, args.force, false),
         None => Place::Stdout,
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 ///
 /// # Errors
 /// What stopped it, ready to be said. Nothing was written unless the log could be read.
-pub fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> Result<(), Failure> {
+pub(super) fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> Result<(), Failure> {
     let reading = format!("reading the kernel log of {}", quoted(vmcore));
     let failed = |error: &log::Error| match error {
         log::Error::Write(error) => place.write_failure(error, "free some room"),

@@ -25,7 +25,7 @@ const WHEN_FULL_FOR_GOOD: &str = "what went to standard output stays, so no othe
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let places = args.places()?;
     args.check()?;
     if args.dumps_log() && !args.checks_only() {

@@ -24,7 +24,7 @@ const LEVELS: [u8; 5] = [0, 16, 16 | 2, 16 | 2 | 4, 31];
 
 A dump takes less: pages of zeros, which level 31 and 1 leave out, are found only by \
 reading them, and what is left shrinks by compression, usually to a third.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -37,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let vmcore = input::open_vmcore(&args.memory)?;
     let (counts, warnings) = count(&vmcore);
     for warning in &warnings {
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Whether this is the running kernel's memory: a moving target.
-pub fn is_live(memory: &Path) -> bool {
+pub(super) fn is_live(memory: &Path) -> bool {
     fs::canonicalize(memory).is_ok_and(|path| path == Path::new(LIVE))
 }
 

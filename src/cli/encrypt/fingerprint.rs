@@ -11,7 +11,7 @@ use clap::Args as ClapArgs;
   vmcore-encrypt fingerprint -R team.txt
 
 Pin the recipients by adding vmcore_encrypt.recipients=FINGERPRINT to the kernel command line.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
     /// Print the plugin programs that the recipients need instead, one a line, for what builds an image
@@ -23,7 +23,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.choose()?;
     let lines: Vec<String> = match args.plugins {
         true => recipients.plugin_programs().into_iter().collect(),

@@ -81,11 +81,11 @@ impl Foreign {
 
 /// The options of makedumpfile's that were typed.
 #[derive(Debug, Default)]
-pub struct ForeignArgs(Vec<usize>);
+pub(super) struct ForeignArgs(Vec<usize>);
 
 impl ForeignArgs {
     /// Reports what has no effect.
-    pub fn report(&self) {
+    pub(super) fn report(&self) {
         for option in self.typed() {
             if let NoEffect(why) = option.verdict {
                 say(PROGRAM, "note", &format!("{} has no effect: {why}", option.name));
@@ -97,7 +97,7 @@ impl ForeignArgs {
     ///
     /// # Errors
     /// The first option that is refused.
-    pub fn refuse(&self) -> Result<(), Failure> {
+    pub(super) fn refuse(&self) -> Result<(), Failure> {
         self.typed().try_for_each(|option| match option.verdict {
             NoEffect(_) => Ok(()),
             Refused(why) => {
@@ -112,7 +112,7 @@ impl ForeignArgs {
     }
 
     /// Whether an option was typed.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.typed().any(|option| option.name == name)
     }
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 Image builders call it. It judges /etc/kdump.conf or its like and /etc/vmcore-encrypt/config below DIRECTORY.
 A way to a dump in plain, to a shell or to no dump at all is a failure.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     /// Whose kdump scripts are in the image
     #[arg(value_name = "SCRIPTS")]
     scripts: Scripts,
@@ -41,7 +41,7 @@ enum Scripts {
 ///
 /// # Errors
 /// The configuration is refused; each reason was reported before.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let whose = match args.scripts {
         Scripts::KdumpUtils => Distribution::Fedora,
         Scripts::KdumpTools => Distribution::Debian,

@@ -6,12 +6,12 @@ use crate::vmcore::{Error, Vmcore};
 use std::path::Path;
 
 /// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
-pub fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
+pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     opened(path, Vmcore::open(path))
 }
 
 /// Opens a vmcore that is read by position only.
-pub fn open_unmapped_vmcore(path: &Path) -> Result<Vmcore, Failure> {
+pub(super) fn open_unmapped_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     opened(path, Vmcore::open_unmapped(path))
 }
 

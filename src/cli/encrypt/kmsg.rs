@@ -22,7 +22,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
   vmcore-encrypt kmsg > /dev/ttyS0
 
 Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.", status::BASIC))]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
     /// Go on with messages as they come; without it the log as it is now is printed
@@ -37,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What stopped it, ready to be said. Nothing was written unless the log could be opened.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.read_trusted()?;
     let path = args.input.as_deref().unwrap_or(Path::new(DEVICE));
     let mut source = open(path, args.follow).map_err(|error| {

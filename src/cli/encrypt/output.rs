@@ -16,7 +16,7 @@ const TERMINAL: &str = "writing an encrypted stream to a terminal is refused";
 
 /// A place for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// A new file, or an old one where it may be overwritten.
     File {
         /// Its name.
@@ -44,7 +44,7 @@ pub enum Place {
 impl Place {
     /// The place of an output file as typed. An unfinished one stays when that is asked for, or when its name owns to
     /// being incomplete, as kdump-utils' `vmcore-incomplete`: whoever gave that name gives another one to a whole dump.
-    pub fn file(path: &Path, overwrite: bool, keep_incomplete: bool) -> Place {
+    pub(super) fn file(path: &Path, overwrite: bool, keep_incomplete: bool) -> Place {
         if special::is_stdout(path) {
             return Place::Stdout;
         }
@@ -55,7 +55,7 @@ impl Place {
     }
 
     /// Opens it.
-    pub fn open(&self) -> Result<Stream, Failure> {
+    pub(super) fn open(&self) -> Result<Stream, Failure> {
         match self {
             Place::File { path, overwrite, on_failure } => Pieces::create(path, *overwrite, *on_failure)
                 .map(Stream::pieces)
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// The same place for another attempt: what stands there now is what the attempt before left.
-    pub fn again(&self) -> Place {
+    pub(super) fn again(&self) -> Place {
         match self.clone() {
             Place::File { path, on_failure, .. } => Place::File { path, overwrite: true, on_failure },
             place => place,
@@ -105,12 +105,12 @@ impl Place {
     }
 
     /// Whether another attempt can take the place of this one: what went to standard output stays there.
-    pub fn can_begin_anew(&self) -> bool {
+    pub(super) fn can_begin_anew(&self) -> bool {
         !matches!(self, Place::Stdout | Place::FramedStdout)
     }
 
     /// How messages call it.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Place::File { path, .. } | Place::Device { path, .. } => quoted(path),
             Place::Stdout | Place::FramedStdout => "standard output".to_owned(),
@@ -119,7 +119,7 @@ impl Place {
     }
 
     /// A failure to write there. `when_full` is the advice for a full disk.
-    pub fn write_failure(&self, error: &io::Error, when_full: &'static str) -> Failure {
+    pub(super) fn write_failure(&self, error: &io::Error, when_full: &'static str) -> Failure {
         let hint = match error.kind() {
             io::ErrorKind::StorageFull => Some(when_full),
             io::ErrorKind::BrokenPipe => Some("the program that reads it ended early; look at its messages"),
@@ -132,7 +132,7 @@ impl Place {
     }
 
     /// Whether what an error leaves unfinished stays.
-    pub fn keeps(&self) -> bool {
+    pub(super) fn keeps(&self) -> bool {
         matches!(self, Place::File { on_failure: OnFailure::Keep, .. })
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 ///
 /// # Errors
 /// The process keeps rights that it must not have, or nobody reads the answer. An image that cannot be read is an answer.
-pub fn run() -> Result<(), Failure> {
+pub(super) fn run() -> Result<(), Failure> {
     confine().map_err(|error| Failure::caused("giving up privileges", &error))?;
     let tree = read(io::stdin().lock(), Limits::default());
     let mut out = BufWriter::new(io::stdout().lock());

@@ -20,7 +20,7 @@ const METADATA_STORED: u16 = 1 << 15;
 /// The same in the length of a block of data.
 const DATA_STORED: u32 = 1 << 24;
 /// No fragment holds the end of the file.
-pub const NO_FRAGMENT: u32 = u32::MAX;
+pub(super) const NO_FRAGMENT: u32 = u32::MAX;
 /// Entries of the fragment table are 16 bytes, in blocks of metadata.
 const FRAGMENTS_A_BLOCK: u32 = 512;
 /// Blocks that are kept decompressed: what comes next is mostly in the same ones.
@@ -44,7 +44,7 @@ type Cache<T> = RefCell<VecDeque<(u64, T)>>;
 type Metadata = (Rc<Vec<u8>>, u64);
 
 /// A file system in memory.
-pub struct Image<'a> {
+pub(super) struct Image<'a> {
     bytes: &'a [u8],
     codec: Codec,
     block_size: usize,
@@ -60,7 +60,7 @@ pub struct Image<'a> {
 
 impl<'a> Image<'a> {
     /// Reads the super block.
-    pub fn parse(bytes: &'a [u8]) -> Result<Image<'a>, Error> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Image<'a>, Error> {
         let mut fields = bytes.get(4..SUPER_BLOCK).ok_or(Error::Squashfs("it has no super block"))?;
         let [_inodes, _time, block_size, fragments] =
             [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
@@ -99,12 +99,12 @@ impl<'a> Image<'a> {
     }
 
     /// Reads inodes from a place.
-    pub fn inodes(&self, place: Place) -> Result<Cursor<'_, 'a>, Error> {
+    pub(super) fn inodes(&self, place: Place) -> Result<Cursor<'_, 'a>, Error> {
         self.cursor(self.inode_table, place)
     }
 
     /// Reads directories from a place.
-    pub fn directories(&self, place: Place) -> Result<Cursor<'_, 'a>, Error> {
+    pub(super) fn directories(&self, place: Place) -> Result<Cursor<'_, 'a>, Error> {
         self.cursor(self.directory_table, place)
     }
 
@@ -208,7 +208,7 @@ fn keep<T>(cache: &Cache<T>, most: usize, at: u64, value: T) {
 }
 
 /// Reads metadata on from a place, from block to block.
-pub struct Cursor<'i, 'a> {
+pub(super) struct Cursor<'i, 'a> {
     image: &'i Image<'a>,
     block: Rc<Vec<u8>>,
     byte: usize,
@@ -217,7 +217,7 @@ pub struct Cursor<'i, 'a> {
 
 impl Cursor<'_, '_> {
     /// Fills a buffer.
-    pub fn read(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
+    pub(super) fn read(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
         while !buffer.is_empty() {
             if self.byte == self.block.len() {
                 (self.block, self.next) = self.image.metadata_at(self.next)?;
@@ -236,7 +236,7 @@ impl Cursor<'_, '_> {
 }
 
 /// Reads a file from block to block.
-pub struct FileReader<'i, 'a> {
+pub(super) struct FileReader<'i, 'a> {
     image: &'i Image<'a>,
     file: File,
     next: usize,
@@ -248,7 +248,7 @@ pub struct FileReader<'i, 'a> {
 
 impl<'i, 'a> FileReader<'i, 'a> {
     /// From its start.
-    pub fn new(image: &'i Image<'a>, file: File) -> FileReader<'i, 'a> {
+    pub(super) fn new(image: &'i Image<'a>, file: File) -> FileReader<'i, 'a> {
         let (at, left) = (file.start, file.size);
         FileReader { image, file, next: 0, at, left, block: Vec::new(), byte: 0 }
     }
@@ -292,7 +292,7 @@ impl Read for FileReader<'_, '_> {
 }
 
 /// How many blocks a file has, and so how many lengths stand in its inode.
-pub fn block_count(image: &Image<'_>, size: u64, fragment: u32) -> Result<usize, Error> {
+pub(super) fn block_count(image: &Image<'_>, size: u64, fragment: u32) -> Result<usize, Error> {
     let block = image.block_size as u64;
     let count = if fragment == NO_FRAGMENT { size.div_ceil(block) } else { size / block };
     // Every length takes four bytes of metadata that compress at best a thousand times.

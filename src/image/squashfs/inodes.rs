@@ -6,7 +6,7 @@ use super::blocks::{Image, block_count};
 
 /// Where metadata is: the start of its block, relative to a table, and the byte in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub(super) struct Place {
     /// Bytes from the table's start.
     pub block: u64,
     /// The byte in the decompressed block.
@@ -14,7 +14,7 @@ pub struct Place {
 }
 
 /// A regular file.
-pub struct File {
+pub(super) struct File {
     /// Where its first block is.
     pub start: u64,
     /// Bytes.
@@ -28,13 +28,13 @@ pub struct File {
 }
 
 /// A directory's entries.
-pub struct Listing {
+pub(super) struct Listing {
     place: Place,
     size: u32,
 }
 
 /// What an inode has.
-pub enum Content {
+pub(super) enum Content {
     /// A regular file.
     File(File),
     /// Entries.
@@ -46,7 +46,7 @@ pub enum Content {
 }
 
 /// An inode.
-pub struct Inode {
+pub(super) struct Inode {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
     /// What it has.
@@ -61,7 +61,7 @@ const MAX_ENTRIES: u32 = 256;
 const NOT_STORED: u32 = 3;
 
 /// Reads the inode at a place.
-pub fn read(image: &Image<'_>, place: Place) -> Result<Inode, Error> {
+pub(super) fn read(image: &Image<'_>, place: Place) -> Result<Inode, Error> {
     let mut fields = image.inodes(place)?;
     let (kind, permissions) = (fields.u16()?, u32::from(fields.u16()? & 0o7777));
     // Owner, group, time, number.
@@ -131,7 +131,7 @@ fn link(fields: &mut impl Fields) -> Result<Content, Error> {
 }
 
 /// The entries of a directory: names, and where their inodes are.
-pub fn list(image: &Image<'_>, listing: Listing) -> Result<Vec<(Vec<u8>, Place)>, Error> {
+pub(super) fn list(image: &Image<'_>, listing: Listing) -> Result<Vec<(Vec<u8>, Place)>, Error> {
     let mut entries = Vec::new();
     if listing.size == 0 {
         return Ok(entries);

@@ -26,10 +26,10 @@ struct Parts {
 
 /// All parts that came for one opening.
 #[derive(Default)]
-pub struct KeyLines(VecDeque<Parts>);
+pub(super) struct KeyLines(VecDeque<Parts>);
 
 /// A key whose parts fit its id.
-pub struct Start {
+pub(super) struct Start {
     /// The parts, joined: an age header and a nonce.
     pub bytes: Vec<u8>,
     /// The parts one by one.
@@ -40,7 +40,7 @@ pub struct Start {
 
 impl KeyLines {
     /// Adds part `part` of `total`, counted from 0; gives the key when this part makes it whole.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         id: Id,
         part: usize,
@@ -60,7 +60,7 @@ impl KeyLines {
     }
 
     /// Lines of the input that make up keys that are whole and fit no id: they are damaged or forged.
-    pub fn damaged(&self) -> Vec<u64> {
+    pub(super) fn damaged(&self) -> Vec<u64> {
         self.0.iter().filter(|parts| parts.is_whole()).flat_map(|parts| parts.lines(&[])).collect()
     }
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 /// A record whose pieces are coming in.
-pub struct Begun {
+pub(super) struct Begun {
     head: String,
     text: String,
     next: usize,
@@ -22,7 +22,7 @@ pub struct Begun {
 }
 
 /// The output.
-pub struct Printer<W> {
+pub(super) struct Printer<W> {
     pub out: W,
     form: Form,
     /// The opening printed last.
@@ -34,12 +34,12 @@ pub struct Printer<W> {
 }
 
 impl<W: Write> Printer<W> {
-    pub fn new(out: W, form: Form) -> Printer<W> {
+    pub(super) fn new(out: W, form: Form) -> Printer<W> {
         Printer { out, form, current: None, printed: HashMap::new(), records: Seen::default() }
     }
 
     /// Prints where what follows is of another opening.
-    pub fn switch(&mut self, id: Id, opening: &Opening) -> io::Result<()> {
+    pub(super) fn switch(&mut self, id: Id, opening: &Opening) -> io::Result<()> {
         if self.current.replace(id).is_some_and(|before| before != id) {
             let boot = opening.boot.as_deref().map(|boot| format!(", boot {boot}")).unwrap_or_default();
             writeln!(self.out, "-- opening {id}{boot} --")?;
@@ -48,7 +48,7 @@ impl<W: Write> Printer<W> {
     }
 
     /// Prints that something is missing: numbers of the first and the last of it.
-    pub fn hole(&mut self, what: &str, noun: &str, first: u64, last: u64) -> io::Result<()> {
+    pub(super) fn hole(&mut self, what: &str, noun: &str, first: u64, last: u64) -> io::Result<()> {
         if first == last {
             writeln!(self.out, "-- {what}: {noun} {first} --")
         } else {
@@ -57,11 +57,11 @@ impl<W: Write> Printer<W> {
     }
 
     /// Prints that the next message has a number that another one had.
-    pub fn contradiction(&mut self, noun: &str, number: u64) -> io::Result<()> {
+    pub(super) fn contradiction(&mut self, noun: &str, number: u64) -> io::Result<()> {
         writeln!(self.out, "-- contradicts what came before: {noun} {number} --")
     }
 
-    pub fn entry(&mut self, id: Id, opening: &mut Opening, entry: Entry) -> io::Result<()> {
+    pub(super) fn entry(&mut self, id: Id, opening: &mut Opening, entry: Entry) -> io::Result<()> {
         match entry {
             Entry::Start(boot) => opening.boot = opening.boot.take().or(boot),
             Entry::End => opening.ended = true,
@@ -90,7 +90,7 @@ impl<W: Write> Printer<W> {
     }
 
     /// Prints a record as far as it has come, unless an earlier opening of the same boot had the very same one.
-    pub fn begun(&mut self, id: Id, opening: &mut Opening, begun: Begun) -> io::Result<()> {
+    pub(super) fn begun(&mut self, id: Id, opening: &mut Opening, begun: Begun) -> io::Result<()> {
         self.switch(id, opening)?;
         let Begun { head, mut text, next, pieces, headless } = begun;
         if next < pieces {

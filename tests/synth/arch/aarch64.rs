@@ -98,19 +98,19 @@ fn base(page_shift: u32, va_bits: u32) -> Arch {
 }
 
 /// 4 KiB pages, 48-bit addresses.
-pub fn k4() -> Arch {
+pub(crate) fn k4() -> Arch {
     let levels = levels(12, 48, [table, block, page], &[30, 21]);
     Arch { levels, keys: |info, _| keys(info, 48, 0x10, RAM), ..base(12, 48) }
 }
 
 /// 4 KiB pages, 52-bit addresses by LPA2.
-pub fn k4_lpa2() -> Arch {
+pub(crate) fn k4_lpa2() -> Arch {
     let levels = levels(12, 52, [lpa2_table, lpa2_block, lpa2_page], &[30, 21]);
     Arch { levels, keys: |info, _| keys(info, 52, 0xc, RAM), ..base(12, 52) }
 }
 
 /// The same before `TCR_EL1_T1SZ` was printed.
-pub fn k4_without_t1sz() -> Arch {
+pub(crate) fn k4_without_t1sz() -> Arch {
     let keys = |info: &mut Info, _| {
         keys(info, 48, 0x10, RAM);
         info.edit("NUMBER(TCR_EL1_T1SZ)", None);
@@ -119,20 +119,20 @@ pub fn k4_without_t1sz() -> Arch {
 }
 
 /// 16 KiB pages, 52-bit addresses by LPA2.
-pub fn k16_lpa2() -> Arch {
+pub(crate) fn k16_lpa2() -> Arch {
     let levels = levels(14, 52, [lpa2_table, lpa2_block, lpa2_page], &[36, 25]);
     Arch { levels, keys: |info, _| keys(info, 52, 0xc, RAM), ..base(14, 52) }
 }
 
 /// 64 KiB pages, 48-bit addresses.
-pub fn k64_48() -> Arch {
+pub(crate) fn k64_48() -> Arch {
     let levels = levels(16, 48, [wide_table, wide_block, wide_page], &[29]);
     Arch { levels, keys: |info, _| keys(info, 48, 0x10, RAM), ..base(16, 48) }
 }
 
 /// A kernel built for 52 bits with 16 KiB pages on hardware with 48: tables of 47 bits, a linear map that starts as
 /// low as that of 52 bits would, and so a `PHYS_OFFSET` that looks negative.
-pub fn k16_47() -> Arch {
+pub(crate) fn k16_47() -> Arch {
     let levels = levels(14, 47, [table, block, page], &[25]);
     let start = (1u64 << 47).wrapping_neg();
     Arch {
@@ -144,7 +144,7 @@ pub fn k16_47() -> Arch {
 }
 
 /// 64 KiB pages, 52-bit addresses.
-pub fn k64() -> Arch {
+pub(crate) fn k64() -> Arch {
     let levels = levels(16, 52, [wide_table, wide_block, wide_page], &[29]);
     Arch { levels, keys: |info, _| keys(info, 52, 0xc, RAM), ..base(16, 52) }
 }

@@ -51,13 +51,13 @@ fn level(shift: u32, width: u32, last: bool, leaf: bool) -> Level {
 }
 
 /// 16 KiB pages, three levels of eleven bits.
-pub fn k16() -> Arch {
+pub(crate) fn k16() -> Arch {
     let levels = vec![level(36, 11, false, false), level(25, 11, false, true), level(14, 11, true, true)];
     Arch { levels, ..base(14) }
 }
 
 /// 4 KiB pages, four levels of nine bits; the global bit of a huge page then lies where a small page has its address.
-pub fn k4() -> Arch {
+pub(crate) fn k4() -> Arch {
     let shifts = [39, 30, 21, 12];
     Arch { levels: shifts.map(|shift| level(shift, 9, shift == 12, shift == 21)).to_vec(), ..base(12) }
 }

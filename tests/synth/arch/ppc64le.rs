@@ -56,12 +56,12 @@ fn base(page_shift: u32) -> Arch {
 }
 
 /// Radix, 64 KiB pages: a root of 13 bits, 64 KiB.
-pub fn radix_64k() -> Arch {
+pub(crate) fn radix_64k() -> Arch {
     Arch { levels: levels(&[(39, 13), (30, 9), (21, 9), (16, 5)]), ..base(16) }
 }
 
 /// Radix, 4 KiB pages: the root is sixteen pages long.
-pub fn radix_4k() -> Arch {
+pub(crate) fn radix_4k() -> Arch {
     Arch { levels: levels(&[(39, 13), (30, 9), (21, 9), (12, 9)]), ..base(12) }
 }
 
@@ -75,7 +75,7 @@ const VMALLOC: u64 = 0xc008_0000_0000_0000;
 
 /// Before 6.7 and 6.9: the kind of MMU is a CPU feature, the start of vmalloc is that of the first area in use, and
 /// the virtual memory map is a list in any case.
-pub fn radix_64k_before_6_7() -> Arch {
+pub(crate) fn radix_64k_before_6_7() -> Arch {
     let finish = |finish: &mut Finish<'_>| {
         older(finish, 0x40);
         list_vmemmap(finish);
@@ -89,12 +89,12 @@ pub fn radix_64k_before_6_7() -> Arch {
 }
 
 /// Hash, 64 KiB pages.
-pub fn hash_64k() -> Arch {
+pub(crate) fn hash_64k() -> Arch {
     hash(16).with(&[(44, 8), (34, 10), (24, 10), (16, 8)])
 }
 
 /// Hash, 4 KiB pages.
-pub fn hash_4k() -> Arch {
+pub(crate) fn hash_4k() -> Arch {
     hash(12).with(&[(37, 9), (28, 9), (21, 7), (12, 9)])
 }
 

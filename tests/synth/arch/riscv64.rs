@@ -50,17 +50,17 @@ fn base(shifts: &[u32], page_offset: u64) -> Arch {
 /// Bytes from the start of the virtual memory map to the start of the linear map.
 const VMEMMAP_BELOW: u64 = 1 << 36;
 
-pub fn sv57() -> Arch {
+pub(crate) fn sv57() -> Arch {
     let keys = |info: &mut Info, _: u64| keys(info, 57, 0xff60_0000_0000_0000);
     Arch { keys, ..base(&[48, 39, 30, 21, 12], 0xff60_0000_0000_0000) }
 }
 
-pub fn sv48() -> Arch {
+pub(crate) fn sv48() -> Arch {
     let keys = |info: &mut Info, _: u64| keys(info, 48, 0xffff_af80_0000_0000);
     Arch { keys, ..base(&[39, 30, 21, 12], 0xffff_af80_0000_0000) }
 }
 
-pub fn sv39() -> Arch {
+pub(crate) fn sv39() -> Arch {
     let keys = |info: &mut Info, _: u64| keys(info, 39, 0xffff_ffd8_0000_0000);
     Arch { keys, ..base(&[30, 21, 12], 0xffff_ffd8_0000_0000) }
 }

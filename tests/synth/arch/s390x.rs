@@ -34,7 +34,7 @@ fn page(pa: u64) -> u64 {
 }
 
 /// Three levels: the root is a region-third table.
-pub fn z() -> Arch {
+pub(crate) fn z() -> Arch {
     Arch {
         name: "s390x",
         e_machine: 22,
@@ -77,7 +77,7 @@ fn keys(info: &mut Info) {
 
 /// The same kernel where VMCOREINFO was cut before its last keys: they are in `os_info` too, which the lowcore
 /// points to. Packed entries of 20 bytes: value, size, checksum.
-pub fn z_by_os_info() -> Arch {
+pub(crate) fn z_by_os_info() -> Arch {
     let finish = |finish: &mut Finish<'_>| {
         let at = finish.memory.alloc(4096, 4096);
         finish.memory.write(at, b"OSINFOSZ");
@@ -92,7 +92,7 @@ pub fn z_by_os_info() -> Arch {
 }
 
 /// Before 6.10: image and memory at their physical addresses, up to `high_memory`.
-pub fn z_before_6_10() -> Arch {
+pub(crate) fn z_before_6_10() -> Arch {
     let finish = |finish: &mut Finish<'_>| {
         let end = finish.memory.order.u64(finish.end);
         finish.variable("high_memory", &end);

@@ -31,7 +31,7 @@ fn level(shift: u32) -> Level {
 }
 
 /// Four levels: 46-bit physical addresses.
-pub fn four_level() -> Arch {
+pub(crate) fn four_level() -> Arch {
     Arch {
         name: "x86_64",
         e_machine: 62,
@@ -55,7 +55,7 @@ pub fn four_level() -> Arch {
 }
 
 /// Five levels: 52-bit physical addresses.
-pub fn five_level() -> Arch {
+pub(crate) fn five_level() -> Arch {
     Arch {
         physmem_bits: 52,
         linear: 0xff29_397c_8000_0000,
@@ -79,7 +79,7 @@ fn keys(info: &mut super::Info, root: u64, five: i64) {
 const ENCRYPTED: u64 = 1 << 47;
 
 /// Four levels with memory encryption: every address in a table carries the mark.
-pub fn encrypted() -> Arch {
+pub(crate) fn encrypted() -> Arch {
     let mark = |level: Level| Level {
         table: level.table.map(|_| (|pa| table(pa) | ENCRYPTED) as fn(u64) -> u64),
         leaf: level.leaf.map(|_| match level.shift {

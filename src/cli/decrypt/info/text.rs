@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const BAR: u64 = 30;
 
 /// The facts, line by line.
-pub fn show(name: &str, info: &Info) -> String {
+pub(super) fn show(name: &str, info: &Info) -> String {
     let mut text = String::new();
     line(&mut text, "File", &format!("{name}, {}", size::show(info.file_size)));
     line(&mut text, "Opened by", &recipients(&info.recipients));

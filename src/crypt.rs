@@ -17,6 +17,7 @@ mod harden;
 pub mod header;
 mod hpke;
 pub mod identities;
+#[cfg(feature = "analyst")]
 pub mod keygen;
 mod lines;
 mod plugin;

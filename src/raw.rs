@@ -4,7 +4,6 @@
 //! frame without its header, `last` how it ends, `cipher` what cannot be of a dump. `sink` opens devices.
 
 mod cipher;
-mod crc;
 mod find;
 mod header;
 mod last;

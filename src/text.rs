@@ -2,8 +2,12 @@
 //! Ground floor: it knows no other room.
 
 pub mod size;
+#[cfg(feature = "analyst")]
+mod time;
 
 use std::io::{self, Write};
+#[cfg(feature = "analyst")]
+pub use time::rfc3339;
 
 /// The kernel's words without the `(os error N)` that Rust puts after them: the words are enough.
 #[must_use]

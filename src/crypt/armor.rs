@@ -1,5 +1,6 @@
-//! Armor: an age file as base64 text between BEGIN and END lines (C2SP age.md "ASCII armor"). Recognised on
-//! reading, strictly and in constant memory; what lies inside is for the other modules.
+//! Armor: an age file as base64 text between BEGIN and END lines (C2SP age.md "ASCII armor"). Recognised on reading,
+//! strictly and in constant memory; what is inside is for the other modules. The `age` crate (0.12) has a reader too, but it
+//! takes a line of any length into memory.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,7 +11,7 @@ const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
 const COLUMNS: usize = 64;
 const BYTES_PER_LINE: usize = COLUMNS / 4 * 3;
-/// White space allowed before and behind an armored file; the limits of age's own reader.
+/// White space allowed before and after an armored file; the limits of age's own reader.
 const MAX_SPACE: usize = 1024;
 
 /// Gives the binary age file inside `input`, whether it is armored or not. White space before it is skipped
@@ -51,7 +52,7 @@ struct ArmorReader<R> {
 enum State {
     Begin,
     Body,
-    /// Behind a line that decoded to less than a full one: only END may follow.
+    /// After a line that decoded to less than a full one: only END may follow.
     ShortLine,
     End,
 }
@@ -106,10 +107,7 @@ impl<R: BufRead> ArmorReader<R> {
 
     fn check_end(&mut self) -> io::Result<()> {
         skip_space(&mut self.inner)?;
-        match self.inner.fill_buf()?.is_empty() {
-            true => Ok(()),
-            false => Err(malformed("data follows the END line")),
-        }
+        if self.inner.fill_buf()?.is_empty() { Ok(()) } else { Err(malformed("data follows the END line")) }
     }
 }
 

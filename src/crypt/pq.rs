@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::primitives::{bech32_decode, bech32_encode};
-use age_core::secrecy::{ExposeSecret, SecretString};
+use age_core::secrecy::ExposeSecret;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use bech32::Hrp;
@@ -139,6 +139,7 @@ pub struct Identity {
 }
 
 impl Identity {
+    #[cfg(feature = "analyst")]
     /// A fresh identity from the kernel's random number generator, which must be ready.
     pub(super) fn generate() -> std::io::Result<Identity> {
         let mut seed = Zeroizing::new([0; SEED_SIZE]);
@@ -153,10 +154,11 @@ impl Identity {
         Recipient { mlkem: mlkem.encapsulation_key().clone(), x25519: PublicKey::from(&x25519) }
     }
 
+    #[cfg(feature = "analyst")]
     /// The line of an identity file.
-    pub(super) fn to_secret_string(&self) -> SecretString {
+    pub(super) fn to_secret_string(&self) -> age_core::secrecy::SecretString {
         let lower = Zeroizing::new(bech32_encode(IDENTITY_HRP, &*self.seed));
-        SecretString::from(lower.to_ascii_uppercase())
+        age_core::secrecy::SecretString::from(lower.to_ascii_uppercase())
     }
 
     /// SHAKE-256 of the seed: d and z of ML-KEM key generation (FIPS 203), then the X25519 key; 32 bytes each.

@@ -53,11 +53,10 @@ pub(super) fn clear_others(number: u64, data: &mut [u8]) -> u64 {
 
 /// Bytes of the age header in the dump's first record, which are text.
 fn text_len(number: u64, data: &[u8]) -> usize {
-    match number == 0 && data.starts_with(AGE) {
-        true => {
-            data.windows(LAST_LINE.len()).position(|line| line == LAST_LINE).map_or(AGE.len(), |at| at + 1)
-        }
-        false => 0,
+    if number == 0 && data.starts_with(AGE) {
+        data.windows(LAST_LINE.len()).position(|line| line == LAST_LINE).map_or(AGE.len(), |at| at + 1)
+    } else {
+        0
     }
 }
 

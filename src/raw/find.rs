@@ -2,12 +2,12 @@
 //! device; and without both by the records themselves, whose heads name the dump and whose places leave 17
 //! possibilities for the length of the saved bytes.
 
-use super::crc::crc32;
 use super::header::{self, Block, FrameHeader, HEADER_LEN, MAX_SAVED};
 use super::record::{HEAD_LEN, RECORD_LEN, owner};
 use super::signature::{Occupant, SWAP_PAGE, occupant};
 use super::{DumpId, Error};
 use crate::crypt::stream::ReadAt;
+use crc32fast::hash as crc32;
 use std::io;
 
 /// How many records are tried to tell whose they are.

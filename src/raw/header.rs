@@ -1,7 +1,7 @@
 //! The header block of a frame: what a device holds, in its first 4096 bytes, and its copy at the device's end.
 
-use super::crc::crc32;
 use super::{DumpId, Error};
+use crc32fast::hash as crc32;
 use std::io::{self, Read};
 
 /// Bytes of the header block; records start behind it.
@@ -117,9 +117,10 @@ impl FrameHeader {
         let mut header = block.header;
         header.saved.resize(block.saved_len, 0);
         let saved = read_full(&mut reader, &mut header.saved)?;
-        match saved == block.saved_len && crc32(&header.saved) == block.saved_sum {
-            true => Ok(header),
-            false => Err(Error::DamagedHeader),
+        if saved == block.saved_len && crc32(&header.saved) == block.saved_sum {
+            Ok(header)
+        } else {
+            Err(Error::DamagedHeader)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The head of a record: what follows it, how long that is, and whether it is what was written.
 
 use super::DumpId;
-use super::crc::crc32;
 use super::header::Fields;
+use crc32fast::hash as crc32;
 
 /// Bytes of a record's head.
 pub(super) const HEAD_LEN: usize = 48;
@@ -93,9 +93,10 @@ impl Look {
         let found = [fields.magic.as_slice(), &fields.id, &fields.number.to_le_bytes()].concat();
         let right = known.iter().zip(found).filter(|(known, found)| *known == found).count();
         let is_anothers = fields.is_sound && fields.id != *id;
-        match right >= SIMILAR && !is_anothers {
-            true => Look::Similar(Kind::of(fields.kind), fields.len()),
-            false => Look::Other,
+        if right >= SIMILAR && !is_anothers {
+            Look::Similar(Kind::of(fields.kind), fields.len())
+        } else {
+            Look::Other
         }
     }
 

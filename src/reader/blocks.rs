@@ -1,12 +1,15 @@
-//! Decompressed blocks that are kept: the ones used last, within a number of bytes. What falls out is
-//! wiped.
+//! Decompressed blocks are kept, the most useful ones, within a number of bytes. What falls out is wiped.
 
 use super::Error;
 use crate::units::PageSize;
-use std::collections::HashMap;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// How many blocks the cache is likely to hold; a hint for its tables.
+const BLOCKS: usize = 128;
 
 /// The pages of a block.
 pub(super) type Block = Arc<Zeroizing<Vec<u8>>>;
@@ -37,65 +40,45 @@ impl Deref for PageBytes {
 
 /// Blocks by number.
 pub(super) struct BlockCache {
-    limit: usize,
-    kept: Mutex<Kept>,
+    kept: Cache<u32, Block, InBytes>,
 }
 
-#[derive(Default)]
-struct Kept {
-    blocks: HashMap<u32, (u64, Block)>,
-    bytes: usize,
-    clock: u64,
+/// A block weighs what it takes.
+#[derive(Clone)]
+struct InBytes;
+
+impl Weighter<u32, Block> for InBytes {
+    fn weight(&self, _: &u32, block: &Block) -> u64 {
+        block.len() as u64
+    }
 }
 
 impl BlockCache {
-    /// A cache of at most `limit` bytes, but always of one block.
+    /// A cache of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> BlockCache {
-        BlockCache { limit, kept: Mutex::default() }
+        // One shard: each has its share of the limit, and a block that is larger than the share would not be kept.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(BLOCKS)
+            .weight_capacity(limit as u64)
+            .shards(1)
+            .build();
+        let options = options.unwrap_or_else(|_| unreachable!("every required option is set"));
+        let kept =
+            Cache::with_options(options, InBytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        BlockCache { kept }
     }
 
-    /// The block of a number, made with `read` unless it is kept. Threads that want the same block at once
-    /// may both read it; nobody waits for another's read.
+    /// The block of a number, made with `read` unless it is kept. Of threads that want the same block at once one reads
+    /// it; the others wait.
+    ///
+    /// # Errors
+    /// What `read` reports.
     pub(super) fn get(
         &self,
         number: u32,
         read: impl FnOnce() -> Result<Vec<u8>, Error>,
     ) -> Result<Block, Error> {
-        if let Some(block) = self.lock().touch(number) {
-            return Ok(block);
-        }
-        let block = Arc::new(Zeroizing::new(read()?));
-        self.lock().insert(number, &block, self.limit);
-        Ok(block)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Kept {
-    fn touch(&mut self, number: u32) -> Option<Block> {
-        self.clock += 1;
-        let (used, block) = self.blocks.get_mut(&number)?;
-        *used = self.clock;
-        Some(Arc::clone(block))
-    }
-
-    fn insert(&mut self, number: u32, block: &Block, limit: usize) {
-        self.clock += 1;
-        self.bytes += block.len();
-        if let Some((_, replaced)) = self.blocks.insert(number, (self.clock, Arc::clone(block))) {
-            self.bytes -= replaced.len();
-        }
-        while self.bytes > limit && self.blocks.len() > 1 {
-            let Some(oldest) = self.blocks.iter().min_by_key(|(_, (used, _))| *used).map(|(n, _)| *n) else {
-                return;
-            };
-            if let Some((_, block)) = self.blocks.remove(&oldest) {
-                self.bytes -= block.len();
-            }
-        }
+        self.kept.get_or_insert_with(&number, || Ok(Arc::new(Zeroizing::new(read()?))))
     }
 }
 
@@ -104,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_blocks_used_last_are_kept_within_the_limit() {
+    fn blocks_are_kept_within_the_limit() {
         let cache = BlockCache::new(250);
         let reads = std::cell::RefCell::new(Vec::new());
         let get = |number| {
@@ -113,14 +96,21 @@ mod tests {
                 Ok(vec![0; 100])
             };
             assert_eq!(cache.get(number, read).unwrap().len(), 100);
+            assert!(cache.kept.weight() <= 250);
         };
-        for number in [1, 2, 1, 3, 1, 2] {
-            get(number);
-        }
-        assert_eq!(*reads.borrow(), [1, 2, 3, 2]);
-        assert!(cache.lock().bytes <= 250);
-        assert!(cache.get(9, || Ok(vec![0; 1000])).is_ok());
-        assert_eq!(cache.lock().bytes, 1000);
+        [1, 2, 1, 2].into_iter().for_each(get);
+        assert_eq!(*reads.borrow(), [1, 2]);
+        (3..100).for_each(get);
+        assert_eq!(reads.borrow().len(), 99);
+    }
+
+    #[test]
+    fn a_block_above_the_limit_and_one_that_cannot_be_read_are_not_kept() {
+        let cache = BlockCache::new(250);
+        assert_eq!(cache.get(9, || Ok(vec![0; 1000])).unwrap().len(), 1000);
+        assert!(cache.get(8, || Err(Error::NotADump)).is_err());
+        assert_eq!(cache.get(8, || Ok(vec![0; 10])).unwrap().len(), 10);
+        assert_eq!(cache.kept.weight(), 10);
     }
 
     #[test]

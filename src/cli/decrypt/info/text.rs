@@ -2,8 +2,7 @@
 
 use super::{Info, Inside, Payload};
 use crate::blocks::ClassCounts;
-use crate::crypt::keygen::rfc3339;
-use crate::text::{printable, size};
+use crate::text::{printable, rfc3339, size};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -89,15 +88,12 @@ fn state(dump: &Inside) -> String {
     }
 }
 
+/// `seconds` since 1970; the collector writes 0 where it does not know.
 fn crash_time(seconds: i64) -> String {
-    match u64::try_from(seconds) {
-        Ok(seconds @ 1..=MAX_TIME) => rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)),
-        _ => "unknown".to_owned(),
-    }
+    let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
+    let time = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    time.and_then(rfc3339).unwrap_or_else(|| "unknown".to_owned())
 }
-
-/// The end of the year 9999.
-const MAX_TIME: u64 = 253_402_300_799;
 
 /// Page counts per class, each with a bar for its share of all pages.
 fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {

@@ -55,9 +55,10 @@ pub fn look(options: &Options) -> Report {
     let mut findings = Findings::default();
     let recipients = keys::check(&machine, &mut findings);
     let fingerprint = recipients.as_ref().map(Recipients::fingerprint);
-    let pins = match options.recipients_only {
-        true => Vec::new(),
-        false => pins::check(&machine, recipients.as_ref(), &mut findings),
+    let pins = if options.recipients_only {
+        Vec::new()
+    } else {
+        pins::check(&machine, recipients.as_ref(), &mut findings)
     };
     if !options.recipients_only {
         check_all(&machine, options.parse_words, fingerprint.as_deref(), &mut findings);

@@ -98,9 +98,10 @@ impl Failure {
 pub fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     let path = if path.contains("://") { shown_url(&path) } else { path.into_owned() };
-    match path.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
-        true => "\"AGE-SECRET-KEY-...\" (this is a key, not the name of a file)".to_owned(),
-        false => format!("{path:?}"),
+    if path.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
+        "\"AGE-SECRET-KEY-...\" (this is a key, not the name of a file)".to_owned()
+    } else {
+        format!("{path:?}")
     }
 }
 

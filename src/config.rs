@@ -182,9 +182,10 @@ fn action(value: &str) -> Result<String, String> {
 
 /// In the form without leading zeros, which sh takes for an octal number, and at most what every shell can reckon with.
 fn number(value: &str) -> Result<String, String> {
-    match !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Ok(value.parse::<u32>().unwrap_or(u32::MAX).to_string()),
-        false => Err("not a number".to_owned()),
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(value.parse::<u32>().unwrap_or(u32::MAX).to_string())
+    } else {
+        Err("not a number".to_owned())
     }
 }
 
@@ -198,34 +199,30 @@ fn levels(value: &str) -> Result<String, String> {
 fn device(value: &str) -> Result<String, String> {
     const TAGS: [&str; 4] = ["UUID", "LABEL", "PARTUUID", "PARTLABEL"];
     let is_tag = value.split_once('=').is_some_and(|(tag, value)| TAGS.contains(&tag) && !value.is_empty());
-    match value.is_empty() || value.starts_with('/') || is_tag {
-        true => text(value),
-        false => Err("not a path, UUID=, LABEL=, PARTUUID= or PARTLABEL=".to_owned()),
+    if value.is_empty() || value.starts_with('/') || is_tag {
+        text(value)
+    } else {
+        Err("not a path, UUID=, LABEL=, PARTUUID= or PARTLABEL=".to_owned())
     }
 }
 
 fn file_system(value: &str) -> Result<String, String> {
     let is_name =
         value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    match is_name && !value.starts_with('-') {
-        true => text(value),
-        false => Err("not a type of file system".to_owned()),
-    }
+    if is_name && !value.starts_with('-') { text(value) } else { Err("not a type of file system".to_owned()) }
 }
 
 /// A path on the target. With `..` in it the dump would land beside the target, in the capture kernel's memory.
 fn directory(value: &str) -> Result<String, String> {
-    match value.split('/').any(|part| part == "..") {
-        false => text(value),
-        true => Err("it must not leave the device".to_owned()),
+    if !value.split('/').any(|part| part == "..") {
+        text(value)
+    } else {
+        Err("it must not leave the device".to_owned())
     }
 }
 
 fn absolute(value: &str) -> Result<String, String> {
-    match value.starts_with('/') {
-        true => directory(value),
-        false => Err("not a path that begins with /".to_owned()),
-    }
+    if value.starts_with('/') { directory(value) } else { Err("not a path that begins with /".to_owned()) }
 }
 
 #[cfg(test)]

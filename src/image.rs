@@ -90,15 +90,9 @@ pub fn read(source: impl Read, limits: Limits) -> Result<Tree, Error> {
     if let Some(nested) = keeper.take_nested() {
         tree.inner = Some(read_file_system(&nested, &mut keeper)?);
     }
-    match tree.outer.is_empty() {
-        true => Err(Error::Empty),
-        false => Ok(tree),
-    }
+    if tree.outer.is_empty() { Err(Error::Empty) } else { Ok(tree) }
 }
 
 fn read_file_system(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
-    match squashfs::is_one(bytes) {
-        true => squashfs::read(bytes, keeper),
-        false => erofs::read(bytes, keeper),
-    }
+    if squashfs::is_one(bytes) { squashfs::read(bytes, keeper) } else { erofs::read(bytes, keeper) }
 }

@@ -112,9 +112,10 @@ impl Pins {
             |pin: &str| pin.len() == FINGERPRINT_SIZE && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
         let fingerprints: Vec<String> =
             values.into_iter().flat_map(|value| value.split(',')).map(str::to_ascii_lowercase).collect();
-        match fingerprints.iter().all(|pin| is_pin(pin)) {
-            true => Ok((!fingerprints.is_empty()).then_some(Pins { place, fingerprints })),
-            false => Err(Error::Malformed(place)),
+        if fingerprints.iter().all(|pin| is_pin(pin)) {
+            Ok((!fingerprints.is_empty()).then_some(Pins { place, fingerprints }))
+        } else {
+            Err(Error::Malformed(place))
         }
     }
 
@@ -124,9 +125,10 @@ impl Pins {
     /// [`Error::Mismatch`].
     pub fn check(&self, recipients: &Recipients) -> Result<(), Error> {
         let fingerprint = recipients.fingerprint();
-        match self.fingerprints.contains(&fingerprint) {
-            true => Ok(()),
-            false => Err(Error::Mismatch { fingerprint, place: self.place }),
+        if self.fingerprints.contains(&fingerprint) {
+            Ok(())
+        } else {
+            Err(Error::Mismatch { fingerprint, place: self.place })
         }
     }
 }

@@ -214,9 +214,10 @@ impl RemoteFile {
             let (meta, range) = (answer.meta.clone(), answer.range.clone());
             let bytes = answer.bytes().await?;
             // The client compares the range of the answer with the one asked for, but not the bytes with the range.
-            match bytes.len() as u64 == range.end.saturating_sub(range.start) {
-                true => Ok((bytes.into(), meta)),
-                false => Err(Error::Server("the answer has another length than its range".to_owned())),
+            if bytes.len() as u64 == range.end.saturating_sub(range.start) {
+                Ok((bytes.into(), meta))
+            } else {
+                Err(Error::Server("the answer has another length than its range".to_owned()))
             }
         })
     }
@@ -234,9 +235,10 @@ impl RemoteFile {
     fn get_again(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let len = range.end - range.start;
         let (bytes, meta) = self.get(range)?;
-        match self.version.is(&Version::of(&meta)) && bytes.len() as u64 == len {
-            true => Ok(bytes),
-            false => Err(Error::Changed),
+        if self.version.is(&Version::of(&meta)) && bytes.len() as u64 == len {
+            Ok(bytes)
+        } else {
+            Err(Error::Changed)
         }
     }
 }

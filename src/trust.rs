@@ -143,10 +143,7 @@ fn judge(path: &Path, data: &Metadata) -> Result<(), Error> {
     let is_safe = data.mode() & GROUP_OR_OTHERS_WRITE == 0
         || data.is_symlink()
         || (data.is_dir() && data.mode() & STICKY != 0);
-    match is_safe {
-        true => Ok(()),
-        false => Err(Error::Writable { path: path.to_owned(), mode: data.mode() & 0o7777 }),
-    }
+    if is_safe { Ok(()) } else { Err(Error::Writable { path: path.to_owned(), mode: data.mode() & 0o7777 }) }
 }
 
 /// The configuration files of the machine below `root` that others can change, each with the reason.

@@ -203,9 +203,10 @@ fn a_user_cannot_look_into_their_own_collector() {
     let program = home.path().join("program");
     fs::copy(env!("CARGO_BIN_EXE_vmcore-encrypt"), &program).unwrap();
     let program = program.to_str().unwrap();
-    let words = match rustix::process::geteuid().is_root() {
-        true => vec!["setpriv", "--reuid", "65534", "--clear-groups", program],
-        false => vec![program],
+    let words = if rustix::process::geteuid().is_root() {
+        vec!["setpriv", "--reuid", "65534", "--clear-groups", program]
+    } else {
+        vec![program]
     };
     let collector = Collector::start(&words, home.path());
     let owner = |file: &str| fs::metadata(collector.proc(file)).unwrap().uid();

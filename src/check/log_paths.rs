@@ -64,9 +64,10 @@ fn check_pstore(machine: &Machine, early: bool, findings: &mut Findings) {
         _ => "unload that module, or boot without its parameters",
     };
     let hint = format!("{switch}; Storage=none in /etc/systemd/pstore.conf keeps it off the disk alone");
-    match early || console || !oops_panics {
-        true => findings.warning(CHECK, text, &hint),
-        false => findings.ok(CHECK, text),
+    if early || console || !oops_panics {
+        findings.warning(CHECK, text, &hint);
+    } else {
+        findings.ok(CHECK, text);
     }
 }
 

@@ -58,10 +58,7 @@ impl Machine {
     pub(super) fn read_whole(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(path))?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 <= limit {
-            true => Ok(bytes),
-            false => Err(io::ErrorKind::FileTooLarge.into()),
-        }
+        if bytes.len() as u64 <= limit { Ok(bytes) } else { Err(io::ErrorKind::FileTooLarge.into()) }
     }
 
     /// A number in a file such as those of sysfs.
@@ -77,9 +74,10 @@ impl Machine {
     /// A program by name or path, as the machine's kdump scripts would find it.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
-        let candidates: Vec<PathBuf> = match name.contains('/') {
-            true => vec![name.into()],
-            false => directories.iter().map(|directory| Path::new(directory).join(name)).collect(),
+        let candidates: Vec<PathBuf> = if name.contains('/') {
+            vec![name.into()]
+        } else {
+            directories.iter().map(|directory| Path::new(directory).join(name)).collect()
         };
         candidates.into_iter().find(|path| self.path(path).is_file())
     }

@@ -26,9 +26,10 @@ const RESERVED: &str = "/sys/kernel/fadump/mem_reserved";
 
 /// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
 pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
-    let loaded = match has_fadump(machine) {
-        true => REGISTERED.iter().any(|file| machine.number(file) == Some(1)),
-        false => machine.number("/sys/kernel/kexec_crash_loaded") == Some(1),
+    let loaded = if has_fadump(machine) {
+        REGISTERED.iter().any(|file| machine.number(file) == Some(1))
+    } else {
+        machine.number("/sys/kernel/kexec_crash_loaded") == Some(1)
     };
     if !loaded {
         let text = "no capture kernel is loaded: the next crash is not saved";
@@ -54,9 +55,10 @@ pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findi
     if further > 0 {
         text.push_str(&format!(", {further} further CPUs {}", size::show(further.saturating_mul(CPU))));
     }
-    match reserved >= need {
-        true => findings.ok(CHECK, text),
-        false => findings.warning(CHECK, text, &advice(plan, need)),
+    if reserved >= need {
+        findings.ok(CHECK, text);
+    } else {
+        findings.warning(CHECK, text, &advice(plan, need));
     }
 }
 

@@ -53,22 +53,19 @@ fn check_plain(machine: &Machine, place: &str, device: &str, findings: &mut Find
         return ControlFlow::Continue(());
     }
     let listed = layers.join(", ");
-    match layers.iter().all(|layer| is_handed_over(machine, layer)) {
-        true => {
-            findings.warning(
-                CHECK,
-                format!(
-                    "{place} is on an encrypted volume, {listed}, whose key is handed to the capture kernel: the key \
-                     of the disk is in reserved memory"
-                ),
-                "a plain target needs no key there: the dump encrypts itself",
-            );
-            ControlFlow::Continue(())
-        }
-        false => {
-            findings.problem(CHECK, format!("{place} is on an encrypted volume, {listed}"), PLAIN);
-            ControlFlow::Break(())
-        }
+    if layers.iter().all(|layer| is_handed_over(machine, layer)) {
+        findings.warning(
+            CHECK,
+            format!(
+                "{place} is on an encrypted volume, {listed}, whose key is handed to the capture kernel: the key \
+                 of the disk is in reserved memory"
+            ),
+            "a plain target needs no key there: the dump encrypts itself",
+        );
+        ControlFlow::Continue(())
+    } else {
+        findings.problem(CHECK, format!("{place} is on an encrypted volume, {listed}"), PLAIN);
+        ControlFlow::Break(())
     }
 }
 

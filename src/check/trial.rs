@@ -43,9 +43,10 @@ fn run(program: &Path, recipients: &Path) -> Result<(), String> {
         return Err(format!("{}, {}", output.status, messages.lines().next().unwrap_or("without a word")));
     }
     Header::read(&mut &output.stdout[..]).map_err(|error| error.to_string())?;
-    match output.stdout.windows(MARKER.len()).any(|bytes| bytes == MARKER) {
-        true => Err("the dump is in plain".to_owned()),
-        false => Ok(()),
+    if output.stdout.windows(MARKER.len()).any(|bytes| bytes == MARKER) {
+        Err("the dump is in plain".to_owned())
+    } else {
+        Ok(())
     }
 }
 

@@ -68,9 +68,10 @@ pub(super) fn clean(program: Program) -> io::Result<()> {
     let (kept, left_out): (Vec<_>, Vec<_>) = env::vars_os().partition(|(name, _)| is_listed(program, name));
     if let Some(mark) = env::var_os(MARK) {
         take_carried(program, &mark)?;
-        return match left_out.is_empty() {
-            true => Ok(()),
-            false => Err(io::Error::other("it was done already, and unknown variables are still there")),
+        return if left_out.is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::other("it was done already, and unknown variables are still there"))
         };
     }
     if left_out.is_empty() {

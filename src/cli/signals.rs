@@ -84,9 +84,10 @@ pub(super) struct Stoppable<'a, W> {
 
 impl<W: Write> Write for Stoppable<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.stop.0.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("stopped by a signal")),
-            false => self.inner.write(bytes),
+        if self.stop.0.load(Ordering::Relaxed) {
+            Err(io::Error::other("stopped by a signal"))
+        } else {
+            self.inner.write(bytes)
         }
     }
 

@@ -21,9 +21,10 @@ pub(super) fn answer(program: &str, error: &clap::Error) -> ExitCode {
 #[cfg(feature = "check")]
 /// The parser's finding as one sentence.
 pub(super) fn sentence(error: &clap::Error) -> String {
-    match error.use_stderr() {
-        true => Finding::of(&error.render().to_string()).message,
-        false => "help and version save no dump".to_owned(),
+    if error.use_stderr() {
+        Finding::of(&error.render().to_string()).message
+    } else {
+        "help and version save no dump".to_owned()
     }
 }
 

@@ -81,10 +81,8 @@ struct Kernel<'a> {
 impl<'a> Early<'a> {
     /// Looks for them in `range`, a part of a dump at `level`; `whole` says that it is no part.
     pub(super) fn new(vmcore: &'a Vmcore, level: DumpLevel, range: PfnRange, whole: bool) -> Early<'a> {
-        let in_range = |classifier: Classifier<'a>| match whole {
-            true => classifier,
-            false => classifier.of_range(range),
-        };
+        let in_range =
+            |classifier: Classifier<'a>| if whole { classifier } else { classifier.of_range(range) };
         let all = level.get() | DumpLevel::ZERO == DumpLevel::ALL.get();
         let kernel = Classifier::of_first(vmcore).map(|first| Kernel {
             first: in_range(first),

@@ -129,9 +129,10 @@ impl<'a> PageSource<'a> {
             free: counts.of(PageClass::Free),
             hwpoison: counts.of(PageClass::Hwpoison),
             offline: counts.of(PageClass::Offline),
-            unjudged: match self.classifier.judges() {
-                true => counts.unreadable_struct_pages + counts.without_struct_page,
-                false => counts.of(PageClass::Kept),
+            unjudged: if self.classifier.judges() {
+                counts.unreadable_struct_pages + counts.without_struct_page
+            } else {
+                counts.of(PageClass::Kept)
             },
             doubtful: counts.doubtful,
             ..ClassCounts::default()

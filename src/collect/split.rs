@@ -43,9 +43,8 @@ pub fn divide(vmcore: &Vmcore, level: DumpLevel, parts: u32) -> io::Result<Vec<P
         windows.push((window.range.end.0, total));
     }
     let end = classifier.max_mapnr().0;
-    let ends = (1..=parts).map(|number| match number == parts {
-        true => end,
-        false => boundary(&windows, total * u64::from(number) / u64::from(parts)),
+    let ends = (1..=parts).map(|number| {
+        if number == parts { end } else { boundary(&windows, total * u64::from(number) / u64::from(parts)) }
     });
     let mut start = 0;
     let part = |(number, end)| {

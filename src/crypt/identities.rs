@@ -189,9 +189,10 @@ fn read_limited(file: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
     // In one allocation: growing would leave copies of the secrets behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(IDENTITY_BUFFER));
     file.take(MAX_IDENTITY_FILE + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MAX_IDENTITY_FILE {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for an identity file").into()),
-        false => Ok(bytes),
+    if bytes.len() as u64 > MAX_IDENTITY_FILE {
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for an identity file").into())
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -166,10 +166,8 @@ impl PayloadKey {
         chunk: &'a mut [u8],
     ) -> Result<&'a mut [u8], StreamError> {
         let corrupt = StreamError::Corrupt { chunk: index };
-        let plausible = match last {
-            false => chunk.len() == ENCRYPTED_CHUNK_SIZE,
-            true => chunk.len() <= ENCRYPTED_CHUNK_SIZE,
-        };
+        let plausible =
+            if !last { chunk.len() == ENCRYPTED_CHUNK_SIZE } else { chunk.len() <= ENCRYPTED_CHUNK_SIZE };
         if !plausible {
             return Err(corrupt);
         }
@@ -180,9 +178,10 @@ impl PayloadKey {
             .cipher()
             .decrypt_inout_detached(&nonce.into(), b"", (&mut *body).into(), tag)
             .map_err(|_| corrupt)?;
-        match body.is_empty() && index > 0 {
-            true => Err(StreamError::EmptyFinalChunk { chunk: index }),
-            false => Ok(body),
+        if body.is_empty() && index > 0 {
+            Err(StreamError::EmptyFinalChunk { chunk: index })
+        } else {
+            Ok(body)
         }
     }
 }

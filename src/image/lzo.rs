@@ -78,9 +78,10 @@ impl<R: Read> Read for Reader<R> {
 /// Decompresses a block of a known size.
 fn decompress(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
     let bytes = decompress_any(packed, size)?;
-    match bytes.len() == size {
-        true => Ok(bytes),
-        false => Err(io::Error::other("lzo: a block has another size than it says")),
+    if bytes.len() == size {
+        Ok(bytes)
+    } else {
+        Err(io::Error::other("lzo: a block has another size than it says"))
     }
 }
 

@@ -59,12 +59,13 @@ impl<R: BufRead> Lines<R> {
     fn line(&mut self, record: &mut Vec<u8>) -> io::Result<()> {
         let room = (MAX_RECORD + 1).saturating_sub(record.len());
         (&mut self.file).take(room as u64).read_until(b'\n', record)?;
-        match record.len() > MAX_RECORD {
-            true => Err(io::Error::new(
+        if record.len() > MAX_RECORD {
+            Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("a record longer than {MAX_RECORD} bytes"),
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

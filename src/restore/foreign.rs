@@ -50,9 +50,10 @@ fn flattened(stream: &mut dyn BufRead, output: Output<'_>) -> Result<(), Error> 
 fn must_be_elf(file: &OutputFile) -> Result<(), Error> {
     let mut magic = [0; 4];
     std::os::unix::fs::FileExt::read_exact_at(file.file(), &mut magic, 0)?;
-    match &magic == goblin::elf::header::ELFMAG {
-        true => Ok(()),
-        false => Err(Error::malformed("it describes a kdump file, which only --format kdump restores")),
+    if &magic == goblin::elf::header::ELFMAG {
+        Ok(())
+    } else {
+        Err(Error::malformed("it describes a kdump file, which only --format kdump restores"))
     }
 }
 

@@ -79,9 +79,10 @@ impl Tracker {
     /// After a gap, doubts what may have lain in it, given the page that follows.
     fn doubt(&mut self, next: Pfn) {
         if std::mem::take(&mut self.gap) {
-            let range = match self.ascending {
-                true => PfnRange { start: self.reached, end: next },
-                false => PfnRange { start: Pfn(0), end: Pfn(u64::MAX) },
+            let range = if self.ascending {
+                PfnRange { start: self.reached, end: next }
+            } else {
+                PfnRange { start: Pfn(0), end: Pfn(u64::MAX) }
             };
             self.doubtful.push(range);
         }

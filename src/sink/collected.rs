@@ -177,11 +177,10 @@ fn copy(dump: &FoundDump, directory: &SafeDirectory, mut file: File, reserve: u6
             count => back.update(&buffer[..count]),
         }
     }
-    match back.finalize() == digest.finalize() {
-        true => Ok(tally),
-        false => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "what was written reads back as something else"))
-        }
+    if back.finalize() == digest.finalize() {
+        Ok(tally)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "what was written reads back as something else"))
     }
 }
 
@@ -207,8 +206,9 @@ fn read(dump: &FoundDump, take: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io
 }
 
 fn check_room(directory: &SafeDirectory, need: u64, reserve: u64) -> io::Result<()> {
-    match directory.free_bytes()? >= need.saturating_add(reserve) {
-        true => Ok(()),
-        false => Err(io::ErrorKind::StorageFull.into()),
+    if directory.free_bytes()? >= need.saturating_add(reserve) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::StorageFull.into())
     }
 }

@@ -266,9 +266,10 @@ fn open(path: &Path) -> Result<(File, u64), DeviceError> {
 /// Whether it is one; else it is a file.
 fn is_block_device(path: &Path) -> Result<bool, DeviceError> {
     let kind = path.metadata()?.file_type();
-    match kind.is_block_device() || kind.is_file() {
-        true => Ok(kind.is_block_device()),
-        false => Err(DeviceError::NotADevice),
+    if kind.is_block_device() || kind.is_file() {
+        Ok(kind.is_block_device())
+    } else {
+        Err(DeviceError::NotADevice)
     }
 }
 

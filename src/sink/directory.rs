@@ -167,10 +167,7 @@ impl Directory {
     /// # Errors
     /// From the kernel.
     pub(super) fn remove(&self, name: &OsStr, file: &File) -> io::Result<()> {
-        match self.has(name, file)? {
-            true => Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?),
-            false => Ok(()),
-        }
+        if self.has(name, file)? { Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?) } else { Ok(()) }
     }
 
     /// Takes the name away from the regular file that has it, if any, and gives that file locked: while it is held, no

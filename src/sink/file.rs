@@ -56,20 +56,15 @@ impl OutputFile {
             return OutputFile::special(path);
         }
         let (directory, name) = Directory::of(path)?;
-        let (file, old) = match overwrite {
-            true => replace(&directory, &name)?,
-            false => (directory.create(&name)?, None),
-        };
+        let (file, old) =
+            if overwrite { replace(&directory, &name)? } else { (directory.create(&name)?, None) };
         let names =
             Names { directory: Arc::new(directory), now: Some(name.clone()), wanted: name, replace: false };
         let output = OutputFile::new(file, Some(names), on_failure);
         lock(&output.file)?;
         drop(old);
         // Another program may have replaced it before it was locked.
-        match output.has_name()? {
-            true => Ok(output),
-            false => Err(Refused::Busy.into()),
-        }
+        if output.has_name()? { Ok(output) } else { Err(Refused::Busy.into()) }
     }
 
     /// Creates a file beside `path` that takes its name when it is finished; `path` itself is untouched until then. It
@@ -196,10 +191,7 @@ impl Names {
             _ => {}
         }
         *now = Some(wanted.clone());
-        match directory.has(wanted, file)? {
-            true => Ok(()),
-            false => Err(Refused::Replaced.into()),
-        }
+        if directory.has(wanted, file)? { Ok(()) } else { Err(Refused::Replaced.into()) }
     }
 }
 

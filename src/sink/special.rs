@@ -61,10 +61,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     if found.st_uid != 0 && found.st_uid != geteuid().as_raw() {
         return Err(Refused::OtherOwner(found.st_uid).into());
     }
-    match file.is_terminal() {
-        true => Err(Refused::Terminal.into()),
-        false => Ok(file),
-    }
+    if file.is_terminal() { Err(Refused::Terminal.into()) } else { Ok(file) }
 }
 
 /// Standard output as a writer that tells of every failure: the standard library's takes a descriptor that cannot be

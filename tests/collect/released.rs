@@ -85,9 +85,10 @@ fn what_0_1_0_left_on_a_partition_is_collected() {
 fn salvage(path: &Path, piped: bool, out: &Path) -> (Output, u64) {
     let mut restore = with_key("");
     restore.args(["--salvage", "-f"]);
-    match piped {
-        true => restore.arg("-").stdin(File::open(path).unwrap()),
-        false => restore.arg(path),
+    if piped {
+        restore.arg("-").stdin(File::open(path).unwrap())
+    } else {
+        restore.arg(path)
     };
     let output = run(restore.arg(out));
     let info = fs::metadata(out).map_or(0, |metadata| metadata.len());

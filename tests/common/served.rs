@@ -74,9 +74,10 @@ impl Directory {
 
 impl Filesystem for Directory {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match name == Path::new("vmcore") {
-            true => reply.entry(&UNCHANGED, &self.attributes(FILE), Generation(0)),
-            false => reply.error(Errno::ENOENT),
+        if name == Path::new("vmcore") {
+            reply.entry(&UNCHANGED, &self.attributes(FILE), Generation(0));
+        } else {
+            reply.error(Errno::ENOENT);
         }
     }
 

@@ -76,15 +76,14 @@ impl Scripts for KdumpTools {
     fn fadump(&self, view: &View<'_>, findings: &mut Findings) {
         let text = "FADump is on: the capture kernel starts with the ordinary command line";
         let hint = "boot with fadump=off and use kdump";
-        match drop_in_holds(view.machine, BOOT_UNIT, "ConditionPathExists=!/proc/vmcore") {
-            true => findings.problem(CHECK, format!("{text}, and no dump is saved"), hint),
-            false => {
-                findings.problem(
-                    CHECK,
-                    format!("{text}, and {BOOT_UNIT} saves: the dump would be in plain"),
-                    hint,
-                );
-            }
+        if drop_in_holds(view.machine, BOOT_UNIT, "ConditionPathExists=!/proc/vmcore") {
+            findings.problem(CHECK, format!("{text}, and no dump is saved"), hint);
+        } else {
+            findings.problem(
+                CHECK,
+                format!("{text}, and {BOOT_UNIT} saves: the dump would be in plain"),
+                hint,
+            );
         }
     }
 }

@@ -54,10 +54,7 @@ impl Scripts for KdumpUtils {
     }
 
     fn look(&self, view: &View<'_>, plan: &Plan, findings: &mut Findings) {
-        let program = match plan.own_script {
-            true => SAVE,
-            false => PROGRAM,
-        };
+        let program = if plan.own_script { SAVE } else { PROGRAM };
         check_program(view.machine, program, findings);
         if view.config.target() != Target::Kdump && !plan.own_script {
             let text = format!("TARGET of {PATH} has no effect: {CONF} has no kdump_pre {SAVE}");

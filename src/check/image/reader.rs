@@ -48,10 +48,7 @@ pub(super) enum Error {
 pub(super) fn read(path: &Path) -> Result<Tree, Error> {
     let child = start(&open_image(path)?).map_err(Error::Start)?;
     let (answer, status) = wait(child)?;
-    match status.success() {
-        true => Ok(read_answer(&answer)?),
-        false => Err(Error::Ended(status)),
-    }
+    if status.success() { Ok(read_answer(&answer)?) } else { Err(Error::Ended(status)) }
 }
 
 /// Opens a regular file, and neither waits for nor starts anything if it is something else.
@@ -62,10 +59,7 @@ fn open_image(path: &Path) -> Result<File, Error> {
         Err(rustix::io::Errno::LOOP) => return Err(Error::NotAFile),
         Err(error) => return Err(Error::Open(error.into())),
     };
-    match file.metadata().map_err(Error::Open)?.is_file() {
-        true => Ok(file),
-        false => Err(Error::NotAFile),
-    }
+    if file.metadata().map_err(Error::Open)?.is_file() { Ok(file) } else { Err(Error::NotAFile) }
 }
 
 fn start(image: &File) -> io::Result<Child> {

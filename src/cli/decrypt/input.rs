@@ -50,9 +50,12 @@ pub(super) fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Id
     }
     let mut identities = Identities::new(prompt::on_terminal());
     for path in paths {
-        let doing = || match is_stdin(path) {
-            true => "reading an identity from standard input".to_owned(),
-            false => format!("reading identity file {}", quoted(path)),
+        let doing = || {
+            if is_stdin(path) {
+                "reading an identity from standard input".to_owned()
+            } else {
+                format!("reading identity file {}", quoted(path))
+            }
         };
         let file = open_identity(path).map_err(|error| Failure::caused(doing(), &error))?;
         identities
@@ -64,10 +67,7 @@ pub(super) fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Id
 
 /// Opens an identity file. Standard input without the buffer of the standard library, which would keep the secret.
 fn open_identity(path: &Path) -> io::Result<File> {
-    match is_stdin(path) {
-        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-        false => File::open(path),
-    }
+    if is_stdin(path) { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) }
 }
 
 /// How many threads work, unless said otherwise: one per CPU.

@@ -50,11 +50,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 fn read<W: Write>(path: &Path, reader: &mut Reader<'_, W>) -> Result<(), Failure> {
     let doing = || format!("reading {}", input_name(path));
-    let mut log: Box<dyn BufRead> = match path == Path::new("-") {
-        true => Box::new(io::stdin().lock()),
-        false => {
-            Box::new(BufReader::new(File::open(path).map_err(|error| Failure::caused(doing(), &error))?))
-        }
+    let mut log: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(|error| Failure::caused(doing(), &error))?))
     };
     let mut line = Vec::new();
     loop {

@@ -125,11 +125,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Why a dump that is all there does not hold what it should.
 pub(super) fn why_incomplete(pages: &ClassCounts) -> String {
-    match pages.is_lacking() {
-        true => {
-            format!("{} of {} pages could not be read when it was collected", pages.lost(), pages.asked())
-        }
-        false => "a size limit ended it when it was collected".to_owned(),
+    if pages.is_lacking() {
+        format!("{} of {} pages could not be read when it was collected", pages.lost(), pages.asked())
+    } else {
+        "a size limit ended it when it was collected".to_owned()
     }
 }
 

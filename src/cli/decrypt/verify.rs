@@ -48,13 +48,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
         .map_err(|error| failure(&args.dump, None, &error))?;
     stdout::print(&(printable(&verdict(args, &report)) + "\n"))?;
-    match report.complete {
-        true => Ok(()),
-        false => {
-            let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
-            Err(Failure::new(Status::Incomplete, message)
-                .hint("what it holds is authentic; it was incomplete when it was saved"))
-        }
+    if report.complete {
+        Ok(())
+    } else {
+        let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
+        Err(Failure::new(Status::Incomplete, message)
+            .hint("what it holds is authentic; it was incomplete when it was saved"))
     }
 }
 

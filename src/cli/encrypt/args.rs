@@ -255,10 +255,7 @@ impl Args {
 
     fn file(&self, path: &Path) -> Place {
         let output = &self.output;
-        match output.dry_run {
-            true => Place::Nothing,
-            false => Place::file(path, output.force, output.keep_incomplete),
-        }
+        if output.dry_run { Place::Nothing } else { Place::file(path, output.force, output.keep_incomplete) }
     }
 
     /// The partition, in whose place another may be after a disk was added: only a lasting name may overwrite
@@ -271,9 +268,10 @@ impl Args {
                 format!("--allow-signature needs a lasting name of the device, not {}", quoted(path));
             return Err(Failure::new(Status::Usage, message).hint("name it as /dev/disk/by-partuuid/..."));
         }
-        match output.dry_run {
-            true => Ok(Place::Nothing),
-            false => Ok(Place::Device { path: path.to_owned(), allowed: output.allow_signature.clone() }),
+        if output.dry_run {
+            Ok(Place::Nothing)
+        } else {
+            Ok(Place::Device { path: path.to_owned(), allowed: output.allow_signature.clone() })
         }
     }
 
@@ -302,12 +300,13 @@ impl Args {
     fn check_elf(&self) -> Result<(), Failure> {
         let output = &self.output;
         let compressed = output.compress || output.fast || output.snappy || output.small;
-        match self.foreign.has("-E") && (compressed || output.num_threads.is_some() || output.split) {
-            true => Err(Failure::new(
+        if self.foreign.has("-E") && (compressed || output.num_threads.is_some() || output.split) {
+            Err(Failure::new(
                 Status::Usage,
                 "-E does not go with -c, -l, -p, -z, --num-threads and --split, as in makedumpfile",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -56,10 +56,7 @@ With status 4 the dump is damaged, or no age file; with 7 it was cut. With 1 it 
 /// A reserve, which may be nothing.
 fn reserve(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
-    match !digits.is_empty() && digits.bytes().all(|digit| digit == b'0') {
-        true => Ok(0),
-        false => size::parse(text),
-    }
+    if !digits.is_empty() && digits.bytes().all(|digit| digit == b'0') { Ok(0) } else { size::parse(text) }
 }
 
 /// Runs the sub-command.
@@ -113,13 +110,12 @@ fn check_content(device: &str, dump: &FoundDump) -> Result<(), Failure> {
         .map_err(|error| Failure::caused(format!("reading {device}"), &error))?;
     // In a damaged or cut header the rest may be what somebody can mend.
     let is_harmed = quality != Quality::Sound || (frame.records() == 1 && frame.end() != End::Whole);
-    match header.is_ok() || (is_harmed && first.starts_with(AGE)) {
-        true => Ok(()),
-        false => {
-            let message = format!("collecting the dump on {device}: what is there is no age file");
-            Err(Failure::new(Status::Damaged, message)
-                .hint("it stays there; if nobody needs it, overwrite the first 4096 bytes of the partition"))
-        }
+    if header.is_ok() || (is_harmed && first.starts_with(AGE)) {
+        Ok(())
+    } else {
+        let message = format!("collecting the dump on {device}: what is there is no age file");
+        Err(Failure::new(Status::Damaged, message)
+            .hint("it stays there; if nobody needs it, overwrite the first 4096 bytes of the partition"))
     }
 }
 

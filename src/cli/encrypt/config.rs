@@ -47,8 +47,5 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
-    match bytes.len() as u64 > MAX_SIZE {
-        true => Err(io::Error::other("larger than 1 MiB")),
-        false => Ok(bytes),
-    }
+    if bytes.len() as u64 > MAX_SIZE { Err(io::Error::other("larger than 1 MiB")) } else { Ok(bytes) }
 }

@@ -251,10 +251,7 @@ impl Dump<'_> {
     }
 
     fn when_full(&self, place: &Place) -> &'static str {
-        match self.args.levels().len() > 1 && !place.can_begin_anew() {
-            true => WHEN_FULL_FOR_GOOD,
-            false => WHEN_FULL,
-        }
+        if self.args.levels().len() > 1 && !place.can_begin_anew() { WHEN_FULL_FOR_GOOD } else { WHEN_FULL }
     }
 
     fn failure(&self, place: &Place, error: &collect::Error) -> Failure {

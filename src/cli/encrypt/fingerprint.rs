@@ -25,9 +25,10 @@ pub(super) struct Args {
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.choose()?;
-    let lines: Vec<String> = match args.plugins {
-        true => recipients.plugin_programs().into_iter().collect(),
-        false => vec![recipients.fingerprint()],
+    let lines: Vec<String> = if args.plugins {
+        recipients.plugin_programs().into_iter().collect()
+    } else {
+        vec![recipients.fingerprint()]
     };
     stdout::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }

@@ -71,9 +71,10 @@ impl<R: Read> DecryptReader<R> {
     fn check_end(&mut self) -> io::Result<()> {
         let mut probe = Vec::with_capacity(1);
         (&mut self.inner).take(1).read_to_end(&mut probe)?;
-        self.state = match probe.is_empty() {
-            true => State::Finished,
-            false => State::Failed(StreamError::TrailingData { chunk: self.index }),
+        self.state = if probe.is_empty() {
+            State::Finished
+        } else {
+            State::Failed(StreamError::TrailingData { chunk: self.index })
         };
         Ok(())
     }

@@ -111,9 +111,10 @@ impl<'a> Image<'a> {
     fn cursor(&self, table: u64, place: Place) -> Result<Cursor<'_, 'a>, Error> {
         let at = table.checked_add(place.block).ok_or(Error::Squashfs("a place is outside"))?;
         let (block, next) = self.metadata_at(at)?;
-        match place.byte <= block.len() {
-            true => Ok(Cursor { image: self, block, byte: place.byte, next }),
-            false => Err(Error::Squashfs("a place is outside its block")),
+        if place.byte <= block.len() {
+            Ok(Cursor { image: self, block, byte: place.byte, next })
+        } else {
+            Err(Error::Squashfs("a place is outside its block"))
         }
     }
 
@@ -150,10 +151,7 @@ impl<'a> Image<'a> {
             return Err(Error::Squashfs("a block is too long"));
         }
         let bytes = self.slice(at, count)?;
-        match length & DATA_STORED == 0 {
-            true => self.decompress(bytes, self.block_size),
-            false => Ok(bytes.to_vec()),
-        }
+        if length & DATA_STORED == 0 { self.decompress(bytes, self.block_size) } else { Ok(bytes.to_vec()) }
     }
 
     /// The block of a fragment.
@@ -194,9 +192,10 @@ impl<'a> Image<'a> {
                 block
             }
         };
-        match block.len() <= limit {
-            true => Ok(block),
-            false => Err(Error::Squashfs("a block decompresses to more than a block")),
+        if block.len() <= limit {
+            Ok(block)
+        } else {
+            Err(Error::Squashfs("a block decompresses to more than a block"))
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Whoever can write to a plain `/boot` wrote the image. Nothing of it is executed, and nothing is written: it comes from
 //! a [`Read`], and a [`Tree`] in memory is all there is of it. Every count and length has a limit, [`Limits`]. The border:
-//! this room opens no file, and starts no process; [`confine`] takes rights away from the process that calls [`read`].
+//! this room opens no file, and starts no process; `confine` takes rights away from the process that calls `read`.
 
 mod confine;
 mod cpio;

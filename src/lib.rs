@@ -27,8 +27,8 @@
 //! | judge the pages of a vmcore | [`filter::Classifier`] |
 //! | check a machine | [`check::look`] |
 //!
-//! `examples/` has programs. The public items of these rooms are what the crate promises; the rest is public for the
-//! tests, benches and fuzz targets of this project and may change.
+//! `examples/` has programs. The rooms that this documentation lists are what the crate promises. The rest is public for the
+//! tests, benches and fuzz targets of this project, hidden here, and may change.
 //!
 //! # The drawing
 //!
@@ -92,26 +92,35 @@
 //! | raw frame | what marks a dump on a partition without a file system, readable without a key |
 //! | level, class | the dump level asked for; what a page is used for |
 
+#[doc(hidden)]
 pub mod blocks;
 #[cfg(feature = "check")]
 pub mod check;
+#[doc(hidden)]
 pub mod cli;
 pub mod collect;
 #[cfg(feature = "analyst")]
+#[doc(hidden)]
 pub mod compress;
+#[doc(hidden)]
 pub mod config;
 pub mod crypt;
 pub mod filter;
 #[cfg(feature = "check")]
+#[doc(hidden)]
 pub mod image;
+#[doc(hidden)]
 pub mod kdump;
 pub mod klog;
 pub mod kmsg;
 pub mod mm;
 #[cfg(feature = "analyst")]
 pub mod mount;
+#[doc(hidden)]
 pub mod pin;
+#[doc(hidden)]
 pub mod pipeline;
+#[doc(hidden)]
 pub mod raw;
 #[cfg(feature = "analyst")]
 pub mod reader;
@@ -119,8 +128,11 @@ pub mod reader;
 pub mod remote;
 #[cfg(feature = "analyst")]
 pub mod restore;
+#[doc(hidden)]
 pub mod sink;
+#[doc(hidden)]
 pub mod text;
+#[doc(hidden)]
 pub mod trust;
 pub mod units;
 pub mod vmcore;

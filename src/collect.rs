@@ -1,7 +1,7 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
 //! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order; `early` and
 //! `sent`: which of them ahead of their turn), `read` (bytes of a block), `assemble` (the stream: `frames`, `tables` made
-//! of `records`, the size `limit`), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
+//! of `records`, the size `limit`), `notes` (those too large for the head), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
 
 mod assemble;
 mod chunks;
@@ -11,6 +11,7 @@ mod facts;
 mod frames;
 mod limit;
 pub mod log;
+mod notes;
 mod pages;
 mod read;
 mod records;
@@ -28,6 +29,7 @@ use crate::vmcore::{ReadError, Vmcore};
 use assemble::Assembler;
 use chunks::Chunk;
 use facts::DumpFacts;
+use notes::{Done, Piece, Work};
 use pages::{BLOCK_BYTES, PageSource};
 use read::BlockReader;
 pub use read::is_zero;
@@ -66,6 +68,8 @@ pub struct Report {
     pub written: u64,
     /// The first page that could not be read, if any.
     pub first_failure: Option<ReadError>,
+    /// Bytes of notes (device dumps) that could not be read or that the size limit left out.
+    pub notes_lost: u64,
 }
 
 /// What stops a collection.
@@ -122,15 +126,26 @@ pub fn collect(
     let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(written)));
     let stream = RefCell::new(Assembler::start(&facts, limit)?);
 
-    let read = |reader: &mut BlockReader, job| reader.read(vmcore, job);
+    // Of a dump in parts, the first one has the notes that are too large for the head.
+    let has_notes = options.part.as_ref().is_none_or(|part| part.number == 1);
+    let notes = has_notes.then(|| Piece::all(facts.kdump.streamed_range())).into_iter().flatten();
+    let read = |reader: &mut BlockReader, work| match work {
+        Work::Pages(job) => reader.read(vmcore, job).map(Done::Block),
+        Work::Notes(piece) => piece.read(vmcore, reader),
+    };
     let seal = |_: &mut BlockReader, chunk: Chunk| Ok(chunk.seal(&key));
     let reader = || BlockReader::new(options.compression);
     pipeline::with(options.threads, AHEAD, reader, |pool| {
         let full = || stream.borrow().is_full();
-        let jobs = iter::from_fn(|| source.borrow_mut().next_job(full()).map(Ok));
+        let pages = iter::from_fn(|| source.borrow_mut().next_job(full()).map(Work::Pages));
+        let jobs = pages.chain(notes.map(Work::Notes)).map(Ok);
         let blocks = pool.ordered(jobs, &read);
         let chunks = regroup(blocks, |block, chunks| match block {
-            Some(block) => stream.borrow_mut().block(block, chunks),
+            Some(Done::Block(block)) => stream.borrow_mut().block(block, chunks),
+            Some(Done::Notes(frame, unreadable)) => {
+                stream.borrow_mut().notes(&frame, unreadable, chunks);
+                Ok(())
+            }
             None => stream.borrow_mut().finish(source.borrow().counts(), chunks),
         });
         for sealed in pool.ordered(chunks, &seal) {

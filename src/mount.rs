@@ -27,6 +27,9 @@ const FIRST_INODE: u64 = 2;
 /// Told what could not be read: name of the file, offset, cause.
 pub type OnError = Box<dyn Fn(&str, u64, &io::Error) + Send + Sync>;
 
+/// A file that a directory does not have, and why.
+pub type Missing = (&'static str, String);
+
 /// A file of the directory.
 struct Entry {
     name: &'static str,
@@ -42,17 +45,23 @@ pub struct DumpDirectory {
 }
 
 impl DumpDirectory {
-    /// The directory of a dump. A log that cannot be read leaves `dmesg.txt` out; why comes beside.
+    /// The directory of a dump, and which files are not in it, each with the cause: `dmesg.txt` where the log cannot be
+    /// read, `vmcore.elf` where the dump has too many runs of pages for an ELF core.
     ///
     /// # Errors
     /// The dump's tables would leave 64 bits.
-    pub fn new(dump: &Arc<Dump>, on_error: OnError) -> Result<(DumpDirectory, Option<String>), kdump::Error> {
-        let mut entries = vec![
-            Entry { name: "vmcore", content: Box::new(KdumpView::new(Arc::clone(dump))?) },
-            Entry { name: "vmcore.elf", content: Box::new(ElfView::new(Arc::clone(dump))) },
-        ];
+    pub fn new(dump: &Arc<Dump>, on_error: OnError) -> Result<(DumpDirectory, Vec<Missing>), kdump::Error> {
+        let mut entries =
+            vec![Entry { name: "vmcore", content: Box::new(KdumpView::new(Arc::clone(dump))?) }];
+        let mut missing = Vec::new();
+        match ElfView::new(Arc::clone(dump)) {
+            Some(view) => entries.push(Entry { name: "vmcore.elf", content: Box::new(view) }),
+            None => {
+                missing.push(("vmcore.elf", "the dump has more runs of pages than an ELF core names".into()));
+            }
+        }
         let log = log(dump);
-        let missing = log.as_ref().err().cloned();
+        missing.extend(log.as_ref().err().map(|why| ("dmesg.txt", why.clone())));
         if let Ok(text) = log {
             entries.push(Entry { name: "dmesg.txt", content: Box::new(text) });
         }

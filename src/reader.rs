@@ -13,6 +13,8 @@ mod elf_view;
 mod head;
 mod index;
 mod kdump_view;
+mod memory;
+mod notes;
 mod open;
 mod source;
 mod stream;
@@ -28,11 +30,10 @@ pub use source::{FileSource, PieceSource, Source, SourceReader};
 use crate::blocks::{Head, RunKind, Tail};
 use crate::crypt::{self, Identities, StreamError};
 use crate::units::{Pfn, PfnSet};
-use crate::vmcore::{self, Vmcore};
 use blocks::BlockCache;
 use index::PageIndex;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use stream::Stream;
 
 /// What stops the reading of a dump.
@@ -124,6 +125,9 @@ pub struct Dump {
     index: PageIndex,
     index_state: IndexState,
     cache: BlockCache,
+    /// Where the tail starts in the stream.
+    tail_at: Option<u64>,
+    note_records: OnceLock<Vec<notes::NoteRecord>>,
 }
 
 impl Dump {
@@ -150,10 +154,11 @@ impl Dump {
             Some(index) => (index, IndexState::Whole),
             None => PageIndex::by_reading_through(&stream, &head)?.with_state(),
         };
-        let tail = tail.map(|(tail, _)| tail);
+        let (tail, tail_at) = tail.unzip();
         index.check(head.facts.pages(), tail.as_ref())?;
         let present = head.present();
-        Ok(Dump { stream, head, tail, present, index, index_state, cache: BlockCache::new(cache) })
+        let (cache, note_records) = (BlockCache::new(cache), OnceLock::new());
+        Ok(Dump { stream, head, tail, present, index, index_state, cache, tail_at, note_records })
     }
 
     /// The facts of the dump and its KDUMP head, notes and VMCOREINFO within.
@@ -237,14 +242,5 @@ impl Dump {
 
     fn without_bytes(&self, pfn: Pfn) -> Page {
         if self.present.contains(pfn) { Page::Excluded } else { Page::Absent }
-    }
-
-    /// The crashed kernel's memory for the rooms that work on a vmcore: address translation, the log.
-    /// Excluded pages cannot be read through it.
-    ///
-    /// # Errors
-    /// The notes inside are broken.
-    pub fn vmcore(self: &Arc<Dump>) -> Result<Vmcore, vmcore::Error> {
-        Vmcore::from_source(Box::new(ElfView::strict(Arc::clone(self))))
     }
 }

@@ -55,6 +55,9 @@ pub enum Error {
     /// The parts of a dump do not make up one dump.
     #[error("joining the parts of a dump: {0}")]
     Parts(String),
+    /// More runs of pages than an ELF core has program headers for.
+    #[error("an ELF core has no room for so many runs of pages: they are more than 4194304")]
+    TooManyRuns,
     /// No memory for a compressor.
     #[error("out of memory")]
     OutOfMemory,

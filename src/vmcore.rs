@@ -6,6 +6,7 @@ mod error;
 mod mapped;
 mod memory;
 mod notes;
+mod pages;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -17,6 +18,7 @@ pub use elf::{Machine, Segment};
 pub use error::{Cause, Error, Flaw, ReadError};
 pub use mapped::Window;
 pub use notes::{Note, Notes};
+pub use pages::{Origin, Pages};
 pub use source::PhysSource;
 pub use vmcoreinfo::VmcoreInfo;
 
@@ -40,6 +42,9 @@ pub struct Vmcore {
     missing: PfnSet,
     flaws: Vec<Flaw>,
     memory: Memory,
+    /// Where notes are read from, when that is not where memory is.
+    note_source: Option<Box<dyn PhysSource>>,
+    origin: Option<Origin>,
 }
 
 impl Vmcore {
@@ -104,7 +109,37 @@ impl Vmcore {
             vmcoreinfo,
             page_size,
             memory,
+            note_source: None,
+            origin: None,
         })
+    }
+
+    /// Memory whose pages are read one by one: what a dump in another form than an ELF core holds.
+    #[must_use]
+    pub fn from_pages(pages: Pages) -> Vmcore {
+        let whole = elf::FileRange { offset: 0, size: pages.notes.len() };
+        let (notes, broken) = notes::read_notes(pages.notes.as_ref(), &[whole], pages.byte_order);
+        let vmcoreinfo = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
+        let mut flaws: Vec<Flaw> = broken.map(Flaw::Notes).into_iter().collect();
+        flaws.extend(vmcoreinfo.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo));
+        if !pages.lost.is_empty() {
+            flaws.push(Flaw::Lost { pages: pages.lost.count() });
+        }
+        Vmcore {
+            byte_order: pages.byte_order,
+            machine: pages.machine,
+            memory: Memory::of_pages(pages.source, &pages.held, &pages.present, pages.page_size),
+            page_size: pages.page_size,
+            segments: pages.segments,
+            present: pages.present,
+            backed: pages.held,
+            missing: pages.lost,
+            flaws,
+            notes,
+            vmcoreinfo,
+            note_source: Some(pages.notes),
+            origin: Some(pages.origin),
+        }
     }
 
     /// Byte order of the crashed machine.
@@ -146,6 +181,18 @@ impl Vmcore {
         &self.missing
     }
 
+    /// The present pages that an earlier filter left out: no data are promised for them.
+    #[must_use]
+    pub fn left_out(&self) -> PfnSet {
+        self.present.without(&self.backed).without(&self.missing)
+    }
+
+    /// What an earlier collector recorded, when this is its dump and not an ELF core.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// What of the file is not as it should be: its memory can be read all the same, as far as it is there.
     #[must_use]
     pub fn flaws(&self) -> &[Flaw] {
@@ -156,6 +203,27 @@ impl Vmcore {
     #[must_use]
     pub fn notes(&self) -> &Notes {
         &self.notes
+    }
+
+    /// Reads from the notes that are not in memory, [`Notes::streamed_len`] bytes in all, what starts at their byte `at`.
+    /// What cannot be read is zeros, a slot that nobody filled; returns how many bytes that are.
+    pub fn read_streamed_notes(&self, mut at: u64, out: &mut [u8]) -> u64 {
+        let source = self.note_source.as_deref().unwrap_or(self.memory.source());
+        let (mut done, mut unreadable) = (0, 0);
+        for range in self.notes.streamed() {
+            if at >= range.size {
+                at -= range.size;
+                continue;
+            }
+            let len = usize::try_from(range.size - at).unwrap_or(usize::MAX).min(out.len() - done);
+            let part = &mut out[done..done + len];
+            if source::read_exact_at(source, part, range.offset + at).is_err() {
+                part.fill(0);
+                unreadable += len as u64;
+            }
+            (done, at) = (done + len, 0);
+        }
+        unreadable
     }
 
     /// The parsed VMCOREINFO note, when there is one.

@@ -108,7 +108,7 @@ fn every_page_is_found_by_the_index_and_in_both_views() {
         save(&KdumpView::new(Arc::clone(&dump)).unwrap(), &path);
         let kdump = Kdump::open(&path);
         sample.check("kdump view", |pfn| kdump.page(pfn));
-        save(&ElfView::new(Arc::clone(&dump)), &path);
+        save(&ElfView::new(Arc::clone(&dump)).unwrap(), &path);
         let elf = Elf::open(&path, 4096);
         sample.check("elf view", |pfn| match (elf.page(pfn), find(&dump, pfn)) {
             (Some(bytes), _) => Found::Bytes(bytes.to_vec()),

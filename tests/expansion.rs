@@ -51,6 +51,8 @@ impl Forged {
             split: None,
             notes: Vec::new(),
             vmcoreinfo: 0..0,
+            streamed: 0,
+            eraseinfo: Vec::new(),
         };
         let head = Head {
             version: 1,
@@ -64,6 +66,7 @@ impl Forged {
             crash_time: 1,
             data_offset: 1 << 40,
             segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: memory }],
+            streamed_notes: 0,
             live: false,
             part: None,
         };

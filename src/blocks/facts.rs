@@ -44,12 +44,20 @@ pub struct Head {
     pub data_offset: u64,
     /// The memory ranges.
     pub segments: Vec<SegmentFacts>,
+    /// Bytes of notes that travel as records of their own, after those of the KDUMP file's head: device dumps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub streamed_notes: u64,
     /// Whether the kernel was running while its memory was saved: a moving target, whose pages need not fit together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
     /// Which part of a dump this is; none when it is the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartFacts>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One of several dumps that were written at the same time, each with the pages of its own range.
@@ -104,6 +112,9 @@ pub struct ClassCounts {
     /// Kept since their page structures contradict themselves.
     #[serde(default)]
     pub doubtful: u64,
+    /// Left out by an earlier filter: the input had no data for them.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// What is known when the dump ends.
@@ -165,13 +176,23 @@ impl ClassCounts {
             saved: self.saved + other.saved,
             unjudged: self.unjudged + other.unjudged,
             doubtful: self.doubtful + other.doubtful,
+            left_out: self.left_out + other.left_out,
         }
     }
 }
 
+fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|cause| Error::malformed("head", cause.to_string()))
+}
+
+/// Memory ranges in one frame: what fits with room to spare.
+const SEGMENTS_PER_FRAME: usize = 50_000;
+
 impl Head {
     /// Tag of the head's frame.
     pub const TAG: [u8; 4] = *b"VCEh";
+    /// Tag of a frame with further memory ranges, right after the head's.
+    pub const SEGMENTS_TAG: [u8; 4] = *b"VCEs";
     /// Version written.
     pub const VERSION: u32 = VERSION;
 
@@ -184,12 +205,31 @@ impl Head {
             .map_or(all, |part| all.intersect(PfnRange { start: Pfn(part.start), end: Pfn(part.end) }))
     }
 
-    /// The content of the head's frame.
+    /// The content of the head's frame, with as many memory ranges as fit.
     ///
     /// # Errors
-    /// None in practice: the members are plain numbers and strings.
+    /// Unexpected: the members are plain numbers and strings.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(self).map_err(|cause| Error::malformed("head", cause.to_string()))
+        if self.segments.len() <= SEGMENTS_PER_FRAME {
+            return to_json(self);
+        }
+        to_json(&Head { segments: self.segments[..SEGMENTS_PER_FRAME].to_vec(), ..self.clone() })
+    }
+
+    /// The contents of the frames with the memory ranges that did not fit.
+    ///
+    /// # Errors
+    /// As [`Head::encode`].
+    pub fn encode_more(&self) -> Result<Vec<Vec<u8>>, Error> {
+        self.segments.chunks(SEGMENTS_PER_FRAME).skip(1).map(to_json).collect()
+    }
+
+    /// The memory ranges of a further frame.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no such JSON.
+    pub fn parse_more(bytes: &[u8]) -> Result<Vec<SegmentFacts>, Error> {
+        serde_json::from_slice(bytes).map_err(|cause| Error::malformed("head", cause.to_string()))
     }
 
     /// Reads a head back.
@@ -278,6 +318,7 @@ impl Head {
             crash_time: 1,
             data_offset: 4096,
             segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: 9 << 12 }],
+            streamed_notes: 0,
             live: false,
             part: None,
         }
@@ -309,6 +350,18 @@ mod tests {
         assert_eq!(Head::parse(&Head::sample().encode().unwrap()).unwrap(), Head::sample());
         let newer = Head { version: 2, ..Head::sample() }.encode().unwrap();
         assert!(Head::parse(&newer).unwrap_err().to_string().contains("newer"));
+    }
+
+    #[test]
+    fn memory_ranges_that_are_too_many_for_a_frame_come_in_more() {
+        let range = SegmentFacts { paddr: u64::MAX >> 12, vaddr: u64::MAX, size: 1 << 40 };
+        let head = Head { segments: vec![range; 2 * SEGMENTS_PER_FRAME + 1], ..Head::sample() };
+        let (first, more) = (head.encode().unwrap(), head.encode_more().unwrap());
+        assert!(more.len() == 2 && first.len() < crate::blocks::MAX_FRAME_CONTENT);
+        let mut back = Head::parse(&first).unwrap();
+        more.iter().for_each(|more| back.segments.extend(Head::parse_more(more).unwrap()));
+        assert_eq!(back, head);
+        assert!(Head::parse_more(b"{").is_err());
     }
 
     #[test]

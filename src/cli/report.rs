@@ -23,7 +23,7 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         ("Hwpoison pages", pages.hwpoison),
         ("Offline pages", pages.offline),
     ];
-    let excluded: u64 = classes.iter().map(|(_, count)| count).sum();
+    let excluded: u64 = classes.iter().map(|(_, count)| count).sum::<u64>() + pages.left_out;
     let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
     // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
     let remaining = if *complete { kept } else { pages.saved + pages.zero - zero };
@@ -35,7 +35,12 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
     for (name, count) in classes {
         let _ = writeln!(text, "    {name:<23} : {count:#018x}");
     }
-    for (name, count) in [("Unreadable pages", pages.unreadable), ("Missing pages", pages.missing)] {
+    let others = [
+        ("Left out before", pages.left_out),
+        ("Unreadable pages", pages.unreadable),
+        ("Missing pages", pages.missing),
+    ];
+    for (name, count) in others {
         if count > 0 {
             let _ = writeln!(text, "    {name:<23} : {count:#018x}");
         }
@@ -72,7 +77,7 @@ mod tests {
             saved,
             ..ClassCounts::default()
         };
-        Report { pages, complete, written: 31_427_032, first_failure: None }
+        Report { pages, complete, written: 31_427_032, first_failure: None, notes_lost: 0 }
     }
 
     #[test]

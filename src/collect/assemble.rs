@@ -26,6 +26,7 @@ pub(super) struct Assembler {
     pages: ClassCounts,
     /// The first page that could not be read.
     first_failure: Option<ReadError>,
+    notes_lost: u64,
 }
 
 impl Assembler {
@@ -36,6 +37,9 @@ impl Assembler {
         let mut frames = Frames::new(page, zero_page + page.bytes())?;
         let tables = Tables::new(facts);
         frames.tagged(Head::TAG, &facts.head.encode()?);
+        for ranges in facts.head.encode_more()? {
+            frames.tagged(Head::SEGMENTS_TAG, &ranges);
+        }
         frames.compressed(&kdump_head(&facts.kdump)?)?;
         tables.write_present(&facts.present, &mut frames)?;
         frames.record(zero_page, &vec![0; page.len()])?;
@@ -46,9 +50,22 @@ impl Assembler {
             limit: Limit::new(limit, facts.max_mapnr),
             order: facts.kdump.order,
             in_order: false,
-            pages: ClassCounts { present, total, ..ClassCounts::default() },
+            pages: ClassCounts { present, total, left_out: facts.left_out, ..ClassCounts::default() },
             first_failure: None,
+            notes_lost: 0,
         })
+    }
+
+    /// Takes a record of notes. Where a size limit leaves no room for it, its place in the file stays empty.
+    pub(super) fn notes(&mut self, frame: &[u8], unreadable: u64, chunks: &mut VecDeque<Chunk>) {
+        let end = self.frames.position() + self.frames.room() + self.tables.room() + frame.len() as u64;
+        self.notes_lost += unreadable;
+        if self.limit.take_notes(end, self.tables.undescribed()) {
+            self.frames.whole(frame);
+        } else {
+            self.notes_lost += frame.len() as u64;
+        }
+        self.frames.flush(chunks);
     }
 
     /// Takes the next block. After a size limit was reached blocks are dropped, but for what they say of pages that
@@ -107,11 +124,19 @@ impl Assembler {
     /// the classifier; what was found by content is added.
     pub(super) fn finish(&mut self, classes: ClassCounts, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
         self.tables.finish(&mut self.frames)?;
-        let (Tables { saved, zero, .. }, ClassCounts { present, total, unreadable, .. }) =
+        let (Tables { saved, zero, .. }, ClassCounts { present, total, left_out, unreadable, .. }) =
             (&self.tables, self.pages);
         let image_lost = self.pages.image_lost + classes.image_lost;
-        self.pages =
-            ClassCounts { present, total, zero: *zero, unreadable, image_lost, saved: *saved, ..classes };
+        self.pages = ClassCounts {
+            present,
+            total,
+            left_out,
+            zero: *zero,
+            unreadable,
+            image_lost,
+            saved: *saved,
+            ..classes
+        };
         let complete = !self.is_full() && !self.pages.is_lacking();
         let status = if complete { 0 } else { kdump::STATUS_INCOMPLETE };
         self.frames.record(kdump::STATUS_OFFSET, &self.order.u32_bytes(status))?;
@@ -125,7 +150,7 @@ impl Assembler {
     /// What became of a dump of `written` bytes, after its end.
     pub(super) fn report(self, written: u64) -> Report {
         let (pages, complete) = (self.pages, !self.is_full());
-        Report { pages, complete, written, first_failure: self.first_failure }
+        Report { pages, complete, written, first_failure: self.first_failure, notes_lost: self.notes_lost }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct DumpFacts {
     pub max_mapnr: u64,
     /// Pages that exist, below `max_mapnr`.
     pub present: PfnSet,
+    /// Of these, how many an earlier filter left out.
+    pub left_out: u64,
     /// The head of the KDUMP file.
     pub kdump: kdump::Head,
     /// Where its parts lie.
@@ -32,13 +34,16 @@ impl DumpFacts {
         let all = PfnRange::new(0, max_mapnr);
         let present: PfnSet = vmcore.present().intersect(all).collect();
         let split = part.map(|part| part.range);
+        let range = split.unwrap_or(all).intersect(all);
+        let left_out = vmcore.left_out().intersect(range).map(PfnRange::count).sum();
         let kdump = kdump::Head { split, ..kdump_head(vmcore, options.level, max_mapnr) };
         let layout = kdump.layout()?;
         let pages = present.count();
         let data_offset = layout.data_behind(pages).ok_or(Error::TooLarge { pages })?;
         let part = part.map(Part::facts);
-        let head = Head { part, live: options.live, ..stream_head(vmcore, &kdump, data_offset) };
-        Ok(DumpFacts { max_mapnr, present, kdump, layout, head })
+        let live = options.live || vmcore.origin().is_some_and(|origin| origin.live);
+        let head = Head { part, live, ..stream_head(vmcore, &kdump, data_offset) };
+        Ok(DumpFacts { max_mapnr, present, left_out, kdump, layout, head })
     }
 
     /// How many pages exist.
@@ -50,19 +55,23 @@ impl DumpFacts {
 fn kdump_head(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> kdump::Head {
     let info = vmcore.vmcoreinfo();
     let crash_time = info.and_then(|info| info.string("CRASHTIME")).and_then(|text| text.parse().ok());
+    let crash_time = vmcore.origin().map(|origin| origin.crash_time).filter(|&time| time != 0).or(crash_time);
     kdump::Head {
         order: vmcore.byte_order(),
         page_size: vmcore.page_size(),
         uts: uts(vmcore),
         crash_time: crash_time.unwrap_or(0),
         status: 0,
-        nr_cpus: u32::try_from(vmcore.notes().prstatus_count()).unwrap_or(u32::MAX),
+        nr_cpus: cpus(vmcore),
         phys_base: phys_base(vmcore),
-        dump_level: level.get(),
+        // What an earlier filter left out stays left out.
+        dump_level: level.get() | vmcore.origin().map_or(0, |origin| origin.level),
         max_mapnr,
         split: None,
         notes: vmcore.notes().bytes().to_vec(),
+        streamed: vmcore.notes().streamed_len(),
         vmcoreinfo: vmcore.notes().vmcoreinfo_range().unwrap_or(0..0),
+        eraseinfo: vmcore.origin().map(|origin| origin.eraseinfo.clone()).unwrap_or_default(),
     }
 }
 
@@ -85,6 +94,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
         crash_time: kdump.crash_time,
         data_offset,
         segments: segments.collect(),
+        streamed_notes: kdump.streamed,
         live: false,
         part: None,
     }
@@ -93,6 +103,9 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
 /// The sub header's `phys_base`: x86-64 kernels say it, on arm64 it is the start of RAM, other
 /// readers take 0. Source: makedumpfile `makedumpfile.c`, `write_kdump_header`.
 fn phys_base(vmcore: &Vmcore) -> u64 {
+    if let Some(origin) = vmcore.origin().filter(|origin| origin.phys_base != 0) {
+        return origin.phys_base;
+    }
     match vmcore.machine() {
         Machine::X86_64 => {
             vmcore.vmcoreinfo().and_then(|info| info.number("phys_base")).unwrap_or(0).cast_unsigned()
@@ -103,6 +116,12 @@ fn phys_base(vmcore: &Vmcore) -> u64 {
         }
         _ => 0,
     }
+}
+
+/// CPUs whose registers were saved; of a dump without such notes what its collector counted.
+fn cpus(vmcore: &Vmcore) -> u32 {
+    let counted = u32::try_from(vmcore.notes().prstatus_count()).unwrap_or(u32::MAX);
+    vmcore.origin().filter(|_| counted == 0).map_or(counted, |origin| origin.cpus)
 }
 
 /// What ELF and `uname -m` call a machine.
@@ -121,10 +140,16 @@ fn names(machine: Machine) -> (u16, &'static str) {
 /// The names of the crashed kernel, from its `init_uts_ns`; where that cannot be read, what is known
 /// otherwise, because crash refuses a dump without the machine's name.
 fn uts(vmcore: &Vmcore) -> Uts {
-    read_uts(vmcore).unwrap_or_else(|| {
+    recorded_uts(vmcore).or_else(|| read_uts(vmcore)).unwrap_or_else(|| {
         let release = vmcore.vmcoreinfo().and_then(|info| info.string("OSRELEASE")).unwrap_or_default();
         Uts::from_names(["Linux", "(unknown)", release, "", names(vmcore.machine()).1, "(none)"])
     })
+}
+
+/// The names that an earlier collector recorded. A hypervisor records the machine alone, and not always its whole name.
+fn recorded_uts(vmcore: &Vmcore) -> Option<Uts> {
+    let uts = &vmcore.origin()?.uts;
+    uts.starts_with(b"Linux\0").then(|| uts.as_slice().try_into().ok().map(Uts))?
 }
 
 fn read_uts(vmcore: &Vmcore) -> Option<Uts> {

@@ -60,6 +60,11 @@ impl Frames {
         Ok(self.compressor.compress(content, &mut self.pending)?)
     }
 
+    /// Writes a frame that was compressed before.
+    pub(super) fn whole(&mut self, frame: &[u8]) {
+        self.pending.extend_from_slice(frame);
+    }
+
     /// Writes one flattened record as a frame of its own; nothing when it is empty.
     pub(super) fn record(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         if data.is_empty() {

@@ -42,6 +42,12 @@ impl Limit {
         !self.reached
     }
 
+    /// Whether the stream may go on to `end` with notes; if not, the limit is reached.
+    pub(super) fn take_notes(&mut self, end: u64, undescribed: u64) -> bool {
+        self.reached |= !self.fits(end + self.room_to_describe(undescribed));
+        !self.reached
+    }
+
     /// Whether one page more can be described; if not, the limit is reached.
     pub(super) fn take_page(&mut self, end: u64) -> bool {
         let fits = self.fits(end + RUN_ROOM);

@@ -40,6 +40,11 @@ impl BlockReader {
         })
     }
 
+    /// Appends bytes that are no pages to `frame`, as one frame.
+    pub(super) fn compress(&mut self, content: &[u8], frame: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(self.compressor.compress(content, frame)?)
+    }
+
     /// Does a job.
     pub(super) fn read(&mut self, vmcore: &Vmcore, job: Job) -> Result<ReadBlock, Error> {
         let (map, frame) = (BlockMap::default(), Vec::new());

@@ -59,6 +59,10 @@ mod sub_at {
     pub(super) const OFFSET_NOTE: usize = 48;
     /// `size_note`, u64, bytes.
     pub(super) const SIZE_NOTE: usize = 56;
+    /// `offset_eraseinfo`, u64, bytes from the start of the file.
+    pub(super) const OFFSET_ERASEINFO: usize = 64;
+    /// `size_eraseinfo`, u64, bytes.
+    pub(super) const SIZE_ERASEINFO: usize = 72;
     /// `start_pfn_64`, u64.
     pub(super) const START_PFN_64: usize = 80;
     /// `end_pfn_64`, u64.
@@ -117,10 +121,14 @@ pub struct Head {
     pub max_mapnr: u64,
     /// The pages whose bytes are in this file, when it is one of several; the others' are elsewhere.
     pub split: Option<PfnRange>,
-    /// Contents of the note segments.
+    /// Contents of the note segments, or the first of them.
     pub notes: Vec<u8>,
+    /// Bytes of further notes, right after `notes` in the file: device dumps, which travel as records of their own.
+    pub streamed: u64,
     /// Where in `notes` the VMCOREINFO text lies; empty when there is none.
     pub vmcoreinfo: Range<usize>,
+    /// Which ranges of memory were erased, in makedumpfile's text form; empty as a rule.
+    pub eraseinfo: Vec<u8>,
 }
 
 /// Where the parts of a KDUMP file lie, in bytes from its start.
@@ -161,7 +169,20 @@ impl Layout {
 
 impl Head {
     fn sub_hdr_blocks(&self) -> u64 {
-        (SUB_LEN as u64 + self.notes.len() as u64).div_ceil(self.page_size.bytes())
+        let notes = self.notes_place() - self.page_size.bytes() + self.notes.len() as u64;
+        notes.saturating_add(self.streamed).div_ceil(self.page_size.bytes())
+    }
+
+    /// Where the notes are, bytes from the start of the file. The erase information is before them.
+    fn notes_place(&self) -> u64 {
+        self.page_size.bytes() + SUB_LEN as u64 + self.eraseinfo.len().next_multiple_of(8) as u64
+    }
+
+    /// Where the notes are that travel as records of their own: bytes from the start of the file.
+    #[must_use]
+    pub fn streamed_range(&self) -> Range<u64> {
+        let start = self.notes_place() + self.notes.len() as u64;
+        start..start.saturating_add(self.streamed)
     }
 
     /// Where the parts of the file lie.
@@ -176,17 +197,22 @@ impl Head {
             .ok_or_else(|| Error(format!("{:#x} pages are more than the format holds", self.max_mapnr)))
     }
 
-    /// Encodes main header, sub header and notes, padded to whole blocks: the file up to its bitmaps.
+    /// Encodes main header, sub header and notes, padded to whole blocks: the file up to its bitmaps, or up to the notes
+    /// that travel as records of their own.
     ///
     /// # Errors
     /// As [`Head::layout`].
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
         let layout = self.layout()?;
         let block = self.page_size.len();
-        let mut bytes = vec![0; usize::try_from(layout.bitmap1).map_err(|_| Error("notes too long".into()))?];
+        let end = if self.streamed == 0 { layout.bitmap1 } else { self.streamed_range().start };
+        let place = |place: u64| usize::try_from(place).map_err(|_| Error("notes too long".into()));
+        let (end, notes) = (place(end)?, place(self.notes_place())?);
+        let mut bytes = vec![0; end];
         self.encode_main(&layout, &mut bytes[..MAIN_LEN]);
         self.encode_sub(&mut bytes[block..block + SUB_LEN]);
-        bytes[block + SUB_LEN..][..self.notes.len()].copy_from_slice(&self.notes);
+        bytes[block + SUB_LEN..][..self.eraseinfo.len()].copy_from_slice(&self.eraseinfo);
+        bytes[notes..][..self.notes.len()].copy_from_slice(&self.notes);
         Ok(bytes)
     }
 
@@ -209,7 +235,7 @@ impl Head {
     }
 
     fn encode_sub(&self, sub: &mut [u8]) {
-        let note = self.page_size.bytes() + SUB_LEN as u64;
+        let note = self.notes_place();
         let info = if self.vmcoreinfo.is_empty() { 0 } else { note + self.vmcoreinfo.start as u64 };
         let order = self.order;
         let mut u64_at = |at: usize, value: u64| sub[at..at + 8].copy_from_slice(&order.u64_bytes(value));
@@ -217,7 +243,11 @@ impl Head {
         u64_at(sub_at::OFFSET_VMCOREINFO, info);
         u64_at(sub_at::SIZE_VMCOREINFO, self.vmcoreinfo.len() as u64);
         u64_at(sub_at::OFFSET_NOTE, note);
-        u64_at(sub_at::SIZE_NOTE, self.notes.len() as u64);
+        u64_at(sub_at::SIZE_NOTE, (self.notes.len() as u64).saturating_add(self.streamed));
+        if !self.eraseinfo.is_empty() {
+            u64_at(sub_at::OFFSET_ERASEINFO, self.page_size.bytes() + SUB_LEN as u64);
+            u64_at(sub_at::SIZE_ERASEINFO, self.eraseinfo.len() as u64);
+        }
         u64_at(sub_at::MAX_MAPNR_64, self.max_mapnr);
         if let Some(PfnRange { start, end }) = self.split {
             for at in [sub_at::START_PFN, sub_at::START_PFN_64] {
@@ -236,6 +266,14 @@ impl Head {
     /// # Errors
     /// When it is no version 6 head, or sizes and positions in it do not fit `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Head, Error> {
+        Head::parse_start(bytes, 0)
+    }
+
+    /// As [`Head::parse`], where the last `streamed` bytes of the notes are not in `bytes`.
+    ///
+    /// # Errors
+    /// As [`Head::parse`].
+    pub fn parse_start(bytes: &[u8], streamed: u64) -> Result<Head, Error> {
         let fail = |why: &str| Error(why.to_owned());
         let main = bytes.get(..MAIN_LEN).ok_or_else(|| fail("it is cut"))?;
         if !main.starts_with(SIGNATURE) {
@@ -246,14 +284,18 @@ impl Head {
             .ok_or_else(|| fail("its block size is no page size"))?;
         let sub = bytes.get(page_size.len()..).and_then(|rest| rest.get(..SUB_LEN));
         let sub = sub.ok_or_else(|| fail("its sub header is cut"))?;
-        let range = |offset, size| byte_range(order.u64(array(sub, offset)), order.u64(array(sub, size)));
-        let note_range =
-            range(sub_at::OFFSET_NOTE, sub_at::SIZE_NOTE).ok_or_else(|| fail("its notes have no end"))?;
+        let number = |at| order.u64(array(sub, at));
+        let range = |offset, size| byte_range(number(offset), number(size));
+        let size = number(sub_at::SIZE_NOTE).checked_sub(streamed);
+        let note_range = size.and_then(|size| byte_range(number(sub_at::OFFSET_NOTE), size));
+        let note_range = note_range.ok_or_else(|| fail("its notes have no end"))?;
         let notes = bytes.get(note_range.clone()).ok_or_else(|| fail("its notes lie outside"))?.to_vec();
         let vmcoreinfo = range(sub_at::OFFSET_VMCOREINFO, sub_at::SIZE_VMCOREINFO)
             .and_then(|info| Some(info.start.checked_sub(note_range.start)?..info.end - note_range.start))
             .filter(|info| info.end <= notes.len())
             .unwrap_or(0..0);
+        let eraseinfo = range(sub_at::OFFSET_ERASEINFO, sub_at::SIZE_ERASEINFO);
+        let eraseinfo = eraseinfo.and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
         let mut uts = Uts([0; 6 * UTS_FIELD]);
         uts.0.copy_from_slice(&main[main_at::UTS..][..6 * UTS_FIELD]);
         Ok(Head {
@@ -274,7 +316,9 @@ impl Head {
                 )
             }),
             notes,
+            streamed,
             vmcoreinfo,
+            eraseinfo,
         })
     }
 }
@@ -311,8 +355,24 @@ mod tests {
             max_mapnr: 63_450,
             split: None,
             notes: b"note head..OSRELEASE=6.1\n".to_vec(),
+            streamed: 0,
             vmcoreinfo: 11..25,
+            eraseinfo: Vec::new(),
         }
+    }
+
+    #[test]
+    fn notes_that_travel_alone_have_their_room_and_erase_information_its_place() {
+        let whole = Head { streamed: 10_000, eraseinfo: b"erase x\n".to_vec(), ..head(ByteOrder::Big) };
+        let bytes = whole.encode().unwrap();
+        let u64_at = |at: usize| u64::from_be_bytes(array(&bytes, 4096 + at));
+        assert_eq!([48, 56, 64, 72].map(u64_at), [4096 + 104 + 8, 25 + 10_000, 4096 + 104, 8]);
+        assert_eq!(whole.streamed_range(), bytes.len() as u64..bytes.len() as u64 + 10_000);
+        assert_eq!(whole.layout().unwrap().bitmap1, 4 * 4096);
+        let back = Head::parse_start(&bytes, 10_000).unwrap();
+        assert_eq!((&back.notes, &back.eraseinfo), (&whole.notes, &whole.eraseinfo));
+        assert_eq!(back.encode().unwrap(), bytes);
+        assert!(Head::parse(&bytes).is_err() && Head::parse_start(&bytes, 10_026).is_err());
     }
 
     #[test]

@@ -13,9 +13,15 @@ use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
 
 const EHDR_LEN: u64 = 64;
 const PHDR_LEN: u64 = 56;
-/// The most segments: one less than `PN_XNUM`, so the plain count field holds it. Where runs are more,
-/// those with the smallest gaps are joined; the gaps then read as zeros.
-const MAX_SEGMENTS: usize = 0xfffe;
+const SHDR_LEN: usize = 64;
+/// Position of `sh_info` in a section header; all else of section header 0 is zero.
+const SH_INFO: usize = 44;
+/// `e_phnum` of a file whose section header 0 has the number of program headers, in `sh_info`. Source: Linux
+/// `include/uapi/linux/elf.h`.
+const PN_XNUM: u64 = 0xffff;
+/// Program headers for which there is room in front, where crash and makedumpfile look for them: 1 Mi, 56 MiB, a hole
+/// where fewer come. Those of a file with more are at its end, where other readers find them by `e_phoff`.
+const MAX_IN_FRONT: u64 = 1 << 20;
 
 /// Where everything lies in an ELF core of a dump.
 pub struct ElfCore {
@@ -23,9 +29,18 @@ pub struct ElfCore {
     machine: u16,
     page: PageSize,
     segments: Vec<SegmentFacts>,
+    notes_at: u64,
     notes_len: u64,
     ram: Vec<Ram>,
     data: u64,
+}
+
+/// ELF header, program headers and what belongs to them.
+pub struct Headers {
+    /// Bytes and their places in the file.
+    pub parts: Vec<(u64, Vec<u8>)>,
+    /// Length of the file.
+    pub len: u64,
 }
 
 /// Present pages, and how many are present before them.
@@ -46,20 +61,27 @@ impl ElfCore {
             before += pages.count();
             ram
         });
-        let notes_len = head.kdump.notes.len() as u64;
+        let ram: Vec<Ram> = ram.collect();
+        let notes_len = (head.kdump.notes.len() as u64).saturating_add(head.kdump.streamed);
+        let room = room(before, ram.len(), head.facts.segments.len());
+        let notes_at = EHDR_LEN + PHDR_LEN * room + SHDR_LEN as u64;
         ElfCore {
             order: head.kdump.order,
             machine: head.facts.machine,
             page: head.page,
             segments: head.facts.segments.clone(),
+            notes_at,
             notes_len,
-            ram: ram.collect(),
-            data: (Self::NOTES_OFFSET + notes_len).next_multiple_of(head.page.bytes()),
+            ram,
+            data: notes_at.saturating_add(notes_len).next_multiple_of(head.page.bytes()),
         }
     }
 
     /// Where the notes lie, bytes from the start of the file.
-    pub const NOTES_OFFSET: u64 = EHDR_LEN + PHDR_LEN * (MAX_SEGMENTS as u64 + 1);
+    #[must_use]
+    pub fn notes(&self) -> u64 {
+        self.notes_at
+    }
 
     /// Where the first page lies.
     #[must_use]
@@ -84,21 +106,33 @@ impl ElfCore {
         Some(Pfn(ram.pages.start.0 + (number - ram.before)))
     }
 
-    /// The file's first bytes, ELF header and program headers, for the pages that are kept (runs in
-    /// ascending order), and the length of the file.
-    pub fn headers(&self, kept: impl Iterator<Item = PfnRange>, complete: bool) -> (Vec<u8>, u64) {
-        let kept = joined(kept, self.segments.len());
-        let mut headers = vec![self.note_header()];
+    /// ELF header and program headers for the pages that are kept (runs in ascending order); `None` when these are more
+    /// runs than 4 Mi program headers name.
+    pub fn headers(&self, kept: impl Iterator<Item = PfnRange>, complete: bool) -> Option<Headers> {
+        let kept = join(kept);
+        let mut headers = self.note_header();
         for segment in &self.segments {
-            // A forged dump may have any number of segments over each other; the field holds no more.
-            if headers.len() > MAX_SEGMENTS {
-                break;
-            }
-            headers.extend(self.segment_headers(segment, &kept));
+            self.segment_headers(segment, &kept, &mut headers)?;
         }
-        headers.truncate(MAX_SEGMENTS + 1);
-        let bytes = [self.ehdr(headers.len(), complete), headers.concat()].concat();
-        (bytes, kept.iter().filter_map(|run| self.end_of(*run)).max().unwrap_or(self.data))
+        let count = headers.len() as u64 / PHDR_LEN;
+        let end = kept.iter().filter_map(|run| self.end_of(*run)).max().unwrap_or(self.data);
+        let in_front = EHDR_LEN + headers.len() as u64 + SHDR_LEN as u64 <= self.notes_at;
+        let phoff = if in_front { EHDR_LEN } else { end.next_multiple_of(8) };
+        let shoff = phoff + headers.len() as u64;
+        let mut parts = vec![(0, self.ehdr(count, (phoff, shoff), complete)), (phoff, headers)];
+        if count >= PN_XNUM {
+            parts.push((shoff, self.section_header(count)));
+        }
+        let len = parts.iter().map(|(place, bytes)| place + bytes.len() as u64).chain([end]).max();
+        Some(Headers { parts, len: len.unwrap_or(end) })
+    }
+
+    /// Section header 0 of a file with so many program headers.
+    fn section_header(&self, count: u64) -> Vec<u8> {
+        let mut bytes = vec![0; SHDR_LEN];
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        bytes[SH_INFO..SH_INFO + 4].copy_from_slice(&self.order.u32_bytes(count));
+        bytes
     }
 
     fn end_of(&self, pages: PfnRange) -> Option<u64> {
@@ -106,27 +140,34 @@ impl ElfCore {
     }
 
     /// The headers of the kept runs inside one of the vmcore's segments.
-    fn segment_headers(&self, segment: &SegmentFacts, kept: &[PfnRange]) -> Vec<Vec<u8>> {
+    fn segment_headers(
+        &self,
+        segment: &SegmentFacts,
+        kept: &[PfnRange],
+        headers: &mut Vec<u8>,
+    ) -> Option<()> {
         let page = self.page;
-        let Some(whole) = segment_pages(segment, page) else { return Vec::new() };
+        let Some(whole) = segment_pages(segment, page) else { return Some(()) };
         let from = kept.partition_point(|run| run.end <= whole.start);
         let inside = kept[from..].iter().take_while(|run| run.start < whole.end);
-        inside
-            .map(|run| run.intersect(whole))
-            .filter_map(|run| Some((run, self.place(run)?)))
-            .map(|(run, offset)| {
-                let paddr = run.start.0 << page.shift();
-                let vaddr = match segment.vaddr {
-                    0 => 0,
-                    vaddr => vaddr.wrapping_add(paddr.wrapping_sub(segment.paddr)),
-                };
-                self.phdr(PT_LOAD, PF_R | PF_W | PF_X, offset, vaddr, paddr, run.count() << page.shift())
-            })
-            .collect()
+        for run in inside.map(|run| run.intersect(whole)) {
+            if headers.len() as u64 / PHDR_LEN >= MAX_HEADERS {
+                return None;
+            }
+            let Some(offset) = self.place(run) else { continue };
+            let paddr = run.start.0 << page.shift();
+            let vaddr = match segment.vaddr {
+                0 => 0,
+                vaddr => vaddr.wrapping_add(paddr.wrapping_sub(segment.paddr)),
+            };
+            let size = run.count() << page.shift();
+            headers.extend(self.phdr(PT_LOAD, PF_R | PF_W | PF_X, offset, vaddr, paddr, size));
+        }
+        Some(())
     }
 
     fn note_header(&self) -> Vec<u8> {
-        self.phdr(PT_NOTE, 0, Self::NOTES_OFFSET, 0, 0, self.notes_len)
+        self.phdr(PT_NOTE, 0, self.notes_at, 0, 0, self.notes_len)
     }
 
     fn phdr(&self, kind: u32, flags: u32, offset: u64, vaddr: u64, paddr: u64, size: u64) -> Vec<u8> {
@@ -138,7 +179,7 @@ impl ElfCore {
         bytes
     }
 
-    fn ehdr(&self, headers: usize, complete: bool) -> Vec<u8> {
+    fn ehdr(&self, headers: u64, (phoff, shoff): (u64, u64), complete: bool) -> Vec<u8> {
         let order = self.order;
         let mut bytes = vec![0; 16];
         bytes[..4].copy_from_slice(ELFMAG);
@@ -149,36 +190,39 @@ impl ElfCore {
             bytes.extend_from_slice(&order.u16_bytes(value));
         }
         bytes.extend_from_slice(&order.u32_bytes(u32::from(EV_CURRENT)));
-        for value in [0, EHDR_LEN, 0] {
+        let is_extended = headers >= PN_XNUM;
+        for value in [0, phoff, if is_extended { shoff } else { 0 }] {
             bytes.extend_from_slice(&order.u64_bytes(value));
         }
         // Bit 0 of e_flags marks an incomplete dump, as makedumpfile's ELF output does.
         bytes.extend_from_slice(&order.u32_bytes(u32::from(!complete)));
+        // From `PN_XNUM` on the number is in a section header, the only one.
         let count = u16::try_from(headers).unwrap_or(u16::MAX);
-        for value in [64, 56, count, 0, 0, 0] {
+        let sections = if is_extended { [64, 1, 0] } else { [0; 3] };
+        for value in [[64, 56, count], sections].concat() {
             bytes.extend_from_slice(&order.u16_bytes(value));
         }
         bytes
     }
 }
 
-/// Neighbouring runs as one; if they are too many for one header each, those with small gaps too.
-fn joined(runs: impl Iterator<Item = PfnRange>, segments: usize) -> Vec<PfnRange> {
-    let mut joined = join(runs, 0);
-    let mut gap = 1;
-    // A run that crosses a segment's border needs a header on each side, hence twice the segments.
-    while joined.len() + 2 * segments > MAX_SEGMENTS && gap < 1 << 40 {
-        joined = join(joined.into_iter(), gap);
-        gap *= 2;
-    }
-    joined
+/// The most program headers, 224 MiB. A forged dump may name any number: segments over each other, runs of one page.
+const MAX_HEADERS: u64 = 1 << 22;
+
+/// Program headers for which room is set aside, for so many present pages in so many ranges: every second page a run of
+/// its own at worst, and a run that crosses the border of a segment needs a header on each side.
+fn room(pages: u64, ranges: usize, segments: usize) -> u64 {
+    let runs = (pages / 2).saturating_add(ranges as u64);
+    let in_kernel_image = runs.saturating_mul(2);
+    in_kernel_image.saturating_add(2 * segments as u64 + 1).clamp(PN_XNUM, MAX_IN_FRONT)
 }
 
-fn join(runs: impl Iterator<Item = PfnRange>, gap: u64) -> Vec<PfnRange> {
+/// Neighbouring runs as one.
+fn join(runs: impl Iterator<Item = PfnRange>) -> Vec<PfnRange> {
     let mut joined: Vec<PfnRange> = Vec::new();
     for run in runs {
         match joined.last_mut() {
-            Some(last) if run.start.0 - last.end.0 <= gap => last.end = run.end,
+            Some(last) if run.start == last.end => last.end = run.end,
             _ => joined.push(run),
         }
     }
@@ -189,13 +233,63 @@ fn join(runs: impl Iterator<Item = PfnRange>, gap: u64) -> Vec<PfnRange> {
 mod tests {
     use super::*;
 
+    /// A machine of one segment, all of it present.
+    fn machine(pages: u64) -> ElfCore {
+        let notes_at = EHDR_LEN + PHDR_LEN * room(pages, 1, 1) + SHDR_LEN as u64;
+        ElfCore {
+            order: ByteOrder::Big,
+            machine: 22,
+            page: PageSize::K4,
+            segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: pages << 12 }],
+            notes_at,
+            notes_len: 0,
+            ram: vec![Ram { pages: PfnRange::new(0, pages), before: 0 }],
+            data: notes_at.next_multiple_of(4096),
+        }
+    }
+
+    fn every_second(runs: u64) -> impl Iterator<Item = PfnRange> {
+        (0..runs).map(|run| PfnRange::new(2 * run, 2 * run + 1))
+    }
+
     #[test]
-    fn many_runs_are_joined_over_the_smallest_gaps() {
-        let runs = (0..100_000u64).map(|i| PfnRange::new(i * 10 + i % 2 * 7, i * 10 + i % 2 * 7 + 2));
-        let joined = joined(runs, 3);
-        assert!(joined.len() <= 50_001, "{}", joined.len());
-        assert!(joined.iter().all(|run| run.count() <= 5));
-        assert_eq!(join([PfnRange::new(1, 2), PfnRange::new(2, 4)].into_iter(), 0), [PfnRange::new(1, 4)]);
+    fn each_run_has_a_header_however_many_they_are() {
+        for (runs, in_front) in
+            [(10, true), (0xfffd, true), (0xfffe, true), (0xffff, true), (200_000, true), (1 << 20, false)]
+        {
+            let core = machine(2 * runs);
+            let headers = core.headers(every_second(runs), true).unwrap();
+            let mut file = vec![0; usize::try_from(headers.len.min(100 << 20)).unwrap()];
+            let at = |place: u64| usize::try_from(place).unwrap();
+            let whole: Vec<_> =
+                headers.parts.iter().filter(|(place, _)| *place < core.data || !in_front).collect();
+            let (phoff, table) = (headers.parts[1].0, &headers.parts[1].1);
+            assert_eq!(phoff == EHDR_LEN, in_front, "{runs}");
+            assert_eq!(table.len() as u64, (runs + 1) * PHDR_LEN);
+            let ehdr = &whole[0].1;
+            let count = u64::from(u16::from_be_bytes([ehdr[56], ehdr[57]]));
+            assert_eq!(count, (runs + 1).min(PN_XNUM));
+            assert_eq!(headers.parts.len() == 3, count == PN_XNUM);
+            if let Some((place, section)) = headers.parts.get(2) {
+                assert_eq!(ehdr[40..48], place.to_be_bytes());
+                assert_eq!(u64::from(u32::from_be_bytes(section[44..48].try_into().unwrap())), runs + 1);
+                assert!(!in_front || *place + 64 <= core.notes());
+            }
+            if in_front {
+                for (place, bytes) in whole {
+                    file[at(*place)..][..bytes.len()].copy_from_slice(bytes);
+                }
+                let read = crate::vmcore::Vmcore::from_source(Box::new(file)).unwrap();
+                assert_eq!(read.present().count(), runs, "{runs}");
+            }
+        }
+        assert!(machine(1 << 24).headers(every_second(1 << 22), true).is_none());
+    }
+
+    #[test]
+    fn neighbouring_runs_are_one() {
+        let runs = [PfnRange::new(1, 2), PfnRange::new(2, 4), PfnRange::new(5, 6)];
+        assert_eq!(join(runs.into_iter()), [PfnRange::new(1, 4), PfnRange::new(5, 6)]);
     }
 
     #[test]
@@ -206,6 +300,7 @@ mod tests {
             machine: 62,
             page: PageSize::K4,
             segments: Vec::new(),
+            notes_at: 0,
             notes_len: 0,
             ram: vec![range(4, 8, 0), range(100, 102, 4)],
             data: 0x1000,

@@ -1,5 +1,6 @@
 //! A dump as an ELF core, made while it is read: headers once, notes and pages when they are asked for.
 
+use super::elf_core::Headers;
 use super::{Dump, ElfCore, Page};
 use crate::vmcore::PhysSource;
 use std::io;
@@ -9,26 +10,18 @@ use std::sync::Arc;
 pub struct ElfView {
     dump: Arc<Dump>,
     core: ElfCore,
-    headers: Vec<u8>,
-    len: u64,
-    strict: bool,
+    headers: Headers,
 }
 
 impl ElfView {
-    /// The view for tools: pages that the dump does not hold lie in no segment; where segments had to be
-    /// joined over them, they read as zeros.
+    /// The view for tools: pages that the dump does not hold lie in no segment. `None` where the dump has more runs of
+    /// pages than an ELF core has program headers for.
     #[must_use]
-    pub fn new(dump: Arc<Dump>) -> ElfView {
+    pub fn new(dump: Arc<Dump>) -> Option<ElfView> {
         let core = ElfCore::new(dump.head());
-        let (headers, len) =
-            core.headers(dump.index.runs().iter().map(super::index::Run::pages), dump.is_complete());
-        ElfView { dump, core, headers, len, strict: false }
-    }
-
-    /// The view for ourselves: a page that the dump does not hold is an error wherever it lies.
-    #[must_use]
-    pub fn strict(dump: Arc<Dump>) -> ElfView {
-        ElfView { strict: true, ..ElfView::new(dump) }
+        let runs = dump.index.runs().iter().map(super::index::Run::pages);
+        let headers = core.headers(runs, dump.is_complete())?;
+        Some(ElfView { dump, core, headers })
     }
 
     /// Copies bytes of one page from `offset` of the file on.
@@ -37,27 +30,37 @@ impl ElfView {
         let within = usize::try_from((offset - self.core.data()) & (page.bytes() - 1)).unwrap_or(0);
         let take = out.len().min(page.len() - within);
         let out = &mut out[..take];
-        let Some(pfn) = self.core.page_at(offset) else { return Ok(0) };
-        match self.dump.page(pfn).map_err(io::Error::other)? {
-            Page::Data(bytes) => out.copy_from_slice(&bytes[within..within + take]),
-            Page::Zero => out.fill(0),
-            Page::Excluded | Page::Absent if self.strict => {
-                return Err(io::Error::other("the dump does not hold this page"));
-            }
-            Page::Excluded | Page::Absent => out.fill(0),
+        match self
+            .core
+            .page_at(offset)
+            .map(|pfn| self.dump.page(pfn))
+            .transpose()
+            .map_err(io::Error::other)?
+        {
+            Some(Page::Data(bytes)) => out.copy_from_slice(&bytes[within..within + take]),
+            _ => out.fill(0),
         }
+        self.copy_headers(out, offset);
         Ok(take)
     }
 
     /// Copies bytes in front of the first page: headers, notes, and zeros between.
-    fn read_front(&self, out: &mut [u8], offset: u64) -> usize {
+    fn read_front(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = usize::try_from(self.core.data() - offset).unwrap_or(usize::MAX);
         let take = out.len().min(left);
         let out = &mut out[..take];
         out.fill(0);
-        copy_part(out, offset, &self.headers, 0);
-        copy_part(out, offset, &self.dump.head().kdump.notes, ElfCore::NOTES_OFFSET);
-        take
+        self.copy_headers(out, offset);
+        let (notes, start) = (&self.dump.head().kdump.notes, self.core.notes());
+        copy_part(out, offset, notes, start);
+        self.dump.copy_streamed_notes(out, offset, start + notes.len() as u64).map_err(io::Error::other)?;
+        Ok(take)
+    }
+
+    fn copy_headers(&self, out: &mut [u8], offset: u64) {
+        for (place, bytes) in &self.headers.parts {
+            copy_part(out, offset, bytes, *place);
+        }
     }
 }
 
@@ -72,20 +75,20 @@ pub(super) fn copy_part(out: &mut [u8], offset: u64, part: &[u8], start: u64) {
 
 impl PhysSource for ElfView {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        let left = self.len.saturating_sub(offset);
+        let left = self.headers.len.saturating_sub(offset);
         let take = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let out = &mut out[..take];
         if out.is_empty() {
             Ok(0)
         } else if offset < self.core.data() {
-            Ok(self.read_front(out, offset))
+            self.read_front(out, offset)
         } else {
             self.read_page(out, offset)
         }
     }
 
     fn len(&self) -> u64 {
-        self.len
+        self.headers.len
     }
 }
 

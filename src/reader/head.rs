@@ -29,8 +29,8 @@ impl DumpHead {
     pub fn new(facts: blocks::Head, records: &[u8]) -> Result<DumpHead, Error> {
         let page = PageSize::from_bytes(facts.page_size)
             .ok_or_else(|| malformed(format!("{} bytes are no page size", facts.page_size)))?;
-        let kdump =
-            kdump::Head::parse(&plain_bytes(records)?).map_err(|error| malformed(error.to_string()))?;
+        let kdump = kdump::Head::parse_start(&plain_bytes(records)?, facts.streamed_notes)
+            .map_err(|error| malformed(error.to_string()))?;
         let layout = kdump.layout().map_err(|error| malformed(error.to_string()))?;
         // More than any machine of this kind has. So a place in an ELF core, which may be after all of memory, fits 64
         // bits too.
@@ -51,6 +51,15 @@ impl DumpHead {
     #[must_use]
     pub fn all_pages(&self) -> PfnRange {
         PfnRange::new(0, self.facts.max_mapnr)
+    }
+
+    /// What records hold of the notes that are not in the head: bytes, and where they are among those notes.
+    pub fn streamed_notes<'r>(&self, records: &'r [u8]) -> impl Iterator<Item = (u64, &'r [u8])> + use<'r> {
+        let range = self.kdump.streamed_range();
+        Records::new(records).filter_map(Result::ok).filter_map(move |(offset, data)| {
+            let end = offset.checked_add(data.len() as u64)?;
+            (offset >= range.start && end <= range.end).then(|| (offset - range.start, data))
+        })
     }
 
     /// The pages that a memory range of the vmcore covers, if only in part.

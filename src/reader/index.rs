@@ -205,6 +205,11 @@ impl PageIndex {
         self.blocks.get(number as usize).copied().unwrap_or(none)
     }
 
+    /// Where the last block ends in the stream.
+    pub(super) fn blocks_end(&self) -> u64 {
+        self.blocks.iter().map(|place| place.offset.saturating_add(place.len)).max().unwrap_or(0)
+    }
+
     /// Whether a map is the one that a block is known by.
     pub(super) fn is_map_of(&self, number: u32, map: &BlockMap) -> bool {
         self.maps.get(number as usize) == Some(&self.marks.of(map))

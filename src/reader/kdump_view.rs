@@ -78,7 +78,11 @@ impl KdumpView {
         let out = &mut out[..take];
         out.fill(0);
         match part {
-            0 => copy_part(out, offset, &self.head, 0),
+            0 => {
+                copy_part(out, offset, &self.head, 0);
+                let notes = self.dump.head().kdump.streamed_range().start;
+                self.dump.copy_streamed_notes(out, offset, notes).map_err(io::Error::other)?;
+            }
             1 => fill_bits(self.dump.present().ranges(), |range| *range, offset - bitmap1, out),
             2 => fill_bits(self.dump.index.runs(), Run::pages, offset - bitmap2, out),
             _ => self.read_descriptors(out, offset),

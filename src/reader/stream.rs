@@ -73,17 +73,23 @@ impl Stream {
 
     /// Reads the facts at the start and the head of the KDUMP file.
     pub(super) fn read_head(&self) -> Result<DumpHead, Error> {
-        let (facts, next) = match self.read_frame(0) {
+        let (mut facts, mut next) = match self.read_frame(0) {
             Ok((Frame::Tagged { tag: Head::TAG, content }, next)) => (Head::parse(&content)?, next),
             Ok(_) | Err(Error::Blocks(crate::blocks::Error::NotAFrame { .. })) => {
                 return Err(Error::NotADump);
             }
             Err(error) => return Err(self.or_cut(error)),
         };
-        match self.read_frame(next) {
-            Ok((Frame::Data(frame), _)) => Ok(DumpHead::new(facts, &self.decompress(&frame)?)?),
-            Ok(_) => Err(Error::malformed("the headers do not follow the head")),
-            Err(error) => Err(self.or_cut(error)),
+        loop {
+            match self.read_frame(next) {
+                Ok((Frame::Data(frame), _)) => return Ok(DumpHead::new(facts, &self.decompress(&frame)?)?),
+                Ok((Frame::Tagged { tag: Head::SEGMENTS_TAG, content }, end)) => {
+                    facts.segments.extend(Head::parse_more(&content)?);
+                    next = end;
+                }
+                Ok(_) => return Err(Error::malformed("the headers do not follow the head")),
+                Err(error) => return Err(self.or_cut(error)),
+            }
         }
     }
 

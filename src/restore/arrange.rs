@@ -65,6 +65,10 @@ impl<'a> Arranger<'a> {
             Arranged::Head(_) | Arranged::Tail(_) => {
                 return Err(Error::malformed("its head or tail comes twice"));
             }
+            Arranged::Segments(ranges) => match (&mut self.head, &self.state) {
+                (Some(head), State::Waiting(_)) => head.segments.extend(ranges),
+                _ => return Err(Error::malformed("memory ranges do not follow its head")),
+            },
             Arranged::Records(bytes) => return self.records(&bytes),
             Arranged::Stored(block) => {
                 self.check_block(&block.map, block.page_len)?;
@@ -93,8 +97,11 @@ impl<'a> Arranger<'a> {
         if let State::Waiting(_) = self.state {
             self.start(bytes)?;
         }
-        if let State::Flattened(out) = &mut self.state {
-            out.write_all(bytes)?;
+        match &mut self.state {
+            State::Flattened(out) => out.write_all(bytes)?,
+            State::Kdump(file) => file.notes(bytes)?,
+            State::Elf(file) => file.notes(bytes)?,
+            State::Waiting(_) | State::Nothing => {}
         }
         Ok(())
     }

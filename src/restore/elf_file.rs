@@ -22,6 +22,15 @@ impl<'a> ElfFile<'a> {
         ElfFile { output, head, core, table: PageTable::default() }
     }
 
+    /// Writes what a record holds of the notes that are not in the head.
+    pub(super) fn notes(&mut self, records: &[u8]) -> Result<(), Error> {
+        let start = self.core.notes() + self.head.kdump.notes.len() as u64;
+        for (offset, data) in self.head.streamed_notes(records) {
+            self.output.write_at(data, start + offset)?;
+        }
+        Ok(())
+    }
+
     /// Writes a block's pages to their places.
     pub(super) fn block(&mut self, map: &BlockMap, pages: &[u8]) -> Result<(), Error> {
         let mut rest = pages;
@@ -45,10 +54,13 @@ impl<'a> ElfFile<'a> {
     /// Writes the headers and notes.
     pub(super) fn finish(mut self, complete: bool) -> Result<(), Error> {
         self.table.sort()?;
-        let (headers, end) = self.core.headers(self.table.runs().map(|run| run.pages), complete);
-        self.output.write_at(&headers, 0)?;
-        self.output.write_at(&self.head.kdump.notes, ElfCore::NOTES_OFFSET)?;
+        let headers =
+            self.core.headers(self.table.runs().map(|run| run.pages), complete).ok_or(Error::TooManyRuns)?;
+        for (place, bytes) in &headers.parts {
+            self.output.write_at(bytes, *place)?;
+        }
+        self.output.write_at(&self.head.kdump.notes, self.core.notes())?;
         let len = self.output.file().metadata()?.len();
-        Ok(self.output.file().set_len(len.max(end))?)
+        Ok(self.output.file().set_len(len.max(headers.len))?)
     }
 }

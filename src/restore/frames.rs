@@ -5,7 +5,8 @@ use super::Error;
 use super::chunks::OpenedChunk;
 use super::salvage::Tracker;
 use crate::blocks::{
-    BlockMap, Expansion, Frame, Head, IndexJudge, IndexPiece, ORDER_TAG, RunKind, Splitter, Tail, content_len,
+    BlockMap, Expansion, Frame, Head, IndexJudge, IndexPiece, ORDER_TAG, RunKind, SegmentFacts, Splitter,
+    Tail, content_len,
 };
 use crate::crypt::StreamError;
 use crate::crypt::stream::CHUNK_SIZE;
@@ -27,6 +28,8 @@ pub(super) enum Piece {
         /// zero pages only.
         frames: Option<(Vec<u8>, Vec<u8>)>,
     },
+    /// Further memory ranges of the head.
+    Segments(Vec<SegmentFacts>),
     /// Facts known at the end.
     Tail(Box<Tail>),
 }
@@ -41,6 +44,7 @@ impl Cost for Piece {
                     frames.as_ref().map_or(0, |(head, pages)| unpacked(head).saturating_add(unpacked(pages)));
                 frames.saturating_add(size_of_val(&map.runs[..]))
             }
+            Piece::Segments(ranges) => size_of_val(&ranges[..]),
             Piece::Head(_) | Piece::Tail(_) => 0,
         }
     }
@@ -64,6 +68,8 @@ pub(super) struct FrameReader {
     tables: Expansion,
     /// Bytes of the first bitmap, which is made of the head's memory ranges.
     bitmap: u64,
+    /// The head's page size in bytes, and its number of pfns.
+    memory: (u64, u64),
 }
 
 impl FrameReader {
@@ -150,8 +156,14 @@ impl FrameReader {
             Frame::Data(bytes) => self.take_data(at + len, bytes),
             Frame::Tagged { tag: Head::TAG, content } => {
                 let head = Head::parse(&content)?;
-                self.bitmap = bitmap_len(&head);
+                self.memory = (head.page_size, head.max_mapnr);
+                self.bitmap = bitmap_len(&head.segments, self.memory);
                 Some(Piece::Head(Box::new(head)))
+            }
+            Frame::Tagged { tag: Head::SEGMENTS_TAG, content } => {
+                let ranges = Head::parse_more(&content)?;
+                self.bitmap = self.bitmap.saturating_add(bitmap_len(&ranges, self.memory));
+                Some(Piece::Segments(ranges))
             }
             Frame::Tagged { tag: Tail::TAG, content } => {
                 let tail = Tail::parse_at(&content, at)?;
@@ -214,8 +226,8 @@ impl FrameReader {
     }
 }
 
-/// Bytes of the bitmap of the pages that the head's memory ranges name; holes cost nothing.
-fn bitmap_len(head: &Head) -> u64 {
-    let present = head.segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.size));
-    (present / head.page_size.max(1)).min(head.max_mapnr) / 8
+/// Bytes of the bitmap of the pages in memory ranges, of pages of so many bytes among so many; holes cost nothing.
+fn bitmap_len(ranges: &[SegmentFacts], (page_size, max_mapnr): (u64, u64)) -> u64 {
+    let present = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.size));
+    (present / page_size.max(1)).min(max_mapnr) / 8
 }

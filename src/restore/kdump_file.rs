@@ -49,6 +49,14 @@ impl<'a> KdumpFile<'a> {
         })
     }
 
+    /// Writes what a record holds of the notes that are not in the head.
+    pub(super) fn notes(&mut self, records: &[u8]) -> Result<(), Error> {
+        for (offset, data) in self.head.streamed_notes(records) {
+            self.output.write_at(data, self.head.kdump.streamed_range().start + offset)?;
+        }
+        Ok(())
+    }
+
     /// Appends a block's pages.
     pub(super) fn block(&mut self, block: &StoredBlock) -> Result<(), Error> {
         self.output.write_at(&block.bytes, self.end)?;

@@ -4,7 +4,7 @@
 use super::Error;
 use super::frames::Piece;
 use super::kdump_file;
-use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, Tail};
+use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, SegmentFacts, Tail};
 use crate::compress::{Codec, PageCompressor};
 use crate::kdump::{self, DescFlags};
 
@@ -50,6 +50,8 @@ pub(super) enum Arranged {
         /// The data pages.
         pages: Vec<u8>,
     },
+    /// Further memory ranges of the head.
+    Segments(Vec<SegmentFacts>),
     /// Facts known at the end.
     Tail(Box<Tail>),
 }
@@ -83,6 +85,7 @@ impl Unpacker {
         Ok(match piece {
             Piece::Head(head) => Arranged::Head(head),
             Piece::Tail(tail) => Arranged::Tail(tail),
+            Piece::Segments(ranges) => Arranged::Segments(ranges),
             Piece::Records(frame) => Arranged::Records(self.decompress(&frame)?),
             Piece::Block { map, frames } => self.block(map, frames)?,
         })

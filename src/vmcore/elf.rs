@@ -23,11 +23,14 @@ use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 const PN_XNUM: u16 = 0xffff;
 /// Position of `sh_info` in a 64-bit section header.
 const SH_INFO: u64 = 44;
-/// More program headers than any machine has memory ranges (the kernel's own limit for hot-plug is 32768), so that a
-/// broken count cannot ask for gigabytes; and no more than the head of a dump can list.
-const MAX_PROGRAM_HEADERS: u64 = 1 << 16;
+/// More program headers than any machine has memory ranges, so that a broken count cannot ask for gigabytes. Machines
+/// with more than 65535 exist: memory that is plugged and unplugged in blocks, or dumped by virtual address.
+const MAX_PROGRAM_HEADERS: u64 = 1 << 20;
 /// `p_paddr` of what has no physical address. Source: Linux `fs/proc/kcore.c`.
 const NO_ADDRESS: PhysAddr = PhysAddr(u64::MAX);
+/// `p_offset` of what a hypervisor lists without having it: memory of devices. Source: QEMU `dump/dump.c`,
+/// `get_offset_range`.
+const NO_OFFSET: u64 = u64::MAX;
 /// Program headers read at a time.
 const HEADERS_PER_READ: u64 = 1024;
 
@@ -102,6 +105,26 @@ impl Segment {
         self.mem_size = self.file_size;
     }
 
+    /// Whether another segment continues this one everywhere: in physical memory, in virtual memory, in the file.
+    fn goes_on_in(&self, next: &Segment) -> bool {
+        let size = self.mem_size;
+        let vaddr = match (self.vaddr.0, next.vaddr.0) {
+            (0, 0) => true,
+            (vaddr, next) => vaddr != 0 && vaddr.checked_add(size) == Some(next),
+        };
+        size > 0
+            && self.file_size == size
+            && next.file_size == next.mem_size
+            && self.paddr.0.checked_add(size) == Some(next.paddr.0)
+            && self.file_offset.checked_add(size) == Some(next.file_offset)
+            && vaddr
+    }
+
+    fn extend(&mut self, next: &Segment) {
+        self.file_size += next.file_size;
+        self.mem_size += next.mem_size;
+    }
+
     /// Position in the file behind the last byte of data.
     pub(super) fn file_end(&self) -> u64 {
         self.file_offset.saturating_add(self.file_size)
@@ -131,10 +154,16 @@ impl Layout {
     /// outgrow every disk. What has no physical address is no memory.
     fn add_segment(&mut self, mut segment: Segment) {
         let end = 1 << self.machine.physical_bits();
+        if segment.file_offset == NO_OFFSET && segment.file_size == 0 {
+            return;
+        }
         if let Some(room) = u64::checked_sub(end, segment.paddr.0).filter(|&room| room > 0) {
             segment.file_size = segment.file_size.min(room);
             segment.mem_size = segment.mem_size.min(room);
-            self.segments.push(segment);
+            match self.segments.last_mut() {
+                Some(last) if last.goes_on_in(&segment) => last.extend(&segment),
+                _ => self.segments.push(segment),
+            }
         } else if segment.paddr != NO_ADDRESS {
             self.absurd.get_or_insert((0, segment.paddr)).0 += 1;
         }
@@ -193,17 +222,24 @@ fn program_header_count(source: &dyn PhysSource, header: &Header, order: ByteOrd
     if usize::from(header.e_phentsize) != SIZEOF_PHDR {
         return Err(Error::BadHeader("program headers are not 56 bytes each"));
     }
-    let count = if header.e_phnum == PN_XNUM {
-        let bytes = read_part(source, "section header 0", header.e_shoff.saturating_add(SH_INFO), 4)?;
-        u64::from(order.u32([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    } else {
-        u64::from(header.e_phnum)
+    let count = match header.e_phnum {
+        // Without a section header the number is what it appears to be, as other readers take it.
+        PN_XNUM if header.e_shoff > 0 => extended_count(source, header, order)?,
+        count => u64::from(count),
     };
     match count {
+        0 if header.e_shnum > 0 => Err(Error::XenGuest),
         0 => Err(Error::BadHeader("no program headers")),
         1..=MAX_PROGRAM_HEADERS => Ok(count),
-        _ => Err(Error::BadHeader("more than 65536 program headers")),
+        _ => Err(Error::BadHeader("more than 1048576 program headers")),
     }
+}
+
+/// `sh_info` of section header 0, where there are too many program headers for `e_phnum`.
+fn extended_count(source: &dyn PhysSource, header: &Header, order: ByteOrder) -> Result<u64, Error> {
+    let bytes = read_part(source, "section header 0", header.e_shoff.saturating_add(SH_INFO), 4)?;
+    let count = order.u32([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    Ok(u64::from(if count == 0 { PN_XNUM.into() } else { count }))
 }
 
 fn add_program_headers(layout: &mut Layout, bytes: &[u8]) -> Result<(), Error> {
@@ -327,6 +363,29 @@ mod tests {
         bytes[info] = headers;
         assert_eq!(read_layout(&bytes).unwrap().segments.len(), 1);
         bytes[info..info + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(refused(bytes), "bad ELF header: more than 65536 program headers");
+        assert_eq!(refused(bytes.clone()), "bad ELF header: more than 1048576 program headers");
+        // Without a section header there are as many as the field has.
+        bytes[40..48].fill(0);
+        assert!(refused(bytes).contains("truncated: program headers"));
+    }
+
+    #[test]
+    fn segments_that_continue_each_other_are_one() {
+        let mut core = CoreBuilder::new();
+        for page in 0..300_u64 {
+            core = core.load_at(0xffff_8880_0000_0000 + (page << 12), page << 12, vec![1; 0x1000]);
+        }
+        let core =
+            core.load_at(0xffff_8880_0020_0000, 0x20_0000, vec![2; 0x1000]).load(0x20_1000, vec![3; 8]);
+        let layout = read_layout(&core.build()).unwrap();
+        let sizes: Vec<_> =
+            layout.segments.iter().map(|segment| (segment.paddr.0, segment.mem_size)).collect();
+        assert_eq!(sizes, [(0, 300 << 12), (0x20_0000, 0x1000), (0x20_1000, 8)]);
+    }
+
+    #[test]
+    fn memory_of_devices_that_a_hypervisor_lists_is_no_memory() {
+        let core = CoreBuilder::new().load(0x1000, vec![1; 64]).load_header(0xfeb0_0000, u64::MAX, 0, 0x1000);
+        assert_eq!(read_layout(&core.build()).unwrap().segments.len(), 1);
     }
 }

@@ -47,8 +47,11 @@ pub enum Error {
     /// A header field makes no sense.
     #[error("bad ELF header: {0}")]
     BadHeader(&'static str),
-    /// The `PT_NOTE` segments are larger than any machine's.
-    #[error("notes of {0} bytes are larger than any machine's")]
+    /// A core of sections in place of segments, as Xen's tools write of a guest.
+    #[error("an ELF core without program headers, as Xen makes of its guests, is not supported")]
+    XenGuest,
+    /// The notes are scattered over more places than any machine's.
+    #[error("notes of {0} bytes are scattered over more places than any machine's")]
     NotesTooLarge(u64),
 }
 
@@ -73,6 +76,12 @@ pub enum Flaw {
     #[error("{pages:#x} pages without data are more than any machine has and are left out")]
     WithoutData {
         /// Pages that no byte of the file backs.
+        pages: u64,
+    },
+    /// A dump lacks pages that it lists.
+    #[error("it is incomplete: {pages} pages that it lists are missing")]
+    Lost {
+        /// How many.
         pages: u64,
     },
     /// Segments reach past the end of the file.

@@ -8,7 +8,7 @@ use super::elf::Segment;
 use super::error::{Cause, ReadError};
 use super::mapped::Window;
 use super::source::{PhysSource, read_exact_at};
-use crate::units::PhysAddr;
+use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr};
 
 /// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,26 @@ impl Memory {
         let extents = extents(segments, source.len());
         let claimed = segments.iter().map(|s| (s.paddr.0, s.mem_size)).collect();
         Memory { source, extents, claimed, last_hit: AtomicUsize::new(0), window: Mutex::default() }
+    }
+
+    /// Memory of a source whose positions are physical addresses: `held` can be read, `present` exists.
+    pub(super) fn of_pages(
+        source: Box<dyn PhysSource>,
+        held: &PfnSet,
+        present: &PfnSet,
+        page: PageSize,
+    ) -> Memory {
+        let bytes = |range: PfnRange| (range.start.0 << page.shift(), range.count() << page.shift());
+        let extents = held.iter().map(bytes);
+        let extents =
+            extents.map(|(start, size)| Extent { start, end: start + size, file_offset: start }).collect();
+        let claimed = present.iter().map(bytes).collect();
+        Memory { source, extents, claimed, last_hit: AtomicUsize::new(0), window: Mutex::default() }
+    }
+
+    /// Where the bytes come from.
+    pub(super) fn source(&self) -> &dyn PhysSource {
+        self.source.as_ref()
     }
 
     /// Start and size in bytes of the memory the file holds, ascending.

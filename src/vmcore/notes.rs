@@ -1,7 +1,8 @@
-//! The notes of a vmcore, kept byte for byte for the dump, with an index of what is where. Contents are
-//! not interpreted, but for finding the VMCOREINFO text and counting CPUs.
+//! The notes of a vmcore, each whole and byte for byte: those of the kernel in memory, with an index of what is where;
+//! those of any size (device dumps) as places in the file, for whoever copies them. Contents are
+//! not interpreted, except to find the VMCOREINFO text and to count CPUs.
 //!
-//! Source: ELF-64 notes; Linux `include/linux/vmcore_info.h` for the names.
+//! Source: ELF-64 notes; Linux `include/linux/vmcore_info.h` for the names, `include/uapi/linux/vmcore.h` for device dumps.
 
 use std::ops::Range;
 
@@ -10,14 +11,25 @@ use super::error::Error;
 use super::source::PhysSource;
 use crate::units::ByteOrder;
 
-/// Twice the notes of 8192 CPUs; keeps a broken size from being believed. The head of a dump holds this much.
-const MAX_NOTES: u64 = 7 << 20;
-/// Bytes of notes read at once: what an error costs at most.
-const NOTE_PIECE: usize = 4096;
+/// Bytes of notes kept in memory: nearly twice the notes of 8192 CPUs. What goes beyond is only noted down, as a device
+/// dump is. The head of a dump holds this much, and VMCOREINFO besides, for which there is always room.
+const MAX_KEPT: usize = 6 << 20;
+/// A larger note than this is not kept in memory, whatever its name: the largest that the kernel writes for itself,
+/// VMCOREINFO, has a page of at most 64 KiB.
+const MAX_NOTE: u64 = 1 << 20;
+/// Bytes of notes read at once.
+const WINDOW: usize = 64 << 10;
 /// Header of a note: name size, content size, type, each a u32.
 const NOTE_HEADER: usize = 12;
+/// A longer name is no note's.
+const MAX_NAME: u64 = 256;
 /// `NT_PRSTATUS`, one per CPU. Source: Linux `include/uapi/linux/elf.h`.
 const NT_PRSTATUS: u32 = 1;
+/// `NT_VMCOREDD` of the name `LINUX`: what a driver dumped of its device. Source: Linux `include/uapi/linux/vmcore.h`
+/// (in v4.18).
+const NT_VMCOREDD: u32 = 0x700;
+/// Runs of notes that are listed at most, 16 bytes each: far more than any machine has drivers.
+const MAX_STREAMED: usize = 1 << 16;
 
 /// One note. Its content is at `desc` in [`Notes::bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +42,17 @@ pub struct Note {
     pub desc: Range<usize>,
 }
 
-/// All `PT_NOTE` contents, one behind the other in the file's order.
+/// All `PT_NOTE` contents.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     bytes: Vec<u8>,
     notes: Vec<Note>,
+    streamed: Vec<FileRange>,
+    cpus: usize,
 }
 
 impl Notes {
-    /// The raw bytes, as in the file.
+    /// The notes that are kept in memory, as in the file, one after the other.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -65,68 +79,194 @@ impl Notes {
     /// Number of `NT_PRSTATUS` notes: CPUs whose registers were saved.
     #[must_use]
     pub fn prstatus_count(&self) -> usize {
-        self.notes.iter().filter(|n| n.name == "CORE" && n.kind == NT_PRSTATUS).count()
+        self.cpus
     }
 
-    fn parse(bytes: Vec<u8>, order: ByteOrder) -> Notes {
-        let mut notes = Vec::new();
-        let mut at = 0;
-        while let Some(word) = word(&bytes, at, order) {
-            // A slot nobody filled is zeros, of any length that is a multiple of a word.
-            if word == 0 {
-                at += 4;
-                continue;
-            }
-            let Some((note, next)) = parse_note(&bytes, at, order) else { break };
-            notes.push(note);
-            at = next;
+    /// Bytes of the notes that are not in memory: device dumps, and what is too much to keep.
+    #[must_use]
+    pub fn streamed_len(&self) -> u64 {
+        self.streamed.iter().map(|range| range.size).sum()
+    }
+
+    /// Where the notes that are not in memory are in the file.
+    pub(super) fn streamed(&self) -> &[FileRange] {
+        &self.streamed
+    }
+
+    /// Keeps a note, or what is none; false when there is no room for it.
+    fn keep(&mut self, bytes: &[u8], head: Option<&NoteHead>) -> bool {
+        let is_info = head.is_some_and(|head| head.name == "VMCOREINFO") && self.vmcoreinfo_range().is_none();
+        if self.bytes.len() + bytes.len() > MAX_KEPT && !is_info {
+            return false;
         }
-        Notes { bytes, notes }
+        if let Some(head) = head {
+            let start = self.bytes.len() + head.desc_at;
+            let desc = start..start + head.desc_size;
+            self.notes.push(Note { name: head.name.clone(), kind: head.kind, desc });
+        }
+        self.bytes.extend_from_slice(bytes);
+        true
+    }
+
+    /// Notes down where bytes are in the file.
+    fn stream(&mut self, range: FileRange) -> Result<(), Error> {
+        let is_full = self.streamed.len() >= MAX_STREAMED;
+        match self.streamed.last_mut() {
+            Some(last) if last.offset + last.size == range.offset => last.size += range.size,
+            _ if is_full => return Err(Error::NotesTooLarge(range.size)),
+            _ => self.streamed.push(range),
+        }
+        Ok(())
     }
 }
 
-/// Reads the contents of all `PT_NOTE` segments, and says why where that ends early: the notes before are kept.
+/// Reads the contents of all `PT_NOTE` segments, and gives the cause where that ends early: the notes before are kept.
 pub(super) fn read_notes(
     source: &dyn PhysSource,
     ranges: &[FileRange],
     order: ByteOrder,
 ) -> (Notes, Option<Error>) {
-    let mut bytes = Vec::new();
-    let result = read_ranges(source, ranges, &mut bytes);
-    (Notes::parse(bytes, order), result.err())
+    let mut notes = Notes::default();
+    let mut walk = Walk { source, order, window: Vec::new(), start: 0 };
+    let result = ranges.iter().try_for_each(|&range| walk.range(range, &mut notes));
+    (notes, result.err())
 }
 
-fn read_ranges(source: &dyn PhysSource, ranges: &[FileRange], bytes: &mut Vec<u8>) -> Result<(), Error> {
-    for range in ranges {
-        for start in (0..range.size).step_by(NOTE_PIECE) {
-            let size = (range.size - start).min(NOTE_PIECE as u64);
-            if bytes.len() as u64 + size > MAX_NOTES {
-                return Err(Error::NotesTooLarge(range.size));
+/// The head of a note. Sizes and places in bytes from the note's start.
+struct NoteHead {
+    name: String,
+    kind: u32,
+    desc_at: usize,
+    desc_size: usize,
+    /// Bytes to the next note.
+    len: u64,
+}
+
+/// Goes from note to note without reading the contents of large ones.
+struct Walk<'a> {
+    source: &'a dyn PhysSource,
+    order: ByteOrder,
+    window: Vec<u8>,
+    /// Where the window is in the file.
+    start: u64,
+}
+
+impl Walk<'_> {
+    fn range(&mut self, range: FileRange, notes: &mut Notes) -> Result<(), Error> {
+        let end = range.offset.saturating_add(range.size);
+        let mut at = range.offset;
+        while let Some(head) = self.head(at, end, notes)? {
+            let (place, head) = head;
+            at = place.saturating_add(head.len).min(end);
+            let whole = FileRange { offset: place, size: at - place };
+            if head.name == "CORE" && head.kind == NT_PRSTATUS {
+                notes.cpus += 1;
             }
-            bytes.extend(read_part(source, "the notes", range.offset.saturating_add(start), size)?);
+            let is_device_dump = head.name == "LINUX" && head.kind == NT_VMCOREDD;
+            if is_device_dump || whole.size > MAX_NOTE || !self.keep(whole, &head, notes)? {
+                self.check(whole)?;
+                notes.stream(whole)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn word(bytes: &[u8], at: usize, order: ByteOrder) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(order.u32(bytes.try_into().ok()?))
-}
+    /// The first note from `at` on, with its place; what is before it (slots that nobody filled are zeros, of any
+    /// length that is a multiple of a word) is kept. `None` at the end, or where no note follows: then the rest is kept
+    /// as it is.
+    fn head(&mut self, mut at: u64, end: u64, notes: &mut Notes) -> Result<Option<(u64, NoteHead)>, Error> {
+        while end.saturating_sub(at) >= 4 {
+            let zeros = self.zeros(at, end)?;
+            if zeros > 0 {
+                let bytes = vec![0; usize::try_from(zeros).unwrap_or(0)];
+                // Where there is no room for them, slots that nobody filled are no loss.
+                notes.keep(&bytes, None);
+                at += zeros;
+                continue;
+            }
+            if let Some(head) = self.parse(at, end)? {
+                return Ok(Some((at, head)));
+            }
+            break;
+        }
+        if at < end {
+            self.rest(FileRange { offset: at, size: end - at }, notes)?;
+        }
+        Ok(None)
+    }
 
-/// The note at `at` and the position of the next; `None` when it does not fit.
-fn parse_note(bytes: &[u8], at: usize, order: ByteOrder) -> Option<(Note, usize)> {
-    let name_size = usize::try_from(word(bytes, at, order)?).ok()?;
-    let desc_size = usize::try_from(word(bytes, at + 4, order)?).ok()?;
-    let kind = word(bytes, at + 8, order)?;
-    let name_at = at + NOTE_HEADER;
-    let name = bytes.get(name_at..name_at.checked_add(name_size)?)?;
-    let desc_at = name_at.checked_add(name_size.checked_next_multiple_of(4)?)?;
-    let desc_end = desc_at.checked_add(desc_size)?;
-    bytes.get(desc_at..desc_end)?;
-    let name = name.split(|&b| b == 0).next().unwrap_or_default();
-    let note = Note { name: String::from_utf8_lossy(name).into_owned(), kind, desc: desc_at..desc_end };
-    Some((note, desc_end.checked_next_multiple_of(4)?))
+    /// Bytes of zero words from `at` on, within the window.
+    fn zeros(&mut self, at: u64, end: u64) -> Result<u64, Error> {
+        self.bytes(at, 4)?;
+        let from = usize::try_from(at - self.start).unwrap_or(0);
+        let room = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let words = self.window[from..].as_chunks::<4>().0.iter().take(room / 4);
+        Ok(words.take_while(|word| **word == [0; 4]).count() as u64 * 4)
+    }
+
+    /// The head of a note that fits.
+    fn parse(&mut self, at: u64, end: u64) -> Result<Option<NoteHead>, Error> {
+        let order = self.order;
+        let room = end - at;
+        if room < NOTE_HEADER as u64 {
+            return Ok(None);
+        }
+        let words = self.bytes(at, NOTE_HEADER as u64)?.as_chunks::<4>().0;
+        let [name_size, desc_size, kind] = [0, 1, 2].map(|word| order.u32(words[word]));
+        let desc_at = NOTE_HEADER as u64 + u64::from(name_size).next_multiple_of(4);
+        if u64::from(name_size) > MAX_NAME || desc_at + u64::from(desc_size) > room {
+            return Ok(None);
+        }
+        let name = self.bytes(at + NOTE_HEADER as u64, name_size.into())?;
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        let len = (desc_at + u64::from(desc_size)).next_multiple_of(4);
+        let [desc_at, desc_size] = [desc_at, desc_size.into()].map(|n| usize::try_from(n).unwrap_or(0));
+        Ok(Some(NoteHead { name, kind, desc_at, desc_size, len }))
+    }
+
+    fn keep(&mut self, whole: FileRange, head: &NoteHead, notes: &mut Notes) -> Result<bool, Error> {
+        let bytes = self.bytes(whole.offset, whole.size)?;
+        Ok(notes.keep(bytes, Some(head)))
+    }
+
+    /// Keeps what is no note.
+    fn rest(&mut self, mut rest: FileRange, notes: &mut Notes) -> Result<(), Error> {
+        while rest.size > 0 {
+            let size = rest.size.min(WINDOW as u64);
+            let piece = FileRange { offset: rest.offset, size };
+            if !notes.keep(self.bytes(piece.offset, size)?, None) {
+                self.check(rest)?;
+                return notes.stream(rest);
+            }
+            rest = FileRange { offset: rest.offset + size, size: rest.size - size };
+        }
+        Ok(())
+    }
+
+    /// Whether the file has all of it.
+    fn check(&self, range: FileRange) -> Result<(), Error> {
+        let last = range.offset.saturating_add(range.size.saturating_sub(1));
+        read_part(self.source, "the notes", last, 1).map(drop)
+    }
+
+    /// Bytes of the file. Sizes from the file were compared with [`MAX_NOTE`] before.
+    fn bytes(&mut self, at: u64, size: u64) -> Result<&[u8], Error> {
+        let inside = |start: u64, len: usize| at >= start && at - start + size <= len as u64;
+        if !inside(self.start, self.window.len()) {
+            let ahead = self.source.len().saturating_sub(at).min(WINDOW as u64).max(size);
+            // Where less is there than a window has, what is asked for may still be.
+            let read = read_part(self.source, "the notes", at, ahead);
+            self.window = match read {
+                Err(_) if ahead > size => read_part(self.source, "the notes", at, size)?,
+                read => read?,
+            };
+            self.start = at;
+        }
+        let from = usize::try_from(at - self.start).unwrap_or(0);
+        let size = usize::try_from(size).unwrap_or(0);
+        Ok(&self.window[from..from + size])
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +275,7 @@ mod tests {
     use super::*;
 
     fn parse(parts: &[Vec<u8>]) -> Notes {
-        Notes::parse(parts.concat(), ByteOrder::Little)
+        read(&parts.concat()).0
     }
 
     #[test]
@@ -170,7 +310,7 @@ mod tests {
     fn every_cut_keeps_the_whole_notes_before_it() {
         let bytes = [note("CORE", 1, &[1; 8]), note("CORE", 1, &[2; 8])].concat();
         for len in 0..bytes.len() {
-            let notes = Notes::parse(bytes[..len].to_vec(), ByteOrder::Little);
+            let notes = read(&bytes[..len]).0;
             assert_eq!(notes.list().len(), usize::from(len >= bytes.len() / 2), "cut at {len}");
         }
     }
@@ -183,5 +323,47 @@ mod tests {
         bytes[0..4].copy_from_slice(&5u32.to_le_bytes());
         bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(parse(&[bytes]).list().is_empty());
+    }
+
+    fn read(file: &[u8]) -> (Notes, Option<Error>) {
+        let all = FileRange { offset: 0, size: file.len() as u64 };
+        read_notes(&file.to_vec(), &[all], ByteOrder::Little)
+    }
+
+    #[test]
+    fn device_dumps_of_any_size_are_places_in_the_file() {
+        let (cpu, info) = (note("CORE", 1, &[1; 336]), note("VMCOREINFO", 0, b"PAGESIZE=4096\n"));
+        for size in [44, 4096, 20 << 20] {
+            let device = note("LINUX", 0x700, &vec![7; size]);
+            let (notes, broken) = read(&[&device[..], &cpu, &device, &info, &device].concat());
+            assert!(broken.is_none());
+            assert_eq!(notes.bytes(), [&cpu[..], &info].concat());
+            assert_eq!((notes.prstatus_count(), notes.vmcoreinfo_text().map(<[u8]>::len)), (1, Some(14)));
+            assert_eq!(notes.streamed_len(), 3 * device.len() as u64);
+            let second = FileRange { offset: (device.len() + cpu.len()) as u64, size: device.len() as u64 };
+            assert_eq!(notes.streamed()[1], second);
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_to_keep_is_a_place_in_the_file() {
+        let cpu = note("CORE", 1, &[1; 336]);
+        let info = note("VMCOREINFO", 0, b"PAGESIZE=4096\n");
+        let file = [cpu.repeat(40_000), info].concat();
+        let (notes, _) = read(&file);
+        assert_eq!(notes.prstatus_count(), 40_000);
+        assert!(notes.bytes().len() <= MAX_KEPT && notes.vmcoreinfo_text().is_some());
+        assert_eq!(notes.bytes().len() as u64 + notes.streamed_len(), file.len() as u64);
+    }
+
+    #[test]
+    fn a_note_that_the_file_lacks_costs_only_itself() {
+        let (cpu, device) = (note("CORE", 1, &[1; 336]), note("LINUX", 0x700, &vec![7; 2 << 20]));
+        let file = [&cpu[..], &device].concat();
+        let all = FileRange { offset: 0, size: file.len() as u64 };
+        let cut = file[..file.len() - 5].to_vec();
+        let (notes, broken) = read_notes(&cut, &[all], ByteOrder::Little);
+        assert!(broken.is_some() && notes.streamed().is_empty());
+        assert_eq!(notes.bytes(), cpu);
     }
 }

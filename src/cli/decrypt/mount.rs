@@ -100,10 +100,10 @@ fn mount(args: &Args, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Moun
             say(PROGRAM, "error", Failure::caused(doing, error).message());
         }
     };
-    let (content, no_log) = DumpDirectory::new(dump, Box::new(on_error))
+    let (content, missing) = DumpDirectory::new(dump, Box::new(on_error))
         .map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
-    if let Some(why) = no_log {
-        say(PROGRAM, "warning", &format!("there is no dmesg.txt: {why}"));
+    for (file, why) in missing {
+        say(PROGRAM, "warning", &format!("there is no {file}: {why}"));
     }
     Mounted::new(content, &args.directory, input::threads(None).get()).map_err(|error| {
         Failure::caused(doing(), &error)

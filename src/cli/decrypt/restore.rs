@@ -272,6 +272,9 @@ pub(super) fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),
         (restore::Error::NotADump, _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
             .hint("if it is a log, vmcore-decrypt dmesg prints it"),
+        (restore::Error::TooManyRuns, _) => {
+            Failure::caused(format!("restoring {}", input_name(dump)), error).hint("use --format kdump")
+        }
         (restore::Error::Parts(_), _) => Failure::caused(format!("restoring {}", input_name(dump)), error)
             .hint("name every part of one dump once, and the output at last"),
         (restore::Error::Read(cause), _) => Failure::caused(format!("restoring {}", input_name(dump)), error)

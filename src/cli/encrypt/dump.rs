@@ -144,6 +144,7 @@ impl Dump<'_> {
             (filter.is_some_and(|filter| filter.warned), "not every class of pages can be told"),
             (filter.is_some() && unjudged, "some pages could not be classified and are kept"),
             (!self.vmcore.flaws().is_empty(), "the vmcore is damaged"),
+            (report.notes_lost > 0, "device dumps among its notes are not whole"),
             (self.recipients.left_out(), "not all recipients can open the dump"),
         ];
         let why: Vec<&str> = why.iter().filter_map(|&(is_so, why)| is_so.then_some(why)).collect();
@@ -278,6 +279,7 @@ impl Written {
             complete: one.complete && two.complete,
             written: one.written + two.written,
             first_failure: one.first_failure.or(two.first_failure),
+            notes_lost: one.notes_lost + two.notes_lost,
         };
         Written { report, cut_short: self.cut_short.or(other.cut_short) }
     }
@@ -347,6 +349,10 @@ fn warn_of_damage(report: &Report, judges: bool) {
         let cause = Failure::caused(first.to_string(), &first.cause);
         let count = pages.unreadable;
         warn(&format!("{count} pages could not be read and are missing, the first: {}", cause.message()));
+    }
+    if report.notes_lost > 0 {
+        let count = report.notes_lost;
+        warn(&format!("{count} bytes of device dumps among the notes could not be saved"));
     }
     if pages.unjudged > 0 && judges {
         let count = pages.unjudged;

@@ -18,7 +18,9 @@ pub fn run(bytes: &[u8]) {
     let _ = restore::salvage(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one);
     let Ok(dump) = Dump::from_source(Arc::new(file), &IDENTITIES, 1 << 20).map(Arc::new) else { return };
     let _ = (dump.page(Pfn(0)).is_ok(), dump.held(), dump.vmcoreinfo());
-    look(&ElfView::new(Arc::clone(&dump)));
+    if let Some(view) = ElfView::new(Arc::clone(&dump)) {
+        look(&view);
+    }
     if let Ok(view) = KdumpView::new(Arc::clone(&dump)) {
         look(&view);
     }

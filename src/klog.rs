@@ -11,47 +11,13 @@ mod line;
 mod records;
 mod ring;
 
-use std::error::Error as StdError;
 use std::io::Write;
 
 pub use error::Error;
 #[cfg(feature = "analyst")]
 pub(crate) use line::write as write_line;
 
-use crate::mm::KernelMemory;
-use crate::units::{ByteOrder, VirtAddr};
-use crate::vmcore::VmcoreInfo;
-
-/// The crashed kernel's memory, as far as reading its log needs it: a vmcore, or a dump that is opened
-/// page by page.
-pub trait KernelRead {
-    /// The VMCOREINFO that says where the log is.
-    fn info(&self) -> &VmcoreInfo;
-
-    /// Byte order of the crashed machine.
-    fn byte_order(&self) -> ByteOrder;
-
-    /// Fills `buf` with the memory at a kernel virtual address.
-    ///
-    /// # Errors
-    ///
-    /// The address is not mapped, or its page is not there.
-    fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>>;
-}
-
-impl KernelRead for KernelMemory<'_> {
-    fn info(&self) -> &VmcoreInfo {
-        KernelMemory::info(self)
-    }
-
-    fn byte_order(&self) -> ByteOrder {
-        self.vmcore().byte_order()
-    }
-
-    fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        Ok(KernelMemory::read(self, at, buf)?)
-    }
-}
+pub use crate::mm::KernelRead;
 
 /// Which messages to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,6 +69,7 @@
 //! | `kdump` | the KDUMP file and its flattened form |
 //! | `klog` | the crashed kernel's log |
 //! | `filter` | the class of a page, and whether the level excludes it |
+//! | `kernel` | the kernel's own description in its memory: symbols, types, modules, lists |
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
 //! | `units` | pfn, addresses, page size, byte order |
@@ -111,6 +112,7 @@ pub mod filter;
 pub mod image;
 #[doc(hidden)]
 pub mod kdump;
+pub mod kernel;
 pub mod klog;
 pub mod kmsg;
 pub mod mm;

@@ -90,6 +90,7 @@ fn seeds() -> Seeds {
     seeds.add("vmcore", "x86_64", &fs::read(&vmcore).unwrap()[..64 << 10]);
     seeds.add("vmcoreinfo", "x86_64", core.vmcoreinfo.as_bytes());
     seeds.add("klog", "ring", log(&vmcore));
+    descriptions(&mut seeds);
     let file = collect(&vmcore, 31, 1, None).bytes;
     let plain = plaintext(&file);
     headers(&mut seeds, &file[..file.len() - plain.len()], &plain);
@@ -107,6 +108,37 @@ fn seeds() -> Seeds {
     configurations(&mut seeds);
     images(&mut seeds);
     seeds
+}
+
+/// Symbol tables of every generation, and types of a kernel and a module.
+fn descriptions(seeds: &mut Seeds) {
+    use synth::description::{Generation, Types, kallsyms};
+    let text = 0xffff_ffff_8100_0000;
+    let symbols = [('T', "_stext", text), ('t', "do_init", text + 0x40), ('D', "init_task", text + 0x8000)];
+    for generation in [
+        Generation::Absolute,
+        Generation::AbsolutePerCpu,
+        Generation::BaseRelative,
+        Generation::PlaceRelative,
+    ] {
+        let table = kallsyms(false, generation, 0xffff_ffff_8200_0000, &symbols);
+        let mut memory = table.bytes;
+        memory.resize(memory.len().next_power_of_two(), 0);
+        let lines = table.lines.replace('\n', ";") + "SYMBOL(_stext)=ffffffff81000000;\n";
+        seeds.add("kallsyms", format!("{generation:?}"), [lines.into_bytes(), memory].concat());
+    }
+    for big in [false, true] {
+        let mut base = Types::new(big);
+        let int = base.int("int", 4, true);
+        let inner = base.structure("", 8, &[("x", int, 0, 0), ("y", int, 32, 4)]);
+        base.structure("outer", 16, &[("", inner, 0, 0), ("z", int, 64, 0)]);
+        base.enumeration("item", &[("NR_FREE_PAGES", 0)]);
+        let mut split = base.split();
+        split.structure("own", 4, &[("x", int, 0, 0)]);
+        let (base, split) = (base.bytes(), split.bytes());
+        let head = u16::try_from(base.len()).unwrap() | u16::from(big) << 15;
+        seeds.add("btf", format!("big-{big}"), [&head.to_le_bytes()[..], &base, &split].concat());
+    }
 }
 
 /// Images in each compression, and file systems as dracut's modules make them, where the tools are there.

@@ -72,9 +72,28 @@ fn licences_are_read_as_spdx_says() {
 
 #[test]
 fn every_licence_is_on_the_list() {
-    let allowed = listed("allow");
-    for [name, version, licence, _] in packages() {
+    let (allowed, judges) = (listed("allow"), listed("exceptions"));
+    for [name, version, licence, _] in packages().into_iter().filter(|[name, ..]| !judges.contains(name)) {
         assert!(is_allowed(&licence, &allowed), "{name} {version}: licence {licence:?}");
+    }
+}
+
+/// What has another licence judges in tests, and is linked into no program whatever its features.
+#[test]
+fn judges_with_other_licences_are_in_no_program() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--frozen", "--all-features", "--prefix=none"]);
+    let output = cargo.args(["--edges=normal,build"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let linked = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(linked("zstd"), "{tree}");
+    for name in listed("exceptions") {
+        assert!(
+            packages().iter().any(|package| package[0] == name),
+            "{name} is not used: drop its exception"
+        );
+        assert!(!linked(&name), "{name} is linked into a program");
     }
 }
 

@@ -70,6 +70,12 @@ impl VmcoreInfo {
         self.hex(&format!("SYMBOL({name})")).filter(|&value| value != 0).map(VirtAddr)
     }
 
+    /// Every `SYMBOL(name)` with its address, in no order.
+    pub fn symbols(&self) -> impl Iterator<Item = (&str, VirtAddr)> {
+        let names = self.values.keys().filter_map(|key| key.strip_prefix("SYMBOL(")?.strip_suffix(')'));
+        names.filter_map(|name| Some((name, self.symbol(name)?)))
+    }
+
     /// `NUMBER(name)`: decimal, or hex with `0x`; values above `i64::MAX` wrap around.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<i64> {

@@ -29,6 +29,7 @@ use std::ops::Range;
 
 pub(crate) mod arch;
 pub(crate) mod core;
+pub(crate) mod description;
 pub(crate) mod elf;
 pub(crate) mod kernel;
 pub(crate) mod memory;

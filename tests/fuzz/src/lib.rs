@@ -3,6 +3,7 @@
 //! authentic files around any bytes, as a forger makes them who knows a recipient.
 
 pub mod age_header;
+pub mod btf;
 pub mod check;
 pub mod dump;
 pub mod facts;
@@ -11,6 +12,7 @@ pub mod frames;
 pub mod image;
 pub mod image_answer;
 pub mod image_systems;
+pub mod kallsyms;
 pub mod keys;
 pub mod klog;
 pub mod kmsg;
@@ -19,18 +21,23 @@ pub mod raw_frame;
 pub mod vmcore;
 pub mod vmcoreinfo;
 
+use std::error::Error;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use vmcore_encrypt::crypt::recipients::parse_lines;
 use vmcore_encrypt::crypt::{EncryptWriter, Entropy, Identities, NoPrompt, Recipients};
+use vmcore_encrypt::mm::KernelRead;
+use vmcore_encrypt::units::{ByteOrder, VirtAddr};
+use vmcore_encrypt::vmcore::VmcoreInfo;
 
 /// What a target does with bytes.
 type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 16] = [
+pub const TARGETS: [(&str, Run); 18] = [
     ("age_header", age_header::run),
+    ("btf", btf::run),
     ("check", check::run),
     ("dump", dump::run),
     ("facts", facts::run),
@@ -39,6 +46,7 @@ pub const TARGETS: [(&str, Run); 16] = [
     ("image", image::run),
     ("image_answer", image_answer::run),
     ("image_systems", image_systems::run),
+    ("kallsyms", kallsyms::run),
     ("keys", keys::run),
     ("klog", klog::run),
     ("kmsg", kmsg::run),
@@ -75,4 +83,41 @@ pub fn sealed(plain: &[u8]) -> Vec<u8> {
     let mut writer = EncryptWriter::new(header, key);
     writer.write_all(plain).unwrap();
     writer.finish().unwrap()
+}
+
+/// A kernel's memory that holds anything: the first line of the input is VMCOREINFO with `;` for line feeds, the rest
+/// is the memory at every address.
+pub struct Garbage<'a> {
+    info: VmcoreInfo,
+    memory: &'a [u8],
+}
+
+impl Garbage<'_> {
+    /// Takes an input apart.
+    pub fn new(bytes: &[u8]) -> Garbage<'_> {
+        let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+        let (line, memory) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
+        let text: Vec<u8> = line.iter().map(|&byte| if byte == b';' { b'\n' } else { byte }).collect();
+        Garbage { info: VmcoreInfo::parse(&text), memory }
+    }
+}
+
+impl KernelRead for Garbage<'_> {
+    fn info(&self) -> &VmcoreInfo {
+        &self.info
+    }
+
+    fn byte_order(&self) -> ByteOrder {
+        ByteOrder::Little
+    }
+
+    fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.memory.is_empty() {
+            return Err("no memory".into());
+        }
+        for (byte, offset) in buf.iter_mut().zip(0..) {
+            *byte = self.memory[(at.0.wrapping_add(offset) % self.memory.len() as u64) as usize];
+        }
+        Ok(())
+    }
 }

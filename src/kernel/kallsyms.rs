@@ -1,0 +1,411 @@
+//! kallsyms, the kernel's symbol table as it is in memory: compressed names in sequence, an address for each. The
+//! table is streamed, so that a few symbols are found in little memory ([`Kallsyms::find`]); [`Kallsyms::load`] makes
+//! an index of all of them.
+//!
+//! Source: Linux `scripts/kallsyms.c`, `kernel/kallsyms.c`; the keys in VMCOREINFO since commit 5fd8fea935a1
+//! ("vmcoreinfo: include kallsyms symbols") (in v6.0).
+
+mod index;
+mod names;
+
+pub(super) use index::Builder;
+pub use index::{Symbol, Symbols};
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use super::Error;
+use super::bytes::{Reader, u16_at};
+use crate::mm::KernelRead;
+use crate::units::VirtAddr;
+use crate::vmcore::VmcoreInfo;
+use names::{Names, Tokens};
+
+/// More symbols than any kernel has: the largest seen has 0.2 million.
+const MAX_SYMBOLS: u32 = 4 << 20;
+/// Tokens of the names' compression.
+const TOKENS: usize = 256;
+
+/// The symbol table of a kernel.
+pub struct Kallsyms<'a> {
+    reader: Reader<'a>,
+    count: u32,
+    names: VirtAddr,
+    tokens: Tokens,
+    /// Whether a length may take two bytes.
+    long_names: bool,
+    addresses: Addresses,
+}
+
+/// Where the addresses of symbols come from.
+#[derive(Clone, Copy)]
+enum Addresses {
+    /// 64-bit addresses. Until commit 64e166099b69 ("kallsyms: get rid of code for absolute kallsyms") (in v6.11).
+    Absolute(VirtAddr),
+    /// 32-bit numbers in one of three meanings, with the value of `kallsyms_relative_base` where there is one.
+    Offsets(VirtAddr, Option<u64>),
+}
+
+/// What a 32-bit number of the offset table means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// Not negative: the number itself, a per-CPU offset. Negative: base - 1 - number. x86-64 from 4.6 to 6.14.
+    AbsolutePerCpu(u64),
+    /// Base + number. Other architectures from 4.6, x86-64 from 6.15, until 6.19.
+    BaseRelative(u64),
+    /// The place of the number + number. Since commit a081b5789255 ("kallsyms: Get rid of kallsyms relative base")
+    /// (in v7.0).
+    PlaceRelative,
+}
+
+impl Meaning {
+    fn address(self, place: VirtAddr, number: u32) -> u64 {
+        let signed = i64::from(number.cast_signed());
+        match self {
+            Meaning::AbsolutePerCpu(_) if signed >= 0 => u64::from(number),
+            Meaning::AbsolutePerCpu(base) => base.wrapping_sub(1).wrapping_add_signed(-signed),
+            Meaning::BaseRelative(base) => base.wrapping_add(u64::from(number)),
+            Meaning::PlaceRelative => place.0.wrapping_add_signed(signed),
+        }
+    }
+}
+
+/// How symbols of the table become addresses.
+struct Decoder {
+    table: VirtAddr,
+    meaning: Option<Meaning>,
+}
+
+impl<'a> Kallsyms<'a> {
+    /// The table that VMCOREINFO leads to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingKey`] for a kernel that does not describe its table, [`Error::Read`], or [`Error::Absurd`].
+    pub fn open(memory: &'a dyn KernelRead) -> Result<Kallsyms<'a>, Error> {
+        let (reader, info) = (Reader(memory), memory.info());
+        let key = |name, key| info.symbol(name).ok_or(Error::MissingKey(key));
+        let count =
+            reader.u32(key("kallsyms_num_syms", "SYMBOL(kallsyms_num_syms)")?, "kallsyms_num_syms")?;
+        if count == 0 || count > MAX_SYMBOLS {
+            return Err(Error::Absurd { what: "number of symbols", value: count.into() });
+        }
+        let table = key("kallsyms_token_table", "SYMBOL(kallsyms_token_table)")?;
+        let index = key("kallsyms_token_index", "SYMBOL(kallsyms_token_index)")?;
+        Ok(Kallsyms {
+            reader,
+            count,
+            names: key("kallsyms_names", "SYMBOL(kallsyms_names)")?,
+            tokens: read_tokens(reader, table, index)?,
+            long_names: has_long_names(info),
+            addresses: read_addresses(reader, info)?,
+        })
+    }
+
+    /// Number of symbols.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Calls `take` with each symbol's number, type letter (as nm prints it) and name, in the table's order, until it
+    /// breaks off.
+    ///
+    /// # Errors
+    ///
+    /// The names cannot be read, or are not what a kernel writes.
+    pub fn scan(&self, mut take: impl FnMut(u32, u8, &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut names = Names::new(self.reader, self.names, self.long_names);
+        let mut name = Vec::new();
+        for number in 0..self.count {
+            let kind = names.next(&self.tokens, &mut name)?;
+            if take(number, kind, &name).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of a few symbols, read in memory that does not grow with the table. Of several symbols of one name
+    /// the first counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kallsyms::scan`]; or no meaning of the address table agrees with VMCOREINFO.
+    pub fn find(&self, wanted: &[&str]) -> Result<Vec<Option<VirtAddr>>, Error> {
+        let info = self.reader.0.info();
+        let mut numbers: Vec<Option<u32>> = vec![None; wanted.len()];
+        let places: HashMap<&[u8], usize> =
+            wanted.iter().enumerate().map(|(at, name)| (name.as_bytes(), at)).collect();
+        let known: HashMap<&[u8], VirtAddr> =
+            info.symbols().map(|(name, at)| (name.as_bytes(), at)).collect();
+        let mut samples = Vec::new();
+        self.scan(|number, _, name| {
+            if let Some(slot) = places.get(name).and_then(|&at| numbers.get_mut(at)) {
+                slot.get_or_insert(number);
+            }
+            samples.extend(known.get(name).map(|&at| (number, at)));
+            ControlFlow::Continue(())
+        })?;
+        let decoder = self.decoder(&samples)?;
+        // A name that was asked for twice has one place.
+        let number = |name: &&str| places.get(name.as_bytes()).and_then(|&at| *numbers.get(at)?);
+        wanted
+            .iter()
+            .map(|name| number(name).map(|number| self.address(&decoder, number)).transpose())
+            .collect()
+    }
+
+    /// The index of all symbols, by name and by address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kallsyms::find`]; or the names take more than 64 MiB.
+    pub fn load(&self) -> Result<Symbols, Error> {
+        let mut builder = Builder::default();
+        let mut too_large = false;
+        let known: HashMap<&[u8], VirtAddr> =
+            self.reader.0.info().symbols().map(|(name, at)| (name.as_bytes(), at)).collect();
+        let mut samples = Vec::new();
+        self.scan(|number, kind, name| {
+            samples.extend(known.get(name).map(|&at| (number, at)));
+            too_large = builder.push(kind, name).is_none();
+            if too_large { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if too_large {
+            return Err(Error::Absurd { what: "length of all symbol names", value: u64::MAX });
+        }
+        let decoder = self.decoder(&samples)?;
+        Ok(builder.finish(self.all_addresses(&decoder)?))
+    }
+
+    /// Chooses the meaning of the address table that makes the most of VMCOREINFO's own symbols come out right. One or
+    /// two never do: `mem_section` prints a pointer's value, not a symbol's address.
+    fn decoder(&self, samples: &[(u32, VirtAddr)]) -> Result<Decoder, Error> {
+        let (table, base) = match self.addresses {
+            Addresses::Absolute(table) => return Ok(Decoder { table, meaning: None }),
+            Addresses::Offsets(table, base) => (table, base),
+        };
+        let candidates = base.map(|base| [Meaning::AbsolutePerCpu(base), Meaning::BaseRelative(base)]);
+        let candidates = candidates.into_iter().flatten().chain([Meaning::PlaceRelative]);
+        let mut best = (0, None);
+        for meaning in candidates {
+            let decoder = Decoder { table, meaning: Some(meaning) };
+            let is_right = |&&(number, at): &&(u32, VirtAddr)| {
+                self.address(&decoder, number).is_ok_and(|found| found == at)
+            };
+            let right = samples.iter().filter(is_right).count();
+            if right > best.0 {
+                best = (right, Some(meaning));
+            }
+        }
+        match best.1 {
+            Some(meaning) => Ok(Decoder { table, meaning: Some(meaning) }),
+            None => Err(Error::Absurd { what: "table of symbol addresses", value: table.0 }),
+        }
+    }
+
+    fn address(&self, decoder: &Decoder, number: u32) -> Result<VirtAddr, Error> {
+        let what = "the address of a symbol";
+        let Some(meaning) = decoder.meaning else {
+            let place = decoder.table.wrapping_add(8 * u64::from(number));
+            return self.reader.u64(place, what).map(VirtAddr);
+        };
+        let place = decoder.table.wrapping_add(4 * u64::from(number));
+        Ok(VirtAddr(meaning.address(place, self.reader.u32(place, what)?)))
+    }
+
+    fn all_addresses(&self, decoder: &Decoder) -> Result<Vec<u64>, Error> {
+        let (order, what) = (self.reader.0.byte_order(), "the addresses of symbols");
+        // At most 32 MiB: the count is bounded.
+        let count = usize::try_from(self.count).unwrap_or(0);
+        let Some(meaning) = decoder.meaning else {
+            let bytes = self.reader.vec(decoder.table, count * 8, what)?;
+            return Ok(bytes.as_chunks().0.iter().map(|chunk| order.u64(*chunk)).collect());
+        };
+        let bytes = self.reader.vec(decoder.table, count * 4, what)?;
+        let places = (decoder.table.0..).step_by(4).map(VirtAddr);
+        let numbers = bytes.as_chunks().0.iter().map(|chunk| order.u32(*chunk));
+        Ok(places.zip(numbers).map(|(place, number)| meaning.address(place, number)).collect())
+    }
+}
+
+fn read_addresses(reader: Reader<'_>, info: &VmcoreInfo) -> Result<Addresses, Error> {
+    if let Some(table) = info.symbol("kallsyms_offsets") {
+        let base = info.symbol("kallsyms_relative_base");
+        let base = base.map(|at| reader.u64(at, "kallsyms_relative_base")).transpose()?;
+        return Ok(Addresses::Offsets(table, base));
+    }
+    let table = info.symbol("kallsyms_addresses").ok_or(Error::MissingKey("SYMBOL(kallsyms_offsets)"))?;
+    Ok(Addresses::Absolute(table))
+}
+
+/// The tokens that names are made of: 256 strings, each found by a 16-bit offset.
+fn read_tokens(reader: Reader<'_>, table: VirtAddr, index: VirtAddr) -> Result<Tokens, Error> {
+    let order = reader.0.byte_order();
+    let index = reader.vec(index, 2 * TOKENS, "kallsyms_token_index")?;
+    let starts: Vec<u16> = (0..TOKENS).filter_map(|at| u16_at(&index, 2 * at, order)).collect();
+    let last = usize::from(starts.iter().copied().max().unwrap_or(0));
+    let mut text = reader.vec(table, last, "kallsyms_token_table")?;
+    // The end of the last string is not known: it is looked for in small steps.
+    while !text.get(last..).unwrap_or_default().contains(&0) {
+        if text.len() > last + names::MAX_NAME {
+            return Err(Error::Absurd { what: "length of a symbol token", value: text.len() as u64 });
+        }
+        let end = table.wrapping_add(text.len() as u64);
+        text.extend(reader.vec(end, 16, "kallsyms_token_table")?);
+    }
+    Ok(Tokens::new(text, starts))
+}
+
+/// Whether names longer than 127 tokens have a length of two bytes: since commit 73bbb94466fd ("kallsyms: support
+/// "big" kernel symbols") (in v6.1). Nothing in memory tells, so the release does; it matters for such names alone.
+fn has_long_names(info: &VmcoreInfo) -> bool {
+    let release = info.string("OSRELEASE").unwrap_or_default();
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= (6, 1),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Pieces;
+    use super::super::testing::description::{Generation, SymbolTable, kallsyms};
+    use super::*;
+    use crate::units::ByteOrder;
+
+    const TEXT: u64 = 0xffff_ffff_8100_0000;
+    const TABLE: u64 = 0xffff_ffff_8200_0000;
+    const ALL: [Generation; 4] = [
+        Generation::Absolute,
+        Generation::AbsolutePerCpu,
+        Generation::BaseRelative,
+        Generation::PlaceRelative,
+    ];
+
+    fn symbols(generation: Generation) -> Vec<(char, &'static str, u64)> {
+        let mut symbols = vec![
+            ('T', "_stext", TEXT),
+            ('t', "do_thing", TEXT + 0x10),
+            ('T', "do_thing_alias", TEXT + 0x10),
+            ('T', "sys_init", TEXT + 0x200),
+            ('t', "do_thing", TEXT + 0x300),
+            ('D', "init_uts_ns", TEXT + 0x0180_0000),
+        ];
+        if generation == Generation::AbsolutePerCpu {
+            symbols.insert(0, ('A', "runqueues", 0x2_3040));
+        }
+        symbols
+    }
+
+    fn memory(table: SymbolTable, order: ByteOrder) -> Pieces {
+        let info = table.lines
+            + "OSRELEASE=6.12.1\nSYMBOL(_stext)=ffffffff81000000\n\
+            SYMBOL(init_uts_ns)=ffffffff82800000\nSYMBOL(mem_section)=ffff888000000000\n";
+        let mut memory = Pieces::new(order, &info);
+        // Memory comes in pages.
+        let mut bytes = table.bytes;
+        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+        memory.put(table.at, bytes);
+        memory
+    }
+
+    fn both(generation: Generation) -> [Pieces; 2] {
+        [ByteOrder::Little, ByteOrder::Big].map(|order| {
+            memory(kallsyms(order == ByteOrder::Big, generation, TABLE, &symbols(generation)), order)
+        })
+    }
+
+    #[test]
+    fn every_generation_gives_every_symbol_in_both_byte_orders() {
+        for generation in ALL {
+            for memory in both(generation) {
+                let loaded = Kallsyms::open(&memory).unwrap().load().unwrap();
+                let found: Vec<_> = loaded
+                    .iter()
+                    .map(|symbol| (char::from(symbol.kind), symbol.name.to_vec(), symbol.address.0))
+                    .collect();
+                let expected: Vec<_> = symbols(generation)
+                    .into_iter()
+                    .map(|(kind, name, at)| (kind, name.as_bytes().to_vec(), at))
+                    .collect();
+                assert_eq!(found, expected, "{generation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_symbols_are_found_without_an_index() {
+        for generation in ALL {
+            for memory in both(generation) {
+                let found = Kallsyms::open(&memory).unwrap();
+                let found = found.find(&["init_uts_ns", "nothing", "do_thing", "init_uts_ns"]).unwrap();
+                let expected = [Some(TEXT + 0x0180_0000), None, Some(TEXT + 0x10), Some(TEXT + 0x0180_0000)];
+                assert_eq!(found, expected.map(|at| at.map(VirtAddr)), "{generation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_are_found_with_all_that_share_them() {
+        let [memory, _] = both(Generation::PlaceRelative);
+        let loaded = Kallsyms::open(&memory).unwrap().load().unwrap();
+        let at = |address| loaded.at(VirtAddr(address)).map(|symbol| symbol.name.to_vec());
+        assert_eq!(loaded.all("do_thing").count(), 2);
+        assert_eq!(loaded.find("do_thin"), None);
+        assert_eq!(at(TEXT - 1), None);
+        assert_eq!(at(TEXT + 0xf).unwrap(), b"_stext");
+        assert_eq!(at(TEXT + 0x10).unwrap(), b"do_thing");
+        assert_eq!(at(u64::MAX).unwrap(), b"init_uts_ns");
+        assert_eq!(loaded.end(VirtAddr(TEXT + 0x11)), Some(VirtAddr(TEXT + 0x200)));
+        assert_eq!(loaded.end(VirtAddr(u64::MAX)), None);
+    }
+
+    #[test]
+    fn long_names_are_read_by_release() {
+        let long = "a".repeat(300);
+        let symbols =
+            [('T', "_stext", TEXT), ('T', &long, TEXT + 1), ('D', "init_uts_ns", TEXT + 0x0180_0000)];
+        let memory = memory(kallsyms(false, Generation::BaseRelative, TABLE, &symbols), ByteOrder::Little);
+        let loaded = Kallsyms::open(&memory).unwrap().load().unwrap();
+        assert_eq!(loaded.find(&long), Some(VirtAddr(TEXT + 1)));
+        for (release, long) in [("6.1.0", true), ("6.0.12-x", false), ("5.14.0-503.el9", false), ("?", true)]
+        {
+            let info = VmcoreInfo::parse(format!("OSRELEASE={release}\n").as_bytes());
+            assert_eq!(has_long_names(&info), long, "{release}");
+        }
+    }
+
+    #[test]
+    fn tables_that_no_kernel_writes_are_errors() {
+        let changed = |name: &str, at: usize, bytes: &[u8]| {
+            let table =
+                kallsyms(false, Generation::PlaceRelative, TABLE, &symbols(Generation::PlaceRelative));
+            let mut memory = memory(table, ByteOrder::Little);
+            let place = memory.info().symbol(&format!("kallsyms_{name}")).unwrap();
+            memory.put(place.0 + at as u64, bytes);
+            Kallsyms::open(&memory).and_then(|table| table.load()).err().map(|error| error.to_string())
+        };
+        assert_eq!(changed("num_syms", 0, &[6]), None);
+        for (name, at, bytes) in [
+            ("num_syms", 0, &[0; 4][..]),
+            ("num_syms", 0, &[0xff; 4]),
+            ("num_syms", 0, &[7]),
+            ("names", 0, &[0]),
+            ("names", 0, &[0xff, 0xff]),
+            ("token_index", 2 * 0x54, &[0xff, 0xff]),
+            ("offsets", 0, &[0x55; 24]),
+        ] {
+            assert!(changed(name, at, bytes).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_keys_has_no_table() {
+        let memory = Pieces::new(ByteOrder::Little, "OSRELEASE=5.14.0\n");
+        let error = Kallsyms::open(&memory).err().unwrap();
+        assert_eq!(error.to_string(), "VMCOREINFO has no usable SYMBOL(kallsyms_num_syms)");
+    }
+}

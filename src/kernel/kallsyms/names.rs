@@ -1,0 +1,92 @@
+//! The compressed names, one after the other: a length, then as many bytes, each of which stands for a token. The first
+//! character of the joined tokens is the symbol's type.
+
+use super::super::Error;
+use super::super::bytes::Reader;
+use crate::units::VirtAddr;
+
+/// The longest name in bytes, type letter included: the kernel's own limit. Source: Linux `include/linux/kallsyms.h`,
+/// `KSYM_NAME_LEN`.
+pub(super) const MAX_NAME: usize = 512;
+/// The most bytes of compressed names: the largest kernel seen has 3.2 MB.
+const MAX_NAMES: u64 = 64 << 20;
+/// Bytes read at once, and the pages of memory that are tried alone where one of them is missing.
+const PIECE: u64 = 64 << 10;
+const PAGE: u64 = 4 << 10;
+
+/// The strings that a byte of a name can stand for.
+pub(super) struct Tokens {
+    text: Vec<u8>,
+    starts: Vec<u16>,
+}
+
+impl Tokens {
+    /// `starts` gives the offset of each string in `text`, where NUL ends it.
+    pub(super) fn new(text: Vec<u8>, starts: Vec<u16>) -> Tokens {
+        Tokens { text, starts }
+    }
+
+    fn get(&self, byte: u8) -> &[u8] {
+        let start = self.starts.get(usize::from(byte)).copied().unwrap_or(u16::MAX);
+        let rest = self.text.get(usize::from(start)..).unwrap_or_default();
+        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// The names as a stream.
+pub(super) struct Names<'a> {
+    reader: Reader<'a>,
+    next: VirtAddr,
+    long_names: bool,
+    piece: Vec<u8>,
+    at: usize,
+    left: u64,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(reader: Reader<'a>, start: VirtAddr, long_names: bool) -> Names<'a> {
+        Names { reader, next: start, long_names, piece: Vec::new(), at: 0, left: MAX_NAMES }
+    }
+
+    /// Takes the next symbol: its name goes to `name`, its type comes back.
+    pub(super) fn next(&mut self, tokens: &Tokens, name: &mut Vec<u8>) -> Result<u8, Error> {
+        let mut len = u32::from(self.byte()?);
+        if self.long_names && len & 0x80 != 0 {
+            len = len & 0x7f | u32::from(self.byte()?) << 7;
+        }
+        name.clear();
+        for _ in 0..len {
+            let token = tokens.get(self.byte()?);
+            if token.is_empty() || name.len() + token.len() > MAX_NAME {
+                return Err(Error::Absurd { what: "symbol name of this many tokens", value: len.into() });
+            }
+            name.extend_from_slice(token);
+        }
+        if name.is_empty() {
+            return Err(Error::Absurd { what: "symbol name of this many tokens", value: 0 });
+        }
+        Ok(name.remove(0))
+    }
+
+    fn byte(&mut self) -> Result<u8, Error> {
+        if self.at == self.piece.len() {
+            self.refill()?;
+        }
+        let byte = self.piece.get(self.at).copied();
+        self.at += 1;
+        byte.ok_or(Error::Absurd { what: "length of the symbol names", value: MAX_NAMES })
+    }
+
+    /// Reads up to the next piece's border; where that fails, up to the next page's: the page after the names may be
+    /// missing.
+    fn refill(&mut self) -> Result<(), Error> {
+        let piece = (PIECE - self.next.0 % PIECE).min(self.left);
+        let page = (PAGE - self.next.0 % PAGE).min(piece);
+        let read = |len: u64| self.reader.vec(self.next, usize::try_from(len).unwrap_or(0), "kallsyms_names");
+        self.piece = read(piece).or_else(|_| read(page))?;
+        self.next = self.next.wrapping_add(self.piece.len() as u64);
+        self.left -= self.piece.len() as u64;
+        self.at = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Loaded modules: their names, memory, symbols and types.
+//!
+//! Source: Linux `include/linux/module.h` (`struct module`, `struct mod_kallsyms`), `kernel/bpf/btf.c`
+//! (`struct btf_module`).
+
+use std::cell::OnceCell;
+
+use super::btf::{Btf, MAX_BTF};
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::kallsyms::{Builder, Symbols};
+use super::{Error, Kernel, Object};
+use crate::units::VirtAddr;
+
+/// More modules than any machine has loaded.
+const MAX_MODULES: u64 = 4096;
+/// Kinds of memory of a module: `MOD_MEM_NUM_TYPES` is 7 (in v6.4).
+const MAX_RANGES: u64 = 16;
+/// Limits of a module's symbol table: the largest modules (nvidia, amdgpu) have about 40,000 symbols, 1 MB of names.
+const MAX_SYMBOLS: u64 = 1 << 20;
+const MAX_NAMES: usize = 16 << 20;
+/// Bytes of an `Elf64_Sym`.
+const ELF_SYMBOL: usize = 24;
+/// The longest symbol name.
+const MAX_NAME: usize = 512;
+
+/// A module.
+pub struct Module {
+    /// Address of its `struct module`.
+    pub address: VirtAddr,
+    /// Its name, in the bytes of the dump.
+    pub name: Vec<u8>,
+    /// 0 live, 1 coming, 2 going, 3 unformed.
+    pub state: u64,
+    /// Bits of the taints it brought.
+    pub taints: u64,
+    /// Start and length of its memory.
+    pub ranges: Vec<(u64, u64)>,
+    symbols: OnceCell<Result<Symbols, Error>>,
+}
+
+impl Module {
+    /// Whether an address is in its memory.
+    #[must_use]
+    pub fn contains(&self, at: VirtAddr) -> bool {
+        self.ranges.iter().any(|&(start, len)| at.0.wrapping_sub(start) < len)
+    }
+}
+
+impl<'a> Kernel<'a> {
+    /// The modules, and why the list ends early.
+    #[must_use]
+    pub fn modules(&self) -> (&[Module], Option<&Error>) {
+        let (modules, error) = self.modules.get_or_init(|| {
+            let mut modules = Vec::new();
+            let error = self.read_modules(&mut modules).err();
+            (modules, error)
+        });
+        (modules, error.as_ref())
+    }
+
+    fn read_modules(&self, modules: &mut Vec<Module>) -> Result<(), Error> {
+        let offset = self.offset_of("module", "list")?;
+        for node in self.list(self.symbol("modules")?, MAX_MODULES, "list of modules") {
+            let at = VirtAddr(node?.0.wrapping_sub(offset));
+            modules.push(read_module(&self.object("module", at)?)?);
+        }
+        Ok(())
+    }
+
+    /// The module that has an address in its memory.
+    #[must_use]
+    pub fn module_at(&self, at: VirtAddr) -> Option<&Module> {
+        self.modules().0.iter().find(|module| module.contains(at))
+    }
+
+    /// The symbols of a module.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSymbols`], with the reason.
+    pub fn module_symbols<'m>(&self, module: &'m Module) -> Result<&'m Symbols, Error> {
+        let loaded = module.symbols.get_or_init(|| self.read_module_symbols(module));
+        loaded.as_ref().map_err(|error| Error::NoSymbols(error.line()))
+    }
+
+    fn read_module_symbols(&self, module: &Module) -> Result<Symbols, Error> {
+        let what = "the symbols of a module";
+        let absurd = |value| Error::Absurd { what: "number of a module's symbols", value };
+        let table = self.object("module", module.address)?.follow("kallsyms")?;
+        let table = table.ok_or_else(|| Error::NoSymbols("the module has none".into()))?;
+        let count = table.uint("num_symtab")?;
+        let len = usize::try_from(count).ok().filter(|_| count <= MAX_SYMBOLS).ok_or(absurd(count))?;
+        let entries = self.reader().vec(VirtAddr(table.uint("symtab")?), len * ELF_SYMBOL, what)?;
+        let order = self.memory().byte_order();
+        let entries: Vec<&[u8; ELF_SYMBOL]> = entries.as_chunks().0.iter().collect();
+        let name_at = |entry: &[u8]| u32_at(entry, 0, order).unwrap_or(0) as usize;
+        let last = entries.iter().map(|entry| name_at(*entry)).max().unwrap_or(0);
+        if last > MAX_NAMES {
+            return Err(absurd(last as u64));
+        }
+        let strings = VirtAddr(table.uint("strtab")?);
+        let mut names = self.reader().vec(strings, last, what)?;
+        names.extend(self.text(strings.wrapping_add(last as u64), MAX_NAME, what)?);
+        let (mut builder, mut addresses) = (Builder::default(), Vec::new());
+        for entry in entries {
+            let rest = names.get(name_at(entry)..).unwrap_or_default();
+            let name = rest.split(|&byte| byte == 0).next().unwrap_or_default();
+            let defined = u16_at(entry, 6, order) != Some(0);
+            if defined && is_name(name) && builder.push(kind_of(entry[4]), name).is_some() {
+                addresses.push(u64_at(entry, 8, order).unwrap_or(0));
+            }
+        }
+        Ok(builder.finish(addresses))
+    }
+
+    /// The types of a module, which go on where the kernel's own end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTypes`]; as [`Kernel::types`].
+    pub fn module_types(&self, module: &Module) -> Result<Btf<'_>, Error> {
+        let base = self.types()?;
+        let offset = self.offset_of("btf_module", "list")?;
+        for node in self.list(self.symbol("btf_modules")?, MAX_MODULES, "list of modules' types") {
+            let entry = self.object("btf_module", VirtAddr(node?.0.wrapping_sub(offset)))?;
+            if entry.uint("module")? == module.address.0 {
+                let btf = entry.follow("btf")?;
+                return self
+                    .split_types(base, &btf.ok_or_else(|| Error::NoTypes("no pointer to it".into()))?);
+            }
+        }
+        Err(Error::NoTypes("the module brought none".into()))
+    }
+
+    /// Types that were split from another base would give wrong names to right numbers, so both ends are checked.
+    fn split_types<'k>(&'k self, base: &'k Btf<'static>, btf: &Object<'_>) -> Result<Btf<'k>, Error> {
+        let (first, strings) = (btf.uint("start_id")?, btf.uint("start_str_off")?);
+        if first != u64::from(base.end_id()) || strings != u64::from(base.strings_len()) {
+            return Err(Error::NoTypes("they do not continue those of the kernel".into()));
+        }
+        let len = btf.uint("data_size")?;
+        if len > MAX_BTF {
+            return Err(Error::Absurd { what: "length of a module's types", value: len });
+        }
+        let len = usize::try_from(len).unwrap_or(0);
+        let bytes = self.reader().vec(VirtAddr(btf.uint("data")?), len, "the types of a module")?;
+        Btf::parse_split(bytes, base)
+    }
+}
+
+fn read_module(module: &Object<'_>) -> Result<Module, Error> {
+    Ok(Module {
+        address: module.address(),
+        name: module.text("name")?,
+        state: module.uint("state")?,
+        taints: module.uint("taints").unwrap_or(0),
+        ranges: read_ranges(module).unwrap_or_default(),
+        symbols: OnceCell::new(),
+    })
+}
+
+/// `mem[]` since commit ac3b43283923 ("module: replace module_layout with module_memory") (in v6.4), two layouts before.
+/// What was needed for loading alone is freed then and has length 0.
+fn read_ranges(module: &Object<'_>) -> Result<Vec<(u64, u64)>, Error> {
+    let range = |memory: &Object<'_>| Ok((memory.uint("base")?, memory.uint("size")?));
+    let mut ranges = Vec::new();
+    if module.has("mem") {
+        for nth in 0..MAX_RANGES {
+            let Some(memory) = module.element("mem", nth)? else { break };
+            ranges.push(range(&memory)?);
+        }
+    } else {
+        for name in ["core_layout", "init_layout"] {
+            ranges.push(range(&module.part(name)?)?);
+        }
+    }
+    ranges.retain(|&(start, len)| start != 0 && len != 0);
+    Ok(ranges)
+}
+
+/// Compilers' and assemblers' marks are no names.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && !name.starts_with(b"$") && !name.starts_with(b".L") && !name.starts_with(b"L0\x01")
+}
+
+/// The letter that nm prints, from `st_info`: type 2 is a function, binding 0 local.
+fn kind_of(info: u8) -> u8 {
+    let letter = if info & 0xf == 2 { b'T' } else { b'D' };
+    if info >> 4 == 0 { letter.to_ascii_lowercase() } else { letter }
+}

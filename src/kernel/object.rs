@@ -1,0 +1,154 @@
+//! A structure at an address: its members by name, as integers, pointers, text or structures inside it.
+
+use super::btf::{Member, Shape, TypeId};
+use super::bytes::uint;
+use super::{Error, Kernel};
+use crate::units::{ByteOrder, VirtAddr};
+
+/// The most bytes of a text inside a structure.
+const MAX_TEXT: u64 = 4096;
+
+/// A structure in the kernel's memory. Nothing of it is read before a member is asked for.
+#[derive(Clone, Copy)]
+pub struct Object<'k> {
+    kernel: &'k Kernel<'k>,
+    address: VirtAddr,
+    type_id: TypeId,
+}
+
+impl<'k> Object<'k> {
+    pub(super) fn new(kernel: &'k Kernel<'k>, address: VirtAddr, type_id: TypeId) -> Object<'k> {
+        Object { kernel, address, type_id }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> VirtAddr {
+        self.address
+    }
+
+    /// Whether it has a member; `a.b` is member b of the structure that is member a.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.member(path).is_ok()
+    }
+
+    fn member(&self, path: &str) -> Result<Member, Error> {
+        let types = self.kernel.types()?;
+        types.member(self.type_id, path).ok_or_else(|| {
+            let name = String::from_utf8_lossy(types.name(self.type_id)).into_owned();
+            Error::NoMember(format!("{name}.{path}"))
+        })
+    }
+
+    /// The address of a member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMember`]; so for the others, which also may not be able to read it.
+    pub fn address_of(&self, path: &str) -> Result<VirtAddr, Error> {
+        Ok(self.address.wrapping_add(self.member(path)?.offset()))
+    }
+
+    /// An integer, enumeration, pointer or bit-field, its bits as they are: a negative `int` is large.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::address_of`]; [`Error::Absurd`] for what is no integer.
+    pub fn uint(&self, path: &str) -> Result<u64, Error> {
+        let member = self.member(path)?;
+        if member.width > 0 {
+            return self.bits(&member);
+        }
+        let size = self.kernel.types()?.size(member.type_id).unwrap_or(0);
+        self.kernel.reader().uint(self.address.wrapping_add(member.offset()), size, "a member of a structure")
+    }
+
+    /// An integer with its sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::uint`].
+    pub fn int(&self, path: &str) -> Result<i64, Error> {
+        let member = self.member(path)?;
+        let value = self.uint(path)?;
+        let types = self.kernel.types()?;
+        Ok(match types.shape(member.type_id) {
+            Shape::Signed(size @ 1..=7) if member.width == 0 => {
+                let unused = 64 - 8 * size;
+                (value << unused).cast_signed() >> unused
+            }
+            _ => value.cast_signed(),
+        })
+    }
+
+    /// A bit-field: bits count from the least significant one of its bytes, on a big-endian machine from the most
+    /// significant one.
+    fn bits(&self, member: &Member) -> Result<u64, Error> {
+        let (shift, width) = (member.bits % 8, u64::from(member.width));
+        let len = (shift + width).div_ceil(8);
+        let absurd = || Error::Absurd { what: "width of a bit-field", value: width };
+        let len_here = usize::try_from(len).ok().filter(|&len| len <= 8 && width < 64).ok_or_else(absurd)?;
+        let at = self.address.wrapping_add(member.offset());
+        let bytes = self.kernel.reader().vec(at, len_here, "a member of a structure")?;
+        let order = self.kernel.memory().byte_order();
+        let shift = match order {
+            ByteOrder::Little => shift,
+            ByteOrder::Big => len * 8 - shift - width,
+        };
+        Ok(uint(&bytes, order) >> shift & ((1 << width) - 1))
+    }
+
+    /// The structure that is a member.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::address_of`].
+    pub fn part(&self, path: &str) -> Result<Object<'k>, Error> {
+        let member = self.member(path)?;
+        Ok(Object::new(self.kernel, self.address.wrapping_add(member.offset()), member.type_id))
+    }
+
+    /// An element of an array of structures, or of what an element is; `None` past the array's end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::address_of`].
+    pub fn element(&self, path: &str, nth: u64) -> Result<Option<Object<'k>>, Error> {
+        let (member, types) = (self.member(path)?, self.kernel.types()?);
+        let Shape::Array(element, count) = types.shape(member.type_id) else { return Ok(None) };
+        let size = types.size(element).filter(|_| nth < u64::from(count));
+        let place = size.and_then(|size| size.checked_mul(nth)?.checked_add(member.offset()));
+        Ok(place.map(|place| Object::new(self.kernel, self.address.wrapping_add(place), element)))
+    }
+
+    /// The structure that a pointer leads to; `None` where the pointer is null.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::uint`].
+    pub fn follow(&self, path: &str) -> Result<Option<Object<'k>>, Error> {
+        let member = self.member(path)?;
+        let Shape::Pointer(target) = self.kernel.types()?.shape(member.type_id) else {
+            return Err(Error::NoMember(format!("{path} that is a pointer")));
+        };
+        let at = self.uint(path)?;
+        Ok((at != 0).then(|| Object::new(self.kernel, VirtAddr(at), target)))
+    }
+
+    /// Text in an array of characters, up to its NUL. Its bytes come from the dump.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::uint`].
+    pub fn text(&self, path: &str) -> Result<Vec<u8>, Error> {
+        let member = self.member(path)?;
+        let size = self.kernel.types()?.size(member.type_id).unwrap_or(0).min(MAX_TEXT);
+        let at = self.address.wrapping_add(member.offset());
+        let len = usize::try_from(size).unwrap_or(0);
+        let mut text = self.kernel.reader().vec(at, len, "text in a structure")?;
+        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        text.truncate(end);
+        Ok(text)
+    }
+}

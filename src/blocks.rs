@@ -10,7 +10,7 @@ mod frame;
 mod index;
 mod judge;
 mod map;
-pub(crate) mod varint;
+pub(crate) use crate::units::varint;
 
 pub use expansion::Expansion;
 pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};

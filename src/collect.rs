@@ -22,7 +22,7 @@ mod tables;
 use crate::blocks::{self, ClassCounts};
 use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
 use crate::crypt::{self, Entropy, Recipients};
-use crate::filter::DumpLevel;
+use crate::filter::{DumpLevel, Survey};
 use crate::kdump;
 use crate::pipeline::{self, regroup};
 use crate::vmcore::{ReadError, Vmcore};
@@ -108,7 +108,7 @@ pub enum Error {
 /// back. `progress` hears the share of pages done, 0 to 1, as often as chunks go by.
 ///
 /// # Errors
-/// See [`Error`]. Nothing is written before the vmcore was classified and the file key wrapped.
+/// See [`Error`]. Nothing is written before the file key was wrapped.
 pub fn collect(
     vmcore: &Vmcore,
     recipients: &Recipients,
@@ -117,9 +117,27 @@ pub fn collect(
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
+    let survey = Survey::new(vmcore, &[options.level]);
+    collect_surveyed(&survey, recipients, entropy, options, out, progress)
+}
+
+/// The same of a vmcore of which a survey knows something already: what is known of its pages is not looked for again.
+/// The survey should have been prepared for the dump's level.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_surveyed(
+    survey: &Survey<'_>,
+    recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
+    options: &Options,
+    out: &mut (dyn Write + Send),
+    progress: &mut (dyn FnMut(f64) + Send),
+) -> Result<Report, Error> {
     let range = options.part.as_ref().map(|part| part.range);
-    let source = RefCell::new(PageSource::new(vmcore, options.level, range));
-    let facts = DumpFacts::gather(vmcore, options, source.borrow().max_mapnr())?;
+    let vmcore = survey.vmcore();
+    let source = RefCell::new(PageSource::new(survey, options.level, range));
+    let facts = DumpFacts::gather(vmcore, options, survey.max_mapnr().0)?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let mut written = header.len() as u64;

@@ -2,6 +2,7 @@
 //! mean. What follows from them for a dump is the `filter` room's matter.
 
 mod error;
+mod kernel_image;
 mod kernel_read;
 mod mem_map;
 mod memory_model;
@@ -16,6 +17,7 @@ mod translate;
 use std::cell::RefCell;
 
 pub use error::Error;
+pub use kernel_image::KernelImage;
 pub use kernel_read::KernelRead;
 pub use mem_map::MemMap;
 pub use page::{CompoundKeys, PageLayout, flag, page_type};

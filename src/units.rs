@@ -2,6 +2,7 @@
 //! size, ranges and sets of pages. Distinct types, because a pfn is no address; sums are checked where they are made.
 
 mod pfn_set;
+pub(crate) mod varint;
 
 pub use pfn_set::PfnSet;
 

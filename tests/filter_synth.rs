@@ -42,8 +42,7 @@ fn class(class: PageClass) -> Class {
     match class {
         PageClass::Hole => Class::Hole,
         PageClass::NoData => Class::NoData,
-        // Kept as well; only said where the order of pages is asked for.
-        PageClass::Kept | PageClass::Late => Class::Kept,
+        PageClass::Kept => Class::Kept,
         PageClass::Cache => Class::Cache,
         PageClass::PrivateCache => Class::PrivateCache,
         PageClass::User => Class::User,

@@ -10,7 +10,8 @@ use common::{judge, or_skip, succeed, text};
 use readers::{Elf, Found, Kdump};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vmcore_encrypt::filter::{Classifier, PageClass};
+use vmcore_encrypt::filter::{DumpLevel, Survey, Wanted};
+use vmcore_encrypt::units::{Pfn, PfnRange};
 use vmcore_encrypt::vmcore::Vmcore;
 
 /// The lines of the report that both programs count alike; the others count the kernel image twice there.
@@ -239,12 +240,14 @@ fn slabs_of_tasks_are_told_from_others_on_every_kernel() {
     for name in ["bookworm-5level-kdump", "trixie-5level-kdump", "sid-5level-kdump"] {
         let Some(path) = or_skip(common::vmcore(name)) else { return };
         let vmcore = Vmcore::open(&path).unwrap();
-        let [mut slabs, mut kept] = [0, 0];
-        let mut first = Classifier::of_first(&vmcore).unwrap();
-        while let Some(window) = first.next_window() {
-            slabs += window.classes.iter().filter(|&&class| class == PageClass::Late).count();
-            kept += window.classes.iter().filter(|&&class| class == PageClass::Kept).count();
-        }
+        let survey = Survey::new(&vmcore, &[]);
+        let all = PfnRange { start: Pfn(0), end: survey.max_mapnr() };
+        let [kept, essential] = [Wanted::Urgent, Wanted::Essential].map(|wanted| {
+            let mut pages = survey.pages(DumpLevel::ALL, wanted, all);
+            let windows = std::iter::from_fn(|| pages.next_window());
+            windows.flat_map(|pages| pages.wanted).map(PfnRange::count).sum::<u64>()
+        });
+        let slabs = essential - kept;
         // 80000 pages have 1250 pages of structures; the rest are slabs.
         assert!(slabs > 3000 && kept > slabs, "{name}: {slabs} late, {kept} others");
     }

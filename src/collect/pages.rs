@@ -1,10 +1,10 @@
 //! The order in which pages are sent: what matters first (`early`), then the rest by ascending pfn. Gathers kept pages
 //! into blocks.
 
-use super::early::{Batch, Early, kept};
+use super::early::{Batch, Early};
 use super::sent::SentRanges;
 use crate::blocks::ClassCounts;
-use crate::filter::{Classifier, DumpLevel, PageClass};
+use crate::filter::{DumpLevel, PageClass, Survey, Surveyed, Wanted};
 use crate::pipeline::Cost;
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
@@ -60,9 +60,10 @@ impl Cost for Job {
 }
 
 /// Hands out the blocks of a dump.
-pub(super) struct PageSource<'a> {
-    early: Option<Early<'a>>,
-    classifier: Classifier<'a>,
+pub(super) struct PageSource<'s, 'a> {
+    survey: &'s Survey<'a>,
+    early: Option<Early<'s, 'a>>,
+    kept: Surveyed<'s, 'a>,
     range: PfnRange,
     block_pages: u64,
     queue: VecDeque<Job>,
@@ -82,16 +83,21 @@ struct Gather {
     sent: Vec<(Batch, PfnRange)>,
 }
 
-impl<'a> PageSource<'a> {
-    /// A source over the pages of `vmcore` that a dump at `level` keeps, or over those of a part of it.
-    pub(super) fn new(vmcore: &'a Vmcore, level: DumpLevel, part: Option<PfnRange>) -> PageSource<'a> {
-        let whole = Classifier::new(vmcore, level).0;
-        let range = part.unwrap_or(PfnRange { start: Pfn(0), end: whole.max_mapnr() });
-        let early = Early::new(vmcore, level, range, part.is_none());
+impl<'s, 'a> PageSource<'s, 'a> {
+    /// A source over the pages that a dump at `level` keeps, or over those of a part of it.
+    pub(super) fn new(
+        survey: &'s Survey<'a>,
+        level: DumpLevel,
+        part: Option<PfnRange>,
+    ) -> PageSource<'s, 'a> {
+        let vmcore = survey.vmcore();
+        let range = part.unwrap_or(PfnRange { start: Pfn(0), end: survey.max_mapnr() });
+        let early = Early::new(survey, level, range);
         PageSource {
             image_missing: early.image().map(|part| missing(vmcore, Some(part))).sum(),
+            survey,
             early: Some(early),
-            classifier: if part.is_some() { whole.of_range(range) } else { whole },
+            kept: survey.pages(level, Wanted::Kept, range),
             range,
             block_pages: (BLOCK_BYTES as u64 >> vmcore.page_size().shift()).max(1),
             queue: VecDeque::new(),
@@ -119,7 +125,7 @@ impl<'a> PageSource<'a> {
 
     /// The counts of excluded pages per class; whole once [`PageSource::next_job`] gave `None`.
     pub(super) fn counts(&self) -> ClassCounts {
-        let counts = self.classifier.counts();
+        let counts = self.kept.counts();
         ClassCounts {
             missing: self.missing,
             image_lost: self.image_missing,
@@ -129,7 +135,7 @@ impl<'a> PageSource<'a> {
             free: counts.of(PageClass::Free),
             hwpoison: counts.of(PageClass::Hwpoison),
             offline: counts.of(PageClass::Offline),
-            unjudged: if self.classifier.judges() {
+            unjudged: if self.survey.judges() {
                 counts.unreadable_struct_pages + counts.without_struct_page
             } else {
                 counts.of(PageClass::Kept)
@@ -139,12 +145,7 @@ impl<'a> PageSource<'a> {
         }
     }
 
-    /// Number of pfns a dump describes, holes included.
-    pub(super) fn max_mapnr(&self) -> u64 {
-        self.classifier.max_mapnr().0
-    }
-
-    /// The share of the work that is done, 0 to 1: the memory is gone through twice.
+    /// The share of the work that is done, 0 to 1: the pages are gone through twice.
     pub(super) fn share(&self) -> f64 {
         let done =
             |pfn: u64| pfn.saturating_sub(self.range.start.0) as f64 / self.range.count().max(1) as f64;
@@ -160,7 +161,7 @@ impl<'a> PageSource<'a> {
             self.early = None;
             return false;
         };
-        let Some((batch, ranges)) = early.next_ranges(&self.classifier) else {
+        let Some((batch, ranges)) = early.next_ranges() else {
             self.early = None;
             self.flush();
             return true;
@@ -176,17 +177,17 @@ impl<'a> PageSource<'a> {
         true
     }
 
-    /// Classifies the next window; false when there is none.
+    /// Takes the pages of the next window whose turn it is; false when there is none.
     fn advance(&mut self, full: bool) -> bool {
         if self.gather.batch.is_some() {
             self.flush();
             self.gather.batch = None;
         }
-        let Some(window) = self.classifier.next_window() else {
+        let Some(pages) = self.kept.next_window() else {
             return self.flush();
         };
-        let (mut at, end) = (window.range.start, window.range.end);
-        let kept = if full { Vec::new() } else { kept(&window) };
+        let (mut at, end) = (pages.window.start, pages.window.end);
+        let kept = if full { Vec::new() } else { pages.wanted };
         self.position = end.0;
         let mut kept = kept.into_iter().peekable();
         loop {

@@ -2,10 +2,9 @@
 //! key, of the pages of one range. Here the ranges are chosen, so that each part gets about as many pages.
 
 use crate::blocks::PartFacts;
-use crate::filter::{Classifier, DumpLevel, PageClass};
+use crate::filter::{DumpLevel, Survey, Wanted};
 use crate::raw;
-use crate::units::PfnRange;
-use crate::vmcore::Vmcore;
+use crate::units::{Pfn, PfnRange};
 use std::io;
 
 /// A part of a dump.
@@ -30,19 +29,19 @@ impl Part {
 }
 
 /// Divides the pages that a dump at `level` keeps into `parts` ranges of about equal numbers of them. Ranges end where
-/// windows of classification do, at multiples of 128 MiB of 4 KiB pages. Costs one classification of all pages.
+/// windows of classification do, at multiples of 128 MiB of 4 KiB pages. Judges all pages, unless they were judged before.
 ///
 /// # Errors
 /// The kernel gives no random bytes for the name of the set.
-pub fn divide(vmcore: &Vmcore, level: DumpLevel, parts: u32) -> io::Result<Vec<Part>> {
+pub fn divide(survey: &Survey<'_>, level: DumpLevel, parts: u32) -> io::Result<Vec<Part>> {
     let set = raw::show_id(&raw::new_id()?);
-    let (mut classifier, _) = Classifier::new(vmcore, level);
+    let end = survey.max_mapnr().0;
+    let mut pages = survey.pages(level, Wanted::Kept, PfnRange { start: Pfn(0), end: Pfn(end) });
     let (mut windows, mut total) = (Vec::new(), 0);
-    while let Some(window) = classifier.next_window() {
-        total += window.classes.iter().filter(|&&class| class == PageClass::Kept).count() as u64;
-        windows.push((window.range.end.0, total));
+    while let Some(pages) = pages.next_window() {
+        total += pages.wanted.iter().map(|range| range.count()).sum::<u64>();
+        windows.push((pages.window.end.0, total));
     }
-    let end = classifier.max_mapnr().0;
     let ends = (1..=parts).map(|number| {
         if number == parts { end } else { boundary(&windows, total * u64::from(number) / u64::from(parts)) }
     });

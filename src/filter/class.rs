@@ -22,12 +22,13 @@ pub enum PageClass {
     Hwpoison,
     /// Excluded at every level: given back to the hypervisor. Reading it may fail or hang.
     Offline,
-    /// To be dumped, but not before others: see [`super::Classifier::of_first`], which alone says so.
-    Late,
 }
 
 /// Number of classes.
-const CLASSES: usize = 10;
+const CLASSES: usize = 9;
+
+/// Number of counters: the classes, and three more.
+pub(super) const COUNTERS: usize = CLASSES + 3;
 
 /// What a classifier found so far. Numbers of distinct pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,5 +54,20 @@ impl Counts {
         for &class in classes {
             self.pages[class as usize] += 1;
         }
+    }
+
+    /// All counters, in a fixed order.
+    pub(super) fn to_array(self) -> [u64; COUNTERS] {
+        let [a, b, c, d, e, f, g, h, i] = self.pages;
+        [a, b, c, d, e, f, g, h, i, self.unreadable_struct_pages, self.without_struct_page, self.doubtful]
+    }
+
+    /// Adds counters in the order of [`Counts::to_array`].
+    pub(super) fn add_array(&mut self, counters: [u64; COUNTERS]) {
+        let [pages @ .., unreadable, without, doubtful] = counters;
+        self.pages.iter_mut().zip(pages).for_each(|(sum, count)| *sum += count);
+        self.unreadable_struct_pages += unreadable;
+        self.without_struct_page += without;
+        self.doubtful += doubtful;
     }
 }

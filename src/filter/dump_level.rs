@@ -42,6 +42,11 @@ impl DumpLevel {
         self.0
     }
 
+    /// The same level with zero pages excluded, which judges page structures alike.
+    pub(super) fn with_zero(self) -> DumpLevel {
+        DumpLevel(self.0 | DumpLevel::ZERO)
+    }
+
     /// Whether the level has a bit, one of the constants above.
     #[must_use]
     pub fn excludes(self, bit: u8) -> bool {

@@ -79,10 +79,6 @@ struct Page {
 }
 
 impl Rules {
-    pub(super) fn layout(&self) -> &PageLayout {
-        &self.layout
-    }
-
     /// Judges the page whose structure is the `index`th in `block`. The one behind it is looked at when
     /// it is in the block too.
     #[inline]

@@ -1,6 +1,7 @@
 //! Whose objects a slab page holds. No VMCOREINFO tells where `struct slab` keeps its cache, nor where a cache keeps
 //! its name, so both are found by what they lead to: a pointer at one of the two places it ever had, to a structure
-//! that points to the name of a cache that every kernel has.
+//! that points to the name of a cache that every kernel has. Caches are remembered by address, and memory is read by
+//! the page, so that what it costs follows the number of caches, not of slabs.
 //!
 //! Source: Linux `mm/slab.h` (`struct slab`, `struct kmem_cache`), `include/linux/mm_types.h` before v5.17.
 
@@ -17,8 +18,13 @@ const CACHE_BYTES: usize = 256;
 const NAME_BYTES: usize = 24;
 /// Slabs that may lead to no known name before the search for the place is given up.
 const MAX_TRIES: u32 = 512;
-/// Caches remembered. Machines have hundreds; before v5.9 every control group had its own.
+/// Caches remembered. Machines have hundreds; before v5.9 every control group had its own. Of further ones nothing is
+/// told: forged slabs that name a cache each must not cost reads for every slab.
 const MAX_CACHES: usize = 4096;
+/// Bytes of memory read at once: caches are objects of one slab, their names are neighbours too.
+const PIECE: usize = 4096;
+/// Pieces kept.
+const PIECES: usize = 16;
 
 /// Caches of what a list of tasks is made from: the tasks, their numbers and the tree that these are found by, what
 /// they share, and the description of caches itself. `pid` stands for `pid_2` and so on as well.
@@ -42,9 +48,19 @@ const OF_ALL: [&str; 6] =
 /// The caches of a crashed kernel, as far as they were met.
 #[derive(Default)]
 pub struct SlabCaches {
-    place: Cell<Option<usize>>,
+    place: Cell<Option<Place>>,
     tries: Cell<u32>,
     of_tasks: RefCell<HashMap<u64, bool>>,
+    near: RefCell<Near>,
+}
+
+/// Where things are, in bytes from the start of their structure.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The cache of a slab, in its page structure.
+    cache: usize,
+    /// The name of a cache.
+    name: usize,
 }
 
 impl SlabCaches {
@@ -52,48 +68,107 @@ impl SlabCaches {
     /// when that cannot be told.
     pub fn is_of_tasks(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<bool> {
         let place = self.place.get().or_else(|| self.find_place(memory, layout, page))?;
-        let cache = layout.u64(page, place);
+        let cache = layout.u64(page, place.cache);
         if let Some(&known) = self.of_tasks.borrow().get(&cache) {
             return Some(known);
         }
-        let found = names(memory, cache).any(|name| is_of_tasks(&name));
-        let mut of_tasks = self.of_tasks.borrow_mut();
-        if of_tasks.len() < MAX_CACHES {
-            of_tasks.insert(cache, found);
+        if self.of_tasks.borrow().len() >= MAX_CACHES {
+            return None;
         }
+        let found = match self.name(memory, cache, place.name) {
+            Some(name) => is_of_tasks(&name),
+            // Not where other caches have it.
+            None => self.names(memory, cache).any(|(_, name)| is_of_tasks(&name)),
+        };
+        self.of_tasks.borrow_mut().insert(cache, found);
         Some(found)
     }
 
-    fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<usize> {
+    fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<Place> {
         if self.tries.get() >= MAX_TRIES {
             return None;
         }
         self.tries.set(self.tries.get() + 1);
-        let leads = |&place: &usize| names(memory, layout.u64(page, place)).any(|name| is_known(&name));
-        let place = PLACES.into_iter().find(leads);
+        let leads = |cache: usize| {
+            let mut names = self.names(memory, layout.u64(page, cache));
+            let (name, _) = names.find(|(_, name)| is_known(name))?;
+            Some(Place { cache, name })
+        };
+        let place = PLACES.into_iter().find_map(leads);
         self.place.set(place);
         place
     }
+
+    /// The name of a cache, `at` bytes from its start.
+    fn name(&self, memory: &KernelMemory<'_>, cache: u64, at: usize) -> Option<String> {
+        let mut word = [0; 8];
+        self.read(memory, cache.checked_add(at as u64)?, &mut word)?;
+        self.text(memory, memory.vmcore().byte_order().u64(word))
+    }
+
+    /// Every short text that a structure at `address` points to, and where in it the pointer is.
+    fn names(&self, memory: &KernelMemory<'_>, address: u64) -> impl Iterator<Item = (usize, String)> {
+        let mut bytes = [0; CACHE_BYTES];
+        let readable = self.read(memory, address, &mut bytes).is_some();
+        let words = bytes.as_chunks::<8>().0.to_vec();
+        let order = memory.vmcore().byte_order();
+        let words = (0..).step_by(8).zip(words).filter(move |_| readable);
+        words.filter_map(move |(at, word)| Some((at, self.text(memory, order.u64(word))?)))
+    }
+
+    /// The text at an address, if it is one that may be a cache's name.
+    fn text(&self, memory: &KernelMemory<'_>, address: u64) -> Option<String> {
+        let mut bytes = [0; NAME_BYTES];
+        self.near.borrow_mut().read(memory, address, &mut bytes)?;
+        let end = bytes.iter().position(|&byte| byte == 0)?;
+        let name = bytes.get(..end).filter(|name| name.len() > 2 && name.iter().all(u8::is_ascii_graphic))?;
+        String::from_utf8(name.to_vec()).ok()
+    }
+
+    /// Reads of a structure. Pointers are aligned; anything else is no structure.
+    fn read(&self, memory: &KernelMemory<'_>, address: u64, bytes: &mut [u8]) -> Option<()> {
+        if address == 0 || !address.is_multiple_of(8) {
+            return None;
+        }
+        self.near.borrow_mut().read(memory, address, bytes)
+    }
 }
 
-/// Every short text that a structure at `address` points to.
-fn names(memory: &KernelMemory<'_>, address: u64) -> impl Iterator<Item = String> {
-    let mut bytes = [0; CACHE_BYTES];
-    // Pointers are aligned; anything else is no structure.
-    let readable =
-        address != 0 && address.is_multiple_of(8) && memory.read(VirtAddr(address), &mut bytes).is_ok();
-    let words = bytes.as_chunks::<8>().0.to_vec();
-    let order = memory.vmcore().byte_order();
-    words.into_iter().filter(move |_| readable).filter_map(move |word| text(memory, order.u64(word)))
+/// The pieces of memory read last.
+#[derive(Default)]
+struct Near {
+    pieces: Vec<(u64, Vec<u8>)>,
+    oldest: usize,
 }
 
-/// The text at an address, if it is one that may be a cache's name.
-fn text(memory: &KernelMemory<'_>, address: u64) -> Option<String> {
-    let mut bytes = [0; NAME_BYTES];
-    memory.read(VirtAddr(address), &mut bytes).ok()?;
-    let end = bytes.iter().position(|&byte| byte == 0)?;
-    let name = bytes.get(..end).filter(|name| name.len() > 2 && name.iter().all(u8::is_ascii_graphic))?;
-    String::from_utf8(name.to_vec()).ok()
+impl Near {
+    /// Fills `bytes` with the memory at an address; `None` when it cannot be read.
+    fn read(&mut self, memory: &KernelMemory<'_>, address: u64, bytes: &mut [u8]) -> Option<()> {
+        let (start, at) = (address & !(PIECE as u64 - 1), usize::try_from(address % PIECE as u64).ok()?);
+        if at + bytes.len() > PIECE {
+            return memory.read(VirtAddr(address), bytes).ok();
+        }
+        let index = self.pieces.iter().position(|(piece, _)| *piece == start);
+        let Some(index) = index.or_else(|| self.load(memory, start)) else {
+            // A page of which the file holds only a part.
+            return memory.read(VirtAddr(address), bytes).ok();
+        };
+        bytes.copy_from_slice(self.pieces.get(index)?.1.get(at..at + bytes.len())?);
+        Some(())
+    }
+
+    fn load(&mut self, memory: &KernelMemory<'_>, start: u64) -> Option<usize> {
+        let mut piece = vec![0; PIECE];
+        memory.read(VirtAddr(start), &mut piece).ok()?;
+        if self.pieces.len() < PIECES {
+            self.pieces.push((start, piece));
+            return Some(self.pieces.len() - 1);
+        }
+        let index = self.oldest;
+        self.pieces[index] = (start, piece);
+        self.oldest = (index + 1) % PIECES;
+        Some(index)
+    }
 }
 
 fn is_of_tasks(name: &str) -> bool {
@@ -140,6 +215,25 @@ mod tests {
             assert_eq!([ask(other), ask(tasks), ask(other)], [Some(false), Some(true), Some(false)]);
             assert_eq!(ask(WINDOW + (1 << 60)), Some(false));
         }
+    }
+
+    #[test]
+    fn caches_beyond_all_that_a_kernel_has_cost_no_reads() {
+        let mut world = World::new(1024);
+        let tasks = cache(&mut world, 0x8_0000, 96, "pid_2");
+        let core = world.vmcore();
+        let memory = KernelMemory::new(&core).unwrap();
+        let layout = PageLayout::new(memory.info(), ByteOrder::Little).unwrap();
+        let caches = SlabCaches::default();
+        let ask = |cache| caches.is_of_tasks(&memory, &layout, &page(8, cache));
+        assert_eq!(ask(tasks), Some(true));
+        let forged = |number| WINDOW + 0x10_0000 + number * 8;
+        (1..MAX_CACHES as u64).for_each(|number| assert_eq!(ask(forged(number)), Some(false), "{number}"));
+        assert_eq!(
+            [ask(forged(MAX_CACHES as u64)), ask(forged(1)), ask(tasks)],
+            [None, Some(false), Some(true)]
+        );
+        assert_eq!(caches.of_tasks.borrow().len(), MAX_CACHES);
     }
 
     #[test]

@@ -58,13 +58,14 @@ pub(crate) struct World {
     bytes: Vec<u8>,
     pages: u64,
     holes: Vec<(u64, u64)>,
+    image: Option<(u64, u64)>,
 }
 
 impl World {
     pub(crate) fn new(pages: u64) -> World {
         let size = usize::try_from(PAGES + pages * PAGE_STRUCT).unwrap().next_multiple_of(4096);
         let lines = LINES.iter().map(ToString::to_string).collect();
-        let mut world = World { lines, bytes: vec![0; size], pages, holes: Vec::new() };
+        let mut world = World { lines, bytes: vec![0; size], pages, holes: Vec::new(), image: None };
         for section in 0..pages.div_ceil(SECTION) {
             let root = section / PER_ROOT;
             world.put(ROOTS + root * 8, WINDOW + TABLES + root * 4096);
@@ -95,6 +96,11 @@ impl World {
     /// Takes pages out of the memory that the vmcore describes.
     pub(crate) fn hole(&mut self, start: u64, end: u64) {
         self.holes.push((start, end));
+    }
+
+    /// Lists pages as a segment of their own as well, as kdump does the kernel image.
+    pub(crate) fn image(&mut self, start: u64, end: u64) {
+        self.image = Some((start, end));
     }
 
     fn member(&mut self, pfn: u64, at: u64, value: u64) {
@@ -147,6 +153,10 @@ impl World {
             let size = hole.saturating_sub(start) * 4096;
             builder = builder.load_header(start * 4096, Zeros::START + start * 4096, size, size);
             start = end.max(start);
+        }
+        if let Some((start, end)) = self.image {
+            let size = (end - start) * 4096;
+            builder = builder.load_header(start * 4096, Zeros::START + start * 4096, size, size);
         }
         Vmcore::from_source(Box::new(Zeros(builder.build()))).unwrap()
     }

@@ -10,7 +10,7 @@ use super::output::Place;
 use super::{PROGRAM, dmesg, estimate, input, with_entropy};
 use crate::collect::{self, Options, Part, Report};
 use crate::crypt::Recipients;
-use crate::filter::{Classifier, DumpLevel, Warning};
+use crate::filter::{DumpLevel, Effort, Survey, Warning};
 use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
@@ -90,13 +90,23 @@ enum Outcome {
 }
 
 impl Dump<'_> {
-    /// Tries one level after the other until the dump fits.
+    /// Makes the dump from one survey of the memory, however many levels are tried.
     fn save(&self) -> Result<(), Failure> {
+        let survey = Survey::new(&self.vmcore, self.args.levels());
+        let saved = self.try_levels(&survey);
+        if self.args.shows(Message::Debug) {
+            say(PROGRAM, "debug", &effort(survey.effort()));
+        }
+        saved
+    }
+
+    /// Tries one level after the other until the dump fits.
+    fn try_levels(&self, survey: &Survey<'_>) -> Result<(), Failure> {
         let levels = self.args.levels();
         let mut places = self.places.clone();
         for (at, &level) in levels.iter().enumerate() {
             let next = levels.get(at + 1).filter(|_| places.iter().all(Place::can_begin_anew));
-            match (self.attempt(&places, level, next.is_none())?, next) {
+            match (self.attempt(survey, &places, level, next.is_none())?, next) {
                 (Outcome::TooLarge, Some(next)) => {
                     let text = format!("the dump at level {level} is too large, retrying at level {next}");
                     say(PROGRAM, "note", &text);
@@ -109,13 +119,19 @@ impl Dump<'_> {
     }
 
     /// One dump at one level. With a further level to try, running out of room is no error.
-    fn attempt(&self, places: &[Place], level: DumpLevel, is_last: bool) -> Result<Outcome, Failure> {
-        let filter = warn(self.args, &self.vmcore, level);
+    fn attempt(
+        &self,
+        survey: &Survey<'_>,
+        places: &[Place],
+        level: DumpLevel,
+        is_last: bool,
+    ) -> Result<Outcome, Failure> {
+        let filter = warn(self.args, survey, level);
         // All of them before the first page, so that a place that is none costs no work.
         let streams = places.iter().map(Place::open).collect::<Result<Vec<_>, _>>()?;
-        let jobs = places.iter().zip(streams).zip(self.parts(level)?);
+        let jobs = places.iter().zip(streams).zip(self.parts(survey, level)?);
         let write = |((place, stream), part): ((&Place, Stream), Option<Part>)| {
-            self.write(level, place, stream, part, is_last)
+            self.write(survey, (level, is_last), place, stream, part)
         };
         let results: Vec<Result<Option<Written>, Failure>> = match self.places.len() {
             1 => jobs.map(write).collect(),
@@ -154,11 +170,11 @@ impl Dump<'_> {
     }
 
     /// A part for each place, or the whole for the only one.
-    fn parts(&self, level: DumpLevel) -> Result<Vec<Option<Part>>, Failure> {
+    fn parts(&self, survey: &Survey<'_>, level: DumpLevel) -> Result<Vec<Option<Part>>, Failure> {
         match u32::try_from(self.places.len()).unwrap_or(u32::MAX) {
             0 | 1 => Ok(vec![None]),
             count => {
-                let parts = collect::divide(&self.vmcore, level, count);
+                let parts = collect::divide(survey, level, count);
                 let parts = parts.map_err(|error| Failure::caused("naming the parts of the dump", &error))?;
                 Ok(parts.into_iter().map(Some).collect())
             }
@@ -168,11 +184,11 @@ impl Dump<'_> {
     /// Writes the dump, or a part of it, to one place; `None` when it takes too much room and `!is_last`.
     fn write(
         &self,
-        level: DumpLevel,
+        survey: &Survey<'_>,
+        (level, is_last): (DumpLevel, bool),
         place: &Place,
         mut stream: Stream,
         part: Option<Part>,
-        is_last: bool,
     ) -> Result<Option<Written>, Failure> {
         let args = self.args;
         let limit = smaller(args.limit(), stream.capacity());
@@ -180,7 +196,7 @@ impl Dump<'_> {
         let options =
             Options { level, threads, compression: args.compression(), limit, part, live: self.live };
         let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
-        let report = match self.collect(&options, &mut stream) {
+        let report = match self.collect(survey, &options, &mut stream) {
             Err(collect::Error::Write(error)) if too_large(&error) => return Ok(None),
             result => result.map_err(|error| self.failure(place, &error))?,
         };
@@ -201,7 +217,12 @@ impl Dump<'_> {
         Ok(Some(Written { report, cut_short }))
     }
 
-    fn collect(&self, options: &Options, stream: &mut Stream) -> Result<Report, collect::Error> {
+    fn collect(
+        &self,
+        survey: &Survey<'_>,
+        options: &Options,
+        stream: &mut Stream,
+    ) -> Result<Report, collect::Error> {
         let is_first = options.part.as_ref().is_none_or(|part| part.number == 1);
         if self.args.shows(Message::Debug) && is_first {
             say(PROGRAM, "debug", &describe(&self.vmcore, options));
@@ -212,7 +233,7 @@ impl Dump<'_> {
         let mut out = Stoppable { inner: stream, stop: &self.stop };
         let mut update = |share| progress.update(share);
         with_entropy(|entropy| {
-            collect::collect(&self.vmcore, &self.recipients, entropy, options, &mut out, &mut update)
+            collect::collect_surveyed(survey, &self.recipients, entropy, options, &mut out, &mut update)
         })
     }
 
@@ -318,6 +339,19 @@ fn describe(vmcore: &Vmcore, options: &Options) -> String {
     )
 }
 
+/// How the pages were judged, for somebody who looks for a fault.
+fn effort(effort: Effort) -> String {
+    let record = effort.record.div_ceil(1024);
+    match effort.full_at {
+        None => format!("page structures were read once; what is known of the pages takes {record} KiB"),
+        Some(pfn) => format!(
+            "what is known of the pages takes more than {record} KiB: page structures from {pfn} on are read again \
+             when they are needed, {} windows so far",
+            effort.windows_again
+        ),
+    }
+}
+
 /// How far pages can be classified.
 #[derive(Clone, Copy)]
 struct Filter {
@@ -328,13 +362,13 @@ struct Filter {
 }
 
 /// Warns of what cannot be filtered, before the dump starts.
-fn warn(args: &Args, vmcore: &Vmcore, level: DumpLevel) -> Filter {
-    let (_, warnings) = Classifier::new(vmcore, level);
+fn warn(args: &Args, survey: &Survey<'_>, level: DumpLevel) -> Filter {
+    let warnings: Vec<&Warning> = survey.warnings(level).collect();
     for warning in &warnings {
         let text = Failure::caused(format!("filtering {}", quoted(&args.vmcore)), warning);
         say(PROGRAM, "warning", text.message());
     }
-    Filter { judges: !warnings.iter().any(Warning::keeps_everything), warned: !warnings.is_empty() }
+    Filter { judges: survey.judges(), warned: !warnings.is_empty() }
 }
 
 fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {

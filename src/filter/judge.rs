@@ -1,0 +1,88 @@
+//! What is needed to judge pages: the crashed kernel's memory, where its `struct page`s are, and the rules of every level
+//! that is asked for. `walk` goes over the pages with it.
+
+use super::dump_level::DumpLevel;
+use super::rules::Rules;
+use super::urgency::Urgency;
+use super::warning::Warning;
+use crate::mm::{self, KernelImage, KernelMemory, MemMap, PageLayout};
+use crate::units::Pfn;
+use crate::vmcore::Vmcore;
+
+/// Places where `struct page`s are tried before a whole run is trusted to them.
+const PROBES: usize = 64;
+
+/// Judges pages at one or several levels.
+pub(super) struct Judge<'a> {
+    pub memory: KernelMemory<'a>,
+    pub mem_map: MemMap,
+    pub layout: PageLayout,
+    /// The rules of each level, in the order asked for.
+    pub rules: Vec<Rules>,
+    /// What tells urgent pages, where that is asked for.
+    pub urgency: Option<Urgency>,
+}
+
+/// What a judge of several levels is made with.
+pub(super) struct Judged<'a> {
+    pub judge: Judge<'a>,
+    /// What each level cannot tell.
+    pub warnings: Vec<Vec<Warning>>,
+}
+
+impl<'a> Judge<'a> {
+    /// Prepares to judge pages at every one of `levels`.
+    pub(super) fn prepare(vmcore: &'a Vmcore, levels: &[DumpLevel]) -> Result<Judged<'a>, Warning> {
+        let (memory, mem_map, layout) = struct_pages(vmcore).map_err(Warning::NotJudged)?;
+        let (rules, warnings) = levels.iter().map(|&level| Rules::new(memory.info(), layout, level)).unzip();
+        let judge = Judge { memory, mem_map, layout, rules, urgency: None };
+        judge.probe(vmcore)?;
+        Ok(Judged { judge, warnings })
+    }
+
+    /// Makes it tell urgent pages as well.
+    pub(super) fn tell_urgency(&mut self, image: KernelImage) {
+        let struct_frames = mm::struct_frames(&self.memory, &self.mem_map, &self.layout);
+        self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames));
+    }
+
+    /// Tries some pages all over the memory: where no `struct page` at all can be read, a dump without
+    /// verdicts should say so before it starts.
+    fn probe(&self, vmcore: &Vmcore) -> Result<(), Warning> {
+        let ranges = vmcore.backed().ranges();
+        let step = ranges.len().div_ceil(PROBES).max(1);
+        let mut failure = None;
+        for range in ranges.iter().step_by(step) {
+            for part in 0..4 {
+                let pfn = Pfn(range.start.0 + range.count() / 4 * part);
+                match self.read_one(pfn) {
+                    Ok(Some(_)) => return Ok(()),
+                    Ok(None) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        Err(failure.map_or(Warning::NoStructPages, Warning::NotJudged))
+    }
+
+    /// The flags of a page whose structure can be read.
+    fn flags(&self, pfn: Pfn) -> Option<u64> {
+        let page = self.read_one(pfn).ok().flatten()?;
+        Some(self.layout.u64(&page, self.layout.flags))
+    }
+
+    /// The `struct page` of `pfn`, where it has one.
+    fn read_one(&self, pfn: Pfn) -> Result<Option<Vec<u8>>, mm::Error> {
+        let Some(at) = self.mem_map.struct_page(&self.memory, pfn)? else { return Ok(None) };
+        let mut page = vec![0; self.layout.size];
+        self.memory.read(at, &mut page)?;
+        Ok(Some(page))
+    }
+}
+
+fn struct_pages(vmcore: &Vmcore) -> Result<(KernelMemory<'_>, MemMap, PageLayout), mm::Error> {
+    let memory = KernelMemory::new(vmcore)?;
+    let layout = PageLayout::new(memory.info(), vmcore.byte_order())?;
+    let mem_map = MemMap::new(&memory, layout.size)?;
+    Ok((memory, mem_map, layout))
+}

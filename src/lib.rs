@@ -73,6 +73,7 @@
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
 //! | `units` | pfn, addresses, page size, byte order |
+//! | `read_at` | bytes at any position: files and memory alike |
 //! | `text` | text for people: sizes, foreign text made printable |
 //!
 //! # Words
@@ -124,6 +125,7 @@ pub mod pin;
 pub mod pipeline;
 #[doc(hidden)]
 pub mod raw;
+pub mod read_at;
 #[cfg(feature = "analyst")]
 pub mod reader;
 #[cfg(feature = "remote")]

@@ -55,7 +55,7 @@ impl Vmcore {
     /// The file cannot be read, is no 64-bit ELF core, or its headers are cut short. Other damage is no error but
     /// among [`Vmcore::flaws`].
     pub fn open(path: &Path) -> Result<Vmcore, Error> {
-        let source = source::FileSource::open(path)?;
+        let source = source::VmcoreFile::open(path)?;
         Vmcore::from_source(Box::new(source))
     }
 
@@ -65,7 +65,7 @@ impl Vmcore {
     ///
     /// As [`Vmcore::open`].
     pub fn open_unmapped(path: &Path) -> Result<Vmcore, Error> {
-        let source = source::FileSource::open(path)?;
+        let source = source::VmcoreFile::open(path)?;
         Vmcore::from_source(Box::new(source.unmapped()))
     }
 
@@ -217,7 +217,7 @@ impl Vmcore {
             }
             let len = usize::try_from(range.size - at).unwrap_or(usize::MAX).min(out.len() - done);
             let part = &mut out[done..done + len];
-            if source::read_exact_at(source, part, range.offset + at).is_err() {
+            if crate::read_at::read_exact_at(source, part, range.offset + at).is_err() {
                 part.fill(0);
                 unreadable += len as u64;
             }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use synth::{Class, Core, Flag, Kernel, Model, Page, Presence, Synth, Word, arch, kernel, zoo};
 use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass, WINDOW_PAGES};
+use vmcore_encrypt::read_at::ReadAt;
 use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
 
 /// A vmcore in memory, with file ranges that fail to read.
@@ -17,7 +18,7 @@ struct Bytes {
     bad: Vec<Range<u64>>,
 }
 
-impl PhysSource for Bytes {
+impl ReadAt for Bytes {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let end = offset + buf.len() as u64;
         if self.bad.iter().any(|bad| bad.start < end && offset < bad.end) {
@@ -28,7 +29,9 @@ impl PhysSource for Bytes {
         buf[..len].copy_from_slice(&rest[..len]);
         Ok(len)
     }
+}
 
+impl PhysSource for Bytes {
     fn len(&self) -> u64 {
         self.bytes.len() as u64
     }

@@ -13,7 +13,8 @@ use chacha20poly1305::Tag;
 use chacha20poly1305::aead::AeadInOut;
 
 use super::secret::SecretKey;
-pub use random::{RandomAccess, ReadAt};
+pub use crate::read_at::ReadAt;
+pub use random::RandomAccess;
 pub use reader::DecryptReader;
 pub use writer::EncryptWriter;
 

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::read_at::ReadAt;
 use crate::vmcore::testing::CoreBuilder;
 use crate::vmcore::{PhysSource, Vmcore};
 
@@ -169,7 +170,7 @@ impl Zeros {
     const START: u64 = 1 << 40;
 }
 
-impl PhysSource for Zeros {
+impl ReadAt for Zeros {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if offset < Zeros::START {
             return self.0.read_at(buf, offset);
@@ -177,7 +178,9 @@ impl PhysSource for Zeros {
         buf.fill(0);
         Ok(buf.len())
     }
+}
 
+impl PhysSource for Zeros {
     fn len(&self) -> u64 {
         2 * Zeros::START
     }

@@ -2,6 +2,7 @@
 
 use super::elf_core::Headers;
 use super::{Dump, ElfCore, Page};
+use crate::read_at::ReadAt;
 use crate::vmcore::PhysSource;
 use std::io;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub(super) fn copy_part(out: &mut [u8], offset: u64, part: &[u8], start: u64) {
     }
 }
 
-impl PhysSource for ElfView {
+impl ReadAt for ElfView {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.headers.len.saturating_sub(offset);
         let take = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -86,7 +87,9 @@ impl PhysSource for ElfView {
             self.read_page(out, offset)
         }
     }
+}
 
+impl PhysSource for ElfView {
     fn len(&self) -> u64 {
         self.headers.len
     }

@@ -6,6 +6,7 @@ use super::elf_view::copy_part;
 use super::index::Run;
 use super::{Dump, Page};
 use crate::kdump::{self, DESC_LEN, DescFlags, Layout, PageDesc, STATUS_INCOMPLETE};
+use crate::read_at::ReadAt;
 use crate::units::PfnRange;
 use crate::vmcore::PhysSource;
 use std::io;
@@ -91,13 +92,15 @@ impl KdumpView {
     }
 }
 
-impl PhysSource for KdumpView {
+impl ReadAt for KdumpView {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.len.saturating_sub(offset);
         let take = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         if take == 0 { Ok(0) } else { self.read_part(&mut out[..take], offset) }
     }
+}
 
+impl PhysSource for KdumpView {
     fn len(&self) -> u64 {
         self.len
     }

@@ -2,6 +2,7 @@
 
 use super::elf_view::copy_part;
 use super::{Dump, Page};
+use crate::read_at::ReadAt;
 use crate::units::{Pfn, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{self, Machine, Origin, Pages, PhysSource, Segment, Vmcore};
 use std::io;
@@ -50,7 +51,7 @@ impl Dump {
 /// The memory: positions are physical addresses.
 struct DumpMemory(Arc<Dump>);
 
-impl PhysSource for DumpMemory {
+impl ReadAt for DumpMemory {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let page = self.0.head().page;
         let within = usize::try_from(offset & (page.bytes() - 1)).unwrap_or(0);
@@ -65,7 +66,9 @@ impl PhysSource for DumpMemory {
         }
         Ok(take)
     }
+}
 
+impl PhysSource for DumpMemory {
     fn len(&self) -> u64 {
         u64::MAX
     }
@@ -74,7 +77,7 @@ impl PhysSource for DumpMemory {
 /// The notes, one after the other.
 struct DumpNotes(Arc<Dump>);
 
-impl PhysSource for DumpNotes {
+impl ReadAt for DumpNotes {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let take = out.len().min(usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX));
         let out = &mut out[..take];
@@ -84,7 +87,9 @@ impl PhysSource for DumpNotes {
         self.0.copy_streamed_notes(out, offset, notes.len() as u64).map_err(io::Error::other)?;
         Ok(take)
     }
+}
 
+impl PhysSource for DumpNotes {
     fn len(&self) -> u64 {
         let kdump = &self.0.head().kdump;
         (kdump.notes.len() as u64).saturating_add(kdump.streamed)

@@ -1,10 +1,10 @@
 //! Where the bytes of an encrypted dump come from: a file or several in a row, memory, a server. A source knows its length
 //! and is read by position, from several threads.
 
-use crate::crypt::stream::ReadAt;
 use crate::raw::FramedAt;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+pub use crate::read_at::FileSource;
+use crate::read_at::ReadAt;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 /// Bytes that can be read at any position.
@@ -23,32 +23,9 @@ pub trait Source: ReadAt + Send + Sync {
     }
 }
 
-/// A file or a block device, with the length it had when it was opened.
-pub struct FileSource {
-    file: File,
-    len: u64,
-}
-
-impl FileSource {
-    /// Takes an open file.
-    ///
-    /// # Errors
-    /// It cannot seek (a pipe), or what the kernel says.
-    pub fn new(mut file: File) -> io::Result<FileSource> {
-        let len = file.seek(SeekFrom::End(0))?;
-        Ok(FileSource { file, len })
-    }
-}
-
-impl ReadAt for FileSource {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        ReadAt::read_at(&self.file, out, offset)
-    }
-}
-
 impl Source for FileSource {
     fn len(&self) -> u64 {
-        self.len
+        FileSource::len(self)
     }
 }
 
@@ -64,7 +41,7 @@ impl PieceSource {
     pub fn new(files: Vec<FileSource>) -> PieceSource {
         let mut end = 0_u64;
         let ends = |file: FileSource| {
-            end = end.saturating_add(file.len);
+            end = end.saturating_add(file.len());
             (end, file)
         };
         PieceSource { files: files.into_iter().map(ends).collect() }
@@ -75,9 +52,9 @@ impl ReadAt for PieceSource {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let at = self.files.partition_point(|(end, _)| *end <= offset);
         let Some((end, file)) = self.files.get(at) else { return Ok(0) };
-        let start = end - file.len;
+        let start = end - file.len();
         let room = usize::try_from(end - offset).unwrap_or(usize::MAX).min(out.len());
-        ReadAt::read_at(file, &mut out[..room], offset - start)
+        file.read_at(&mut out[..room], offset - start)
     }
 }
 
@@ -87,21 +64,9 @@ impl Source for PieceSource {
     }
 }
 
-impl ReadAt for Vec<u8> {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.as_slice().read_at(out, offset)
-    }
-}
-
 impl Source for Vec<u8> {
     fn len(&self) -> u64 {
         Vec::len(self) as u64
-    }
-}
-
-impl ReadAt for Arc<dyn Source> {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        (**self).read_at(out, offset)
     }
 }
 

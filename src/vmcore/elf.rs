@@ -15,7 +15,8 @@ use goblin::elf64::header::{Header, SIZEOF_EHDR};
 use goblin::elf64::program_header::SIZEOF_PHDR;
 
 use super::error::Error;
-use super::source::{PhysSource, read_exact_at};
+use super::source::PhysSource;
+use crate::read_at::read_exact_at;
 use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 
 /// `e_phnum` when there are too many program headers for 16 bits; the count is then in `sh_info` of

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::elf::Segment;
 use super::error::{Cause, ReadError};
 use super::mapped::Window;
-use super::source::{PhysSource, read_exact_at};
+use super::source::PhysSource;
+use crate::read_at::read_exact_at;
 use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr};
 
 /// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.

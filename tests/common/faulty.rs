@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use vmcore_encrypt::read_at::ReadAt;
 use vmcore_encrypt::vmcore::PhysSource;
 
 /// What a kernel answers for memory that a machine cannot read.
@@ -67,7 +68,7 @@ impl Faulty {
     }
 }
 
-impl PhysSource for Faulty {
+impl ReadAt for Faulty {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
         if self.piece.is_some() && read.is_multiple_of(3) {
@@ -82,7 +83,9 @@ impl PhysSource for Faulty {
         self.content(&mut buf[..len], if len == 0 { 0 } else { offset });
         Ok(len)
     }
+}
 
+impl PhysSource for Faulty {
     fn len(&self) -> u64 {
         let len = self.healthy.len() as u64;
         self.end.map_or(len, |end| end.min(len))

@@ -10,6 +10,7 @@ use fuser::{
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+use vmcore_encrypt::read_at::ReadAt;
 use vmcore_encrypt::vmcore::PhysSource;
 
 const FILE: INodeNo = INodeNo(2);

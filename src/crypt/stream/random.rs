@@ -1,42 +1,11 @@
 //! Random access to a payload in a file: any chunk opens alone, once the last one has proved the length.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::{
     CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, chunk_count, encrypted_offset,
 };
-
-/// A source of bytes that is read at any offset, from several threads.
-pub trait ReadAt {
-    /// Reads some bytes at `offset` (bytes from the start); 0 only at or behind the end.
-    ///
-    /// # Errors
-    /// What the source says.
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize>;
-}
-
-impl ReadAt for File {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, out, offset)
-    }
-}
-
-impl ReadAt for [u8] {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or(&[]);
-        let take = rest.len().min(out.len());
-        out[..take].copy_from_slice(&rest[..take]);
-        Ok(take)
-    }
-}
-
-impl<S: ReadAt + ?Sized> ReadAt for &S {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        (**self).read_at(out, offset)
-    }
-}
+use crate::read_at::{ReadAt, read_exact_at};
 
 /// A payload that is read anywhere. Takes `&self`: share it among threads.
 pub struct RandomAccess<S> {
@@ -152,21 +121,6 @@ impl<S: ReadAt> RandomAccess<S> {
         }
         Ok(done)
     }
-}
-
-fn read_exact_at(source: &impl ReadAt, mut out: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !out.is_empty() {
-        match source.read_at(out, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                out = &mut out[n..];
-                offset += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

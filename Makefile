@@ -23,9 +23,9 @@ collector: ## the collector for an initramfs: static, without the analyst's part
 	    --target $(COLLECTOR_TARGET) --no-default-features --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 
-command: ## the command of the packages: static, with the readers of images; prints its path. COLLECTOR_TARGET= as above
+command: ## the command of the packages: static, with the readers of images and of other tools' dumps; prints its path. COLLECTOR_TARGET= as above
 	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
-	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/command --no-default-features --features check --bin vmcore-encrypt
+	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/command --no-default-features --features check,convert --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/command/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 
 demo: build ## crash a guest, encrypt its memory, restore it, read its log

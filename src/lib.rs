@@ -61,6 +61,7 @@
 //! | `image` | a kdump image read as data |
 //! | `pin` | which recipients this machine may encrypt to |
 //! | `kmsg` | the running kernel's log as encrypted lines |
+//! | `plain` | a dump that another tool made in plain, of any form, as a vmcore |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
 //! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
@@ -123,6 +124,9 @@ pub mod mount;
 pub mod pin;
 #[doc(hidden)]
 pub mod pipeline;
+#[cfg(feature = "convert")]
+#[doc(hidden)]
+pub mod plain;
 #[doc(hidden)]
 pub mod raw;
 pub mod read_at;

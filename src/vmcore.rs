@@ -199,6 +199,12 @@ impl Vmcore {
         &self.flaws
     }
 
+    /// Adds what was found amiss outside of the vmcore's own headers.
+    #[cfg(feature = "convert")]
+    pub(crate) fn add_flaw(&mut self, flaw: Flaw) {
+        self.flaws.push(flaw);
+    }
+
     /// The contents of the `PT_NOTE` segments.
     #[must_use]
     pub fn notes(&self) -> &Notes {

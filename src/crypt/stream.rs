@@ -13,6 +13,8 @@ use chacha20poly1305::Tag;
 use chacha20poly1305::aead::AeadInOut;
 
 use super::secret::SecretKey;
+#[cfg(feature = "convert")]
+use super::{Entropy, Error, entropy};
 pub use crate::read_at::ReadAt;
 pub use random::RandomAccess;
 pub use reader::DecryptReader;
@@ -101,6 +103,18 @@ impl PayloadKey {
     #[must_use]
     pub fn derive(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> PayloadKey {
         PayloadKey(SecretKey::derive(file_key.expose_secret(), nonce, b"payload"))
+    }
+
+    /// A fresh key that no header carries, twice: to write what this process alone shall read, and to read it.
+    ///
+    /// # Errors
+    /// No random bytes.
+    #[cfg(feature = "convert")]
+    pub fn ephemeral(entropy: &mut Entropy<'_>) -> Result<(PayloadKey, PayloadKey), Error> {
+        entropy.wait()?;
+        let key = FileKey::try_init_with_mut(|key| entropy::fill(key))?;
+        let nonce = [0; NONCE_SIZE];
+        Ok((PayloadKey::derive(&key, &nonce), PayloadKey::derive(&key, &nonce)))
     }
 
     /// Seals one chunk in place and appends its 16-byte tag.

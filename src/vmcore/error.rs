@@ -84,6 +84,12 @@ pub enum Flaw {
         /// How many.
         pages: u64,
     },
+    /// A flattened stream without its end record.
+    #[error("it is cut: the flattened stream has no end record")]
+    NoEnd,
+    /// The collector marked the dump as incomplete, though all pages that it lists are there.
+    #[error("its collector marked it as incomplete")]
+    MarkedIncomplete,
     /// Segments reach past the end of the file.
     #[error("it is cut at {end:#x}, inside a segment of memory: {pages} pages are missing")]
     Cut {

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
     let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
     let vmcore = open(&args.vmcore)?;
+    warn_of_lower_level(args, &vmcore);
     let live = estimate::is_live(&args.vmcore);
     if live {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
@@ -54,6 +55,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         say(PROGRAM, "debug", &format!("peak memory {peak}"));
     }
     saved
+}
+
+/// What the collector of the input left out does not come back at a lower level.
+fn warn_of_lower_level(args: &Args, vmcore: &Vmcore) {
+    let Some(origin) = vmcore.origin() else { return };
+    let level = args.levels().iter().map(|level| level.get()).min().unwrap_or(0);
+    if origin.level & !level != 0 {
+        let (kind, former, both) = (origin.kind, origin.level, origin.level | level);
+        let text = format!(
+            "level {level} is lower than the input's: {} is {kind} of level {former}, so the dump is of level {both}",
+            quoted(&args.vmcore)
+        );
+        say(PROGRAM, "warning", &text);
+    }
 }
 
 /// With --warnings-exit-0 a whole dump that needs a warning is a success, for scripts that know no status but 0. A dump

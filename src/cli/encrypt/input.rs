@@ -7,30 +7,73 @@ use std::path::Path;
 
 /// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
 pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
-    opened(path, Vmcore::open(path))
+    opened(path, any_form(path))
 }
 
 /// Opens a vmcore that is read by position only.
 pub(super) fn open_unmapped_vmcore(path: &Path) -> Result<Vmcore, Failure> {
-    opened(path, Vmcore::open_unmapped(path))
+    opened(path, Vmcore::open_unmapped(path).map_err(|error| of_vmcore(path, &error)))
 }
 
-fn opened(path: &Path, opened: Result<Vmcore, Error>) -> Result<Vmcore, Failure> {
-    let doing = || format!("opening vmcore {}", quoted(path));
-    let vmcore = opened.map_err(|error| {
-        let hint = match &error {
-            Error::NotSeekable(_) => "pages are read here and there: name a file, or save the stream to one",
-            Error::Open(_) if path == Path::new("-") => {
-                "standard input is not read: pages are read here and there, so name a file"
-            }
-            Error::NotElf | Error::NotCore(_) => "the input must be an ELF core such as /proc/vmcore",
-            Error::Truncated { .. } => "the copy is cut; copy it again",
-            _ => return Failure::caused(doing(), &error),
-        };
-        Failure::caused(doing(), &error).hint(hint)
-    })?;
+/// Names what the input is, in errors.
+fn doing(path: &Path) -> String {
+    if path == Path::new("-") {
+        "opening standard input".to_owned()
+    } else {
+        format!("opening vmcore {}", quoted(path))
+    }
+}
+
+/// What is wrong with an ELF core.
+fn of_vmcore(path: &Path, error: &Error) -> Failure {
+    let hint = match error {
+        Error::NotSeekable(_) => "pages are read here and there: name a file, or - for standard input",
+        Error::Open(_) if cfg!(not(feature = "convert")) && path == Path::new("-") => {
+            "standard input is not read by this build, which is for an initramfs: name a file"
+        }
+        Error::NotElf if cfg!(not(feature = "convert")) => {
+            "the input must be an ELF core such as /proc/vmcore; the full vmcore-encrypt reads kdump files too"
+        }
+        Error::NotElf | Error::NotCore(_) => {
+            "the input must be a dump of Linux memory: an ELF core, a kdump-compressed or a flattened file"
+        }
+        Error::XenGuest => "kdump inside the guest makes a vmcore that is",
+        Error::Truncated { .. } => "the copy is cut; copy it again",
+        _ => return Failure::caused(doing(path), error),
+    };
+    Failure::caused(doing(path), error).hint(hint)
+}
+
+#[cfg(not(feature = "convert"))]
+fn any_form(path: &Path) -> Result<Vmcore, Failure> {
+    Vmcore::open(path).map_err(|error| of_vmcore(path, &error))
+}
+
+/// Opens a dump of any form, from standard input too.
+#[cfg(feature = "convert")]
+fn any_form(path: &Path) -> Result<Vmcore, Failure> {
+    use crate::plain;
+    let opened = if path == Path::new("-") {
+        let input = std::io::stdin();
+        super::with_entropy(|entropy| plain::open_stream(&mut input.lock(), entropy))
+    } else {
+        plain::open(path)
+    };
+    opened.map_err(|error| match &error {
+        plain::Error::Vmcore(error) => of_vmcore(path, error),
+        plain::Error::Refused(kind) => Failure::caused(doing(path), &error).hint(kind.hint()),
+        plain::Error::Part { .. } => Failure::caused(doing(path), &error)
+            .hint("makedumpfile --reassemble FILE FILE... OUT makes one file of them"),
+        plain::Error::Spool(_) => Failure::caused(doing(path), &error)
+            .hint("TMPDIR names another directory; the copy is encrypted, with a key that is never stored"),
+        _ => Failure::caused(doing(path), &error),
+    })
+}
+
+fn opened(path: &Path, vmcore: Result<Vmcore, Failure>) -> Result<Vmcore, Failure> {
+    let vmcore = vmcore?;
     for flaw in vmcore.flaws() {
-        say(PROGRAM, "warning", Failure::caused(doing(), flaw).message());
+        say(PROGRAM, "warning", Failure::caused(doing(path), flaw).message());
     }
     Ok(vmcore)
 }

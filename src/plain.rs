@@ -1,0 +1,174 @@
+//! A dump that another tool made in plain, of any form, as a vmcore: KDUMP files (`kdump`), the flattened form of one or
+//! of an ELF core (`flat`), from a file or from standard input (`spool`). ELF cores themselves are the `vmcore` room's.
+//! The form is told by content; what cannot be read is known by name (`kinds`). Not in the collector of an initramfs,
+//! whose only input is `/proc/vmcore`.
+//!
+//! Whoever made the file may be an attacker: no number of it is believed before it was compared with the file's length,
+//! what is kept in memory is bounded by that, and pages that do not decompress to a page are unreadable.
+
+mod codec;
+mod flat;
+mod kdump;
+mod kinds;
+mod records;
+mod spool;
+
+use crate::crypt::{self, Entropy};
+use crate::read_at::ReadAt;
+use crate::vmcore::{self, Flaw, PhysSource, Vmcore};
+use flat::{Flat, HolesAreErrors};
+use kdump::KdumpFile;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use kinds::Kind;
+
+/// Bytes that tell the form of a dump.
+const PROBE: usize = 64;
+
+/// Why a dump cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// As an ELF core.
+    #[error(transparent)]
+    Vmcore(#[from] vmcore::Error),
+    /// A known form that is not read, with the cause.
+    #[error("{0}")]
+    Refused(Kind),
+    /// The head of a KDUMP file.
+    #[error("reading the KDUMP header: {0}")]
+    Kdump(String),
+    /// One of several files, without the others' pages.
+    #[error("it is one of several files (makedumpfile --split), with the pages {start:#x} to {end:#x} alone")]
+    Part {
+        /// Its first pfn.
+        start: u64,
+        /// The first pfn after its pages.
+        end: u64,
+    },
+    /// The records of a flattened file.
+    #[error("reading the flattened records: {0}")]
+    Flattened(String),
+    /// The copy of standard input that is kept, encrypted, in a temporary file.
+    #[error("keeping a copy of standard input, encrypted, in a temporary file")]
+    Spool(#[source] io::Error),
+    /// No key for that copy.
+    #[error(transparent)]
+    Crypt(#[from] crypt::Error),
+    /// The input could not be read.
+    #[error("reading the dump")]
+    Read(#[source] io::Error),
+}
+
+/// A source of which it is known where it holds bytes.
+trait Place: PhysSource {
+    /// Whether every byte is there.
+    fn holds(&self, offset: u64, len: u64) -> bool;
+}
+
+/// A plain file, never mapped: another program may cut it.
+struct PlainFile {
+    file: File,
+    len: u64,
+}
+
+impl PlainFile {
+    fn new(file: File) -> io::Result<PlainFile> {
+        let len = file.metadata()?.len();
+        Ok(PlainFile { file, len })
+    }
+}
+
+impl ReadAt for PlainFile {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(out, offset)
+    }
+}
+
+impl PhysSource for PlainFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl Place for PlainFile {
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= self.len)
+    }
+}
+
+/// Opens the dump at `path`, in whatever form it is; an ELF core as [`Vmcore::open`] does.
+///
+/// # Errors
+/// See [`Error`].
+pub fn open(path: &Path) -> Result<Vmcore, Error> {
+    // What is no regular file is a device or /proc/vmcore's kin: an ELF core or nothing.
+    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(Vmcore::open(path)?);
+    }
+    let file = File::open(path).map_err(vmcore::Error::Open)?;
+    open_file(file)?.map_or_else(|| Ok(Vmcore::open(path)?), Ok)
+}
+
+/// Opens what is in a regular file; `None` when it is no form of this room.
+fn open_file(file: File) -> Result<Option<Vmcore>, Error> {
+    let source = PlainFile::new(file).map_err(Error::Read)?;
+    let mut probe = [0; PROBE];
+    // What cannot be read at all is the other opener's to report.
+    let Ok(have) = fill(&mut probe, |out, at| source.read_at(out, at)) else { return Ok(None) };
+    let probe = &probe[..have];
+    if flat::is_flattened(probe) {
+        let records = records::in_file(&source)?;
+        return open_flat(Flat::new(Box::new(source), records)?).map(Some);
+    }
+    if kdump::is_kdump(probe) {
+        return KdumpFile::open(Arc::new(source)).map(Some);
+    }
+    Kind::of(probe).map_or(Ok(None), |kind| Err(Error::Refused(kind)))
+}
+
+/// Opens the dump that standard input holds, in whatever form it is. Pages are read here and there, so a copy of it is
+/// kept in a temporary file without a name, encrypted with a key that only this process has.
+///
+/// # Errors
+/// See [`Error`].
+pub fn open_stream(input: &mut dyn Read, entropy: &mut Entropy<'_>) -> Result<Vmcore, Error> {
+    let (spool, records) = spool::copy(input, entropy)?;
+    let flat = Flat::new(Box::new(spool), records)?;
+    open_flat(flat)
+}
+
+/// What flattened records describe.
+fn open_flat(flat: Flat) -> Result<Vmcore, Error> {
+    let mut probe = [0; PROBE];
+    let have = fill(&mut probe, |out, at| flat.read_at(out, at)).map_err(Error::Read)?;
+    let probe = &probe[..have];
+    let is_cut = flat.is_cut();
+    let mut vmcore = if kdump::is_kdump(probe) {
+        KdumpFile::open(Arc::new(flat))?
+    } else if let Some(kind) = Kind::of(probe) {
+        return Err(Error::Refused(kind));
+    } else {
+        Vmcore::from_source(Box::new(HolesAreErrors(flat)))?
+    };
+    if is_cut {
+        vmcore.add_flaw(Flaw::NoEnd);
+    }
+    Ok(vmcore)
+}
+
+/// Reads as many bytes from the start as there are.
+fn fill(out: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
+    let mut done = 0;
+    while done < out.len() {
+        match read(&mut out[done..], done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}

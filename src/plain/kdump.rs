@@ -1,0 +1,235 @@
+//! A KDUMP file as a vmcore: header versions 1 to 6, pages of every codec, incomplete ones. Its tables are read by
+//! position; in memory are runs of pages alone. Source: makedumpfile `diskdump_mod.h` and crash `diskdump.h` (structs
+//! `disk_dump_header`, `kdump_sub_header`, `page_desc`), crash `diskdump.c` for what readers make of older versions.
+
+mod header;
+mod pages;
+
+use super::{Error, Place};
+use crate::read_at::ReadAt;
+use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr, VirtAddr};
+use crate::vmcore::{Flaw, Origin, Pages, PhysSource, Segment, Vmcore};
+use header::Header;
+use pages::{Dumped, PageReader, StoredPages};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of a bitmap read at a time.
+const PIECE: usize = 256 << 10;
+/// More runs of pages than this are not taken: 512 MiB of memory. No machine has them at a level that is used.
+const MAX_RUNS: usize = 1 << 25;
+
+/// Whether bytes are the start of a KDUMP file.
+pub(super) fn is_kdump(start: &[u8]) -> bool {
+    start.starts_with(header::SIGNATURE)
+}
+
+/// A KDUMP file.
+pub(super) struct KdumpFile;
+
+impl KdumpFile {
+    /// Opens it.
+    pub(super) fn open(file: Arc<dyn Place>) -> Result<Vmcore, Error> {
+        let header = Header::read(file.as_ref())?;
+        let present = read_bitmap(file.as_ref(), header.bitmap1, &header)?;
+        let listed = if header.bitmap2 == header.bitmap1 {
+            present.clone()
+        } else {
+            read_bitmap(file.as_ref(), header.bitmap2, &header)?
+        };
+        // A page that is dumped exists, whatever the first bitmap has.
+        let present: PfnSet = present.iter().chain(listed.iter()).collect();
+        let stored =
+            StoredPages { file: Arc::clone(&file), header: header.clone(), dumped: Dumped::new(&listed) };
+        let lost = stored.find_lost(&listed)?;
+        let held = listed.without(&lost);
+        let segments = segments(&header, &present);
+        let notes = header.notes(file.as_ref())?;
+        let is_marked = header.is_marked_incomplete() && lost.is_empty();
+        let mut vmcore = Vmcore::from_pages(Pages {
+            byte_order: header.order,
+            machine: header.machine,
+            page_size: header.page,
+            segments,
+            notes: Box::new(FilePart { file, parts: notes }),
+            present,
+            held,
+            lost,
+            origin: Origin {
+                kind: "a kdump-compressed file",
+                level: header.level,
+                uts: header.uts.clone(),
+                crash_time: header.crash_time,
+                cpus: header.cpus,
+                phys_base: header.phys_base,
+                eraseinfo: header.eraseinfo.clone(),
+                live: false,
+            },
+            source: Box::new(PageReader::new(stored)),
+        });
+        if is_marked {
+            vmcore.add_flaw(Flaw::MarkedIncomplete);
+        }
+        Ok(vmcore)
+    }
+}
+
+/// The memory ranges: a KDUMP file has a bitmap alone. On x86-64 the kernel image's mapping follows from `phys_base`, which
+/// kernels before v4.10 do not name in VMCOREINFO.
+fn segments(header: &Header, present: &PfnSet) -> Vec<Segment> {
+    let page = header.page;
+    let segment = |vaddr, paddr, mem_size| Segment {
+        paddr: PhysAddr(paddr),
+        vaddr: VirtAddr(vaddr),
+        file_offset: 0,
+        file_size: 0,
+        mem_size,
+    };
+    let mut segments: Vec<Segment> = present
+        .iter()
+        .map(|range| segment(0, range.start.0 << page.shift(), range.count() << page.shift()))
+        .collect();
+    segments.extend(
+        header.image(present).map(|(vaddr, range)| {
+            segment(vaddr, range.start.0 << page.shift(), range.count() << page.shift())
+        }),
+    );
+    segments
+}
+
+/// The pages of a bitmap.
+fn read_bitmap(file: &dyn Place, bitmap: u64, header: &Header) -> Result<PfnSet, Error> {
+    let bytes = header.max_mapnr.div_ceil(8);
+    let mut runs = Runs::default();
+    let mut piece = vec![0; PIECE];
+    for start in (0..bytes).step_by(PIECE) {
+        let len = usize::try_from(bytes - start).unwrap_or(PIECE).min(PIECE);
+        read_exact(file, &mut piece[..len], bitmap + start)?;
+        runs.take(&piece[..len], start * 8, header.max_mapnr)?;
+    }
+    Ok(runs.finish())
+}
+
+/// Runs of set bits.
+#[derive(Default)]
+struct Runs {
+    list: Vec<PfnRange>,
+    open: Option<u64>,
+    end: u64,
+}
+
+impl Runs {
+    /// Takes the next bits, of which the first is `first`; those from `limit` on are none.
+    fn take(&mut self, bytes: &[u8], first: u64, limit: u64) -> Result<(), Error> {
+        for (&byte, pfn) in bytes.iter().zip((first..).step_by(8)) {
+            match (byte, self.open) {
+                (0, None) | (0xff, Some(_)) => {}
+                _ => (pfn..(pfn + 8).min(limit)).for_each(|bit| self.bit(bit, byte >> (bit - pfn) & 1 == 1)),
+            }
+        }
+        self.end = (first + bytes.len() as u64 * 8).min(limit);
+        if self.list.len() > MAX_RUNS {
+            return Err(Error::Kdump(format!("its bitmap has more than {MAX_RUNS} runs of pages")));
+        }
+        Ok(())
+    }
+
+    fn bit(&mut self, pfn: u64, is_set: bool) {
+        match (self.open, is_set) {
+            (None, true) => self.open = Some(pfn),
+            (Some(start), false) => {
+                self.list.push(PfnRange::new(start, pfn));
+                self.open = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(mut self) -> PfnSet {
+        self.bit(self.end, false);
+        self.list.into()
+    }
+}
+
+/// Fills `out`; that the file has so much was not checked.
+fn read_exact(file: &dyn Place, out: &mut [u8], offset: u64) -> Result<(), Error> {
+    let have = super::fill(out, |out, at| file.read_at(out, offset + at)).map_err(Error::Read)?;
+    if have < out.len() {
+        return Err(Error::Kdump(format!("it is cut at {:#x}, inside its tables", offset + have as u64)));
+    }
+    Ok(())
+}
+
+/// A part of the notes: bytes in memory, or a place in the file.
+pub(super) enum Part {
+    Bytes(Vec<u8>),
+    Place { offset: u64, len: u64 },
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::Place { len, .. } => *len,
+        }
+    }
+}
+
+/// The notes, part after part.
+struct FilePart {
+    file: Arc<dyn Place>,
+    parts: Vec<Part>,
+}
+
+impl ReadAt for FilePart {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut start = 0;
+        for part in &self.parts {
+            let end = start + part.len();
+            if offset < end {
+                let room = usize::try_from(end - offset).unwrap_or(usize::MAX).min(out.len());
+                let within = offset - start;
+                return match part {
+                    Part::Place { offset, .. } => self.file.read_at(&mut out[..room], offset + within),
+                    Part::Bytes(bytes) => {
+                        let within = usize::try_from(within).unwrap_or(0);
+                        out[..room].copy_from_slice(&bytes[within..within + room]);
+                        Ok(room)
+                    }
+                };
+            }
+            start = end;
+        }
+        Ok(0)
+    }
+}
+
+impl PhysSource for FilePart {
+    fn len(&self) -> u64 {
+        self.parts.iter().map(Part::len).sum()
+    }
+}
+
+/// A page's address range, in bytes, of the pages before a number.
+fn bytes_of(page: PageSize, pages: u64) -> Option<u64> {
+    pages.checked_mul(page.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_found_bit_by_bit() {
+        let bits = [0b0000_0110, 0xff, 0x01, 0, 0xff, 0b1000_0000, 0xff];
+        for split in 0..bits.len() {
+            let mut runs = Runs::default();
+            runs.take(&bits[..split], 0, 52).unwrap();
+            runs.take(&bits[split..], split as u64 * 8, 52).unwrap();
+            let expected =
+                [(1, 3), (8, 17), (32, 40), (47, 52)].map(|(start, end)| PfnRange::new(start, end));
+            assert_eq!(runs.finish().ranges(), expected, "{split}");
+        }
+        assert!(Runs::default().finish().is_empty());
+    }
+}

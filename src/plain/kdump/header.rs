@@ -1,0 +1,261 @@
+//! Main header and sub header of a KDUMP file, each field checked before it is believed.
+
+use super::{Part, bytes_of, read_exact};
+use crate::plain::{Error, Place};
+use crate::units::{ByteOrder, PageSize, PfnRange, PfnSet};
+use crate::vmcore::Machine;
+use std::ops::Range;
+
+/// How a KDUMP file begins.
+pub(super) const SIGNATURE: &[u8] = b"KDUMP   ";
+/// Bytes of the main header.
+const MAIN_LEN: usize = 464;
+/// Bytes of the sub header of version 6, the largest.
+const SUB_LEN: usize = 104;
+/// Where `block_size` is, and where it is in a file of a 32-bit machine, whose `timeval` is 8 bytes at 404.
+const BLOCK_SIZE: usize = 428;
+const BLOCK_SIZE_32: usize = 416;
+/// Bits of `status`. Source: makedumpfile `diskdump_mod.h`, `DUMP_DH_COMPRESSED_INCOMPLETE`.
+const INCOMPLETE: u32 = 0x08;
+/// VMCOREINFO is one page of at most 64 KiB; erase information a few lines.
+const MAX_TEXT: u64 = 1 << 20;
+/// Where x86-64 kernels are mapped, and how much at most. Source: Linux `arch/x86/include/asm/page_64_types.h`,
+/// `__START_KERNEL_map`, `KERNEL_IMAGE_SIZE`.
+const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
+
+/// What the headers say.
+#[derive(Clone)]
+pub(super) struct Header {
+    pub order: ByteOrder,
+    pub page: PageSize,
+    pub machine: Machine,
+    pub uts: Vec<u8>,
+    pub crash_time: i64,
+    pub cpus: u32,
+    pub level: u8,
+    pub phys_base: u64,
+    pub max_mapnr: u64,
+    pub bitmap1: u64,
+    pub bitmap2: u64,
+    /// Where the descriptors are.
+    pub descriptors: u64,
+    pub eraseinfo: Vec<u8>,
+    status: u32,
+    version: u32,
+    notes: Range<u64>,
+    vmcoreinfo: Vec<u8>,
+}
+
+/// The bytes of a header.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    order: ByteOrder,
+}
+
+impl Fields<'_> {
+    fn u32(&self, at: usize) -> u32 {
+        self.order.u32(self.bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        self.order.u64(self.bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+    }
+}
+
+fn fail(why: impl Into<String>) -> Error {
+    Error::Kdump(why.into())
+}
+
+impl Header {
+    /// Reads and checks them.
+    pub(super) fn read(file: &dyn Place) -> Result<Header, Error> {
+        let mut main = [0; MAIN_LEN];
+        read_exact(file, &mut main, 0)?;
+        let order = [ByteOrder::Little, ByteOrder::Big].into_iter();
+        let mut orders =
+            order.filter(|order| (1..=6).contains(&Fields { bytes: &main, order: *order }.u32(8)));
+        let order = orders.next().ok_or_else(|| fail("its version is none of 1 to 6"))?;
+        let main = Fields { bytes: &main, order };
+        let page = |at| PageSize::from_bytes(u64::from(main.u32(at)));
+        let page = page(BLOCK_SIZE).ok_or_else(|| match page(BLOCK_SIZE_32) {
+            Some(_) => fail("it is of a 32-bit machine, and only 64-bit ones are supported"),
+            None => fail("its block size is no page size"),
+        })?;
+        let mut sub = [0; SUB_LEN];
+        read_exact(file, &mut sub, page.bytes())?;
+        let header = Header::parse(&main, &Fields { bytes: &sub, order }, page)?;
+        header.with_texts(file, &Fields { bytes: &sub, order })
+    }
+
+    fn parse(main: &Fields<'_>, sub: &Fields<'_>, page: PageSize) -> Result<Header, Error> {
+        let version = main.u32(8);
+        let since = |first: u32| version >= first;
+        let uts = main.bytes[12..12 + 390].to_vec();
+        let max_mapnr = if since(6) { sub.u64(96) } else { u64::from(main.u32(440)) };
+        let machine = machine(&uts);
+        let tables = Tables::new(main, page, max_mapnr, machine)?;
+        if since(2) && sub.u32(12) != 0 {
+            let places = if since(6) { [80, 88] } else { [16, 24] };
+            let [start, end] = places.map(|at| sub.u64(at));
+            return Err(Error::Part { start, end });
+        }
+        let level = if since(1) { sub.u32(8) } else { 0 };
+        let size = if since(4) { sub.u64(56) } else { 0 };
+        let notes =
+            sub.u64(48)..sub.u64(48).checked_add(size).ok_or_else(|| fail("its notes have no end"))?;
+        Ok(Header {
+            order: main.order,
+            page,
+            machine,
+            uts,
+            crash_time: main.u64(408).cast_signed(),
+            cpus: main.u32(460),
+            level: u8::try_from(level)
+                .ok()
+                .filter(|&level| level <= 31)
+                .ok_or_else(|| fail("its dump level is above 31"))?,
+            phys_base: sub.u64(0),
+            max_mapnr,
+            bitmap1: tables.bitmap1,
+            bitmap2: tables.bitmap2,
+            descriptors: tables.descriptors,
+            eraseinfo: Vec::new(),
+            status: main.u32(424),
+            version,
+            notes: if size == 0 { 0..0 } else { notes },
+            vmcoreinfo: Vec::new(),
+        })
+    }
+
+    /// Adds the texts that the sub header leads to.
+    fn with_texts(mut self, file: &dyn Place, sub: &Fields<'_>) -> Result<Header, Error> {
+        let text = |offset: u64, size: u64| {
+            if size > MAX_TEXT || !file.holds(offset, size) {
+                return Err(fail(format!("a text of {size} bytes at {offset:#x} is outside")));
+            }
+            let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+            read_exact(file, &mut bytes, offset).map(|()| bytes)
+        };
+        if self.version >= 3 && sub.u64(40) > 0 {
+            self.vmcoreinfo = text(sub.u64(32), sub.u64(40))?;
+        }
+        if self.version >= 5 && sub.u64(72) > 0 {
+            self.eraseinfo = text(sub.u64(64), sub.u64(72))?;
+        }
+        Ok(self)
+    }
+
+    /// Whether the collector marked the dump as incomplete.
+    pub(super) fn is_marked_incomplete(&self) -> bool {
+        self.status & INCOMPLETE != 0
+    }
+
+    /// The notes of the file; where VMCOREINFO is in none of them (before version 4), a note with it follows.
+    pub(super) fn notes(&self, file: &dyn Place) -> Result<Vec<Part>, Error> {
+        let Range { start, end } = self.notes;
+        if end > start && !file.holds(start, 1) {
+            return Err(fail("its notes are outside of the file"));
+        }
+        let there = Part::Place { offset: start, len: end - start };
+        let mut parts = if end > start { vec![there] } else { Vec::new() };
+        if !self.vmcoreinfo.is_empty() && !self.has_info_note(file) {
+            parts.push(Part::Bytes(note(self.order, b"VMCOREINFO\0", &self.vmcoreinfo)));
+        }
+        Ok(parts)
+    }
+
+    /// Whether the bytes before the VMCOREINFO text are the head of a note inside the notes.
+    fn has_info_note(&self, file: &dyn Place) -> bool {
+        let len = usize::try_from((self.notes.end - self.notes.start).min(8 << 20)).unwrap_or(0);
+        let mut notes = vec![0; len];
+        let Ok(have) = crate::plain::fill(&mut notes, |out, at| file.read_at(out, self.notes.start + at))
+        else {
+            return false;
+        };
+        let head = &note(self.order, b"VMCOREINFO\0", &self.vmcoreinfo)[..24];
+        notes[..have]
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .enumerate()
+            .any(|(word, _)| notes[word * 4..have].starts_with(head))
+    }
+
+    /// Where the kernel image is mapped on x86-64, and its pages: present ones, all in one run.
+    pub(super) fn image(&self, present: &PfnSet) -> Option<(u64, PfnRange)> {
+        let is_x86 = self.machine == Machine::X86_64 && self.phys_base != 0;
+        let text = String::from_utf8_lossy(&self.vmcoreinfo);
+        if !is_x86 || text.contains("NUMBER(phys_base)=") {
+            return None;
+        }
+        let symbol = text.lines().find_map(|line| line.strip_prefix("SYMBOL(_stext)="))?;
+        let vaddr = u64::from_str_radix(symbol.trim(), 16).ok().filter(|&vaddr| vaddr >= START_KERNEL_MAP)?;
+        let vaddr = vaddr & !((2 << 20) - 1);
+        let paddr = (vaddr - START_KERNEL_MAP).wrapping_add(self.phys_base);
+        let start = self.page.pfn_of(crate::units::PhysAddr(paddr));
+        let run = present.iter().find(|range| range.contains(start))?;
+        let end = run.end.0.min(start.0.saturating_add(KERNEL_IMAGE_SIZE >> self.page.shift()));
+        Some((vaddr, PfnRange::new(start.0, end)))
+    }
+}
+
+/// Where the tables are, bytes from the start of the file.
+struct Tables {
+    bitmap1: u64,
+    bitmap2: u64,
+    descriptors: u64,
+}
+
+impl Tables {
+    fn new(main: &Fields<'_>, page: PageSize, max_mapnr: u64, machine: Machine) -> Result<Tables, Error> {
+        let (sub_blocks, bitmap_blocks) = (u64::from(main.u32(432)), u64::from(main.u32(436)));
+        let address_bits = if machine == Machine::Riscv64 { 56 } else { 52 };
+        if max_mapnr > 1 << (address_bits - page.shift()) {
+            return Err(fail(format!("{max_mapnr:#x} pages are more than an address space")));
+        }
+        let one = max_mapnr.div_ceil(8).div_ceil(page.bytes());
+        if bitmap_blocks < one {
+            return Err(fail("its bitmaps are shorter than its memory"));
+        }
+        // Two bitmaps where there is room for two; one, of what is dumped, where everything is. Source: crash
+        // `diskdump.c`, `dump_is_partial`.
+        let second = if bitmap_blocks >= 2 * one { bitmap_blocks / 2 } else { 0 };
+        let place = |blocks| bytes_of(page, blocks).ok_or_else(|| fail("its tables have no end"));
+        Ok(Tables {
+            bitmap1: place(1 + sub_blocks)?,
+            bitmap2: place(1 + sub_blocks + second)?,
+            descriptors: place(1 + sub_blocks + bitmap_blocks)?,
+        })
+    }
+}
+
+/// The architecture by `uname -m`. QEMU writes six letters of it, and s390 in capitals. Source: QEMU `dump/dump.c`,
+/// `create_header64`.
+fn machine(uts: &[u8]) -> Machine {
+    let name = String::from_utf8_lossy(uts.get(4 * 65..5 * 65).unwrap_or_default()).to_ascii_lowercase();
+    let machines = [
+        ("x86_64", Machine::X86_64),
+        ("aarch6", Machine::Aarch64),
+        ("ppc64", Machine::Ppc64),
+        ("s390", Machine::S390x),
+        ("riscv6", Machine::Riscv64),
+        ("riscv\0", Machine::Riscv64),
+        ("loonga", Machine::Loongarch64),
+    ];
+    machines
+        .iter()
+        .find(|(start, _)| name.starts_with(start))
+        .map_or(Machine::Other(0), |(_, machine)| *machine)
+}
+
+/// A note of type 0.
+fn note(order: ByteOrder, name: &[u8], desc: &[u8]) -> Vec<u8> {
+    let len = |bytes: &[u8]| order.u32_bytes(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    let mut note = [len(name), len(desc), [0; 4]].concat();
+    for part in [name, desc] {
+        note.extend_from_slice(part);
+        note.resize(note.len().next_multiple_of(4), 0);
+    }
+    note
+}

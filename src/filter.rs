@@ -2,6 +2,7 @@
 //! page by page, found in one pass over the crashed kernel's `struct page`s. Zero pages are found later,
 //! by content.
 
+mod beyond;
 mod block;
 mod class;
 mod dump_level;
@@ -13,6 +14,7 @@ mod urgency;
 mod walk;
 mod warning;
 
+pub use beyond::Beyond;
 pub use class::{Counts, PageClass};
 pub use dump_level::{DumpLevel, LevelError};
 pub use record::MAX_RECORD;
@@ -53,7 +55,13 @@ impl<'a> Classifier<'a> {
     /// warnings; pages that cannot be judged for it are kept, so this never fails.
     #[must_use]
     pub fn new(vmcore: &'a Vmcore, level: DumpLevel) -> (Classifier<'a>, Vec<Warning>) {
-        let (judge, warnings) = match Judge::prepare(vmcore, &[level]) {
+        Classifier::of(vmcore, level, Beyond::default())
+    }
+
+    /// The same, with what is left out beyond makedumpfile.
+    #[must_use]
+    pub fn of(vmcore: &'a Vmcore, level: DumpLevel, beyond: Beyond) -> (Classifier<'a>, Vec<Warning>) {
+        let (judge, warnings) = match Judge::prepare(vmcore, &[level], beyond) {
             Ok(Judged { judge, warnings }) => (Some(judge), warnings.into_iter().flatten().collect()),
             Err(warning) => (None, vec![warning]),
         };

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 
 use synth::{Class, Core, Flag, Kernel, Model, Page, Presence, Synth, Word, arch, kernel, zoo};
-use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass, WINDOW_PAGES};
+use vmcore_encrypt::filter::{Beyond, Classifier, DumpLevel, PageClass, WINDOW_PAGES};
 use vmcore_encrypt::read_at::ReadAt;
 use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
 
@@ -50,6 +50,7 @@ fn class(class: PageClass) -> Class {
         PageClass::PrivateCache => Class::PrivateCache,
         PageClass::User => Class::User,
         PageClass::Free => Class::Free,
+        PageClass::Offlined => Class::Offlined,
         PageClass::Hwpoison => Class::Hwpoison,
         PageClass::Offline => Class::Offline,
     }
@@ -171,7 +172,8 @@ fn rule_by_rule() -> Vec<Page> {
         // A tail is nothing else, whatever its other members say.
         Page { tail: true, ..Page::free(2) }.owed(&[], 1),
         Page { tail: true, ..Page::cache() }.owed(&[], 1),
-        Page { tail: true, ..Page::poisoned() }.owed(&[], 1),
+        // But a broken one is broken.
+        Page { tail: true, ..Page::poisoned() },
         // A free block of an order that is none is kept by bit 16, even if other bits would take it.
         broken_free.owed(&keep_then_cache, 1),
         Page { private: 11, ..Page::cache() },
@@ -200,6 +202,8 @@ fn rule_by_rule() -> Vec<Page> {
         Page::offline().flag(Flag::Bit(7)),
         // Poison comes behind all but offline.
         Page::cache().poison(),
+        // Nor is a block of an order that is none read where it is broken.
+        Page::free(11).owed(&[], 1).poison(),
         Page::private_cache().poison(),
         Page::anon().poison(),
         Page::poisoned(),
@@ -323,6 +327,35 @@ fn sections_without_struct_pages() {
     check("the last section", &core);
 }
 
+/// Pages of a memory block that was taken offline are nobody's: free, and counted apart. What its page structures say of
+/// a page comes first. A kernel whose sections are never marked has no such blocks.
+#[test]
+fn offlined_blocks_are_free() {
+    for kernel in kernel::all() {
+        let synth = machine(kernel.clone()).ram(0x800_0000..0x900_0000).ram(0x1000_0000..0x1100_0000);
+        let synth = synth
+            .page(0x8000, Page::cache())
+            .page(0x8010, Page::free(3))
+            .page(0x8020, Page::slab())
+            .page(0x8040, Page::poisoned())
+            .page(0x8041, Page::offline())
+            .page(0x1_0000, Page::cache());
+        let core = synth.clone().offlined_section(1).build();
+        check(kernel.release, &core);
+        let offlined = core.classes(16).iter().filter(|&&class| class == Class::Offlined).count();
+        assert!(offlined > 0x1000 - 0x20, "{offlined}");
+        let vmcore = open(&core, vec![]);
+        let (mut peer, _) = Classifier::of(&vmcore, DumpLevel::ALL, Beyond::NOTHING);
+        while peer.next_window().is_some() {}
+        assert_eq!(peer.counts().of(PageClass::Offlined), 0);
+        let unmarked = synth.clone().offlined_section(0).offlined_section(1).offlined_section(2).build();
+        let vmcore = open(&unmarked, vec![]);
+        let (mut classifier, _) = Classifier::new(&vmcore, DumpLevel::ALL);
+        while classifier.next_window().is_some() {}
+        assert_eq!(classifier.counts().of(PageClass::Offlined), 0);
+    }
+}
+
 /// The kinds that a kernel has no words for are kept, everything else is judged as before.
 #[test]
 fn keys_that_are_missing_cost_their_kind_alone() {
@@ -339,39 +372,27 @@ fn keys_that_are_missing_cost_their_kind_alone() {
     }
 }
 
-/// Bit numbers that no key tells are those of the kernels that did not print them. Without `PG_swapbacked` the swap
-/// cache is told by `PG_swapcache` alone, or by a bit that follows `PG_private`, as the order of the two shows.
+/// No bit number is assumed: what a missing key would tell is kept, and a warning names the key.
 #[test]
 fn page_flags_without_their_keys() {
-    let flags = ["PG_lru", "PG_private", "PG_swapcache", "PG_swapbacked", "PG_slab", "PG_head_mask"];
-    let old = Kernel {
-        private: 11,
-        swapcache: 15,
-        swapbacked: 40,
-        slab_bit: Some(7),
-        head: 14,
-        buddy: -128,
-        hwpoison: None,
-        ..kernel::v4_18()
-    };
-    let caches = [(2, Class::Cache), (4, Class::Cache)];
-    let swapcache = Page { flags: vec![Flag::Swapcache], ..Page::cache() }.owed(&caches, 1);
-    let mut synth =
-        machine(old.clone()).page(0x2000, swapcache).without_key("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)");
-    for flag in flags {
-        synth = synth.without_key(&format!("NUMBER({flag})"));
+    let cases = [
+        ("NUMBER(PG_lru)", kernel::v6_12(), "cache", Class::Cache),
+        ("NUMBER(PG_private)", kernel::v6_12(), "cache", Class::PrivateCache),
+        ("NUMBER(PG_swapcache)", kernel::v6_12(), "cache", Class::Cache),
+        ("NUMBER(PG_swapbacked)", kernel::v6_12(), "cache", Class::Cache),
+        ("NUMBER(PG_slab)", kernel::v6_1(), "user", Class::User),
+        ("NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)", kernel::v7_1(), "free", Class::Free),
+        ("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)", kernel::v6_1(), "free", Class::Free),
+    ];
+    for (key, kernel, kind, class) in cases {
+        let core = zoo::zoo(arch::x86_64::four_level(), kernel).without_key(key).build();
+        let vmcore = open(&core, vec![]);
+        let found = classify(&vmcore, &core, 31);
+        assert!(!found.contains(&class), "{key}");
+        let (_, warnings) = Classifier::new(&vmcore, DumpLevel::ALL);
+        let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|text| text.starts_with(kind) && text.contains(key)), "{key}: {said:?}");
     }
-    let others =
-        [Page::cache(), Page::private_cache(), Page::anon(), Page::slab(), Page::thp(4), Page::free(4)];
-    for (n, page) in (1u64..).zip(others) {
-        synth = synth.page(0x2000 + n * 16, page);
-    }
-    check("none of the flags", &synth.build());
-
-    let newer = Kernel { swapbacked: 20, hwpoison: None, ..kernel::v6_12() };
-    let alone = Page { flags: vec![Flag::Swapcache], ..Page::cache() }.owed(&[], 1);
-    let core = machine(newer).page(0x2000, Page::swapcache()).page(0x2001, alone);
-    check("PG_swapbacked alone", &core.without_key("NUMBER(PG_swapbacked)").build());
 }
 
 /// Keys of the architecture that something else tells too.

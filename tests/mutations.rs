@@ -167,8 +167,13 @@ impl Victim {
         let level = *Random(seed + 1).pick(&[31, 0, 16, 8, 1, 31]);
         let dump = collect(&vmcore, level).ok()?;
         let pages = &dump.pages;
-        let excluded =
-            pages.cache + pages.cache_private + pages.user + pages.free + pages.hwpoison + pages.offline;
+        let excluded = pages.cache
+            + pages.cache_private
+            + pages.user
+            + pages.free
+            + pages.offlined
+            + pages.hwpoison
+            + pages.offline;
         assert!(pages.saved + pages.zero + pages.unreadable + excluded <= pages.present, "{pages:?}");
         assert!(pages.unjudged + pages.doubtful <= pages.present, "{pages:?}");
         if pages.total > MOST_PFNS {

@@ -96,6 +96,9 @@ pub struct ClassCounts {
     pub hwpoison: u64,
     /// Logically offline.
     pub offline: u64,
+    /// Of memory blocks that were taken offline: nobody uses them. Not among the free.
+    #[serde(default)]
+    pub offlined: u64,
     /// Could not be read from the vmcore.
     pub unreadable: u64,
     /// Promised by the vmcore's segments, and not in its file.
@@ -170,6 +173,7 @@ impl ClassCounts {
             free: self.free + other.free,
             hwpoison: self.hwpoison + other.hwpoison,
             offline: self.offline + other.offline,
+            offlined: self.offlined + other.offlined,
             unreadable: self.unreadable + other.unreadable,
             missing: self.missing + other.missing,
             image_lost: self.image_lost + other.image_lost,

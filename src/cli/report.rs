@@ -23,7 +23,9 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         ("Hwpoison pages", pages.hwpoison),
         ("Offline pages", pages.offline),
     ];
-    let excluded: u64 = classes.iter().map(|(_, count)| count).sum::<u64>() + pages.left_out;
+    // What makedumpfile keeps, so that its lines stay its own.
+    let more = [("Offlined block pages", pages.offlined)];
+    let excluded: u64 = classes.iter().chain(&more).map(|(_, count)| count).sum::<u64>() + pages.left_out;
     let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
     // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
     let remaining = if *complete { kept } else { pages.saved + pages.zero - zero };
@@ -36,6 +38,7 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         let _ = writeln!(text, "    {name:<23} : {count:#018x}");
     }
     let others = [
+        more[0],
         ("Left out before", pages.left_out),
         ("Unreadable pages", pages.unreadable),
         ("Missing pages", pages.missing),
@@ -102,15 +105,18 @@ Write bytes     : 31427032 (30.0 MiB)
 ";
         assert_eq!(text, expected);
         let mut damaged = report(0x9f99, true);
-        damaged.pages = ClassCounts { unreadable: 1, missing: 4, unjudged: 2, doubtful: 3, ..damaged.pages };
+        damaged.pages =
+            ClassCounts { offlined: 5, unreadable: 1, missing: 4, unjudged: 2, doubtful: 3, ..damaged.pages };
         let broken = lines(&damaged, 31);
         let more: Vec<&str> = broken.lines().filter(|line| !expected.contains(line)).collect();
         assert_eq!(
-            more[..5],
+            more[..7],
             [
+                "  Excluded pages   : 0x0000000000000746",
+                "    Offlined block pages    : 0x0000000000000005",
                 "    Unreadable pages        : 0x0000000000000001",
                 "    Missing pages           : 0x0000000000000004",
-                "  Remaining pages  : 0x0000000000009f94",
+                "  Remaining pages  : 0x0000000000009f8f",
                 "    Unclassified pages      : 0x0000000000000002",
                 "    Doubtful pages          : 0x0000000000000003",
             ]

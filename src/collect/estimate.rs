@@ -36,6 +36,7 @@ fn pages(counts: &Counts, level: u8) -> u64 {
         (PageClass::PrivateCache, DumpLevel::PRIVATE_CACHE),
         (PageClass::User, DumpLevel::USER),
         (PageClass::Free, DumpLevel::FREE),
+        (PageClass::Offlined, DumpLevel::FREE),
     ];
     classes.iter().filter(|(_, bits)| level & bits == 0).map(|(class, _)| counts.of(*class)).sum()
 }

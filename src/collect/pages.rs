@@ -135,6 +135,7 @@ impl<'s, 'a> PageSource<'s, 'a> {
             free: counts.of(PageClass::Free),
             hwpoison: counts.of(PageClass::Hwpoison),
             offline: counts.of(PageClass::Offline),
+            offlined: counts.of(PageClass::Offlined),
             unjudged: if self.survey.judges() {
                 counts.unreadable_struct_pages + counts.without_struct_page
             } else {

@@ -22,10 +22,12 @@ pub enum PageClass {
     Hwpoison,
     /// Excluded at every level: given back to the hypervisor. Reading it may fail or hang.
     Offline,
+    /// Excluded: of a memory block that was taken offline. Nobody uses it; its bytes are those of before.
+    Offlined,
 }
 
 /// Number of classes.
-const CLASSES: usize = 9;
+const CLASSES: usize = 10;
 
 /// Number of counters: the classes, and three more.
 pub(super) const COUNTERS: usize = CLASSES + 3;
@@ -58,8 +60,8 @@ impl Counts {
 
     /// All counters, in a fixed order.
     pub(super) fn to_array(self) -> [u64; COUNTERS] {
-        let [a, b, c, d, e, f, g, h, i] = self.pages;
-        [a, b, c, d, e, f, g, h, i, self.unreadable_struct_pages, self.without_struct_page, self.doubtful]
+        let [a, b, c, d, e, f, g, h, i, j] = self.pages;
+        [a, b, c, d, e, f, g, h, i, j, self.unreadable_struct_pages, self.without_struct_page, self.doubtful]
     }
 
     /// Adds counters in the order of [`Counts::to_array`].

@@ -1,6 +1,7 @@
 //! What is needed to judge pages: the crashed kernel's memory, where its `struct page`s are, and the rules of every level
 //! that is asked for. `walk` goes over the pages with it.
 
+use super::beyond::Beyond;
 use super::dump_level::DumpLevel;
 use super::rules::Rules;
 use super::urgency::Urgency;
@@ -32,11 +33,19 @@ pub(super) struct Judged<'a> {
 
 impl<'a> Judge<'a> {
     /// Prepares to judge pages at every one of `levels`.
-    pub(super) fn prepare(vmcore: &'a Vmcore, levels: &[DumpLevel]) -> Result<Judged<'a>, Warning> {
+    pub(super) fn prepare(
+        vmcore: &'a Vmcore,
+        levels: &[DumpLevel],
+        beyond: Beyond,
+    ) -> Result<Judged<'a>, Warning> {
         let (memory, mem_map, layout) = struct_pages(vmcore).map_err(Warning::NotJudged)?;
         let (rules, warnings) = levels.iter().map(|&level| Rules::new(memory.info(), layout, level)).unzip();
-        let judge = Judge { memory, mem_map, layout, rules, urgency: None };
+        let mut judge = Judge { memory, mem_map, layout, rules, urgency: None };
         judge.probe(vmcore)?;
+        let offlined = beyond.offlined && judge.marks_online(vmcore);
+        for (rules, level) in judge.rules.iter_mut().zip(levels) {
+            rules.leaves_offlined = offlined && level.excludes(DumpLevel::FREE);
+        }
         Ok(Judged { judge, warnings })
     }
 
@@ -63,6 +72,23 @@ impl<'a> Judge<'a> {
             }
         }
         Err(failure.map_or(Warning::NoStructPages, Warning::NotJudged))
+    }
+
+    /// Whether this kernel marks sections that are online, as every kernel since 4.13 does: then one of the first has the
+    /// mark, since the memory that a machine starts with is online.
+    fn marks_online(&self, vmcore: &Vmcore) -> bool {
+        let step = usize::try_from(self.mem_map.section_of(Pfn(0)).count()).unwrap_or(usize::MAX).max(1);
+        let ranges = vmcore.backed().ranges().iter();
+        let sections = ranges.flat_map(|range| (range.start.0..range.end.0).step_by(step));
+        sections.take(PROBES).any(|pfn| {
+            let has_structures = matches!(self.mem_map.struct_page(&self.memory, Pfn(pfn)), Ok(Some(_)));
+            has_structures && !self.is_offlined(Pfn(pfn))
+        })
+    }
+
+    /// Whether the page is of a section without the online mark.
+    pub(super) fn is_offlined(&self, pfn: Pfn) -> bool {
+        self.mem_map.is_offline(&self.memory, pfn)
     }
 
     /// The flags of a page whose structure can be read.

@@ -16,10 +16,16 @@ const MAX_ORDER: u32 = 22;
 const NO_TYPE: u32 = u32::MAX;
 /// Pages of the largest block whose first page is looked at for the others: a stack of 16 KiB, in 4 KiB pages.
 const SMALL_BLOCK: usize = 4;
+/// Flags of a structure that was never filled in, which then looks like a tail. Source: Linux
+/// `include/linux/page-flags.h`, `PAGE_POISON_PATTERN`.
+const UNINITIALISED: u64 = u64::MAX;
 /// Bit 0 of `mapping`: anonymous.
 const MAPPING_ANON: u64 = 1;
 /// Bit 0 of `compound_head` or `compound_info`: a tail page.
 const TAIL: u64 = 1;
+
+/// The verdict on a page of broken memory.
+const POISONED: Verdict = Verdict::Exclude(PageClass::Hwpoison, 1);
 
 /// What is to be done with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +69,14 @@ pub(super) struct Rules {
     head: u64,
     lru: u64,
     private: u64,
-    /// All of these together mean page cache; 0 when that is not told.
+    /// All of these together mean page cache; 0 when that cannot be told.
     swap: u64,
     slab_flag: u64,
     hwpoison: u64,
     slab_type: Option<u32>,
     offline_type: Option<u32>,
+    /// Whether pages of sections without the online mark are left out.
+    pub(super) leaves_offlined: bool,
 }
 
 /// A page's members, read once.
@@ -85,11 +93,13 @@ impl Rules {
     pub(super) fn judge(&self, block: &[u8], index: usize, pfn: Pfn) -> Verdict {
         let (own, behind) = self.structure(block, index);
         if self.is_tail(own) {
-            return Verdict::Keep;
+            return self.judge_own(own);
         }
         let page = self.page(own);
-        if let Some(verdict) = self.judge_free(&page, own) {
-            return verdict;
+        match self.judge_free(&page, own) {
+            Some(Verdict::Doubtful) if page.flags & self.hwpoison != 0 => return POISONED,
+            Some(verdict) => return verdict,
+            None => {}
         }
         let (order, hugetlb) = if page.flags & self.head == 0 || behind.is_empty() {
             (0, false)
@@ -98,9 +108,19 @@ impl Rules {
         };
         let order = if order <= MAX_ORDER && pfn.0.trailing_zeros() >= order { order } else { 0 };
         match self.class(&page, hugetlb) {
+            // The flag is the page's own: the others of a slab, of a kmalloc or of a huge page are healthy. Only that of
+            // a hugetlb page stands for each of its pages. Source: Linux `mm/memory-failure.c`, `folio_set_hugetlb_hwpoison`.
+            Some(PageClass::Hwpoison) if !hugetlb => POISONED,
             Some(class) => Verdict::Exclude(class, 1 << order),
             None => Verdict::Keep,
         }
+    }
+
+    /// Judges a tail page, whose head has decided for it unless the page itself is broken.
+    #[inline]
+    fn judge_own(&self, own: &[u8]) -> Verdict {
+        let flags = self.layout.u64(own, self.layout.flags);
+        if flags & self.hwpoison != 0 && flags != UNINITIALISED { POISONED } else { Verdict::Keep }
     }
 
     /// What the page whose structure is the `index`th in `block` is to the slab allocator.
@@ -133,7 +153,7 @@ impl Rules {
 
     #[inline]
     fn is_tail(&self, own: &[u8]) -> bool {
-        self.layout.compound_head.is_some_and(|at| self.layout.u64(own, at) & TAIL != 0)
+        self.layout.u64(own, self.layout.compound_head) & TAIL != 0
     }
 
     #[inline]
@@ -271,7 +291,7 @@ NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)=-150994944\n";
         Rules::new(&info, layout, DumpLevel::new(level).unwrap())
     }
 
-    /// The verdict on the first of `pages`, at pfn 512.
+    /// The verdict on the first of `pages`, at pfn 512, of a kernel that has slab as a page type.
     fn judge(level: u8, pages: &[P]) -> Verdict {
         rules(&format!("{BASE}{TYPES}"), level).0.judge(&bytes(pages), 0, Pfn(512))
     }
@@ -303,22 +323,17 @@ NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)=-150994944\n";
     }
 
     #[test]
-    fn swap_bits_that_are_none_mean_nothing() {
-        let any = P { flags: !(LRU | PRIVATE | POISON | HEAD), mapping: FILE, ..P::default() };
-        for number in ["-1", "64", "4294967295", "9223372036854775807"] {
-            let text = BASE.replace("PG_swapcache)=10", &format!("PG_swapcache)={number}"));
-            assert_eq!(rules(&text, 2).0.judge(&bytes(&[any]), 0, Pfn(0)), Verdict::Keep, "{number}");
+    fn bits_that_are_none_tell_nothing() {
+        let any = P { flags: !(POISON | HEAD), mapping: FILE, ..P::default() };
+        for flag in ["PG_lru)=5", "PG_private)=14", "PG_swapcache)=10", "PG_swapbacked)=17"] {
+            for number in ["-1", "64", "4294967295", "9223372036854775807"] {
+                let name = flag.split(')').next().unwrap();
+                let text = format!("{BASE}{TYPES}").replace(flag, &format!("{name})={number}"));
+                let (rules, warnings) = rules(&text, 6);
+                assert_eq!(rules.judge(&bytes(&[any]), 0, Pfn(0)), Verdict::Keep, "{name} {number}");
+                assert_eq!(warnings.len(), 1);
+            }
         }
-        assert_eq!(rules(&BASE.replace("PG_private)=14", "PG_private)=4294967295"), 31).1.len(), 1);
-        // Printed by neither name: six bits behind the private flag.
-        let old = "SIZE(page)=64\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=24
-NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
-        let page = |flags| bytes(&[P { flags, mapping: FILE, ..P::default() }]);
-        assert_eq!(
-            rules(old, 2).0.judge(&page(1 << 10 | 1 << 17), 0, Pfn(0)),
-            Verdict::Exclude(PageClass::Cache, 1)
-        );
-        assert_eq!(rules(old, 2).0.judge(&page(1 << 10), 0, Pfn(0)), Verdict::Keep);
     }
 
     #[test]
@@ -346,10 +361,34 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
     }
 
     #[test]
-    fn the_old_slab_bit_counts_only_where_slab_is_no_page_type() {
+    fn no_slab_bit_is_assumed() {
         let waiters = P { flags: 1 << 7, mapping: ANON, ..P::default() };
         assert_eq!(class(8, waiters), Some(PageClass::User));
-        assert_eq!(rules(BASE, 8).0.judge(&bytes(&[waiters]), 0, Pfn(0)), Verdict::Keep);
+        let (none, warnings) = rules(BASE, 8 | 16);
+        let slab = "NUMBER(PG_slab) or NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)";
+        assert!(warnings.iter().filter(|warning| warning.to_string().ends_with(slab)).count() == 2);
+        for page in [waiters, P { mapping: ANON, ..P::default() }, P { mapcount: BUDDY, ..P::default() }] {
+            assert_eq!(none.judge(&bytes(&[page]), 0, Pfn(0)), Verdict::Keep);
+        }
+    }
+
+    #[test]
+    fn the_release_adds_doubt_and_nothing_else() {
+        let anon = bytes(&[P { mapping: ANON, ..P::default() }]);
+        for (release, told) in
+            [("5.14.0-503.el9", true), ("6.9.7", true), ("6.10-rc1", false), ("10.1", false)]
+        {
+            let text = format!("OSRELEASE={release}\n{BASE}NUMBER(PG_slab)=9\nNUMBER(PG_hugetlb)=8\n");
+            let (rules, warnings) = rules(&text, 8);
+            let verdict = if told { Verdict::Exclude(PageClass::User, 1) } else { Verdict::Keep };
+            assert_eq!((rules.judge(&anon, 0, Pfn(0)), warnings.is_empty()), (verdict, told), "{release}");
+        }
+        let text = |release| {
+            let text = format!("OSRELEASE={release}\n{BASE}NUMBER(PG_slab)=9\nNUMBER(PG_hugetlb)=8\n");
+            text.replace("NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)=-251658240\n", "")
+        };
+        assert!(rules(&text("4.18.0"), 8).1.is_empty());
+        assert_eq!(rules(&text("5.0.1"), 8).1.len(), 1);
     }
 
     #[test]
@@ -368,8 +407,26 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
 
     #[test]
     fn tails_are_decided_by_their_head() {
-        let tail = P { flags: LRU | POISON, head: 0xffff_8880_0000_0001, mapping: ANON, ..P::default() };
+        let tail = P { flags: LRU, head: 0xffff_8880_0000_0001, mapping: ANON, ..P::default() };
         assert_eq!(class(31, tail), None);
+    }
+
+    #[test]
+    fn a_broken_page_is_broken_alone_but_a_hugetlb_page_whole() {
+        let tail = P { flags: POISON, head: 1, ..P::default() };
+        let slab = P { flags: HEAD | POISON, mapcount: SLAB, ..P::default() };
+        let kmalloc = P { mapcount: -134_217_728, ..slab };
+        assert_eq!(class(0, P { flags: u64::MAX, head: u64::MAX, ..P::default() }), None);
+        let hugetlb = P { mapcount: HUGETLB, ..slab };
+        let second = P { flags: 0x3, head: 1, ..P::default() };
+        for level in [0, 1, 7, 31] {
+            assert_eq!(class(level, tail), Some(PageClass::Hwpoison));
+            assert_eq!(judge(level, &[slab, second]), POISONED);
+            assert_eq!(judge(level, &[kmalloc, second]), POISONED);
+        }
+        assert_eq!(judge(0, &[hugetlb, second]), Verdict::Exclude(PageClass::Hwpoison, 8));
+        let block = P { flags: POISON, mapcount: BUDDY, private: 11, ..P::default() };
+        assert_eq!((judge(16, &[block]), judge(0, &[block])), (POISONED, POISONED));
     }
 
     #[test]
@@ -411,7 +468,11 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
         assert_eq!(judge(8, &[head, P { flags: 9, ..P::default() }]), huge);
         let plain = P { flags: HEAD, ..P::default() };
         let of = |keys: &str, second: P| {
-            rules(&format!("{BASE}{keys}"), 8).0.judge(&bytes(&[plain, second]), 0, Pfn(512))
+            rules(&format!("{BASE}NUMBER(PG_slab)=9\n{keys}"), 8).0.judge(
+                &bytes(&[plain, second]),
+                0,
+                Pfn(512),
+            )
         };
         assert_eq!(of("NUMBER(PG_hugetlb)=8\n", P { flags: 0x109, ..P::default() }), huge);
         assert_eq!(of("NUMBER(PG_hugetlb)=8\n", P { flags: 0x009, ..P::default() }), Verdict::Keep);
@@ -424,7 +485,8 @@ NUMBER(PG_swapcache)=10\nNUMBER(PG_private)=11\n";
 
     #[test]
     fn what_cannot_be_told_is_said_when_the_level_asks_for_it() {
-        let text = BASE.replace("OFFSET(page.private)=40\n", "");
+        let slab = "NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)=-184549376\n";
+        let text = format!("{BASE}{slab}").replace("OFFSET(page.private)=40\n", "");
         let said = |level| rules(&text, level).1.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             said(16),

@@ -5,6 +5,7 @@
 
 use super::LOOK_BACK;
 use super::WINDOW_PAGES;
+use super::beyond::Beyond;
 use super::class::Counts;
 use super::dump_level::DumpLevel;
 use super::judge::{Judge, Judged};
@@ -77,12 +78,22 @@ impl<'a> Survey<'a> {
     /// or the memory do not tell is among [`Survey::warnings`], and pages that cannot be judged for it are kept.
     #[must_use]
     pub fn new(vmcore: &'a Vmcore, levels: &[DumpLevel]) -> Survey<'a> {
-        Survey::with_limit(vmcore, levels, MAX_RECORD)
+        Survey::of(vmcore, levels, Beyond::default())
     }
 
-    /// The same with another limit of the record, in bytes.
+    /// The same, with what is left out beyond makedumpfile.
+    #[must_use]
+    pub fn of(vmcore: &'a Vmcore, levels: &[DumpLevel], beyond: Beyond) -> Survey<'a> {
+        Survey::prepare(vmcore, levels, beyond, MAX_RECORD)
+    }
+
+    /// The same as [`Survey::new`] with another limit of the record, in bytes.
     #[must_use]
     pub fn with_limit(vmcore: &'a Vmcore, levels: &[DumpLevel], limit: usize) -> Survey<'a> {
+        Survey::prepare(vmcore, levels, Beyond::default(), limit)
+    }
+
+    fn prepare(vmcore: &'a Vmcore, levels: &[DumpLevel], beyond: Beyond, limit: usize) -> Survey<'a> {
         let mut lanes = vec![DumpLevel::ALL];
         for level in levels.iter().map(|level| level.with_zero()) {
             if !lanes.contains(&level) {
@@ -90,7 +101,7 @@ impl<'a> Survey<'a> {
             }
         }
         let image = KernelImage::find(vmcore).unwrap_or_default();
-        let (judge, warnings) = match Judge::prepare(vmcore, &lanes) {
+        let (judge, warnings) = match Judge::prepare(vmcore, &lanes, beyond) {
             Ok(Judged { mut judge, warnings }) => {
                 judge.tell_urgency(image);
                 (Some(judge), Ok(warnings))

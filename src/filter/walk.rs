@@ -31,6 +31,8 @@ pub(super) struct Lane {
     pub classes: Vec<PageClass>,
     /// Where in the section the walk goes on.
     resume: Pfn,
+    /// Whether nobody uses the pages of the section, and the level leaves them out for it.
+    offlined: bool,
     /// Pages before this one, after the window, are excluded as this class.
     reach: (Pfn, PageClass),
     counts: Counts,
@@ -42,6 +44,7 @@ impl Walk {
         let lane = Lane {
             classes: Vec::new(),
             resume: range.start,
+            offlined: false,
             reach: (Pfn(0), PageClass::Kept),
             counts: Counts::default(),
         };
@@ -93,7 +96,7 @@ impl Walk {
         if let Some(judge) = judge {
             let mut at = window.start;
             while at < window.end {
-                self.enter_section(judge.mem_map.section_of(at));
+                self.enter_section(judge, judge.mem_map.section_of(at));
                 let part = self.section.intersect(window);
                 for run in vmcore.backed().intersect(part) {
                     self.walk_run(judge, window, run);
@@ -120,10 +123,13 @@ impl Walk {
     }
 
     /// A section is walked from its own start, even where an exclusion reaches into it.
-    fn enter_section(&mut self, section: PfnRange) {
+    fn enter_section(&mut self, judge: &Judge<'_>, section: PfnRange) {
         if section != self.section {
             self.section = section;
-            self.lanes.iter_mut().for_each(|lane| lane.resume = section.start);
+            for (lane, rules) in self.lanes.iter_mut().zip(&judge.rules) {
+                lane.resume = section.start;
+                lane.offlined = rules.leaves_offlined && judge.is_offlined(section.start);
+            }
         }
     }
 
@@ -161,6 +167,10 @@ impl Lane {
         while self.resume < stop {
             let pfn = self.resume;
             match rules.judge(&block.bytes, block.index(pfn), pfn) {
+                Verdict::Keep | Verdict::Doubtful if self.offlined => {
+                    self.exclude(window, pfn, pfn.saturating_add(1), PageClass::Offlined);
+                    self.resume.0 += 1;
+                }
                 Verdict::Keep => {
                     if let Some((marks, urgency)) = order {
                         marks.keep(judge, urgency, rules, block, window, pfn);

@@ -13,6 +13,10 @@ use crate::units::{Pfn, PfnRange, VirtAddr};
 const MARKS: u64 = 0x3f;
 /// `SECTION_MARKED_PRESENT` and `SECTION_HAS_MEM_MAP`: only with both is the address one.
 const USABLE: u64 = 0b11;
+/// `SECTION_IS_ONLINE`, since 4.13: somebody may use the pages.
+const ONLINE: u64 = 1 << 2;
+/// `SECTION_TAINT_ZONE_DEVICE`, since 5.12: some of the pages are a device's, which are never online.
+const DEVICE: u64 = 1 << 4;
 /// Bytes of a root array, or of a table of sections, read at once.
 const PIECE: usize = 4096;
 
@@ -35,8 +39,8 @@ pub struct MemMap {
 enum Section {
     /// No `struct page` there.
     Absent,
-    /// Address of what would be pfn 0's structure.
-    Coded(VirtAddr),
+    /// Address of what would be pfn 0's structure, and whether the section is marked online or a device's.
+    Coded(VirtAddr, bool),
 }
 
 impl MemMap {
@@ -80,12 +84,20 @@ impl MemMap {
             Model::Flat { base, first } => (base, first),
             _ => match (self.section(memory, pfn.0 >> self.section_shift), self.vmemmap) {
                 (Ok(Section::Absent), _) => return Ok(None),
-                (Ok(Section::Coded(base)), _) | (Err(_), Some(base)) => (base, Pfn(0)),
+                (Ok(Section::Coded(base, _)), _) | (Err(_), Some(base)) => (base, Pfn(0)),
                 (Err(error), None) => return Err(error),
             },
         };
         let index = pfn.0.checked_sub(first.0);
         Ok(index.map(|index| base.wrapping_add(index.wrapping_mul(self.page_struct))))
+    }
+
+    /// Whether the section of `pfn` lacks the mark of memory that is online: a memory block that was taken offline, or
+    /// that never was online. The kernel uses no page of it. False where that cannot be told.
+    #[must_use]
+    pub fn is_offline(&self, memory: &KernelMemory<'_>, pfn: Pfn) -> bool {
+        let sparse = !matches!(self.model, Model::Flat { .. });
+        sparse && matches!(self.section(memory, pfn.0 >> self.section_shift), Ok(Section::Coded(_, false)))
     }
 
     /// The end of the last section below `limit` that has structures; nothing behind it can be judged.
@@ -98,7 +110,7 @@ impl MemMap {
         let mut section = (limit.0 >> self.section_shift).min(self.model.sections().saturating_sub(1));
         loop {
             match self.section(memory, section) {
-                Ok(Section::Coded(_)) => {
+                Ok(Section::Coded(..)) => {
                     return self.section_of(Pfn(section << self.section_shift)).end.min(limit);
                 }
                 Err(_) => return limit,
@@ -144,14 +156,19 @@ impl MemMap {
                 if root == 0 {
                     return Ok(Section::Absent);
                 }
+                // Marks in its low bits: it is an entry of a static table, whose length is not known.
+                if root & USABLE != 0 {
+                    return Err(Error::MissingKey("LENGTH(mem_section)"));
+                }
                 (VirtAddr(root).wrapping_add(number % per_root * entry.size), entry)
             }
             Model::Static { table, entry, .. } => (table.wrapping_add(number * entry.size), entry),
-            Model::Flat { base, .. } => return Ok(Section::Coded(base)),
+            Model::Flat { base, .. } => return Ok(Section::Coded(base, true)),
         };
         let coded = self.word(memory, at.wrapping_add(entry.mem_map))?;
         let usable = coded & USABLE == USABLE;
-        Ok(if usable { Section::Coded(VirtAddr(coded & !MARKS)) } else { Section::Absent })
+        let in_use = coded & (ONLINE | DEVICE) != 0;
+        Ok(if usable { Section::Coded(VirtAddr(coded & !MARKS), in_use) } else { Section::Absent })
     }
 
     /// The u64 at an address, through a piece of memory that is kept: tables are read in sequence.
@@ -226,6 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn a_static_table_without_its_length_is_no_table_of_tables() {
+        let mut world = World::new(4 * SECTION);
+        world.line("LENGTH(mem_section)");
+        world.line("SYMBOL(mem_section)=9000000000002000");
+        assert_eq!(index(&world, 5), Err("VMCOREINFO has no usable LENGTH(mem_section)".to_owned()));
+    }
+
+    #[test]
+    fn a_section_without_the_online_mark_is_offline_unless_a_devices() {
+        let mut world = World::new(5 * SECTION);
+        for (section, marks) in (0..5).zip([0b1111, 0b0011, 0b0111, 0b1_0011, 0]) {
+            world.section(section, if marks == 0 { 0 } else { (WINDOW + PAGES) | marks });
+        }
+        let offline: Vec<bool> = (0..6)
+            .map(|section| {
+                with(&world, |memory, map| map.unwrap().is_offline(memory, Pfn(section * SECTION)))
+            })
+            .collect();
+        assert_eq!(offline, [false, true, false, false, false, false]);
+    }
+
+    #[test]
     fn without_a_width_the_length_tells_it() {
         let mut world = World::new(4 * SECTION);
         world.line("NUMBER(MAX_PHYSMEM_BITS)");
@@ -240,6 +279,12 @@ mod tests {
         world.line("SYMBOL(mem_section)");
         world.line("SYMBOL(mem_map)=9000000000001800");
         world.put(0x1800, WINDOW + PAGES);
+        // With any key of sections it is not flat.
+        let keys = ["SIZE(mem_section)", "LENGTH(mem_section)", "OFFSET(mem_section.section_mem_map)"];
+        for key in keys.into_iter().chain(["NUMBER(SECTION_SIZE_BITS)"]) {
+            assert_eq!(index(&world, 0), Err("VMCOREINFO has no usable SYMBOL(mem_section)".to_owned()));
+            world.line(key);
+        }
         assert_eq!(index(&world, 1500), Ok(Some(1500)));
         assert_eq!(end_below(&world, 1500), 1500);
         world.line("SYMBOL(mem_map)");

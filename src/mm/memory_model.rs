@@ -123,8 +123,19 @@ fn physmem_bits(memory: &KernelMemory<'_>) -> Vec<u64> {
     }
 }
 
+/// Keys that only kernels with sections print. Those without NUMA print `mem_map` too, which then points nowhere.
+const SPARSE: [&str; 4] = [
+    "SIZE(mem_section)",
+    "LENGTH(mem_section)",
+    "OFFSET(mem_section.section_mem_map)",
+    "NUMBER(SECTION_SIZE_BITS)",
+];
+
 fn flat(memory: &KernelMemory<'_>) -> Result<Model, Error> {
     let info = memory.info();
+    if SPARSE.iter().any(|key| info.string(key).is_some()) {
+        return Err(Error::MissingKey("SYMBOL(mem_section)"));
+    }
     let pointer = info.symbol("mem_map").ok_or(Error::MissingKey("SYMBOL(mem_section)"))?;
     let first = match memory.vmcore().machine() {
         Machine::Riscv64 => info.address("phys_ram_base").unwrap_or(0) >> memory.page_size().shift(),
@@ -164,7 +175,9 @@ fn root_count(physmem_bits: u64, section_bits: u64, per_root: u64) -> Option<u64
 
 fn section_entry(info: &VmcoreInfo) -> Result<SectionEntry, Error> {
     let size = info.size("mem_section").ok_or(Error::MissingKey("SIZE(mem_section)"))?;
-    let mem_map = info.offset("mem_section.section_mem_map").unwrap_or(0);
+    let mem_map = info
+        .offset("mem_section.section_mem_map")
+        .ok_or(Error::MissingKey("OFFSET(mem_section.section_mem_map)"))?;
     if !(8..=256).contains(&size) || mem_map > size - 8 {
         return Err(Error::AbsurdKey { key: "SIZE(mem_section)", value: size });
     }

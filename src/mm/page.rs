@@ -26,7 +26,7 @@ pub struct PageLayout {
     /// `private`, u64: the order of a free block at its first page.
     pub private: Option<usize>,
     /// `compound_head`, since 7.1 `compound_info`, u64. Bit 0: a tail page.
-    pub compound_head: Option<usize>,
+    pub compound_head: usize,
     /// How a compound page's second structure tells order and kind.
     pub compound: CompoundKeys,
     order: ByteOrder,
@@ -57,8 +57,8 @@ impl PageLayout {
     ///
     /// # Errors
     ///
-    /// `SIZE(page)`, `OFFSET(page.flags)` or `OFFSET(page.mapping)` is missing, or `OFFSET(page.compound_head)` where
-    /// the text is cut; or a number puts a member outside the structure.
+    /// `SIZE(page)`, `OFFSET(page.flags)`, `OFFSET(page.mapping)` or the mark of a tail page is missing, or a number puts
+    /// a member outside the structure.
     pub fn new(info: &VmcoreInfo, order: ByteOrder) -> Result<PageLayout, Error> {
         let size = info.size("page").ok_or(Error::MissingKey("SIZE(page)"))?;
         if !(16..=MAX_SIZE).contains(&size) || !size.is_multiple_of(8) {
@@ -74,9 +74,8 @@ impl PageLayout {
             found => found,
         };
         // Every kernel prints it; without it a tail would be judged by what its head keeps there.
-        if head.is_none() && info.is_cut() {
-            return Err(Error::MissingKey("OFFSET(page.compound_head)"));
-        }
+        let head =
+            head.ok_or(Error::MissingKey("OFFSET(page.compound_info) or OFFSET(page.compound_head)"))?;
         let flags = member("page.flags", "OFFSET(page.flags)", 8)?;
         let mapping = member("page.mapping", "OFFSET(page.mapping)", 8)?;
         Ok(PageLayout {
@@ -149,7 +148,8 @@ pub fn flag(info: &VmcoreInfo, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const BASE: &str = "SIZE(page)=64\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=24\n";
+    const BASE: &str =
+        "SIZE(page)=64\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=24\nOFFSET(page.compound_head)=8\n";
 
     fn layout(more: &str) -> Result<PageLayout, String> {
         let info = VmcoreInfo::parse(format!("{BASE}{more}").as_bytes());
@@ -194,8 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_name_of_the_tail_mark_is_known() {
-        assert_eq!(layout("OFFSET(page.compound_info)=8\n").unwrap().compound_head, Some(8));
-        assert_eq!(layout("OFFSET(page.compound_head)=8\n").unwrap().compound_head, Some(8));
+    fn the_tail_mark_is_needed_under_either_name() {
+        assert_eq!(layout("OFFSET(page.compound_info)=16\n").unwrap().compound_head, 16);
+        assert_eq!(layout("").unwrap().compound_head, 8);
+        let info = VmcoreInfo::parse(BASE.replace("compound_head", "compound_other").as_bytes());
+        let error = PageLayout::new(&info, ByteOrder::Little).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "VMCOREINFO has no usable OFFSET(page.compound_info) or OFFSET(page.compound_head)"
+        );
     }
 }

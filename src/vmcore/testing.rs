@@ -174,6 +174,10 @@ impl Image {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn put_u32(&mut self, paddr: u64, value: u32) {
         self.put(paddr, &self.order.u32_bytes(value));
     }

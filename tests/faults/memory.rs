@@ -100,9 +100,9 @@ fn a_section_whose_mem_map_lies_outside_memory_is_kept() {
     assert_eq!((dump.pages.cache, dump.pages.free), (8, 16), "the second section is judged");
 }
 
-/// Structures of memory that was never online hold the kernel's poison, or nothing.
+/// Structures that were never filled in hold the kernel's poison, or nothing.
 #[test]
-fn an_offline_section_is_kept() {
+fn pages_of_structures_that_were_never_filled_in_are_kept() {
     let machine = Machine::new();
     for poison in [0xff, 0] {
         let mut source = machine.source();

@@ -92,6 +92,55 @@ fn vmcoreinfo_cut_anywhere_excludes_nothing_that_should_stay() {
     }
 }
 
+/// Keys that not every configuration prints: their absence alone tells nothing.
+const OPTIONAL: [&str; 2] = ["NUMBER(PG_hwpoison)", "NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)"];
+
+/// A key that is not there means that its class cannot be told, not that the kernel is an old one: no page goes that
+/// would stay with the key, and where more stay a warning names a key.
+#[test]
+fn a_missing_key_never_leaves_out_more() {
+    let mut checked = 0;
+    for kernel in kernel::all() {
+        checked += check_each_key(Machine::of(zoo::zoo(arch::x86_64::five_level(), kernel)));
+    }
+    assert!(checked > 9 * 40, "{checked} keys");
+}
+
+#[test]
+fn a_missing_key_of_an_architecture_never_leaves_out_more() {
+    for (_, arch) in arch::all().into_iter().filter(|(_, arch)| arch.page() == 4096) {
+        check_each_key(Machine::of(zoo::zoo(arch, kernel::v7_1())));
+    }
+}
+
+fn check_each_key(machine: Machine) -> usize {
+    let (release, arch) = (machine.core.kernel.release, machine.core.arch.name);
+    let text = &machine.core.vmcoreinfo;
+    let whole = excluded(&Vmcore::from_source(Box::new(machine.source())).unwrap());
+    assert!(whole.len() > 100, "{release}, {arch}");
+    let keys: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    for key in &keys {
+        let without = |line: &&str| line.split_once('=').is_none_or(|(known, _)| known != *key);
+        let mut bytes: Vec<u8> =
+            text.lines().filter(without).flat_map(|line| [line, "\n"].concat().into_bytes()).collect();
+        bytes.resize(text.len(), 0);
+        let vmcore =
+            Vmcore::from_source(Box::new(machine.source().patch(machine.text_at(), &bytes))).unwrap();
+        let found = excluded(&vmcore);
+        let more: Vec<_> = found.iter().filter(|page| !whole.iter().any(|(pfn, _)| *pfn == page.0)).collect();
+        assert!(more.is_empty(), "{release}, {arch}, without {key}: {more:x?}");
+        let (_, warnings) = Classifier::new(&vmcore, DumpLevel::ALL);
+        if found.len() < whole.len() && !OPTIONAL.contains(key) {
+            assert!(
+                !warnings.is_empty(),
+                "{release}, {arch}, without {key}: {} pages more",
+                whole.len() - found.len()
+            );
+        }
+    }
+    keys.len()
+}
+
 /// The lines in another order, each of these different; page size and release stay in front.
 fn reordered(text: &str, order: usize) -> String {
     let (front, mut rest): (Vec<&str>, Vec<&str>) =

@@ -5,7 +5,7 @@ use super::arch::Arch;
 use super::elf::{Head, Segment};
 use super::kernel::Kernel;
 use super::memory::{CELL, Memory};
-use super::page::{Class, Content, Page, fill};
+use super::page::{Class, Content, Flag, Page, fill};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -43,6 +43,7 @@ pub(crate) struct Core {
     pub(super) everywhere: Vec<(u64, Page)>,
     pub(super) fill: Content,
     pub(super) unmapped: Vec<u64>,
+    pub(super) offlined: Vec<u64>,
 }
 
 impl Core {
@@ -147,6 +148,11 @@ impl Core {
                 self.judge_section(section * per_section, per_section, level, &mut classes);
             }
         }
+        // Nobody uses a page of an offlined block, whatever its struct page says.
+        for section in self.offlined.iter().filter(|_| level & 16 != 0) {
+            let pages = classes.iter_mut().skip((section * per_section) as usize).take(per_section as usize);
+            pages.filter(|class| **class == Class::Kept).for_each(|class| *class = Class::Offlined);
+        }
         classes
     }
 
@@ -156,11 +162,20 @@ impl Core {
             if pfn < cursor || self.presence(pfn) != Presence::Data {
                 continue;
             }
-            let Some((class, span)) = page.verdict(&self.kernel, level) else { continue };
-            cursor = pfn + span;
-            for at in pfn..cursor.min(classes.len() as u64) {
-                let slot = &mut classes[at as usize];
-                *slot = if *slot == Class::Kept { class } else { *slot };
+            let mut exclude = |from: u64, to: u64, class| {
+                for at in from..to.min(classes.len() as u64) {
+                    let slot = &mut classes[at as usize];
+                    *slot = if *slot == Class::Kept { class } else { *slot };
+                }
+            };
+            if let Some((class, span)) = page.verdict(&self.kernel, level) {
+                cursor = pfn + span;
+                exclude(pfn, cursor, class);
+            }
+            for at in
+                page.broken_tails.iter().map(|tail| pfn + tail).filter(|_| self.kernel.hwpoison.is_some())
+            {
+                exclude(at, at + 1, Class::Hwpoison);
             }
         }
     }
@@ -172,6 +187,17 @@ impl Core {
             return self.everywhere.iter().map(|(at, page)| (first + at, page)).collect();
         }
         named
+    }
+
+    /// Whether a page belongs to a compound page, no hugetlb page, of which some pages are broken: makedumpfile takes
+    /// the mark of the head for all and does not see the others.
+    pub(crate) fn is_broken_in_part(&self, pfn: u64) -> bool {
+        let before = self.named.range(..=pfn).next_back();
+        let inside = before.filter(|(head, page)| pfn < **head + page.extent());
+        inside.is_some_and(|(_, page)| {
+            let head = page.flags.contains(&Flag::Hwpoison) && page.huge.is_some_and(|huge| !huge.hugetlb);
+            head || !page.broken_tails.is_empty()
+        })
     }
 
     /// File offsets of a physical address, one for each segment that has it.

@@ -26,6 +26,11 @@ impl Order {
     pub(crate) fn u64(self, value: u64) -> [u8; 8] {
         if self == Order::Big { value.to_be_bytes() } else { value.to_le_bytes() }
     }
+
+    pub(crate) fn read_u64(self, bytes: &[u8]) -> u64 {
+        let bytes = bytes.try_into().expect("eight bytes");
+        if self == Order::Big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
+    }
 }
 
 /// Physical memory with an allocator that grows upwards from `start`.

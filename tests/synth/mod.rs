@@ -72,6 +72,7 @@ pub(crate) struct Synth {
     no_vmcoreinfo: bool,
     cut: usize,
     unmapped: Vec<u64>,
+    offlined: Vec<u64>,
 }
 
 impl Synth {
@@ -95,6 +96,7 @@ impl Synth {
             no_vmcoreinfo: false,
             cut: 0,
             unmapped: vec![],
+            offlined: vec![],
         }
     }
 
@@ -228,6 +230,13 @@ impl Synth {
         self
     }
 
+    /// A section of a memory block that was taken offline: without the mark of those that are online.
+    #[must_use]
+    pub(crate) fn offlined_section(mut self, section: u64) -> Synth {
+        self.offlined.push(section);
+        self
+    }
+
     /// Lays everything out.
     pub(crate) fn build(self) -> Core {
         let order = self.arch.order;
@@ -271,6 +280,7 @@ impl Synth {
             everywhere: self.everywhere,
             fill: self.fill,
             unmapped: self.unmapped,
+            offlined: self.offlined,
         }
     }
 
@@ -313,6 +323,7 @@ impl Synth {
             memory,
             tables,
             large_leaves: self.large_leaves,
+            offlined: &self.offlined,
             frames: BTreeMap::new(),
         };
         let directory = placer.place(&present, &pages, self.model);

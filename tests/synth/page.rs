@@ -19,6 +19,7 @@ pub(crate) enum Class {
     Free,
     Hwpoison,
     Offline,
+    Offlined,
 }
 
 /// Bits of page->flags by meaning; the kernel profile knows their numbers.
@@ -94,6 +95,8 @@ pub(crate) struct Page {
     pub word: Word,
     pub private: u64,
     pub huge: Option<Huge>,
+    /// Tails of a compound page that a memory error hit, by their number: the head is healthy.
+    pub broken_tails: Vec<u64>,
     /// A tail that belongs to a head described elsewhere, or to none.
     pub tail: bool,
     pub verdicts: Vec<Verdict>,
@@ -116,6 +119,7 @@ impl Page {
             word: Word::None,
             private: 0,
             huge: None,
+            broken_tails: vec![],
             tail: false,
             verdicts: vec![],
             content: None,
@@ -214,13 +218,20 @@ impl Page {
         Page { huge, ..self }
     }
 
-    /// The same page, hit by a memory error: whatever else it owes comes first.
+    /// The same page, hit by a memory error: whatever else it owes comes first. The head of a hugetlb page is marked for
+    /// each of its pages, any other for itself.
     #[must_use]
     pub(crate) fn poison(mut self) -> Page {
         self.flags.push(Flag::Hwpoison);
-        let span = self.described();
+        let span = if self.huge.is_some_and(|huge| huge.hugetlb) { self.described() } else { 1 };
         self.verdicts.push(Verdict { bit: 0, class: Class::Hwpoison, needs: Needs::Hwpoison, span });
         self
+    }
+
+    /// The same compound page, with tails that a memory error hit.
+    #[must_use]
+    pub(crate) fn broken_tails(self, tails: &[u64]) -> Page {
+        Page { broken_tails: tails.to_vec(), ..self }
     }
 
     /// The same page with one more flag.
@@ -269,7 +280,16 @@ impl Page {
 pub(crate) fn struct_page(page: &Page, index: u64, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
     const PER_FRAME: u64 = 4096 / STRUCT_PAGE as u64;
     let repeats = page.huge.is_some_and(|huge| huge.optimised) && !kernel.compound_info;
-    match (page.huge, if repeats { index % PER_FRAME } else { index }) {
+    let mut bytes = sound_struct_page(page, if repeats { index % PER_FRAME } else { index }, kernel, order);
+    if let Some(bit) = kernel.hwpoison.filter(|_| page.broken_tails.contains(&index)) {
+        let flags = order.read_u64(&bytes[0..8]) | 1 << bit;
+        bytes[0..8].copy_from_slice(&order.u64(flags));
+    }
+    bytes
+}
+
+fn sound_struct_page(page: &Page, index: u64, kernel: &Kernel, order: Order) -> [u8; STRUCT_PAGE] {
+    match (page.huge, index) {
         (None, _) => head_bytes(page, kernel, order),
         (Some(_), 0) => head_bytes(page, kernel, order),
         (Some(huge), 1) => second_bytes(huge, kernel, order),

@@ -47,6 +47,8 @@ pub(crate) struct Sections<'a> {
     pub tables: &'a mut Tables,
     /// One leaf per section's struct pages instead of one per frame.
     pub large_leaves: bool,
+    /// Sections without the mark "online".
+    pub offlined: &'a [u64],
     /// Where the struct pages from a pfn on were put.
     pub frames: BTreeMap<u64, u64>,
 }
@@ -168,7 +170,9 @@ impl Sections<'_> {
     }
 
     /// The stored base is that of pfn 0, so the section's own pfns index it directly; flags in the low bits.
-    fn encoded(&self, _section: u64) -> u64 {
-        self.arch.vmemmap | 0b11 | self.kernel.section_flags
+    fn encoded(&self, section: u64) -> u64 {
+        const ONLINE: u64 = 1 << 2;
+        let lost = if self.offlined.contains(&section) { ONLINE } else { 0 };
+        (self.arch.vmemmap | 0b11 | self.kernel.section_flags) & !lost
     }
 }

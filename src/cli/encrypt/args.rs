@@ -5,7 +5,7 @@ use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, quoted};
 use super::foreign::ForeignArgs;
 use super::output::Place;
-use crate::filter::DumpLevel;
+use crate::filter::{Beyond, DumpLevel};
 use crate::text::size;
 use clap::Args as ClapArgs;
 use std::num::NonZero;
@@ -53,6 +53,10 @@ struct FilterArgs {
         default_value = "31"
     )]
     levels: Vec<DumpLevel>,
+    /// Leave out the pages that makedumpfile leaves out at the same level, no others: docs/filtering.md lists where it is
+    /// wrong
+    #[arg(long)]
+    as_makedumpfile: bool,
     /// Save the kernel log alone, as the dmesg sub-command does
     #[arg(long, conflicts_with = "dry_run")]
     dump_dmesg: bool,
@@ -155,6 +159,11 @@ impl Args {
     /// Dump levels, in the order they are tried.
     pub(super) fn levels(&self) -> &[DumpLevel] {
         &self.filter.levels
+    }
+
+    /// What is left out beyond makedumpfile.
+    pub(super) fn beyond(&self) -> Beyond {
+        if self.filter.as_makedumpfile { Beyond::NOTHING } else { Beyond::default() }
     }
 
     /// Whether only the kernel log is wanted.

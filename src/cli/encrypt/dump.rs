@@ -107,7 +107,7 @@ enum Outcome {
 impl Dump<'_> {
     /// Makes the dump from one survey of the memory, however many levels are tried.
     fn save(&self) -> Result<(), Failure> {
-        let survey = Survey::new(&self.vmcore, self.args.levels());
+        let survey = Survey::of(&self.vmcore, self.args.levels(), self.args.beyond());
         let saved = self.try_levels(&survey);
         if self.args.shows(Message::Debug) {
             say(PROGRAM, "debug", &effort(survey.effort()));

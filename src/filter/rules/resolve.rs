@@ -1,7 +1,8 @@
-//! The rules as one kernel has them: which bits and values of a page structure mean what, by VMCOREINFO or, where
-//! kernels do not print them, as usual.
+//! The rules as one kernel has them: which bits and values of a page structure mean what, by the keys of VMCOREINFO.
+//! A key that is absent means that its class cannot be told, never that the kernel is an old one: every kernel since 4.18
+//! prints what is needed here, under one name or the other. The release only adds doubt, since vendors carry later keys back.
 //!
-//! Source: Linux `kernel/vmcore_info.c` (what is printed), `include/linux/page-flags.h` (what was usual).
+//! Source: Linux `kernel/vmcore_info.c` (what is printed), `include/linux/page-flags.h` (what it means).
 
 use super::{FreeRules, Rules};
 use crate::filter::dump_level::DumpLevel;
@@ -9,100 +10,155 @@ use crate::filter::warning::Warning;
 use crate::mm::{CompoundKeys, PageLayout, flag, page_type};
 use crate::vmcore::VmcoreInfo;
 
-/// Bit numbers of kernels that do not print them.
-const USUAL_LRU: u64 = 1 << 5;
-const USUAL_PRIVATE: u32 = 11;
-const USUAL_SWAPCACHE: u32 = 15;
-const USUAL_SLAB: u64 = 1 << 7;
-const USUAL_HEAD: u64 = 1 << 14;
 /// More block orders than any configuration has (`CONFIG_ARCH_FORCE_MAX_ORDER` is 13 at most).
 const MAX_FREE_ORDERS: u64 = 20;
+/// The first release whose slab pages are a page type. Source: Linux 46df8e73a4a3 ("mm: free up PG_slab", v6.10).
+const SLAB_IS_TYPE: (u32, u32) = (6, 10);
+/// The first release that prints the offline type, beside what it prints of hugetlb. Source: Linux e04b742f74c2
+/// ("kexec: export PG_offline to VMCOREINFO", v5.0).
+const OFFLINE_IS_TYPE: (u32, u32) = (5, 0);
 
-/// What cache, user and free pages are told by, that some kernels do not print. Where slab is not told its pages may
-/// pass for user and free ones.
-const CACHE_KEYS: [Key; 4] =
-    [&["NUMBER(PG_lru)"], &["NUMBER(PG_private)"], &["NUMBER(PG_swapcache)"], &["NUMBER(PG_swapbacked)"]];
-const SLAB_KEY: Key = &["NUMBER(PG_slab)", "NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)"];
-const FREE_KEYS: [Key; 2] = [&["NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)"], SLAB_KEY];
+/// The keys of slab, as a flag and as a page type.
+const SLAB: &str = "NUMBER(PG_slab) or NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)";
+const MAPCOUNT: &str = "OFFSET(page._mapcount)";
+const HUGE: &str = "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)";
 
-/// A key of VMCOREINFO in its older and newer spelling.
-type Key = &'static [&'static str];
+/// The page flags that tell page cache.
+struct CacheFlags {
+    lru: u64,
+    private: u64,
+    swap: u64,
+}
+
+/// How slab pages are told.
+#[derive(Clone, Copy)]
+struct SlabRules {
+    flag: u64,
+    page_type: Option<u32>,
+}
 
 impl Rules {
-    /// Resolves the rules. What the level asks for and VMCOREINFO cannot tell becomes a warning.
+    /// Resolves the rules. What is asked for and VMCOREINFO cannot tell becomes a warning; its pages are kept.
     pub(in crate::filter) fn new(
         info: &VmcoreInfo,
         layout: PageLayout,
         level: DumpLevel,
     ) -> (Rules, Vec<Warning>) {
         let mut warnings = Vec::new();
-        let mut wants = |bits, kind: &'static str, keys: &[Key]| {
-            let missing = level.excludes(bits).then(|| lost_key(info, keys)).flatten();
+        let slab = SlabRules::new(info, &layout);
+        let mut wants = |bits, kind: &'static str, missing: Option<&'static str>| {
+            let missing = missing.filter(|_| level.excludes(bits));
             warnings.extend(missing.map(|key| Warning::NotTold { kind, key }));
             level.excludes(bits) && missing.is_none()
         };
-        let cache = wants(DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE, "cache", &CACHE_KEYS);
-        let user = wants(DumpLevel::USER, "user", &[SLAB_KEY]);
-        let free = wants(DumpLevel::FREE, "free", &FREE_KEYS).then(|| FreeRules::new(info, &layout));
-        let free = free.and_then(|rules| rules.map_err(|warning| warnings.push(warning)).ok());
+        let flags = CacheFlags::new(info);
+        let cache =
+            wants(DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE, "cache", flags.as_ref().err().copied());
+        let flags = flags.unwrap_or(CacheFlags { lru: 0, private: 0, swap: 0 });
+        let no_slab = slab.as_ref().err().copied();
+        let user = wants(DumpLevel::USER, "user", no_slab);
+        let free = FreeRules::new(info, &layout);
+        let is_free = wants(DumpLevel::FREE, "free", no_slab.or(free.as_ref().err().copied()));
+        let head = info.address("PG_head_mask").filter(|mask| mask.is_power_of_two());
         let compound = DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE | DumpLevel::USER;
-        if level.excludes(compound) && layout.compound == CompoundKeys::Unknown {
-            let key = "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)";
-            warnings.push(Warning::NotTold { kind: "huge", key });
-        }
-        let slab_type = page_type(info, "PAGE_SLAB_MAPCOUNT_VALUE");
-        // Where slab is a page type, the bit that used to be its flag means something else.
-        let usual_slab = if slab_type.is_some() { 0 } else { USUAL_SLAB };
+        wants(compound, "huge", missing_of_huge(&layout, head));
+        wants(DumpLevel::USER, "hugetlb", missing_of_hugetlb(&layout));
+        wants(u8::MAX - DumpLevel::ZERO, "offline", missing_offline(info, &layout));
+        let slab = slab.unwrap_or(SlabRules { flag: 0, page_type: None });
         let rules = Rules {
             layout,
             cache: cache && level.excludes(DumpLevel::CACHE),
             private_cache: cache && level.excludes(DumpLevel::PRIVATE_CACHE),
             user,
-            free,
-            head: info.address("PG_head_mask").unwrap_or(if info.is_cut() { 0 } else { USUAL_HEAD }),
-            lru: flag(info, "PG_lru").unwrap_or(USUAL_LRU),
-            private: flag(info, "PG_private").unwrap_or(1 << USUAL_PRIVATE),
-            swap: swap_mask(info),
-            slab_flag: flag(info, "PG_slab").unwrap_or(usual_slab),
+            free: free.ok().filter(|_| is_free),
+            head: head.unwrap_or(0),
+            lru: flags.lru,
+            private: flags.private,
+            swap: flags.swap,
+            slab_flag: slab.flag,
             hwpoison: flag(info, "PG_hwpoison").unwrap_or(0),
-            slab_type,
+            slab_type: slab.page_type,
             offline_type: page_type(info, "PAGE_OFFLINE_MAPCOUNT_VALUE"),
+            leaves_offlined: false,
         };
         (rules, warnings)
     }
 }
 
-/// The key of these, if any, that a text that was cut may have lost: its absence then says nothing of the kernel,
-/// and what is usual without it may be wrong.
-fn lost_key(info: &VmcoreInfo, keys: &[Key]) -> Option<&'static str> {
-    let lost = |key: &&Key| info.is_cut() && !key.iter().any(|name| info.string(name).is_some());
-    keys.iter().find(lost)?.first().copied()
+impl CacheFlags {
+    /// The flags, or the key that is missing.
+    fn new(info: &VmcoreInfo) -> Result<CacheFlags, &'static str> {
+        let lru = flag(info, "PG_lru").ok_or("NUMBER(PG_lru)")?;
+        let private = flag(info, "PG_private").ok_or("NUMBER(PG_private)")?;
+        let swapcache = flag(info, "PG_swapcache").ok_or("NUMBER(PG_swapcache)")?;
+        let swapbacked = flag(info, "PG_swapbacked").ok_or("NUMBER(PG_swapbacked)")?;
+        Ok(CacheFlags { lru, private, swap: swapcache | swapbacked })
+    }
+}
+
+impl SlabRules {
+    /// How slab pages are told, or the key that is missing. Since 6.2 the members of a slab may make it look anonymous,
+    /// and in every kernel they overlap those of other pages: without slab, neither user nor free pages can be told.
+    fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<SlabRules, &'static str> {
+        if let Some(value) = page_type(info, "PAGE_SLAB_MAPCOUNT_VALUE") {
+            layout.mapcount.ok_or(MAPCOUNT)?;
+            // A flag that is printed as well is that of the same kernel; bit 7 is not assumed.
+            let flag = flag(info, "PG_slab").unwrap_or(0);
+            return Ok(SlabRules { flag, page_type: Some(value) });
+        }
+        let flag = flag(info, "PG_slab").filter(|_| !is_since(info, SLAB_IS_TYPE)).ok_or(SLAB)?;
+        Ok(SlabRules { flag, page_type: None })
+    }
 }
 
 impl FreeRules {
-    fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<FreeRules, Warning> {
-        let not_told = |key| Warning::NotTold { kind: "free", key };
-        layout.mapcount.ok_or(not_told("OFFSET(page._mapcount)"))?;
+    /// How free blocks are told, or the key that is missing.
+    fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<FreeRules, &'static str> {
+        layout.mapcount.ok_or(MAPCOUNT)?;
         let orders = info.length("zone.free_area").filter(|orders| (1..=MAX_FREE_ORDERS).contains(orders));
         Ok(FreeRules {
-            buddy: page_type(info, "PAGE_BUDDY_MAPCOUNT_VALUE").unwrap_or((-128i32).cast_unsigned()),
+            buddy: page_type(info, "PAGE_BUDDY_MAPCOUNT_VALUE").ok_or("NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)")?,
             unaccepted: page_type(info, "PAGE_UNACCEPTED_MAPCOUNT_VALUE"),
-            private: layout.private.ok_or(not_told("OFFSET(page.private)"))?,
-            orders: orders.ok_or(not_told("LENGTH(zone.free_area)"))?,
+            private: layout.private.ok_or("OFFSET(page.private)")?,
+            orders: orders.ok_or("LENGTH(zone.free_area)")?,
         })
     }
 }
 
-/// Swap cache counts as cache only with swap backing, where the kernel tells that. Kernels that print
-/// neither bit number had it six bits behind the private flag if swap cache came before that.
-fn swap_mask(info: &VmcoreInfo) -> u64 {
-    let bit = |name, usual| info.number(name).map_or(Some(usual), |n| u32::try_from(n).ok());
-    let mask = || {
-        let swapcache = bit("PG_swapcache", USUAL_SWAPCACHE)?;
-        let private = bit("PG_private", USUAL_PRIVATE)?;
-        let usual = (swapcache < private).then_some(private.saturating_add(6));
-        let swapbacked = flag(info, "PG_swapbacked").or_else(|| 1u64.checked_shl(usual?)).unwrap_or(0);
-        Some(1u64.checked_shl(swapcache)? | swapbacked)
-    };
-    mask().unwrap_or(0)
+/// The key without which the size of a compound page cannot be told: its head goes, its tails stay.
+fn missing_of_huge(layout: &PageLayout, head: Option<u64>) -> Option<&'static str> {
+    match (layout.compound, head) {
+        (CompoundKeys::Unknown, _) => Some(HUGE),
+        (_, None) => Some("NUMBER(PG_head_mask)"),
+        _ => None,
+    }
+}
+
+/// The key without which hugetlb pages look like any compound page, where their size can be told.
+fn missing_of_hugetlb(layout: &PageLayout) -> Option<&'static str> {
+    match layout.compound {
+        CompoundKeys::Bytes { hugetlb_dtor: None, .. } => Some("NUMBER(HUGETLB_PAGE_DTOR)"),
+        CompoundKeys::PageType(_) => layout.mapcount.is_none().then_some(MAPCOUNT),
+        _ => None,
+    }
+}
+
+/// The key of offline pages, where the kernel must have it: it is printed beside that of hugetlb.
+fn missing_offline(info: &VmcoreInfo, layout: &PageLayout) -> Option<&'static str> {
+    let is_typed = matches!(layout.compound, CompoundKeys::PageType(_));
+    let is_missing = page_type(info, "PAGE_OFFLINE_MAPCOUNT_VALUE").is_none();
+    let expected = is_typed || (layout.compound != CompoundKeys::Unknown && is_since(info, OFFLINE_IS_TYPE));
+    (expected && is_missing).then_some("NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)")
+}
+
+/// Whether the release is this version or a later one; false when it names none.
+fn is_since(info: &VmcoreInfo, (major, minor): (u32, u32)) -> bool {
+    let mut numbers = info.string("OSRELEASE").unwrap_or_default().split('.').map(leading_number);
+    let version = (numbers.next().flatten(), numbers.next().flatten());
+    matches!(version, (Some(first), Some(second)) if (first, second) >= (major, minor))
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
 }

@@ -71,8 +71,9 @@ fn width(info: &VmcoreInfo, page_size: PageSize) -> Result<u32, Error> {
         Some(t1sz) => 64u64.wrapping_sub(t1sz),
         None => address(info, "VA_BITS", "NUMBER(VA_BITS)")?,
     };
-    // A kernel for 52 bits runs with 48 where the hardware has no more: only T1SZ tells.
-    if t1sz.is_none() && info.is_cut() && width == 52 && page_size.shift() < 16 {
+    // A kernel for 52 bits runs with 48 where the hardware has no more: only T1SZ tells, and every kernel that has 52 bits
+    // with such pages prints it.
+    if t1sz.is_none() && width == 52 && page_size.shift() < 16 {
         return Err(Error::MissingKey("NUMBER(TCR_EL1_T1SZ)"));
     }
     match u32::try_from(width) {

@@ -27,6 +27,15 @@ pub(super) struct X86_64 {
     address: u64,
 }
 
+/// Bits of a virtual address, by where the segments put the linear map: its half of the address space begins at
+/// another place with five levels. Every kernel since 4.17 prints a key for it.
+fn linear_width(vmcore: &Vmcore) -> Option<u32> {
+    let linear = |vaddr: &u64| *vaddr >> 63 == 1 && *vaddr < START_KERNEL_MAP;
+    let vaddr = vmcore.segments().iter().map(|segment| segment.vaddr.0).find(linear)?;
+    let reaches = |width: &u32| vaddr >> (width - 1) == u64::MAX >> (width - 1);
+    [48, 57].into_iter().find(reaches)
+}
+
 impl X86_64 {
     pub(super) fn new(vmcore: &Vmcore, info: &VmcoreInfo) -> Result<X86_64, Error> {
         let root = ["init_top_pgt", "init_level4_pgt", "swapper_pg_dir"]
@@ -40,8 +49,8 @@ impl X86_64 {
         let sme_mask = info.address("sme_mask").unwrap_or(0);
         let width = match info.number("pgtable_l5_enabled") {
             Some(1) => 57,
-            None if info.is_cut() => return Err(Error::MissingKey("NUMBER(pgtable_l5_enabled)")),
-            _ => 48,
+            Some(_) => 48,
+            None => linear_width(vmcore).ok_or(Error::MissingKey("NUMBER(pgtable_l5_enabled)"))?,
         };
         Ok(X86_64 {
             root: PhysAddr(root.0.wrapping_sub(START_KERNEL_MAP).wrapping_add(base) & !sme_mask),
@@ -93,7 +102,12 @@ mod tests {
 
     const MACHINE: u16 = 62;
     const VA: u64 = 0xffff_8880_1234_5678;
-    const KEYS: [&str; 3] = ["PAGESIZE=4096", "SYMBOL(init_top_pgt)=ffffffff80001000", "NUMBER(phys_base)=0"];
+    const KEYS: [&str; 4] = [
+        "NUMBER(pgtable_l5_enabled)=0",
+        "PAGESIZE=4096",
+        "SYMBOL(init_top_pgt)=ffffffff80001000",
+        "NUMBER(phys_base)=0",
+    ];
 
     /// Tables at 0x1000, 0x2000 and so on from the level at `top` down, ending with `leaf` at `last`.
     fn tables(va: u64, top: u32, last: u32, mark: u64, leaf: u64) -> Image {
@@ -118,7 +132,7 @@ mod tests {
     #[test]
     fn walks_five_levels() {
         let va = 0xff11_0000_1234_5678;
-        let keys = [&KEYS[..], &["NUMBER(pgtable_l5_enabled)=1"]].concat();
+        let keys = [&KEYS[1..], &["NUMBER(pgtable_l5_enabled)=1"]].concat();
         let core = tables(va, 48, 12, 0, 0x42_0001).vmcore(MACHINE, &keys);
         assert_eq!(translate(&core, va), Ok(0x42_0678));
     }
@@ -163,8 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn without_a_key_the_linear_map_tells_the_levels() {
+        let text = "PAGESIZE=4096\nSYMBOL(init_top_pgt)=ffffffff80001000\nNUMBER(phys_base)=0\n";
+        let five = 0xff11_0000_1234_5678;
+        for (base, va, top) in [(0xffff_8880_0000_0000, VA, 39), (0xff11_0000_0000_0000, five, 48)] {
+            let image = tables(va, top, 12, 0, 0x42_0001);
+            let builder = CoreBuilder::new().vmcoreinfo(text).load_at(base, 0, image.bytes().to_vec());
+            let open = |builder: &CoreBuilder| Vmcore::from_source(Box::new(builder.build())).unwrap();
+            assert_eq!(translate(&open(&builder), va), Ok(0x42_0678));
+            let unknown = CoreBuilder::new().vmcoreinfo(text).load(0, image.bytes().to_vec());
+            let error = "VMCOREINFO has no usable NUMBER(pgtable_l5_enabled)".to_owned();
+            assert_eq!(translate(&open(&unknown), va), Err(error));
+        }
+    }
+
+    #[test]
     fn phys_base_may_come_from_the_image_segment() {
-        let text = "PAGESIZE=4096\nSYMBOL(init_top_pgt)=ffffffff81001000\n";
+        let text = "PAGESIZE=4096\nSYMBOL(init_top_pgt)=ffffffff81001000\nNUMBER(pgtable_l5_enabled)=0\n";
         let builder = CoreBuilder::new().vmcoreinfo(text).load(0, vec![0; 0x4000]);
         let open = |builder: &CoreBuilder| Vmcore::from_source(Box::new(builder.build())).unwrap();
         let error = translate(&open(&builder), VA).unwrap_err();

@@ -106,10 +106,11 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
         ("free", pages.free),
         ("hwpoison", pages.hwpoison),
         ("offline", pages.offline),
+        ("offlined block", pages.offlined),
         ("unreadable", pages.unreadable),
         ("missing", pages.missing),
     ];
-    let _ = writeln!(text, "{:<15} {:>12} {:>10}", "Pages", "count", "size");
+    let _ = writeln!(text, "{:<16} {:>12} {:>10}", "Pages", "count", "size");
     for (name, count) in rows {
         row(text, name, count, pages.present, page_size);
     }
@@ -121,7 +122,7 @@ fn row(text: &mut String, name: &str, count: u64, all: u64, page_size: u64) {
     let columns = u128::from(count) * u128::from(BAR);
     let columns = usize::try_from(columns.div_ceil(u128::from(all.max(1)))).unwrap_or(0);
     let bar = "#".repeat(columns.min(30));
-    let _ = writeln!(text, "{}", format!("  {name:<13} {count:>12} {size:>10} {bar}").trim_end());
+    let _ = writeln!(text, "{}", format!("  {name:<14} {count:>12} {size:>10} {bar}").trim_end());
 }
 
 #[cfg(test)]
@@ -134,10 +135,10 @@ mod tests {
         let mut text = String::new();
         table(&mut text, &pages, 4096);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "  saved                  500   1.95 MiB ###############");
-        assert_eq!(lines[2], "  zero                     1   4.00 KiB #");
-        assert_eq!(lines[3], "  cache                    0    0 bytes");
-        assert_eq!(lines[11].matches('#').count(), 30);
+        assert_eq!(lines[1], "  saved                   500   1.95 MiB ###############");
+        assert_eq!(lines[2], "  zero                      1   4.00 KiB #");
+        assert_eq!(lines[3], "  cache                     0    0 bytes");
+        assert_eq!(lines[12].matches('#').count(), 30);
     }
 
     #[test]

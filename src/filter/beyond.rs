@@ -1,0 +1,19 @@
+//! What this program leaves out of a dump beyond makedumpfile, at a level that asks for the kind of page.
+
+/// What is left out beyond makedumpfile: by default all that can be proved to be of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// With level bit 16: pages of memory blocks that were taken offline.
+    pub offlined: bool,
+}
+
+impl Beyond {
+    /// Nothing: the pages that makedumpfile leaves out, no others.
+    pub const NOTHING: Beyond = Beyond { offlined: false };
+}
+
+impl Default for Beyond {
+    fn default() -> Beyond {
+        Beyond { offlined: true }
+    }
+}

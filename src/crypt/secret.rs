@@ -2,11 +2,15 @@
 //! drop; what computing with it leaves on a thread's stack is wiped when the thread ends and when the key goes.
 //! Moving a Rust value copies it, so a key that is a plain value would leave copies wherever it was passed through.
 
+use super::stream::TAG_SIZE;
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use memmap2::{Advice, MmapMut};
+use poly1305::{Poly1305, universal_hash::UniversalHash};
 use sha2::Sha256;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a key.
 const KEY_SIZE: usize = 32;
@@ -36,6 +40,31 @@ impl SecretKey {
     pub(super) fn cipher(&self) -> ChaCha20Poly1305 {
         AT_THREAD_END.with(|_| {});
         ChaCha20Poly1305::new(self.0.bytes().into())
+    }
+
+    /// How many of these bytes, from the first on, are a message sealed with `nonce`, its tag included; `None` when no
+    /// beginning of them is. Takes one pass, where trying every length would take one for each.
+    /// Source: RFC 8439 sections 2.6 and 2.8.
+    pub(super) fn sealed_prefix(&self, nonce: [u8; 12], bytes: &[u8]) -> Option<usize> {
+        let mut key = Zeroizing::new([0; KEY_SIZE]);
+        ChaCha20::new(self.0.bytes().into(), &nonce.into()).apply_keystream(&mut key[..]);
+        let mut mac = Poly1305::new((&*key).into());
+        for (number, block) in bytes.chunks(16).enumerate() {
+            for rest in 0..block.len() {
+                let len = number * 16 + rest;
+                let tag = bytes.get(len..len + TAG_SIZE)?;
+                let mut lengths = [0; 16];
+                lengths[8..].copy_from_slice(&(len as u64).to_le_bytes());
+                let mut mac = mac.clone();
+                mac.update_padded(&block[..rest]);
+                mac.update_padded(&lengths);
+                if mac.finalize()[..] == *tag {
+                    return Some(len + TAG_SIZE);
+                }
+            }
+            mac.update_padded(block);
+        }
+        None
     }
 }
 

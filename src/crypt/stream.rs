@@ -168,6 +168,30 @@ impl PayloadKey {
         self.open(index, true, chunk).map(|()| true)
     }
 
+    /// Opens the last chunk of an input in place, and tells what its end is: the final chunk, that chunk with bytes after
+    /// it, an inner chunk, or the beginning of a chunk. The first three leave their plaintext in `chunk`.
+    ///
+    /// # Errors
+    /// [`StreamError::TrailingData`]; [`StreamError::Truncated`], without a remainder when it is an inner chunk;
+    /// [`StreamError::Corrupt`] for a chunk of full length; [`StreamError::EmptyFinalChunk`].
+    pub fn open_last(&self, index: u64, chunk: &mut Vec<u8>) -> Result<(), StreamError> {
+        let sealed = chunk.len();
+        let Err(error) = self.open(index, true, chunk) else { return Ok(()) };
+        let before = index * CHUNK_SIZE as u64;
+        if self.open(index, false, chunk).is_ok() {
+            return Err(StreamError::Truncated { plaintext: before + CHUNK_SIZE as u64, remainder: 0 });
+        }
+        if opens_before_more(self, index, chunk) {
+            return Err(StreamError::TrailingData { chunk: index });
+        }
+        match error {
+            StreamError::Corrupt { .. } if sealed < ENCRYPTED_CHUNK_SIZE => {
+                Err(StreamError::Truncated { plaintext: before, remainder: sealed as u64 })
+            }
+            error => Err(error),
+        }
+    }
+
     /// Opens a chunk in place and returns its plaintext, the slice without the tag. Errors as
     /// [`PayloadKey::open`].
     ///
@@ -199,6 +223,17 @@ impl PayloadKey {
             Ok(body)
         }
     }
+}
+
+/// Opens the last chunk of an input as the final one, in place, where further bytes follow it: a line feed, a sector's
+/// padding. Whether it could; then `chunk` is its plaintext.
+fn opens_before_more(key: &PayloadKey, index: u64, chunk: &mut Vec<u8>) -> bool {
+    let Some(len) = key.0.sealed_prefix(chunk_nonce(index, true), chunk) else { return false };
+    let Ok(body) = key.open_slice(index, true, &mut chunk[..len]).map(|body| body.len()) else {
+        return false;
+    };
+    chunk.truncate(body);
+    true
 }
 
 /// The AEAD nonce of a chunk: its index as an 11-byte big-endian counter, then 1 for the final chunk.
@@ -287,6 +322,36 @@ mod tests {
             key.0.cipher().encrypt_inout_detached(&chunk_nonce(1, true).into(), b"", (&mut [][..]).into());
         let mut sealed = tag.unwrap().to_vec();
         assert_eq!(key.open(1, true, &mut sealed), Err(StreamError::EmptyFinalChunk { chunk: 1 }));
+    }
+
+    #[test]
+    fn the_end_of_an_input_is_what_it_is() {
+        let key = test_key();
+        for len in [1, 15, 16, 17, 1000, CHUNK_SIZE - 20] {
+            let mut sealed = vec![3; len];
+            key.seal(2, true, &mut sealed);
+            for more in [&b""[..], b"\n", &[0; 4], &sealed.clone()] {
+                let mut chunk = [&sealed[..], more].concat();
+                chunk.truncate(ENCRYPTED_CHUNK_SIZE);
+                let expected =
+                    if more.is_empty() { Ok(()) } else { Err(StreamError::TrailingData { chunk: 2 }) };
+                assert_eq!(key.open_last(2, &mut chunk), expected, "{len} and {}", more.len());
+                assert_eq!(chunk, vec![3; len]);
+            }
+            let (plaintext, cut) = (2 * CHUNK_SIZE as u64, sealed[..sealed.len() - 1].to_vec());
+            let remainder = cut.len() as u64;
+            assert_eq!(
+                key.open_last(2, &mut cut.clone()),
+                Err(StreamError::Truncated { plaintext, remainder })
+            );
+        }
+        let mut inner = vec![3; CHUNK_SIZE];
+        key.seal(2, false, &mut inner);
+        let plaintext = 3 * CHUNK_SIZE as u64;
+        let truncated = StreamError::Truncated { plaintext, remainder: 0 };
+        assert_eq!(key.open_last(2, &mut inner.clone()), Err(truncated));
+        inner[7] ^= 1;
+        assert_eq!(key.open_last(2, &mut inner), Err(StreamError::Corrupt { chunk: 2 }));
     }
 
     #[test]

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use super::{
-    CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, chunk_count, encrypted_offset,
-};
+use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, encrypted_offset};
 use crate::read_at::{ReadAt, read_exact_at};
 
 /// A payload that is read anywhere. Takes `&self`: share it among threads.
@@ -22,8 +20,8 @@ impl<S: ReadAt> RandomAccess<S> {
     /// long. Authenticates the last chunk, so that [`RandomAccess::len`] is true.
     ///
     /// # Errors
-    /// A [`StreamError`] inside an [`io::Error`]: an impossible length or a last chunk that is not an
-    /// authentic final one (`Truncated`); or what the source says.
+    /// A [`StreamError`] inside an [`io::Error`]: a last chunk that is not an authentic final one (`Truncated`), or bytes
+    /// after it (`TrailingData`); or what the source says.
     pub fn new(source: S, start: u64, encrypted: u64, key: PayloadKey) -> io::Result<Self> {
         match RandomAccess::new_or_cut(source, start, encrypted, key)? {
             (access, None) => Ok(access),
@@ -44,25 +42,48 @@ impl<S: ReadAt> RandomAccess<S> {
     ) -> io::Result<(Self, Option<StreamError>)> {
         let chunks = encrypted.div_ceil(ENCRYPTED_CHUNK_SIZE as u64);
         let mut access = RandomAccess { source, start, chunks, encrypted, ended: true, key };
-        let end = chunk_count(encrypted).map_err(io::Error::from).and_then(|_| access.check_end());
-        let Err(error) = end else { return Ok((access, None)) };
-        let why = StreamError::find(&error).ok_or(error)?;
-        access.chunks = encrypted / ENCRYPTED_CHUNK_SIZE as u64;
-        access.encrypted = encrypted_offset(access.chunks);
-        access.ended = false;
+        let Err(why) = access.check_end()? else { return Ok((access, None)) };
+        if !matches!(why, StreamError::TrailingData { .. }) {
+            access.chunks = encrypted / ENCRYPTED_CHUNK_SIZE as u64;
+            access.encrypted = encrypted_offset(access.chunks);
+            access.ended = false;
+        }
         Ok((access, Some(why)))
     }
 
-    /// Opens the last chunk as the final one.
-    fn check_end(&self) -> io::Result<()> {
-        let last = self.chunks - 1;
-        self.read_chunk(last, &mut Vec::new()).map_err(|error| match StreamError::find(&error) {
-            Some(StreamError::Corrupt { .. }) => {
-                let remainder = self.encrypted - encrypted_offset(last);
-                StreamError::Truncated { plaintext: last * CHUNK_SIZE as u64, remainder }.into()
+    /// Looks for the final chunk: it is the last one, or bytes follow it, which then are not of the payload.
+    fn check_end(&mut self) -> io::Result<Result<(), StreamError>> {
+        let Some(last) = self.chunks.checked_sub(1) else {
+            return Ok(Err(StreamError::Truncated { plaintext: 0, remainder: 0 }));
+        };
+        let (opened, _) = self.open_end(last)?;
+        if opened.is_ok() {
+            return Ok(opened);
+        }
+        // After a final chunk of full length further bytes look like a chunk of their own.
+        for at in last.saturating_sub(1)..=last {
+            let (opened, len) = self.open_end(at)?;
+            if matches!(opened, Ok(()) | Err(StreamError::TrailingData { .. })) {
+                self.chunks = at + 1;
+                self.encrypted = encrypted_offset(at) + len as u64;
+                return Ok(Err(StreamError::TrailingData { chunk: at }));
             }
-            _ => error,
-        })
+        }
+        Ok(opened)
+    }
+
+    /// Opens a chunk as the last one of the payload; with its bytes in the file where that is a final one.
+    fn open_end(&self, index: u64) -> io::Result<(Result<(), StreamError>, usize)> {
+        let mut chunk = self.read_sealed(index)?;
+        let opened = self.key.open_last(index, &mut chunk);
+        Ok((opened, chunk.len() + TAG_SIZE))
+    }
+
+    fn read_sealed(&self, index: u64) -> io::Result<Vec<u8>> {
+        let length = (self.encrypted - encrypted_offset(index)).min(ENCRYPTED_CHUNK_SIZE as u64);
+        let mut chunk = vec![0; usize::try_from(length).unwrap_or(ENCRYPTED_CHUNK_SIZE)];
+        read_exact_at(&self.source, &mut chunk, self.start + encrypted_offset(index))?;
+        Ok(chunk)
     }
 
     /// Plaintext bytes in the payload.
@@ -168,15 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn bytes_after_the_final_chunk_are_not_of_the_payload() {
+        for len in [0, 9, CHUNK_SIZE - 1, CHUNK_SIZE, 2 * CHUNK_SIZE + 9] {
+            let (plain, sealed) = file(len);
+            for more in [1, 16, 17, 4096, CHUNK_SIZE] {
+                let longer = [&sealed[..], &vec![7; more]].concat();
+                let opened = RandomAccess::new_or_cut(&longer[..], 4, longer.len() as u64 - 4, test_key());
+                let (access, why) = opened.unwrap();
+                assert!(matches!(why, Some(StreamError::TrailingData { .. })), "{len} {more} {why:?}");
+                let mut out = vec![0; plain.len() + 1];
+                assert_eq!((access.len(), access.read_at(&mut out, 0).unwrap()), (len as u64, len));
+                assert_eq!(out[..len], plain);
+            }
+        }
+    }
+
+    #[test]
     fn a_cut_file_is_not_opened() {
         let (_, sealed) = file(2 * CHUNK_SIZE);
         for cut in [4, 4 + ENCRYPTED_CHUNK_SIZE, sealed.len() - 1, sealed.len() - ENCRYPTED_CHUNK_SIZE + 3] {
             let result = RandomAccess::new(&sealed[..cut], 4, cut as u64 - 4, test_key());
             let error = StreamError::find(&result.err().expect("an error"));
-            assert!(
-                matches!(error, Some(StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. })),
-                "{cut}: {error:?}"
-            );
+            assert!(matches!(error, Some(StreamError::Truncated { .. })), "{cut}: {error:?}");
         }
     }
 }

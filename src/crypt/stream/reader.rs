@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use zeroize::Zeroizing;
 
-use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
+use super::{ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
 
 /// Decrypts the payload that `R` delivers, from the first chunk on.
 ///
@@ -27,6 +27,14 @@ enum State {
     Failed(StreamError),
 }
 
+/// What a chunk that could be opened is.
+enum Opened {
+    Inner,
+    Final,
+    /// The final one, and bytes follow it in the same read.
+    BeforeMore(StreamError),
+}
+
 impl<R: Read> DecryptReader<R> {
     /// Starts at chunk 0; `inner` stands directly behind the nonce.
     #[must_use]
@@ -45,8 +53,9 @@ impl<R: Read> DecryptReader<R> {
         self.position = 0;
         read_chunk(&mut self.inner, &mut self.chunk)?;
         match self.open_chunk() {
-            Ok(false) => self.index += 1,
-            Ok(true) => self.check_end()?,
+            Ok(Opened::Inner) => self.index += 1,
+            Ok(Opened::Final) => self.check_end()?,
+            Ok(Opened::BeforeMore(error)) => self.state = State::Failed(error),
             Err(error) => {
                 self.chunk.clear();
                 self.state = State::Failed(error);
@@ -56,15 +65,17 @@ impl<R: Read> DecryptReader<R> {
         Ok(())
     }
 
-    fn open_chunk(&mut self) -> Result<bool, StreamError> {
-        let length = self.chunk.len();
-        self.key.open_next(self.index, &mut self.chunk).map_err(|error| match error {
-            // A short chunk ends the input, so it is a cut one far more often than a changed one.
-            StreamError::Corrupt { .. } if length < ENCRYPTED_CHUNK_SIZE => {
-                StreamError::Truncated { plaintext: self.index * CHUNK_SIZE as u64, remainder: length as u64 }
-            }
-            other => other,
-        })
+    /// Opens the chunk; whether it is the final one. Only the last one of an input is short.
+    fn open_chunk(&mut self) -> Result<Opened, StreamError> {
+        if self.chunk.len() == ENCRYPTED_CHUNK_SIZE {
+            let is_final = self.key.open_next(self.index, &mut self.chunk)?;
+            return Ok(if is_final { Opened::Final } else { Opened::Inner });
+        }
+        match self.key.open_last(self.index, &mut self.chunk) {
+            Ok(()) => Ok(Opened::Final),
+            Err(error @ StreamError::TrailingData { .. }) => Ok(Opened::BeforeMore(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The final chunk is authentic and is released; data behind it fails the read after that.
@@ -113,7 +124,7 @@ impl<R: Read> Read for DecryptReader<R> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{TAG_SIZE, test_key};
+    use super::super::{CHUNK_SIZE, TAG_SIZE, test_key};
     use super::*;
 
     fn sealed(chunks: &[(usize, bool)]) -> Vec<u8> {
@@ -154,7 +165,7 @@ mod tests {
     fn data_behind_the_final_chunk_is_an_error_after_it() {
         let mut stream = sealed(&[(5, true)]);
         stream.push(0);
-        assert_eq!(decrypt(&stream).0, 0, "a short chunk with garbage no longer authenticates");
+        assert_eq!(decrypt(&stream), (5, Some(StreamError::TrailingData { chunk: 0 })));
         let mut stream = sealed(&[(CHUNK_SIZE, true)]);
         stream.extend([0; TAG_SIZE]);
         assert_eq!(decrypt(&stream), (CHUNK_SIZE as u64, Some(StreamError::TrailingData { chunk: 0 })));

@@ -67,6 +67,9 @@ pub struct OpeningFindings {
     pub malformed: u64,
     /// Lines that came after one with a larger number.
     pub late: u64,
+    /// Entries that no honest writer seals at their number: a start that is not the first, an end that is not the last, a
+    /// message that is older than the one before it.
+    pub misplaced: u64,
     /// Messages the kernel overwrote before they were read.
     pub overwritten: u64,
     /// Whether the line is there that ends an opening in order.
@@ -110,8 +113,12 @@ struct Opening {
     contradicting: u64,
     malformed: u64,
     late: u64,
+    misplaced: u64,
     overwritten: u64,
-    ended: bool,
+    /// Number of the line that ends it, the first of them.
+    end: Option<u64>,
+    /// Number of the message before.
+    message: Option<u64>,
     boot: Option<String>,
     /// A record of which only the first pieces have come.
     begun: Option<Begun>,
@@ -293,6 +300,7 @@ impl<'a, W: Write> Reader<'a, W> {
             self.printer.contradiction("line", line.number)?;
         } else if line.number < expected {
             opening.late += 1;
+            self.printer.out_of_order(line.number)?;
         }
         if line.number != expected
             && let Some(begun) = opening.begun.take()
@@ -302,7 +310,11 @@ impl<'a, W: Write> Reader<'a, W> {
         if line.number > expected {
             self.printer.hole("missing here", "line", expected, line.number - 1)?;
         }
-        self.printer.entry(id, opening, entry)
+        if (line.number == 0) != matches!(entry, Entry::Start(_)) {
+            opening.misplaced += 1;
+            self.printer.misplaced(line.number)?;
+        }
+        self.printer.entry(id, opening, line.number, entry)
     }
 }
 
@@ -326,6 +338,8 @@ impl Opening {
             Key::Awaited { waiting, .. } => (Some(Unopened::NoKey), waiting.len() as u64),
             Key::Refused(error) => (Some(Unopened::Key(error)), 0),
         };
+        // An end is the last line, unless somebody wrote on.
+        let ended = self.end.is_some_and(|end| end.saturating_add(1) == self.seen.end());
         OpeningFindings {
             id: id.to_string(),
             unopened,
@@ -335,8 +349,9 @@ impl Opening {
             contradicting: self.contradicting,
             malformed: self.malformed,
             late: self.late,
+            misplaced: self.misplaced + u64::from(self.end.is_some() && !ended),
             overwritten: self.overwritten,
-            ended: self.ended,
+            ended,
         }
     }
 }

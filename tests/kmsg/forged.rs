@@ -69,6 +69,43 @@ fn an_opening_with_the_boot_id_of_another_suppresses_nothing() {
     }
 }
 
+/// What a case is, the entries with their numbers, and what must be printed.
+type Sequence<'a> = (&'a str, &'a [(u64, &'a str)], &'a str);
+
+#[test]
+fn a_sequence_that_no_honest_writer_seals_is_found() {
+    let cases: [Sequence<'_>; 6] = [
+        ("no start", &[(0, "m 1/1 6,1,1,-;a"), (1, "e")], "-- out of place: line 0 --"),
+        (
+            "a start in the middle",
+            &[(0, "s a"), (1, "m 1/1 6,1,1,-;a"), (2, "s b"), (3, "e")],
+            "-- out of place: line 2 --",
+        ),
+        ("two starts", &[(0, "s a"), (1, "s a"), (2, "e")], "-- out of place: line 1 --"),
+        ("an end in the middle", &[(0, "s a"), (1, "e"), (2, "m 1/1 6,1,1,-;a")], "] a"),
+        ("two ends", &[(0, "s a"), (1, "e"), (2, "e")], ""),
+        (
+            "older messages",
+            &[(0, "s a"), (1, "m 1/1 6,5,1,-;a"), (2, "m 1/1 6,4,1,-;b"), (3, "e")],
+            "-- out of order: message 4 --",
+        ),
+    ];
+    for (name, entries, shown) in cases {
+        let (out, findings) = read(&Forged::new().log(entries));
+        assert!(out.contains(shown), "{name}: {out}");
+        assert!(!is_clean(&findings) && findings.openings[0].misplaced == 1, "{name}: {findings:?}");
+    }
+    let honest = Forged::new().log(&[
+        (0, "s a"),
+        (1, "m 1/1 6,5,1,-;a"),
+        (2, "g 6 8"),
+        (3, "m 1/1 6,9,1,-;b"),
+        (4, "e"),
+    ]);
+    let openings = read(&honest).1.openings;
+    assert_eq!((openings[0].misplaced, openings[0].ended), (0, true));
+}
+
 #[test]
 fn what_a_forger_s_boot_or_record_holds_is_no_line_of_ours() {
     let entries = [

@@ -72,6 +72,7 @@ fn disorder_and_repetition_are_noticed_and_cost_nothing() {
     assert_eq!(found, expected);
     let opening = &findings.openings[0];
     assert_eq!((opening.late, opening.repeated, opening.missing.len()), (1, 1, 0));
+    assert_eq!((opening.misplaced, out.matches("-- out of order: line 2 --\n").count()), (0, 1));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn is_clean(findings: &Findings) -> bool {
             && opening.ended
             && opening.missing.is_empty()
             && opening.late + opening.repeated + opening.overwritten == 0
-            && opening.contradicting + opening.malformed == 0
+            && opening.contradicting + opening.malformed + opening.misplaced == 0
     };
     findings.damaged == 0 && findings.openings.iter().all(clean)
 }

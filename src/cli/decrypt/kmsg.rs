@@ -76,8 +76,10 @@ fn report(findings: &Findings) -> Result<(), Failure> {
     let missing = findings.openings.iter().flat_map(|opening| &opening.missing).map(length);
     // A forged number may be any.
     let missing = missing.fold(0_u64, u64::saturating_add);
-    let false_ones: u64 =
-        findings.openings.iter().map(|opening| opening.contradicting + opening.malformed).sum();
+    let false_ones =
+        |opening: &OpeningFindings| opening.contradicting + opening.malformed + opening.misplaced;
+    let false_ones: u64 = findings.openings.iter().map(false_ones).sum();
+    let late: u64 = findings.openings.iter().map(|opening| opening.late).sum();
     let closed: u64 = findings
         .openings
         .iter()
@@ -92,7 +94,13 @@ fn report(findings: &Findings) -> Result<(), Failure> {
         let what = format!("damaged lines: {}, in input line {}{more}", findings.damaged, lines.join(", "));
         failure(Status::Damaged, what)
     } else if false_ones > 0 {
-        failure(Status::Damaged, format!("messages that contradict others, or are no messages: {false_ones}"))
+        failure(
+            Status::Damaged,
+            format!("messages that contradict others, are out of place, or are no messages: {false_ones}"),
+        )
+    } else if late > 0 {
+        failure(Status::Damaged, format!("lines out of order: {late}"))
+            .map_err(|failure| failure.hint("name the logs oldest first; else somebody moved lines"))
     } else if closed > 0 || findings.openings.iter().any(|opening| opening.unopened.is_some()) {
         failure(Status::WrongKey, format!("lines that stay closed: {closed}"))
     } else if missing > 0 {
@@ -106,7 +114,9 @@ fn report(findings: &Findings) -> Result<(), Failure> {
 
 /// Sentences about one opening.
 fn remarks(opening: &OpeningFindings) -> Vec<String> {
-    let OpeningFindings { id, lines, repeated, contradicting, malformed, late, overwritten, .. } = opening;
+    let OpeningFindings {
+        id, lines, repeated, contradicting, malformed, late, misplaced, overwritten, ..
+    } = opening;
     let mut remarks = Vec::new();
     let closed = opening.unopened.as_ref().map(|reason| match reason {
         Unopened::NoKey => format!("opening {id}: lines without their key lines: {lines}"),
@@ -125,6 +135,7 @@ fn remarks(opening: &OpeningFindings) -> Vec<String> {
         (*late, "lines out of order"),
         (*repeated, "lines that came again"),
         (*contradicting, "messages that contradict others; a forger wrote one of each pair"),
+        (*misplaced, "entries out of place; a forger wrote them"),
         (*malformed, "entries that are no kernel messages; a forger wrote them"),
         (*overwritten, "messages overwritten in the kernel before they were read"),
     ];

@@ -61,10 +61,29 @@ impl<W: Write> Printer<W> {
         writeln!(self.out, "-- contradicts what came before: {noun} {number} --")
     }
 
-    pub(super) fn entry(&mut self, id: Id, opening: &mut Opening, entry: Entry) -> io::Result<()> {
+    /// Prints that the next message is of a line which comes after one with a larger number.
+    pub(super) fn out_of_order(&mut self, number: u64) -> io::Result<()> {
+        writeln!(self.out, "-- out of order: line {number} --")
+    }
+
+    /// Prints that a line holds what does not belong at its number.
+    pub(super) fn misplaced(&mut self, number: u64) -> io::Result<()> {
+        writeln!(self.out, "-- out of place: line {number} --")
+    }
+
+    /// Prints an entry, which is in the line of this number.
+    pub(super) fn entry(
+        &mut self,
+        id: Id,
+        opening: &mut Opening,
+        number: u64,
+        entry: Entry,
+    ) -> io::Result<()> {
         match entry {
             Entry::Start(boot) => opening.boot = opening.boot.take().or(boot),
-            Entry::End => opening.ended = true,
+            Entry::End => {
+                opening.end.get_or_insert(number);
+            }
             Entry::Gap(first, last) if first <= last => {
                 opening.overwritten = opening.overwritten.saturating_add((last - first).saturating_add(1));
                 self.hole("overwritten before it was read", "message", first, last)?;
@@ -110,7 +129,11 @@ impl<W: Write> Printer<W> {
             if !self.printed.entry(boot).or_default().insert(numbers.number) {
                 opening.contradicting += 1;
                 self.contradiction("message", numbers.number)?;
+            } else if opening.late == 0 && opening.message > Some(numbers.number) {
+                opening.misplaced += 1;
+                writeln!(self.out, "-- out of order: message {} --", numbers.number)?;
             }
+            opening.message = Some(numbers.number);
         }
         match self.form {
             Form::Text => {

@@ -229,6 +229,80 @@ fn prepared_links_are_not_followed() {
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
 }
 
+/// Whatever its name: the same path, another one, a hard link, a link, standard output.
+#[test]
+fn no_output_is_an_input() {
+    let given = Given::new();
+    let dump = given.path("dump");
+    fs::hard_link(&dump, given.path("out/hard")).unwrap();
+    symlink(&dump, given.path("out/soft")).unwrap();
+    let whole = || [&dump, &given.identity, &given.recipients].map(|path| fs::read(path).unwrap());
+    let before = whole();
+    let refused = |command: &mut Command| {
+        let ended = run(command);
+        let said = text(&ended.stderr);
+        assert!(
+            ended.status.code() == Some(2) && said.contains("is the same file as"),
+            "{command:?}: {said}"
+        );
+        assert!(whole() == before, "{command:?}");
+    };
+    let others = ["dump", "out/../dump", "out/hard", "out/soft"].map(|name| given.path(name));
+    for output in others.iter().chain([&given.identity]) {
+        for format in ["kdump", "elf", "flattened"] {
+            refused(given.restore("dump", output).args(["-f", "--format", format]));
+        }
+        refused(given.restore("dump", output).args(["-f", "--salvage"]));
+    }
+    refused(given.restore("-", &dump).arg("-f").stdin(fs::File::open(&dump).unwrap()));
+    let appending = fs::OpenOptions::new().append(true).open(&dump).unwrap();
+    refused(given.restore("dump", Path::new("-")).args(["--format", "flattened"]).stdout(appending));
+    for output in others.iter().chain([&given.identity, &given.recipients]) {
+        let mut rewrap = decrypt();
+        rewrap.args(["rewrap", "-f", "-i"]).arg(&given.identity).arg("-R").arg(&given.recipients);
+        refused(rewrap.arg(&dump).arg(output));
+    }
+    // Pieces of the dump are inputs too.
+    let all = fs::read(&dump).unwrap();
+    let (one, two) = all.split_at(all.len() / 2);
+    fs::write(given.path("out/cut"), one).unwrap();
+    fs::write(given.path("out/cut.001"), two).unwrap();
+    refused(given.restore("out/cut", &given.path("out/cut.001")).arg("-f"));
+    assert_eq!(fs::read(given.path("out/cut.001")).unwrap(), two);
+    succeed(&mut given.restore("dump", &given.path("out/restored")));
+}
+
+/// In place of what a link leads to only where nobody else could have made it lead elsewhere.
+#[test]
+fn a_link_of_others_does_not_choose_what_is_replaced() {
+    let given = Given::new();
+    let open = given.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let before = fs::read(given.path("dump")).unwrap();
+    let refused = |path: &Path| {
+        let ended = run(&mut given.rewrap(path));
+        let said = text(&ended.stderr);
+        assert!(ended.status.code() == Some(1) && said.contains("others can change it"), "{said}");
+        assert!(fs::read(given.path("dump")).unwrap() == before);
+    };
+    symlink(given.path("dump"), open.join("link")).unwrap();
+    refused(&open.join("link"));
+    // A directory that is a link, in one that is open.
+    symlink(given.home.path(), open.join("directory")).unwrap();
+    refused(&open.join("directory/dump"));
+    // A link of one's own to a link there.
+    symlink(open.join("link"), given.path("chain")).unwrap();
+    refused(&given.path("chain"));
+    symlink(given.path("dump"), given.path("own")).unwrap();
+    succeed(&mut given.rewrap(&given.path("own")));
+    assert!(fs::read(given.path("dump")).unwrap() != before);
+    assert!(given.path("own").is_symlink());
+    // Without a link the directory is the caller's own business.
+    fs::copy(given.path("dump"), open.join("copy")).unwrap();
+    succeed(&mut given.rewrap(&open.join("copy")));
+}
+
 #[test]
 fn two_collectors_do_not_share_a_file_or_a_device() {
     let given = Given::new();

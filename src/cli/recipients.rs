@@ -36,7 +36,7 @@ pub(super) struct RecipientArgs {
 }
 
 impl RecipientArgs {
-    #[cfg(feature = "check")]
+    #[cfg(any(feature = "check", feature = "analyst"))]
     /// The recipients files that were typed.
     pub(super) fn named_files(&self) -> &[PathBuf] {
         &self.files

@@ -2,12 +2,14 @@
 //! wrapped anew; nonce and chunks stay as they are, so a terabyte costs a copy, not a decryption. The file key stays
 //! too: whoever could open the old file, or kept its header, opens the new one. This hands over, it does not revoke.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
-use age_core::format::Stanza;
+use age_core::format::{FileKey, Stanza};
 
 use super::entropy::Entropy;
 use super::header::Header;
+use super::identities::read_nonce;
+use super::stream::{ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
 use super::{Error, Identities, Recipient, RecipientKind, Recipients};
 
 /// What becomes of the recipients that a file has.
@@ -32,8 +34,16 @@ pub fn rewrap_header(
     entropy: &mut Entropy<'_>,
 ) -> Result<Header, Error> {
     entropy.wait()?;
-    let file_key = identities.unwrap(header)?;
-    let new = recipients.header(&file_key)?;
+    header_for(header, &identities.unwrap(header)?, recipients, former)
+}
+
+fn header_for(
+    header: &Header,
+    file_key: &FileKey,
+    recipients: &Recipients,
+    former: Former,
+) -> Result<Header, Error> {
+    let new = recipients.header(file_key)?;
     match former {
         Former::Dropped => Ok(new),
         Former::Kept => {
@@ -45,7 +55,7 @@ pub fn rewrap_header(
                 body: stanza.body.clone(),
             };
             let stanzas = header.stanzas().iter().map(copy).chain(new.into_stanzas());
-            Header::new(stanzas.collect(), &file_key)
+            Header::new(stanzas.collect(), file_key)
         }
     }
 }
@@ -72,11 +82,20 @@ fn check_beside(header: &Header, recipients: &Recipients) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies the (binary) age file `input` to `output` with a header for `recipients`. Returns the bytes written.
-/// The payload is copied unread: whether it is complete shows when it is decrypted.
+/// What was made of a file.
+#[derive(Debug)]
+pub struct Rewrapped {
+    /// Bytes written.
+    pub written: u64,
+    /// What is wrong with the end of the payload, which was copied all the same.
+    pub fault: Option<StreamError>,
+}
+
+/// Copies the (binary) age file `input` to `output` with a header for `recipients`. The payload is copied as it is;
+/// of it only the last chunk is opened, which tells whether the file is cut.
 ///
 /// # Errors
-/// As [`Header::read`] and [`rewrap_header`]; [`Error::Io`].
+/// As [`Header::read`] and [`rewrap_header`]; [`Error::HeaderTruncated`] when the nonce is cut; [`Error::Io`].
 pub fn rewrap(
     mut input: impl BufRead,
     output: impl Write,
@@ -84,7 +103,7 @@ pub fn rewrap(
     recipients: &Recipients,
     former: Former,
     entropy: &mut Entropy<'_>,
-) -> Result<u64, Error> {
+) -> Result<Rewrapped, Error> {
     let old = Header::read(&mut input)?;
     rewrap_rest(&old, input, output, identities, recipients, former, entropy)
 }
@@ -92,7 +111,7 @@ pub fn rewrap(
 /// As [`rewrap`], of a file whose header `old` was read from `input` already.
 ///
 /// # Errors
-/// As [`rewrap_header`]; [`Error::Io`].
+/// As [`rewrap`], except those of reading the header.
 pub fn rewrap_rest(
     old: &Header,
     mut input: impl BufRead,
@@ -101,12 +120,55 @@ pub fn rewrap_rest(
     recipients: &Recipients,
     former: Former,
     entropy: &mut Entropy<'_>,
-) -> Result<u64, Error> {
-    let new = rewrap_header(old, identities, recipients, former, entropy)?.encode();
+) -> Result<Rewrapped, Error> {
+    entropy.wait()?;
+    let file_key = identities.unwrap(old)?;
+    let new = header_for(old, &file_key, recipients, former)?.encode();
+    let nonce = read_nonce(&mut input)?;
     output.write_all(&new)?;
-    let copied = io::copy(&mut input, &mut output)?;
+    output.write_all(&nonce)?;
+    let mut end = End::default();
+    let copied = end.copy(input, &mut output)?;
     output.flush()?;
-    Ok(new.len() as u64 + copied)
+    let written = (new.len() + nonce.len()) as u64 + copied;
+    Ok(Rewrapped { written, fault: end.judge(&PayloadKey::derive(&file_key, &nonce)) })
+}
+
+/// The last two chunks of a payload that is copied: the second where the first may be the final one and bytes follow it.
+#[derive(Default)]
+struct End {
+    before: Vec<u8>,
+    last: Vec<u8>,
+    /// Chunks in all, or pieces of their length.
+    chunks: u64,
+}
+
+impl End {
+    fn copy(&mut self, mut input: impl BufRead, output: &mut impl Write) -> io::Result<u64> {
+        let mut copied = 0;
+        loop {
+            let mut chunk = Vec::with_capacity(ENCRYPTED_CHUNK_SIZE);
+            if (&mut input).take(ENCRYPTED_CHUNK_SIZE as u64).read_to_end(&mut chunk)? == 0 {
+                return Ok(copied);
+            }
+            output.write_all(&chunk)?;
+            copied += chunk.len() as u64;
+            self.before = std::mem::replace(&mut self.last, chunk);
+            self.chunks += 1;
+        }
+    }
+
+    fn judge(mut self, key: &PayloadKey) -> Option<StreamError> {
+        let Some(last) = self.chunks.checked_sub(1) else {
+            return Some(StreamError::Truncated { plaintext: 0, remainder: 0 });
+        };
+        let fault = key.open_last(last, &mut self.last).err()?;
+        let Some(chunk) = last.checked_sub(1) else { return Some(fault) };
+        match key.open_last(chunk, &mut self.before) {
+            Ok(()) | Err(StreamError::TrailingData { .. }) => Some(StreamError::TrailingData { chunk }),
+            Err(_) => Some(fault),
+        }
+    }
 }
 
 /// The kind of the first recipient that is not known to resist quantum computers, where the stanzas of `old` do: the
@@ -178,7 +240,7 @@ mod tests {
             rewrap(&file[..], &mut moved, &old_identity, &new, Former::Dropped, entropy)
         })
         .unwrap();
-        assert_eq!(written, moved.len() as u64);
+        assert_eq!((written.written, written.fault), (moved.len() as u64, None));
         assert_eq!(decrypt(&moved, &new_identity).unwrap(), [9; 70_000]);
         assert!(matches!(decrypt(&moved, &old_identity), Err(Error::NoMatch { .. })));
         let payload = |file: &[u8]| file[Header::read(&mut &file[..]).unwrap().encoded_len()..].to_vec();
@@ -187,6 +249,33 @@ mod tests {
             rewrap(&file[..], Vec::new(), &new_identity, &old, Former::Dropped, entropy)
         });
         assert!(matches!(refused, Err(Error::NoMatch { .. })));
+    }
+
+    #[test]
+    fn a_cut_file_is_moved_as_far_as_it_goes_and_said_to_be_cut() {
+        let ((old_identity, old), (_, new)) = (key(), key());
+        let (start, payload_key) = with_entropy(|entropy| old.wrap(entropy)).unwrap();
+        let payload_at = start.len();
+        let mut writer = EncryptWriter::new(start, payload_key);
+        writer.write_all(&[9; 2 * 65536]).unwrap();
+        let file = writer.finish().unwrap();
+        let moved = |file: &[u8]| {
+            let mut moved = Vec::new();
+            let result = with_entropy(|entropy| {
+                rewrap(file, &mut moved, &old_identity, &new, Former::Dropped, entropy)
+            });
+            result.map(|result| (result.fault, result.written == moved.len() as u64))
+        };
+        for cut in [payload_at, payload_at + 10, payload_at + 65552, file.len() - 1] {
+            let (fault, written) = moved(&file[..cut]).unwrap();
+            assert!(matches!(fault, Some(StreamError::Truncated { .. })) && written, "{cut}: {fault:?}");
+        }
+        for cut in payload_at - 16..payload_at {
+            assert!(matches!(moved(&file[..cut]), Err(Error::HeaderTruncated)), "{cut}");
+        }
+        let longer = [&file[..], b"\n"].concat();
+        assert!(matches!(moved(&longer).unwrap().0, Some(StreamError::TrailingData { .. })));
+        assert_eq!(moved(&file).unwrap(), (None, true));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use super::super::recipients::RecipientArgs;
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, output_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
-use super::{PROGRAM, with_entropy};
-use crate::crypt::rewrap::Former;
+use super::{PROGRAM, apart, with_entropy};
+use crate::crypt::rewrap::{Former, Rewrapped};
 use crate::crypt::{self, Header, Recipients, rewrap};
 use crate::sink::{OutputFile, Stream, special};
+use crate::trust;
 use clap::Args as ClapArgs;
 use std::fs;
 use std::io;
@@ -56,39 +57,35 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let message = format!("replacing {}: it is the first of several files", quoted(&args.dump));
         return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
     }
+    let (path, overwrite) = args.place()?;
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let recipients = args.recipients.read()?;
-    let (path, overwrite) = match &args.output {
-        Some(path) => (path.clone(), args.force),
-        None if args.dump == Path::new("-") => return Err(nowhere()),
-        None => (replaced(&args.dump)?, true),
-    };
-    let path = &path;
-    let mut dump = input::open_sequential(&args.dump, |_, bytes| bytes)?;
+    // In place it is the file itself that is read: what a link leads to may change at any time.
+    let from = if args.output.is_some() { &args.dump } else { &path };
+    let mut dump = input::open_sequential(from, |_, bytes| bytes)?;
     let old = Header::read(&mut dump).map_err(|cause| input::crypt_failure(&args.dump, &cause))?;
     warn_of_downgrade(&old, &recipients);
     let former = if args.add { Former::Kept } else { Former::Dropped };
-    let failed = |error: &io::Error| Failure::caused(format!("writing {}", quoted(path)), error);
     remove_unfinished_on_signals()?;
-    let mut stream = open_output(path, overwrite)?;
+    let mut stream = open_output(&path, overwrite)?;
     let result = with_entropy(|entropy| {
         rewrap::rewrap_rest(&old, dump, &mut stream, &identities, &recipients, former, entropy)
     });
-    result.map_err(|error| match &error {
+    let Rewrapped { fault, .. } = result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
-            Failure::caused(format!("copying {} to {}", input_name(&args.dump), quoted(path)), cause)
+            Failure::caused(format!("copying {} to {}", input_name(&args.dump), quoted(&path)), cause)
                 .status(input::read_status(cause))
         }
         cause => input::crypt_failure(&args.dump, cause),
     })?;
-    stream.finish().map_err(|error| failed(&error))?;
-    let (output, names) = (output_name(path), names(&recipients));
+    stream.finish().map_err(|error| Failure::caused(format!("writing {}", quoted(&path)), &error))?;
+    let (output, names) = (output_name(&path), names(&recipients));
     let text = match former {
         Former::Dropped => format!("{output} is now for {names}"),
         Former::Kept => format!("{output} is now for {names}, and as before for its former recipients"),
     };
     say(PROGRAM, "note", &text);
-    Ok(())
+    fault.map_or(Ok(()), |fault| Err(input::stream_failure(&args.dump, &fault)))
 }
 
 /// Opens the output, which is a file beside `path` until it is whole.
@@ -105,10 +102,17 @@ fn open_output(path: &Path, overwrite: bool) -> Result<Stream, Failure> {
 }
 
 /// The file that is replaced in place: what a symlink points to, so that no copy with the old header stays there. Other
-/// hard links to it would be such copies, and only their names can be taken away.
+/// hard links to it would be such copies, and only their names can be taken away. A link that others can change would let
+/// them choose which file is replaced.
 fn replaced(dump: &Path) -> Result<PathBuf, Failure> {
     let failed = |error: &io::Error| Failure::caused(format!("opening dump {}", quoted(dump)), error);
     let path = fs::canonicalize(dump).map_err(|error| failed(&error))?;
+    if std::path::absolute(dump).map_err(|error| failed(&error))? != path {
+        trust::check(Path::new("/"), dump).map_err(|error| {
+            Failure::caused(format!("replacing {}: it is reached by a link", quoted(dump)), &error)
+                .hint("name the file itself: links are followed only where nobody else can change them")
+        })?;
+    }
     let links = fs::metadata(&path).map_err(|error| failed(&error))?.nlink();
     if links > 1 {
         let text = format!(
@@ -134,6 +138,24 @@ fn warn_of_downgrade(old: &Header, recipients: &Recipients) {
 }
 
 impl Args {
+    /// Where the new file goes, and whether it may replace one. Nothing that is read is overwritten on the way.
+    fn place(&self) -> Result<(PathBuf, bool), Failure> {
+        match &self.output {
+            Some(path) => {
+                self.identities.apart_from(path, std::slice::from_ref(&self.dump))?;
+                apart::check(path, self.recipients.named_files().iter().map(PathBuf::as_path))?;
+                Ok((path.clone(), self.force))
+            }
+            None if self.dump == Path::new("-") => Err(nowhere()),
+            None => {
+                let path = replaced(&self.dump)?;
+                self.identities.apart_from(&path, &[])?;
+                apart::check(&path, self.recipients.named_files().iter().map(PathBuf::as_path))?;
+                Ok((path, true))
+            }
+        }
+    }
+
     /// Without an output the dump is replaced, and its recipients can lose it: only when that is asked for.
     fn check_replaced(&self) -> Result<(), Failure> {
         if self.output.is_some() || self.in_place || self.force {

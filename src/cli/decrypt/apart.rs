@@ -1,0 +1,50 @@
+//! Whether an output is one of the inputs. Checked by device and inode before any output is opened, since `-f` would
+//! overwrite what is still to be read, or the only copy of a key.
+
+use super::super::{Failure, Status, input_name, output_name};
+use crate::sink::{pieces, special};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Refuses an output that is the same file as one of `inputs`, whatever its name: another path, a link, standard output.
+/// `-` is standard input or standard output.
+///
+/// # Errors
+/// One of them is. What does not exist, or is no file (a URL), is no other file.
+pub(super) fn check<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let Some(place) = of_output(output) else { return Ok(()) };
+    let is_same = |input: &&Path| {
+        let is_stdin = *input == Path::new("-");
+        let following = if is_stdin { Vec::new() } else { pieces::following(input) };
+        let data = if is_stdin { of_open(&io::stdin()) } else { fs::metadata(input).ok() };
+        let pieces = following.iter().filter_map(|piece| fs::metadata(piece).ok());
+        data.into_iter().chain(pieces).any(|data| is_same_file(&data, &place))
+    };
+    match inputs.into_iter().find(is_same) {
+        Some(input) => {
+            let message =
+                format!("writing {}: it is the same file as {}", output_name(output), input_name(input));
+            Err(Failure::new(Status::Usage, message).hint("name another file for the output"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Any number of readers and writers share a terminal or `/dev/null`.
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    !one.file_type().is_char_device() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+fn of_output(path: &Path) -> Option<Metadata> {
+    match path == Path::new("-") || special::is_stdout(path) {
+        true => of_open(&io::stdout()),
+        false => fs::metadata(path).ok(),
+    }
+}
+
+fn of_open(file: &impl AsFd) -> Option<Metadata> {
+    fs::File::from(file.as_fd().try_clone_to_owned().ok()?).metadata().ok()
+}

@@ -130,7 +130,14 @@ pub struct Tail {
     /// Whether the dump holds everything the level asks for; false when a size limit ended it, or when more pages are
     /// lost than [`ClassCounts::is_lacking`] allows.
     pub complete: bool,
+    /// Where the copy of the head starts in the decrypted stream; none in dumps of 0.1.0, and where it would be large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_copy: Option<u64>,
 }
+
+/// Tag of the frame that repeats the stream's first two frames, the head and the one with the KDUMP headers, byte for
+/// byte: damage to the first chunk then costs no more than what is in it.
+pub const HEAD_COPY_TAG: [u8; 4] = *b"VCEc";
 
 /// A dump that lacks more than one in this many of the pages it should hold is incomplete.
 const LACKING: u64 = 1000;
@@ -344,7 +351,7 @@ mod tests {
         );
         assert!(counts(u64::MAX, u64::MAX, u64::MAX).is_lacking());
         assert!(ClassCounts { image_lost: 1, ..counts(1 << 40, 1, 0) }.is_lacking());
-        let tail = |pages, complete| Tail { pages, last_index: None, complete };
+        let tail = |pages, complete| Tail { pages, last_index: None, complete, head_copy: None };
         assert!(tail(counts(9, 0, 0), true).is_complete() && !tail(counts(9, 0, 0), false).is_complete());
         assert!(!tail(counts(9, 1, 0), true).is_complete());
     }
@@ -374,6 +381,7 @@ mod tests {
             pages: ClassCounts { zero: 3, ..ClassCounts::default() },
             last_index: Some(5),
             complete: true,
+            head_copy: Some(4),
         };
         let bytes = tail.encode(77).unwrap();
         assert_eq!(Tail::locate(*bytes.last_chunk().unwrap()), Some(77));

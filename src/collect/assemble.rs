@@ -9,11 +9,15 @@ use super::limit::Limit;
 use super::read::ReadBlock;
 use super::tables::Tables;
 use super::{Error, Report, facts::DumpFacts, pages::Job};
-use crate::blocks::{BlockMap, ClassCounts, Head, ORDER_TAG, Tail};
+use crate::blocks::{BlockMap, ClassCounts, HEAD_COPY_TAG, Head, ORDER_TAG, Tail};
 use crate::kdump::{self, END_RECORD, record_head};
 use crate::units::{ByteOrder, PfnRange};
 use crate::vmcore::ReadError;
 use std::collections::VecDeque;
+
+/// A head that takes more is not repeated, for the collector keeps it until the end. Notes of a thousand CPUs take some
+/// tens of KiB, compressed; a device's dump among the notes may take more.
+const MAX_HEAD_COPY: usize = 256 << 10;
 
 /// The stream under construction.
 pub(super) struct Assembler {
@@ -22,6 +26,8 @@ pub(super) struct Assembler {
     limit: Limit,
     order: ByteOrder,
     in_order: bool,
+    /// The first two frames, to be repeated at the end.
+    head_copy: Vec<u8>,
     /// What is known of pages without a look at them, and what the reading found: unreadable pages.
     pages: ClassCounts,
     /// The first page that could not be read.
@@ -41,6 +47,9 @@ impl Assembler {
             frames.tagged(Head::SEGMENTS_TAG, &ranges);
         }
         frames.compressed(&kdump_head(&facts.kdump)?)?;
+        let head_copy = Some(frames.in_hand().to_vec()).filter(|copy| copy.len() <= MAX_HEAD_COPY);
+        let head_copy = head_copy.unwrap_or_default();
+        let limit = limit.map(|limit| limit.saturating_sub(head_copy.len() as u64));
         tables.write_present(&facts.present, &mut frames)?;
         frames.record(zero_page, &vec![0; page.len()])?;
         let (present, total) = (facts.present_pages(), facts.max_mapnr);
@@ -50,6 +59,7 @@ impl Assembler {
             limit: Limit::new(limit, facts.max_mapnr),
             order: facts.kdump.order,
             in_order: false,
+            head_copy,
             pages: ClassCounts { present, total, left_out: facts.left_out, ..ClassCounts::default() },
             first_failure: None,
             notes_lost: 0,
@@ -141,10 +151,18 @@ impl Assembler {
         let status = if complete { 0 } else { kdump::STATUS_INCOMPLETE };
         self.frames.record(kdump::STATUS_OFFSET, &self.order.u32_bytes(status))?;
         self.frames.raw(END_RECORD);
-        let tail = Tail { pages: self.pages, last_index: self.frames.index(), complete };
+        let head_copy = self.repeat_head();
+        let tail = Tail { pages: self.pages, last_index: self.frames.index(), complete, head_copy };
         self.frames.tagged(Tail::TAG, &tail.encode(self.frames.position())?);
         self.frames.finish(chunks);
         Ok(())
+    }
+
+    /// Writes the copy of the head; its place, where there is one.
+    fn repeat_head(&mut self) -> Option<u64> {
+        let at = self.frames.position();
+        let copy = std::mem::take(&mut self.head_copy);
+        (!copy.is_empty()).then(|| self.frames.tagged(HEAD_COPY_TAG, &copy)).map(|()| at)
     }
 
     /// What became of a dump of `written` bytes, after its end.

@@ -40,6 +40,11 @@ impl Frames {
         self.chunker.position() + self.pending.len() as u64
     }
 
+    /// The frames that are not handed out yet.
+    pub(super) fn in_hand(&self) -> &[u8] {
+        &self.pending
+    }
+
     /// Bytes of the stream that the next piece of the index takes at most.
     pub(super) fn room(&self) -> u64 {
         self.index.pending()

@@ -13,13 +13,16 @@ mod map;
 pub(crate) use crate::units::varint;
 
 pub use expansion::Expansion;
-pub use facts::{ClassCounts, Head, PartFacts, SegmentFacts, Tail};
+pub use facts::{ClassCounts, HEAD_COPY_TAG, Head, PartFacts, SegmentFacts, Tail};
 pub use frame::{
     BlockCompressor, BlockDecompressor, FRAME_MAGIC, Frame, MAX_FRAME_CONTENT, SKIPPABLE_MAGIC, Splitter,
     content_len, raw_frame, skippable_frame,
 };
 pub use index::{IndexEntry, IndexPiece, IndexWriter};
-pub use judge::{DataPlaces, IndexJudge, MapMarks, NamedPages, judge_pages, judge_records};
+pub use judge::{
+    DataPlaces, IndexJudge, MapMarks, NamedPages, bitmap_len, is_ours, judge_pages, judge_records,
+    judge_tables,
+};
 pub use map::{BlockMap, PageRun, RunKind};
 
 /// Tag of the frame, without content, behind which blocks come in pfn order.

@@ -27,7 +27,7 @@ pub use kdump_view::KdumpView;
 pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, without_armor, without_frame};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
 
-use crate::blocks::{Head, RunKind, Tail};
+use crate::blocks::{Head, RunKind, Tail, judge_tables};
 use crate::crypt::{self, Identities, StreamError};
 use crate::units::{Pfn, PfnSet};
 use blocks::BlockCache;
@@ -105,6 +105,14 @@ fn found(index: Result<PageIndex, Error>) -> Result<Option<PageIndex>, Error> {
     }
 }
 
+/// The head of the dump in `source` (binary, not armored), from the copy at its end.
+///
+/// # Errors
+/// See [`Error`]; there is no copy, or it cannot be read.
+pub fn head_copy(source: Arc<dyn Source>, identities: &Identities) -> Result<DumpHead, Error> {
+    Stream::open(source, identities)?.read_head_copy()
+}
+
 /// Pages of a dump, counted from its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -121,6 +129,7 @@ pub struct Dump {
     stream: Stream,
     head: DumpHead,
     tail: Option<Tail>,
+    damage: Option<StreamError>,
     present: PfnSet,
     index: PageIndex,
     index_state: IndexState,
@@ -142,7 +151,13 @@ impl Dump {
         cache: usize,
     ) -> Result<Dump, Error> {
         let stream = Stream::open(source, identities)?;
-        let head = stream.read_head()?;
+        let (head, damage) = match stream.read_head() {
+            // Damage there costs nothing that the copy of the head has.
+            Err(Error::Stream(cause)) => {
+                (stream.read_head_copy().map_err(|_| Error::Stream(cause))?, Some(cause))
+            }
+            head => (head?, None),
+        };
         let tail = stream.read_tail()?;
         let by_tail = match &tail {
             Some((tail, at)) if tail.last_index.is_some() => {
@@ -155,10 +170,12 @@ impl Dump {
             None => PageIndex::by_reading_through(&stream, &head)?.with_state(),
         };
         let (tail, tail_at) = tail.unzip();
-        index.check(head.facts.pages(), tail.as_ref())?;
         let present = head.present();
+        index.check(head.facts.pages(), &present, tail.as_ref())?;
+        judge_tables(&head.facts, index.pages(), stream.len())?;
+        let damage = damage.or(index.damage()).or(stream.trailing());
         let (cache, note_records) = (BlockCache::new(cache), OnceLock::new());
-        Ok(Dump { stream, head, tail, present, index, index_state, cache, tail_at, note_records })
+        Ok(Dump { stream, head, tail, damage, present, index, index_state, cache, tail_at, note_records })
     }
 
     /// The facts of the dump and its KDUMP head, notes and VMCOREINFO within.
@@ -183,6 +200,13 @@ impl Dump {
     #[must_use]
     pub fn cut(&self) -> Option<StreamError> {
         self.stream.cut()
+    }
+
+    /// What is wrong with the file, as far as opening it met that: damage, or else that it is cut. Damage in a block shows
+    /// when one of its pages is read.
+    #[must_use]
+    pub fn fault(&self) -> Option<StreamError> {
+        self.damage.or(self.cut())
     }
 
     /// Whether everything is there that the dump level asked for.

@@ -13,16 +13,17 @@ mod parts;
 mod salvage;
 mod unpack;
 
-pub use salvage::Losses;
+pub use salvage::{KernelData, Losses};
 
 use crate::blocks::{self, ClassCounts, Head};
 use crate::compress::Codec;
 use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
 use crate::kdump;
 use crate::pipeline::{self, regroup};
+use crate::reader::DumpHead;
 use crate::sink::OutputFile;
 use arrange::Arranger;
-use chunks::{ChunkSource, SealedChunk};
+use chunks::{ChunkSource, EndSearch, SealedChunk};
 use frames::FrameReader;
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
@@ -52,6 +53,9 @@ pub enum Error {
     /// The decrypted stream contradicts itself.
     #[error("reading the decrypted stream: {0}")]
     Malformed(String),
+    /// The beginning of the dump is lost, and with it what tells how to write a restored one.
+    #[error("its headers are lost; without them nothing can be restored")]
+    HeadersLost,
     /// The parts of a dump do not make up one dump.
     #[error("joining the parts of a dump: {0}")]
     Parts(String),
@@ -72,6 +76,11 @@ pub enum Error {
 impl Error {
     fn malformed(why: &str) -> Error {
         Error::Malformed(why.to_owned())
+    }
+
+    /// Whether it tells that the decrypted stream is no valid dump, which a salvage passes over.
+    fn is_of_the_dump(&self) -> bool {
+        matches!(self, Error::Blocks(_) | Error::Kdump(_) | Error::Malformed(_))
     }
 
     /// An error of a read, which may carry a payload error inside.
@@ -105,6 +114,19 @@ pub struct Report {
     pub complete: bool,
     /// What was lost; nothing unless it was a salvage.
     pub losses: Losses,
+    /// What was written.
+    pub written: Written,
+}
+
+/// What a restored dump holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Pages with bytes.
+    pub data: u64,
+    /// Pages of which all bytes are zero.
+    pub zero: u64,
+    /// Whether the kernel's own data are there.
+    pub kernel: KernelData,
 }
 
 /// Decrypts `dump` with one of `identities` and writes it to `output`.
@@ -117,7 +139,7 @@ pub fn restore(
     output: Output<'_>,
     threads: NonZero<usize>,
 ) -> Result<Report, Error> {
-    run(dump, identities, output, threads, FrameReader::default())
+    run(dump, identities, output, threads, None)
 }
 
 /// Restores a dump from all of its parts, which may come in any order. Not for [`Output::Flattened`], whose records
@@ -152,35 +174,49 @@ fn join_part(
     arranger.end_part()
 }
 
-/// Restores what is authentic of a damaged or cut dump: damaged chunks are passed over, and so is what
-/// lies partly in them. Not for [`Output::Flattened`], whose records would not fit together.
+/// Restores what is authentic of a damaged or cut dump: damaged chunks and what is not valid in authentic ones are passed
+/// over, and so is what is partly in them. Of a dump that [`restore`] takes it gives the same. `head` is the dump's head
+/// from elsewhere ([`crate::reader::head_copy`]), for a dump whose beginning is lost. Not for [`Output::Flattened`], whose
+/// records would not fit together.
 ///
 /// # Errors
-/// As [`restore`], but for damage and a missing end. Without its first chunks a dump cannot be restored.
+/// As [`restore`], except for damage and a missing end; [`Error::HeadersLost`] where the beginning is lost and there is
+/// no other head. Then nothing was written.
 pub fn salvage(
     dump: &mut (dyn BufRead + Send),
     identities: &Identities,
     output: Output<'_>,
     threads: NonZero<usize>,
+    head: Option<DumpHead>,
 ) -> Result<Report, Error> {
-    run(dump, identities, output, threads, FrameReader::salvaging())
+    run(dump, identities, output, threads, Some(head))
 }
 
+/// Restores a dump, or salvages it, perhaps with a head from elsewhere.
 fn run(
     mut dump: &mut (dyn BufRead + Send),
     identities: &Identities,
     output: Output<'_>,
     threads: NonZero<usize>,
-    mut frames: FrameReader,
+    salvage: Option<Option<DumpHead>>,
 ) -> Result<Report, Error> {
     let key = identities.open(&mut dump)?.key;
     let mut chunks = ChunkSource::new(dump);
     if foreign::is_foreign(&chunks.peek(&key)?) {
         return restore_foreign(chunks, key, output);
     }
-    let (form, mut arranger) = (output.form(), Arranger::new(output));
-    unpack(chunks, &key, form, threads, &mut frames, &mut arranger)?;
-    arranger.finish(frames.into_tracker())
+    let form = output.form();
+    let (mut frames, mut arranger) = match salvage {
+        Some(head) => (FrameReader::salvaging(), Arranger::salvaging(output, head)),
+        None => (FrameReader::default(), Arranger::new(output)),
+    };
+    let unpacked = unpack(chunks, &key, form, threads, &mut frames, &mut arranger);
+    let only_cut = frames.tracker().and_then(|tracker| tracker.only_cut());
+    let result = unpacked.and_then(|()| arranger.finish(frames.into_tracker()));
+    result.map_err(|error| match (error, only_cut) {
+        (Error::HeadersLost, Some(cut)) => Error::Stream(cut),
+        (error, _) => error,
+    })
 }
 
 /// The steps of `collect`, backwards: from sealed chunks to pages in their places.
@@ -192,9 +228,12 @@ fn unpack(
     frames: &mut FrameReader,
     arranger: &mut Arranger<'_>,
 ) -> Result<(), Error> {
-    let salvage = frames.tracker().is_some();
-    let open = |_: &mut Unpacker, chunk: SealedChunk| chunk.open(key, salvage);
-    let unpack = |unpacker: &mut Unpacker, piece| unpacker.unpack(piece);
+    let search = frames.tracker().map(|_| EndSearch::new());
+    let open = |_: &mut Unpacker, chunk: SealedChunk| chunk.open(key, search.as_ref());
+    let unpack = |unpacker: &mut Unpacker, piece| match &search {
+        Some(_) => unpacker.try_unpack(piece),
+        None => unpacker.unpack(piece),
+    };
     pipeline::with(
         threads,
         AHEAD,
@@ -215,8 +254,9 @@ fn unpack(
 
 fn restore_foreign(chunks: ChunkSource<'_>, key: PayloadKey, output: Output<'_>) -> Result<Report, Error> {
     foreign::restore(DecryptReader::new(chunks.into_read(), key), output)?;
+    let written = Written { data: 0, zero: 0, kernel: KernelData::Unknown };
     let (pages, losses) = (ClassCounts::default(), Losses::default());
-    Ok(Report { head: None, pages, complete: true, losses })
+    Ok(Report { head: None, pages, complete: true, losses, written })
 }
 
 impl Output<'_> {

@@ -183,7 +183,7 @@ fn with_index(sample: &Sample, change: impl Fn(&mut vmcore_encrypt::blocks::Inde
     skippable_frame(&mut stream, vmcore_encrypt::blocks::IndexPiece::TAG, &piece);
     let held = open(&sample.dump).unwrap().held();
     let pages = ClassCounts { saved: held.data, zero: held.zero, ..ClassCounts::default() };
-    let tail = Tail { pages, last_index: writer.last_piece(), complete: true };
+    let tail = Tail { pages, last_index: writer.last_piece(), complete: true, head_copy: None };
     let content = tail.encode(stream.len() as u64).unwrap();
     skippable_frame(&mut stream, Tail::TAG, &content);
     forged(&stream)
@@ -245,6 +245,7 @@ fn salvage(sample: &Sample, dump: &[u8], name: &str) -> (restore::Report, Kdump)
         &identities(),
         Output::Kdump(&file, Codec::Zstd),
         NonZero::new(2).unwrap(),
+        None,
     )
     .unwrap();
     file.finish().unwrap();
@@ -284,8 +285,9 @@ fn a_cut_dump_is_salvaged_up_to_the_cut() {
         assert!(report.losses.cut.is_some() && kdump.status & INCOMPLETE != 0);
         for pfn in 0..sample.core.max_mapnr() {
             let (found, expected) = (kdump.page(pfn), sample.expected(&classes, pfn));
-            let doubtful = report.losses.doubtful.iter().any(|range| range.contains(Pfn(pfn)));
-            assert!(found == expected || (doubtful && found == Found::Excluded), "pfn {pfn:#x}");
+            let losses = [&report.losses.doubtful, &report.losses.pages];
+            let lost = losses.iter().any(|pages| pages.contains(Pfn(pfn)));
+            assert!(found == expected || (lost && found == Found::Excluded), "pfn {pfn:#x}");
         }
     }
     let (report, kdump) = salvage(&sample, &sample.dump, "whole");
@@ -297,8 +299,13 @@ fn without_its_headers_nothing_is_salvaged() {
     let sample = sample(31);
     let mut dump = sample.dump.clone();
     dump[300] ^= 1;
-    let result =
-        restore::salvage(&mut Cursor::new(&dump), &identities(), Output::Nothing, NonZero::<usize>::MIN);
+    let result = restore::salvage(
+        &mut Cursor::new(&dump),
+        &identities(),
+        Output::Nothing,
+        NonZero::<usize>::MIN,
+        None,
+    );
     assert!(result.is_err());
     assert!(sample.dump.len() > CHUNK_SIZE);
 }

@@ -110,7 +110,7 @@ impl Forged {
 
     /// Ends it and writes it, encrypted.
     fn write(mut self, path: &Path) -> u64 {
-        let tail = Tail { pages: self.pages, last_index: None, complete: true };
+        let tail = Tail { pages: self.pages, last_index: None, complete: true, head_copy: None };
         let content = tail.encode(self.plain.len() as u64).unwrap();
         skippable_frame(&mut self.plain, Tail::TAG, &content);
         let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());

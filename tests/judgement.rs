@@ -12,230 +12,30 @@
 /// What is wrong with something, and how to make it so.
 type Case<T> = (&'static str, fn(&mut T));
 
+/// What is wrong with a head, how to make it so, and the verdict.
+type HeadCase = (&'static str, fn(&mut Head), i32);
+
 mod common;
 #[path = "common/dump.rs"]
 mod dump;
+#[path = "common/forged.rs"]
+mod forged;
 mod readers;
 mod synth;
 
 use common::{mounted, run};
-use dump::{IDENTITY, collect, identities, plaintext, recipients, with_entropy};
+use dump::{IDENTITY, identities};
+use forged::{Forged, HONEST, Part, block, data_frame, frame_of, zero_block};
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
-use synth::{arch, kernel, zoo};
+use std::sync::Arc;
 use tempfile::TempDir;
 use vmcore_encrypt::blocks::{
-    BlockMap, ClassCounts, Frame, Head, IndexEntry, IndexPiece, IndexWriter, PartFacts, RunKind, Splitter,
-    Tail, raw_frame, skippable_frame,
+    BlockMap, ClassCounts, Head, IndexEntry, PartFacts, RunKind, SegmentFacts, raw_frame,
 };
-use vmcore_encrypt::crypt::EncryptWriter;
-use vmcore_encrypt::kdump::{Records, STATUS_OFFSET, flat_header, record_head};
+use vmcore_encrypt::kdump::record_head;
 use vmcore_encrypt::reader::Dump;
 use vmcore_encrypt::units::{Pfn, PfnRange};
-
-/// The stream of an honest dump, and how many pfns it describes.
-static HONEST: LazyLock<(Vec<u8>, u64)> = LazyLock::new(|| {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("vmcore");
-    let core = zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build();
-    core.write_to(&path);
-    (plaintext(&collect(&path, 31, 2, None).bytes), core.max_mapnr())
-});
-
-/// A part of the stream: frames that belong together.
-#[derive(Clone)]
-enum Part {
-    /// A block with its map.
-    Block(BlockMap, Vec<u8>),
-    /// Any other frame that comes before the index.
-    Other(Vec<u8>),
-}
-
-/// A dump under construction. The index and the tail are made of what it holds, and then changed.
-#[derive(Clone)]
-struct Forged {
-    parts: Vec<Part>,
-    /// The honest counts.
-    counts: ClassCounts,
-    complete: bool,
-    /// What the index names: by default what is there.
-    index: fn(&mut Vec<IndexEntry>),
-    /// Whether the tail names the index.
-    indexed: bool,
-    /// What follows the tail.
-    after: Vec<u8>,
-    tails: usize,
-}
-
-fn frame_of(tag: [u8; 4], content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    skippable_frame(&mut bytes, tag, content);
-    bytes
-}
-
-fn data_frame(content: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(content, 1).unwrap()
-}
-
-/// A block of pages that are zero: its map.
-fn zero_block(start: u64, pages: u64) -> Part {
-    let mut map = BlockMap::default();
-    map.push_run(PfnRange::new(start, start + pages), RunKind::Zero);
-    block(map, &[])
-}
-
-fn block(map: BlockMap, frames: &[u8]) -> Part {
-    let mut content = Vec::new();
-    map.encode(&mut content);
-    let bytes = [frame_of(BlockMap::TAG, &content), frames.to_vec()].concat();
-    Part::Block(map, bytes)
-}
-
-impl Forged {
-    /// Nothing is changed yet.
-    fn honest() -> Forged {
-        let plain = &HONEST.0;
-        let (mut splitter, mut parts) = (Splitter::default(), Vec::new());
-        let (mut open, mut counts): (Option<(BlockMap, Vec<u8>, u64)>, _) = (None, ClassCounts::default());
-        splitter.feed(plain);
-        while let Some((at, len, frame)) = splitter.next_frame().unwrap() {
-            let bytes = plain[at as usize..at as usize + len].to_vec();
-            match (frame, open.take()) {
-                (Frame::Tagged { tag: BlockMap::TAG, content }, None) => {
-                    let map = BlockMap::parse(&content).unwrap();
-                    match map.count(RunKind::Data) {
-                        0 => parts.push(Part::Block(map, bytes)),
-                        _ => open = Some((map, bytes, 2)),
-                    }
-                }
-                (Frame::Data(_), Some((map, before, left))) => match left {
-                    1 => parts.push(Part::Block(map, [before, bytes].concat())),
-                    _ => open = Some((map, [before, bytes].concat(), left - 1)),
-                },
-                (Frame::Tagged { tag: IndexPiece::TAG, .. }, None) => {}
-                (Frame::Tagged { tag: Tail::TAG, content }, None) => {
-                    counts = Tail::parse(&content).unwrap().pages;
-                }
-                (_, None) => parts.push(Part::Other(bytes)),
-                (frame, Some(_)) => panic!("{frame:?} inside a block"),
-            }
-        }
-        Forged { parts, counts, complete: true, index: |_| {}, indexed: true, after: Vec::new(), tails: 1 }
-    }
-
-    fn with(change: impl FnOnce(&mut Forged)) -> Forged {
-        let mut forged = Forged::honest();
-        change(&mut forged);
-        forged
-    }
-
-    /// Places of the blocks among the parts.
-    fn blocks(&self) -> Vec<usize> {
-        let is_block = |part: &Part| matches!(part, Part::Block(..));
-        (0..self.parts.len()).filter(|&at| is_block(&self.parts[at])).collect()
-    }
-
-    /// Places of the blocks with data.
-    fn data_blocks(&self) -> Vec<usize> {
-        let has_data = |at: &usize| match &self.parts[*at] {
-            Part::Block(map, _) => map.count(RunKind::Data) > 0,
-            Part::Other(_) => false,
-        };
-        self.blocks().into_iter().filter(has_data).collect()
-    }
-
-    /// Whether a block holds the page.
-    fn names(&self, pfn: Pfn) -> bool {
-        self.parts.iter().any(|part| match part {
-            Part::Block(map, _) => map.runs.iter().any(|run| run.pages.contains(pfn)),
-            Part::Other(_) => false,
-        })
-    }
-
-    /// Puts a block after all others.
-    fn push(&mut self, block: Part) {
-        let at = self.blocks().last().unwrap() + 1;
-        if let Part::Block(map, _) = &block {
-            self.counts.saved += map.count(RunKind::Data);
-            self.counts.zero += map.count(RunKind::Zero);
-        }
-        self.parts.insert(at, block);
-    }
-
-    /// Changes the map of a block that has data, and nothing else of it.
-    fn remap(&mut self, number: usize, change: impl FnOnce(&mut BlockMap)) {
-        let at = self.data_blocks()[number];
-        let Part::Block(map, bytes) = &mut self.parts[at] else { panic!() };
-        let mut content = Vec::new();
-        map.encode(&mut content);
-        let frames = bytes[frame_of(BlockMap::TAG, &content).len()..].to_vec();
-        change(map);
-        self.parts[at] = block(map.clone(), &frames);
-    }
-
-    /// Changes the head.
-    fn rehead(&mut self, change: impl FnOnce(&mut Head)) {
-        let Part::Other(bytes) = &mut self.parts[0] else { panic!() };
-        let mut head = Head::parse(&bytes[12..]).unwrap();
-        change(&mut head);
-        *bytes = frame_of(Head::TAG, &head.encode().unwrap());
-    }
-
-    /// Changes the KDUMP head: the main header, the sub header and the notes, with the 4 bytes of the status left out.
-    fn rekdump(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
-        let Part::Other(bytes) = &mut self.parts[1] else { panic!() };
-        let records = zstd::decode_all(&bytes[..]).unwrap();
-        let mut file = Vec::new();
-        for record in Records::new(&records) {
-            let (offset, data) = record.unwrap();
-            file.resize(file.len().max(offset as usize), 0);
-            file.extend_from_slice(data);
-        }
-        change(&mut file);
-        assert!(file.len() as u64 > STATUS_OFFSET);
-        *bytes = data_frame(&[flat_header(), record_head(0, file.len() as u64).to_vec(), file].concat());
-    }
-
-    fn stream(&self) -> Vec<u8> {
-        let (mut stream, mut entries) = (Vec::new(), Vec::new());
-        for part in &self.parts {
-            let offset = stream.len() as u64;
-            match part {
-                Part::Block(map, bytes) => {
-                    entries.push(IndexEntry { offset, len: bytes.len() as u64, map: map.clone() });
-                    stream.extend_from_slice(bytes);
-                }
-                Part::Other(bytes) => stream.extend_from_slice(bytes),
-            }
-        }
-        (self.index)(&mut entries);
-        let mut writer = IndexWriter::default();
-        entries.iter().for_each(|entry| writer.push(entry.offset, entry.len, &entry.map));
-        let at = stream.len() as u64;
-        if self.indexed {
-            let piece = writer.take_piece(at).unwrap_or_else(|| vec![0]);
-            skippable_frame(&mut stream, IndexPiece::TAG, &piece);
-        }
-        let last_index = self.indexed.then_some(at);
-        for _ in 0..self.tails {
-            let tail = Tail { pages: self.counts, last_index, complete: self.complete };
-            let content = tail.encode(stream.len() as u64).unwrap();
-            skippable_frame(&mut stream, Tail::TAG, &content);
-        }
-        stream.extend_from_slice(&self.after);
-        stream
-    }
-
-    fn encrypted(&self) -> Vec<u8> {
-        let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
-        let mut writer = EncryptWriter::new(&mut bytes, key);
-        writer.write_all(&self.stream()).unwrap();
-        writer.finish().unwrap();
-        bytes
-    }
-}
 
 struct Lab {
     directory: TempDir,
@@ -302,7 +102,7 @@ fn dumps_with_an_index_or_without_are_valid() {
     let unknown = |forged: &mut Forged| forged.parts.insert(2, Part::Other(frame_of(*b"VCEx", b"later")));
     lab.assert_all("a frame of a later version", &Forged::with(unknown), VALID);
     let more = Forged::with(|forged| {
-        let free = (0..HONEST.1).find(|&pfn| !forged.names(Pfn(pfn))).unwrap();
+        let free = forged.memory().find(|&pfn| !forged.names(Pfn(pfn))).unwrap();
         forged.push(zero_block(free, 1));
     });
     lab.assert_all("a page more", &more, VALID);
@@ -431,6 +231,55 @@ fn heads_records_and_data_in_wrong_places_are_damage_to_every_command() {
     ];
     for (name, change) in cases {
         lab.assert_all(name, &Forged::with(|forged| forged.remap(1, change)), DAMAGED);
+    }
+}
+
+#[test]
+fn a_head_elsewhere_or_of_another_machine_is_one_verdict() {
+    let lab = Lab::new();
+    let move_head = |to: fn(&Forged) -> usize| {
+        Forged::with(|forged| {
+            let head = forged.parts.remove(0);
+            let at = to(forged);
+            forged.parts.insert(at, head);
+        })
+    };
+    lab.assert_all("a head after the headers", &move_head(|_| 1), DAMAGED);
+    lab.assert_all("a head after some blocks", &move_head(|forged| forged.data_blocks()[1]), DAMAGED);
+    lab.assert_all("a head as the last frame", &move_head(|forged| forged.parts.len()), DAMAGED);
+    lab.assert_all("no head", &Forged::with(|forged| drop(forged.parts.remove(0))), DAMAGED);
+    let headless = Forged::with(|forged| drop(forged.parts.drain(..2)));
+    lab.assert_all("neither head nor headers", &headless, DAMAGED);
+    let with_segments = |change: fn(&mut Head)| Forged::with(|forged| forged.rehead(change));
+    let cases: [HeadCase; 9] = [
+        (
+            "a segment of no size more",
+            |head| head.segments.push(SegmentFacts { paddr: 4096, vaddr: 0, size: 0 }),
+            VALID,
+        ),
+        ("no size", |head| head.segments.iter_mut().for_each(|segment| segment.size = 0), DAMAGED),
+        ("no segment", |head| head.segments.clear(), DAMAGED),
+        (
+            "all addresses",
+            |head| head.segments[0] = SegmentFacts { paddr: 0, vaddr: 0, size: u64::MAX },
+            VALID,
+        ),
+        (
+            "beyond 64 bits",
+            |head| head.segments.iter_mut().for_each(|segment| segment.paddr = u64::MAX - 4095),
+            DAMAGED,
+        ),
+        ("data far away", |head| head.data_offset = 1 << 50, DAMAGED),
+        ("data beyond 64 bits", |head| head.data_offset = u64::MAX - 4095, DAMAGED),
+        ("data in the tables", |head| head.data_offset = 4096, DAMAGED),
+        (
+            "all addresses",
+            |head| head.segments[0] = SegmentFacts { paddr: 0, vaddr: 0, size: u64::MAX },
+            VALID,
+        ),
+    ];
+    for (name, change, status) in cases {
+        lab.assert_all(name, &with_segments(change), status);
     }
 }
 

@@ -71,7 +71,7 @@ _vmcore__decrypt() {
 
     case "${cmd}" in
         vmcore__decrypt)
-            opts="-i -f -v -h --identity --format --compress --force --salvage --num-threads --version --help info verify dmesg mount rewrap keygen kmsg help"
+            opts="-i -f -v -h --identity --format --compress --force --salvage --json --num-threads --version --help info verify dmesg mount rewrap keygen kmsg help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmcore_decrypt_global_optspecs
-    string join \n i/identity= format= compress= f/force salvage num-threads= v/version h/help
+    string join \n i/identity= format= compress= f/force salvage json num-threads= v/version h/help
 end
 
 function __fish_vmcore_decrypt_needs_command
@@ -36,6 +36,7 @@ none\t'Pages as they are'"
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l num-threads -d 'Threads that decrypt and compress [default: one per CPU]' -r
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l salvage -d 'Restore what is authentic of a damaged or cut dump, and say what is lost'
+complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -l json -d 'With --salvage: report as one JSON object on standard output, with all that is lost'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s v -l version -d 'Print the version'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmcore-decrypt -n "__fish_vmcore_decrypt_needs_command" -a "info" -d 'Show what a dump holds and who can open it'

@@ -29,6 +29,7 @@ none\:"Pages as they are"))' \
 '-f[Overwrite an existing output file, once the new one is whole]' \
 '--force[Overwrite an existing output file, once the new one is whole]' \
 '--salvage[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
+'--json[With --salvage\: report as one JSON object on standard output, with all that is lost]' \
 '-v[Print the version]' \
 '--version[Print the version]' \
 '-h[Print help (see more with '\''--help'\'')]' \

@@ -16,6 +16,8 @@ pub const FRAME_MAGIC: u32 = 0xfd2f_b528;
 pub const SKIPPABLE_MAGIC: u32 = 0x184d_2a5d;
 /// How the tags of our frames begin.
 const TAG_PREFIX: &[u8] = b"VCE";
+/// zstd's code for a frame of which not all bytes are there: `ZSTD_error_srcSize_wrong`. Source: zstd `zstd_errors.h`.
+const INCOMPLETE: usize = 0_usize.wrapping_sub(72);
 /// Bytes that tell a frame of ours: magic number, length, the tag's first letters.
 const OURS_LEN: usize = 4 + 4 + TAG_PREFIX.len();
 
@@ -167,6 +169,14 @@ impl Splitter {
         *self = Splitter { offset, searching: true, ..Splitter::default() };
     }
 
+    /// Passes over what is no frame: frames are handed out again from the next one of ours on.
+    pub fn skip_frame(&mut self) {
+        let skipped = usize::from(self.is_inside_frame());
+        self.taken += skipped;
+        self.offset += skipped as u64;
+        self.searching = true;
+    }
+
     /// Adds the next bytes of the stream.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.pending.drain(..self.taken);
@@ -239,8 +249,9 @@ fn frame_len(bytes: &[u8], offset: u64) -> Result<Option<usize>, Error> {
     match u32::from_le_bytes(*magic) {
         FRAME_MAGIC => match zstd_safe::find_frame_compressed_size(bytes) {
             Ok(len) => Ok(Some(len)),
-            Err(_) if bytes.len() <= MAX_FRAME_LEN => Ok(None),
-            Err(_) => Err(too_large(bytes.len())),
+            Err(INCOMPLETE) if bytes.len() <= MAX_FRAME_LEN => Ok(None),
+            Err(INCOMPLETE) => Err(too_large(bytes.len())),
+            Err(_) => Err(Error::NotAFrame { offset }),
         },
         magic if magic & !0xf == SKIPPABLE_MAGIC & !0xf => {
             let Some(size) = rest.first_chunk::<4>() else { return Ok(None) };
@@ -330,6 +341,24 @@ mod tests {
         frame.extend_from_slice(&[1, 0, 0]);
         let result = BlockDecompressor::new().unwrap().decompress(&frame, &mut Vec::new());
         assert!(matches!(result, Err(Error::FrameTooLarge { size, .. }) if size == 1 << 42));
+    }
+
+    #[test]
+    fn a_frame_that_no_decoder_takes_costs_itself() {
+        // A window of 2^41 bytes; a block of the reserved type.
+        for start in [&[0x00, 0xf8][..], &[0x20, 1, 0x07, 0, 0]] {
+            let mut bytes = [&FRAME_MAGIC.to_le_bytes(), start, &[9; 50]].concat();
+            skippable_frame(&mut bytes, *b"VCEx", b"hello");
+            let mut splitter = Splitter::default();
+            splitter.feed(&bytes);
+            assert!(matches!(splitter.next_frame(), Err(Error::NotAFrame { offset: 0 })));
+            splitter.skip_frame();
+            let (at, _, frame) = splitter.next_frame().unwrap().unwrap();
+            assert_eq!(
+                (at, frame),
+                (54 + start.len() as u64, Frame::Tagged { tag: *b"VCEx", content: b"hello".to_vec() })
+            );
+        }
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! What a valid dump is, as far as its blocks, its index and its tail tell. Every command that opens a dump asks here,
 //! whether it reads the maps from the index or from the stream, so all give the same verdict:
 //!
-//! * every page is in one block, and none is outside of the dump ([`judge_pages`]);
+//! * every page is in one block, and none is outside of the dump or of memory ([`judge_pages`]);
 //! * the tail counts the pages that the maps name ([`judge_pages`]);
 //! * a data frame that is of no block holds whole records, which lie before page data ([`judge_records`]);
 //! * page data lie one after the other, in the order of the blocks ([`DataPlaces`]);
 //! * the index, where the tail names one, names every block as it is, in order ([`IndexJudge`]).
 
-use super::{BlockMap, Error, IndexPiece, Tail};
-use crate::kdump::Records;
-use crate::units::{Pfn, PfnRange};
+use super::{BlockMap, Error, Expansion, Frame, Head, IndexPiece, SegmentFacts, Splitter, Tail};
+use crate::kdump::{DESC_LEN, Records};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use std::hash::{BuildHasher, RandomState};
 
 /// The pages that the maps of a stream name, as they come.
@@ -33,21 +33,24 @@ impl NamedPages {
     ///
     /// # Errors
     /// As [`judge_pages`].
-    pub fn judge(&mut self, within: PfnRange, tail: Option<&Tail>) -> Result<(), Error> {
+    pub fn judge(&mut self, within: PfnRange, memory: &PfnSet, tail: Option<&Tail>) -> Result<(), Error> {
         self.runs.sort_unstable_by_key(|run| run.start);
-        judge_pages(self.runs.iter().copied(), within, tail)
+        judge_pages(self.runs.iter().copied(), within, memory, tail)
     }
 }
 
-/// Judges the runs of pages of all blocks, ascending by their start, of a dump that describes the pfns `within`.
+/// Judges the runs of pages of all blocks, ascending by their start, of a dump that describes the pfns `within` of a
+/// machine with this `memory`.
 /// The tail is absent where it is lost or blocks were passed over. The maps of a dump that is not complete may name more
 /// pages than its tail counts: where a size limit leaves no room for descriptors, the last pages have none.
 ///
 /// # Errors
-/// [`Error::Malformed`] when a page is in two blocks or outside of the dump, or when the tail counts other pages.
+/// [`Error::Malformed`] when a page is in two blocks, outside of the dump or no memory, or when the tail counts other
+/// pages.
 pub fn judge_pages(
     runs: impl Iterator<Item = PfnRange>,
     within: PfnRange,
+    memory: &PfnSet,
     tail: Option<&Tail>,
 ) -> Result<(), Error> {
     let (mut next, mut pages) = (Pfn(0), 0_u64);
@@ -58,6 +61,9 @@ pub fn judge_pages(
         if run.start < within.start || run.end > within.end {
             let first = if run.start < within.start { run.start } else { run.start.max(within.end) };
             return malformed(format!("{first} lies outside of the dump"));
+        }
+        if memory.intersect(run).next() != Some(run) {
+            return malformed(format!("a run of pages from {} is not all memory", run.start));
         }
         next = run.end;
         pages = pages.saturating_add(run.count());
@@ -72,6 +78,33 @@ pub fn judge_pages(
 
 fn malformed<T>(why: String) -> Result<T, Error> {
     Err(Error::malformed("maps of the dump", why))
+}
+
+/// Whether a stream that starts with these bytes is one of ours: a frame of ours is among its first ones.
+#[must_use]
+pub fn is_ours(start: &[u8]) -> bool {
+    let mut splitter = Splitter::default();
+    splitter.feed(start);
+    let mut frames = std::iter::from_fn(|| splitter.next_frame().ok().flatten());
+    frames.any(|(_, _, frame)| matches!(frame, Frame::Tagged { tag, .. } if tag.starts_with(b"VCE")))
+}
+
+/// Judges how much has to be written besides the content of `pages` pages of a dump whose stream has `stream` bytes:
+/// descriptors, and the bitmap of the head's memory.
+///
+/// # Errors
+/// [`Error::Expands`].
+pub fn judge_tables(head: &Head, pages: u64, stream: u64) -> Result<(), Error> {
+    let (mut tables, memory) = (Expansion::default(), (head.page_size, head.max_mapnr));
+    tables.feed(stream);
+    tables.spend(pages.saturating_mul(DESC_LEN as u64).saturating_add(bitmap_len(&head.segments, memory)))
+}
+
+/// Bytes of the bitmap of the pages in memory ranges, of pages of so many bytes among so many; holes cost nothing.
+#[must_use]
+pub fn bitmap_len(ranges: &[SegmentFacts], (page_size, max_mapnr): (u64, u64)) -> u64 {
+    let present = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.size));
+    (present / page_size.max(1)).min(max_mapnr) / 8
 }
 
 /// Judges the content of a data frame that is of no block: headers, tables, the shared zero page. `end` is where page
@@ -210,18 +243,25 @@ mod tests {
     }
 
     fn tail(saved: u64, complete: bool) -> Tail {
-        Tail { pages: ClassCounts { saved, ..ClassCounts::default() }, last_index: None, complete }
+        Tail {
+            pages: ClassCounts { saved, ..ClassCounts::default() },
+            last_index: None,
+            complete,
+            head_copy: None,
+        }
     }
 
     fn judged(runs: &[(u64, u64)], tail: Option<Tail>) -> Result<(), String> {
         let mut pages = NamedPages::default();
         runs.iter().for_each(|&(start, end)| pages.add(&map(start, end)));
-        pages.judge(PfnRange::new(2, 100), tail.as_ref()).map_err(|error| error.to_string())
+        let memory =
+            [PfnRange::new(0, 60), PfnRange::new(60, 70), PfnRange::new(71, 1000)].into_iter().collect();
+        pages.judge(PfnRange::new(2, 100), &memory, tail.as_ref()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn every_page_is_once_inside_and_counted() {
-        assert_eq!(judged(&[(50, 100), (2, 50)], Some(tail(98, true))), Ok(()));
+        assert_eq!(judged(&[(50, 70), (2, 50), (71, 100)], Some(tail(97, true))), Ok(()));
         assert_eq!(judged(&[(50, 60)], Some(tail(3, false))), Ok(()));
         assert_eq!(judged(&[], None), Ok(()));
         assert_eq!(judged(&[], Some(tail(0, true))), Ok(()));
@@ -231,6 +271,7 @@ mod tests {
         assert!(why(&[(99, 101)], None).ends_with("pfn 0x64 lies outside of the dump"));
         assert!(why(&[(1, 3)], None).ends_with("pfn 0x1 lies outside of the dump"));
         assert!(why(&[(500, 501)], None).ends_with("pfn 0x1f4 lies outside of the dump"));
+        assert!(why(&[(69, 72)], None).ends_with("from pfn 0x45 is not all memory"));
         let count = |counted| format!("they name 7 pages, and the tail counts {counted}");
         assert!(why(&[(2, 9)], Some(tail(8, false))).ends_with(&count(8)));
         assert!(why(&[(2, 9)], Some(tail(8, true))).ends_with(&count(8)));

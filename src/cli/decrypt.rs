@@ -1,5 +1,6 @@
 //! `vmcore-decrypt`: the analyst's command line and its sub-commands, one file each.
 
+mod apart;
 mod dmesg;
 mod info;
 mod input;
@@ -8,6 +9,7 @@ mod kmsg;
 mod mount;
 mod restore;
 mod rewrap;
+mod salvage;
 mod verify;
 
 use super::{Failure, Status, say, status};

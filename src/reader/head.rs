@@ -44,6 +44,10 @@ impl DumpHead {
         if head.facts.data_offset < layout.descriptors {
             return Err(malformed("page data would lie inside the tables"));
         }
+        // Further away they would cost nothing but the room of a file, which no file system has without end.
+        if layout.data_behind(head.present().count()).is_none_or(|data| head.facts.data_offset > data) {
+            return Err(malformed("page data would lie far after the tables"));
+        }
         Ok(head)
     }
 

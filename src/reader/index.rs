@@ -8,7 +8,8 @@ use crate::blocks::{
     BlockMap, DataPlaces, Expansion, Frame, Head, IndexPiece, MapMarks, RunKind, Splitter, Tail, content_len,
     judge_pages, judge_records,
 };
-use crate::units::{Pfn, PfnRange};
+use crate::crypt::StreamError;
+use crate::units::{Pfn, PfnRange, PfnSet};
 
 /// Neighbouring pages of one block.
 #[derive(Clone, Copy)]
@@ -53,6 +54,8 @@ pub(super) struct PageIndex {
     runs: Vec<Run>,
     /// Whether damaged chunks were passed over, and the blocks in them.
     gaps: bool,
+    /// Why the first chunk did not open that is damaged.
+    damage: Option<StreamError>,
     /// Whether the dump is cut.
     cut: bool,
 }
@@ -96,6 +99,7 @@ impl PageIndex {
             gaps.pass(at, end)?;
         }
         gaps.pass(tail_at, stream.len())?;
+        index.damage = gaps.damage;
         index.sort()?;
         Ok(index)
     }
@@ -110,8 +114,9 @@ impl PageIndex {
         for number in 0..stream.chunks() {
             match stream.read_chunk(number, &mut chunk) {
                 Ok(()) => splitter.feed(&chunk),
-                Err(Error::Stream(_)) => {
+                Err(Error::Stream(cause)) => {
                     (blocks.open, blocks.index.gaps) = (None, true);
+                    blocks.index.damage.get_or_insert(cause);
                     splitter.skip_to(position + crate::crypt::stream::CHUNK_SIZE as u64);
                 }
                 Err(error) => return Err(error),
@@ -168,11 +173,11 @@ impl PageIndex {
         Ok(())
     }
 
-    /// Whether these are the pages of a valid dump of the pfns `within`. What the tail counts is held against them
-    /// unless blocks were passed over.
-    pub(super) fn check(&self, within: PfnRange, tail: Option<&Tail>) -> Result<(), Error> {
+    /// Whether these are the pages of a valid dump of the pfns `within`, on a machine with this `memory`. What the tail
+    /// counts is held against them unless blocks were passed over.
+    pub(super) fn check(&self, within: PfnRange, memory: &PfnSet, tail: Option<&Tail>) -> Result<(), Error> {
         let tail = tail.filter(|_| !self.gaps);
-        Ok(judge_pages(self.runs.iter().map(Run::pages), within, tail)?)
+        Ok(judge_pages(self.runs.iter().map(Run::pages), within, memory, tail)?)
     }
 
     /// Finds a page.
@@ -197,6 +202,11 @@ impl PageIndex {
     /// All runs, ascending.
     pub(super) fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// What is wrong with the first damaged chunk that was met.
+    pub(super) fn damage(&self) -> Option<StreamError> {
+        self.damage
     }
 
     /// Where a block lies.
@@ -234,11 +244,12 @@ struct Gaps<'a> {
     records: RecordFrames,
     /// Where the next gap starts.
     next: u64,
+    damage: Option<StreamError>,
 }
 
 impl Gaps<'_> {
     fn new(stream: &Stream, tail_at: u64, data: u64) -> Gaps<'_> {
-        Gaps { stream, tail_at, records: RecordFrames::new(data), next: 0 }
+        Gaps { stream, tail_at, records: RecordFrames::new(data), next: 0, damage: None }
     }
 
     /// Passes over what the index leads to. Before it are records, and no block or piece that the index leaves out.
@@ -253,7 +264,10 @@ impl Gaps<'_> {
         }
         let stream = self.stream;
         match stream.frames(from, start, |at, frame| self.judge(at, frame)) {
-            Err(Error::Stream(_)) => Ok(()),
+            Err(Error::Stream(cause)) => {
+                self.damage.get_or_insert(cause);
+                Ok(())
+            }
             result => result,
         }
     }
@@ -384,8 +398,10 @@ mod tests {
         let ranked: Vec<_> = (0..6).map(|rank| index.by_rank(rank).map(|pfn| pfn.0)).collect();
         assert_eq!(ranked, [Some(3), Some(10), Some(11), Some(20), Some(21), None]);
         assert_eq!(index.held(), Held { data: 4, zero: 1, blocks: 2 });
-        assert!(index.check(PfnRange::new(0, 22), None).is_ok());
-        assert!(index.check(PfnRange::new(0, 21), None).is_err());
+        let memory = [PfnRange::new(0, 30)].into_iter().collect();
+        assert!(index.check(PfnRange::new(0, 22), &memory, None).is_ok());
+        assert!(index.check(PfnRange::new(0, 21), &memory, None).is_err());
+        assert!(index.check(PfnRange::new(0, 22), &PfnSet::default(), None).is_err());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use super::source::{Source, SourceReader};
 use super::{DumpHead, Error};
-use crate::blocks::{BlockDecompressor, BlockMap, Frame, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail};
+use crate::blocks::{
+    BlockDecompressor, BlockMap, Frame, HEAD_COPY_TAG, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail,
+    is_ours,
+};
 use crate::crypt::stream::{CHUNK_SIZE, RandomAccess};
 use crate::crypt::{Identities, StreamError};
 use crate::kdump::record_head;
@@ -29,6 +32,7 @@ pub(super) struct BlockPlace {
 pub(super) struct Stream {
     access: RandomAccess<Arc<dyn Source>>,
     cut: Option<StreamError>,
+    trailing: Option<StreamError>,
     is_remote: bool,
     /// Decompressors that no thread is using.
     idle: Mutex<Vec<BlockDecompressor>>,
@@ -41,9 +45,16 @@ impl Stream {
         let start = opened.payload_start;
         let encrypted = source.len().saturating_sub(start);
         let is_remote = source.is_remote();
-        let (access, cut) =
+        let (access, end) =
             RandomAccess::new_or_cut(source, start, encrypted, opened.key).map_err(Error::read)?;
-        Ok(Stream { access, cut, is_remote, idle: Mutex::new(Vec::new()) })
+        let is_trailing = |end: &StreamError| matches!(end, StreamError::TrailingData { .. });
+        let (cut, trailing) = (end.filter(|end| !is_trailing(end)), end.filter(is_trailing));
+        Ok(Stream { access, cut, trailing, is_remote, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// That bytes follow the payload, which is all there.
+    pub(super) fn trailing(&self) -> Option<StreamError> {
+        self.trailing
     }
 
     /// Why the payload is not all there.
@@ -76,7 +87,7 @@ impl Stream {
         let (mut facts, mut next) = match self.read_frame(0) {
             Ok((Frame::Tagged { tag: Head::TAG, content }, next)) => (Head::parse(&content)?, next),
             Ok(_) | Err(Error::Blocks(crate::blocks::Error::NotAFrame { .. })) => {
-                return Err(Error::NotADump);
+                return Err(self.without_head());
             }
             Err(error) => return Err(self.or_cut(error)),
         };
@@ -90,6 +101,38 @@ impl Stream {
                 Ok(_) => return Err(Error::malformed("the headers do not follow the head")),
                 Err(error) => return Err(self.or_cut(error)),
             }
+        }
+    }
+
+    /// Why a stream does not start with a head: it is another program's, or a dump whose head is elsewhere.
+    fn without_head(&self) -> Error {
+        let mut first = Vec::new();
+        let is_ours = self.read_chunk(0, &mut first).is_ok() && is_ours(&first);
+        if is_ours || matches!(self.read_tail(), Ok(Some(_))) {
+            Error::malformed("its head is not its first frame")
+        } else {
+            Error::NotADump
+        }
+    }
+
+    /// Reads the copy of both heads, which the tail leads to.
+    ///
+    /// # Errors
+    /// The tail is damaged or missing, or names no copy: [`Error::NotADump`].
+    pub(super) fn read_head_copy(&self) -> Result<DumpHead, Error> {
+        let (tail, _) = self.read_tail()?.ok_or(Error::NotADump)?;
+        let (frame, _) = self.read_frame(tail.head_copy.ok_or(Error::NotADump)?)?;
+        let Frame::Tagged { tag: HEAD_COPY_TAG, content } = frame else {
+            return Err(Error::malformed("no copy of the head is where the tail leads to"));
+        };
+        let mut splitter = Splitter::default();
+        splitter.feed(&content);
+        let mut next = || splitter.next_frame().map(|frame| frame.map(|(_, _, frame)| frame));
+        match (next()?, next()?) {
+            (Some(Frame::Tagged { tag: Head::TAG, content }), Some(Frame::Data(headers))) => {
+                Ok(DumpHead::new(Head::parse(&content)?, &self.decompress(&headers)?)?)
+            }
+            _ => Err(Error::malformed("the copy of the head does not hold it")),
         }
     }
 

@@ -3,12 +3,12 @@
 use super::elf_file::ElfFile;
 use super::kdump_file::KdumpFile;
 use super::parts::Joined;
-use super::salvage::Tracker;
+use super::salvage::{Faults, KernelData, Losses, Outcome, TakenPages, Tracker};
 use super::unpack::Arranged;
-use super::{Error, Output, Report};
-use crate::blocks::{BlockMap, DataPlaces, Head, NamedPages, Tail, judge_records};
+use super::{Error, Output, Report, Written};
+use crate::blocks::{BlockMap, DataPlaces, Head, NamedPages, RunKind, Tail, judge_pages, judge_records};
 use crate::reader::DumpHead;
-use crate::units::Pfn;
+use crate::units::{Pfn, PfnRange, PfnSet};
 use std::io::Write;
 
 /// The output and what was learned on the way.
@@ -19,10 +19,26 @@ pub(super) struct Arranger<'a> {
     /// What the blocks of this part name, and where their data lie.
     pages: NamedPages,
     places: Option<DataPlaces>,
+    /// The machine's memory.
+    memory: PfnSet,
     /// What the parts before it name.
     earlier: NamedPages,
     /// The parts so far, when it is a dump in parts.
     joined: Option<Joined>,
+    data: u64,
+    zero: u64,
+    /// Present in a salvage.
+    rescue: Option<Rescue>,
+}
+
+/// What a salvage has besides.
+struct Rescue {
+    faults: Faults,
+    taken: TakenPages,
+    /// A head from elsewhere, for a dump whose own is lost.
+    head: Option<DumpHead>,
+    /// Records that came before the head.
+    records: Option<Vec<u8>>,
 }
 
 enum State<'a> {
@@ -43,9 +59,19 @@ impl<'a> Arranger<'a> {
             tail: None,
             pages: NamedPages::default(),
             places: None,
+            memory: PfnSet::default(),
             earlier: NamedPages::default(),
             joined: None,
+            data: 0,
+            zero: 0,
+            rescue: None,
         }
+    }
+
+    /// The same for a dump of which not all is valid; `head` serves when its own is lost.
+    pub(super) fn salvaging(output: Output<'a>, head: Option<DumpHead>) -> Arranger<'a> {
+        let (faults, taken) = (Faults::default(), TakenPages::default());
+        Arranger { rescue: Some(Rescue { faults, taken, head, records: None }), ..Arranger::new(output) }
     }
 
     /// The same for a dump in parts.
@@ -53,13 +79,29 @@ impl<'a> Arranger<'a> {
         Arranger { joined: Some(Joined::default()), ..Arranger::new(output) }
     }
 
-    /// Takes the next piece.
+    /// Takes the next piece. A salvage takes note of what is wrong with it.
     pub(super) fn take(&mut self, piece: Arranged) -> Result<(), Error> {
+        if self.rescue.is_none() {
+            return self.place(piece);
+        }
+        let pages = piece.map().map_or_else(Vec::new, |map| map.runs.iter().map(|run| run.pages).collect());
+        let placed = self.place(piece);
+        match (placed, &mut self.rescue) {
+            (Err(error), Some(rescue)) if error.is_of_the_dump() => {
+                rescue.faults.add(&error, pages);
+                Ok(())
+            }
+            (placed, _) => placed,
+        }
+    }
+
+    fn place(&mut self, piece: Arranged) -> Result<(), Error> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => {
                 self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head))?;
-                self.places = Some(DataPlaces::new(head.data_offset, head.page_size));
-                self.head = Some(*head);
+                self.begin(*head);
+                let records = self.rescue.as_mut().and_then(|rescue| rescue.records.take());
+                return records.map_or(Ok(()), |records| self.records(&records));
             }
             Arranged::Tail(tail) if self.tail.is_none() => self.tail = Some(*tail),
             Arranged::Head(_) | Arranged::Tail(_) => {
@@ -70,6 +112,9 @@ impl<'a> Arranger<'a> {
                 _ => return Err(Error::malformed("memory ranges do not follow its head")),
             },
             Arranged::Records(bytes) => return self.records(&bytes),
+            Arranged::Faulty { pages, error } => {
+                self.rescue.iter_mut().for_each(|rescue| rescue.faults.add(&error, pages.iter().copied()));
+            }
             Arranged::Stored(block) => {
                 self.check_block(&block.map, block.page_len)?;
                 if let State::Kdump(file) = &mut self.state {
@@ -91,11 +136,27 @@ impl<'a> Arranger<'a> {
         Ok(())
     }
 
+    fn begin(&mut self, head: Head) {
+        self.places = Some(DataPlaces::new(head.data_offset, head.page_size));
+        self.head = Some(head);
+    }
+
     fn records(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let head = self.head.as_ref().ok_or_else(|| Error::malformed("its head is missing"))?;
-        judge_records(bytes, head.data_offset.saturating_add(head.page_size))?;
+        if self.head.is_none() && self.rescue.as_ref().is_some_and(|rescue| rescue.head.is_some()) {
+            self.start_from_elsewhere()?;
+        }
+        let Some(head) = &self.head else {
+            let first = self.rescue.as_mut().filter(|rescue| rescue.records.is_none());
+            first.into_iter().for_each(|rescue| rescue.records = Some(bytes.to_vec()));
+            return Err(Error::malformed("its head is missing"));
+        };
+        let judged = judge_records(bytes, head.data_offset.saturating_add(head.page_size));
         if let State::Waiting(_) = self.state {
-            self.start(bytes)?;
+            let head = DumpHead::new(head.clone(), bytes)?;
+            judged?;
+            self.start(head)?;
+        } else {
+            judged?;
         }
         match &mut self.state {
             State::Flattened(out) => out.write_all(bytes)?,
@@ -107,12 +168,11 @@ impl<'a> Arranger<'a> {
     }
 
     /// Opens the output: from here on the head of the dump is known.
-    fn start(&mut self, records: &[u8]) -> Result<(), Error> {
-        let facts = self.head.clone().ok_or_else(|| Error::malformed("its head is missing"))?;
-        let mut head = DumpHead::new(facts, records)?;
+    fn start(&mut self, mut head: DumpHead) -> Result<(), Error> {
         if self.joined.is_some() {
             head.kdump.split = None;
         }
+        self.memory = head.present();
         self.state = match std::mem::replace(&mut self.state, State::Nothing) {
             State::Waiting(Output::Kdump(output, codec)) => {
                 State::Kdump(Box::new(KdumpFile::start(output, head, codec)?))
@@ -124,24 +184,42 @@ impl<'a> Arranger<'a> {
         Ok(())
     }
 
+    /// A salvage whose own head is lost begins with another one.
+    fn start_from_elsewhere(&mut self) -> Result<(), Error> {
+        let head = self.rescue.as_mut().and_then(|rescue| rescue.head.take()).ok_or(Error::HeadersLost)?;
+        self.begin(head.facts.clone());
+        self.start(head)
+    }
+
     /// Judges a block among those before it.
     fn check_block(&mut self, map: &BlockMap, page_len: Option<usize>) -> Result<(), Error> {
-        self.check_page_len(page_len)?;
-        self.places.as_mut().map_or(Ok(()), |places| places.block(map))?;
+        match (&self.state, &self.rescue) {
+            (State::Waiting(_), Some(_)) => self.start_from_elsewhere()?,
+            (State::Waiting(_), None) => return Err(Error::malformed("pages come before the headers")),
+            _ => {}
+        }
+        let expected = self.head.as_ref().map(|head| head.page_size);
+        if let Some(len) = page_len.filter(|&len| Some(len as u64) != expected) {
+            return Err(Error::malformed(&format!("a block has pages of {len} bytes")));
+        }
+        self.check_place(map)?;
         self.pages.add(map);
+        self.data += map.count(RunKind::Data);
+        self.zero += map.count(RunKind::Zero);
         Ok(())
     }
 
-    /// A block's pages must have the dump's page size; a block without data has none.
-    fn check_page_len(&self, len: Option<usize>) -> Result<(), Error> {
-        let expected = self.head.as_ref().map(|head| head.page_size);
-        match (len, &self.state) {
-            (_, State::Waiting(_)) => Err(Error::malformed("pages come before the headers")),
-            (Some(len), _) if Some(len as u64) != expected => {
-                Err(Error::malformed(&format!("a block has pages of {len} bytes")))
-            }
-            _ => Ok(()),
+    /// Judges where a block's data lie. In a salvage, which judges no page at the end, also which pages they are; that data
+    /// lie wrong in the stream's own file costs no page.
+    fn check_place(&mut self, map: &BlockMap) -> Result<(), Error> {
+        let placed = self.places.as_mut().map_or(Ok(()), |places| places.block(map));
+        let Some(rescue) = &mut self.rescue else { return Ok(placed?) };
+        if let Err(error) = placed {
+            rescue.faults.add(&error, []);
         }
+        let within = self.head.as_ref().map_or(PfnRange::new(0, 0), Head::pages);
+        judge_pages(map.runs.iter().map(|run| run.pages), within, &self.memory, None)?;
+        rescue.taken.take(map).map_err(|pfn| Error::malformed(&format!("{pfn} comes in two blocks")))
     }
 
     /// Ends a part: the next pieces are another one's.
@@ -150,7 +228,7 @@ impl<'a> Arranger<'a> {
         else {
             return Err(Error::malformed("its head or tail is missing"));
         };
-        self.pages.judge(head.pages(), Some(&tail))?;
+        self.pages.judge(head.pages(), &self.memory, Some(&tail))?;
         self.earlier.append(std::mem::take(&mut self.pages));
         joined.end(&tail);
         Ok(())
@@ -166,15 +244,13 @@ impl<'a> Arranger<'a> {
 
     /// Ends the output. With an account of losses a dump needs no tail.
     pub(super) fn finish(mut self, tracker: Option<Tracker>) -> Result<Report, Error> {
-        let (Some(head), true) = (self.head, self.tail.is_some() || tracker.is_some()) else {
+        if let (State::Waiting(_), Some(_)) = (&self.state, &self.rescue) {
+            self.start_from_elsewhere()?;
+        }
+        let (Some(head), true) = (self.head.clone(), self.tail.is_some() || tracker.is_some()) else {
             return Err(Error::malformed("its head or tail is missing"));
         };
-        if let (State::Waiting(_), Some(_)) = (&self.state, &tracker) {
-            return Err(Error::malformed("its headers are lost; without them nothing can be restored"));
-        }
-        let damaged = tracker.as_ref().is_some_and(|tracker| !tracker.is_undamaged());
-        self.pages.judge(head.pages(), self.tail.as_ref().filter(|_| !damaged))?;
-        let losses = tracker.map(|tracker| tracker.finish(Pfn(head.max_mapnr))).unwrap_or_default();
+        let Outcome { losses, kernel } = self.outcome(&head, tracker)?;
         let complete = losses.is_none() && self.tail.as_ref().is_some_and(Tail::is_complete);
         match self.state {
             State::Kdump(file) => file.finish(complete)?,
@@ -183,6 +259,20 @@ impl<'a> Arranger<'a> {
             State::Waiting(_) | State::Nothing => {}
         }
         let pages = self.tail.map_or_else(Default::default, |tail| tail.pages);
-        Ok(Report { head: Some(head), pages, complete, losses })
+        let written = Written { data: self.data, zero: self.zero, kernel };
+        Ok(Report { head: Some(head), pages, complete, losses, written })
+    }
+
+    /// Judges the pages of the whole dump. A salvage takes note of what is wrong, and counts what is lost.
+    fn outcome(&mut self, head: &Head, tracker: Option<Tracker>) -> Result<Outcome, Error> {
+        let (Some(tracker), Some(mut rescue)) = (tracker, self.rescue.take()) else {
+            self.pages.judge(head.pages(), &self.memory, self.tail.as_ref())?;
+            return Ok(Outcome { losses: Losses::default(), kernel: KernelData::Whole });
+        };
+        if tracker.is_undamaged() && rescue.faults.is_empty() {
+            let judged = self.pages.judge(head.pages(), &self.memory, self.tail.as_ref());
+            judged.unwrap_or_else(|error| rescue.faults.add(&error, []));
+        }
+        Ok(tracker.finish(Pfn(head.max_mapnr), &rescue.taken.set(), &rescue.faults))
     }
 }

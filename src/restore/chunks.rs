@@ -2,10 +2,11 @@
 //! wrong with one is an error, or in a salvage a fact about it.
 
 use super::Error;
-use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
+use crate::crypt::stream::ENCRYPTED_CHUNK_SIZE;
 use crate::crypt::{PayloadKey, StreamError};
 use crate::pipeline::Cost;
 use std::io::{self, BufRead, Read};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An encrypted chunk.
 pub(super) struct SealedChunk {
@@ -31,40 +32,58 @@ impl Cost for SealedChunk {
     }
 }
 
+/// How often a salvage looks for the end of the payload in a damaged chunk: each look costs as much as decrypting a few
+/// chunks, and a dump may have any number of damaged ones.
+pub(super) struct EndSearch(AtomicU32);
+
+impl EndSearch {
+    /// Nothing was searched.
+    pub(super) fn new() -> EndSearch {
+        EndSearch(AtomicU32::new(64))
+    }
+
+    fn may_look(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
 impl SealedChunk {
-    /// Opens it; for a `salvage` as far as it is authentic.
-    pub(super) fn open(mut self, key: &PayloadKey, salvage: bool) -> Result<OpenedChunk, Error> {
-        let failed = match self.decrypt(key) {
-            Err(error) if !salvage => return Err(error.into()),
+    /// Opens it; for a salvage, which brings a `search`, as far as it is authentic.
+    pub(super) fn open(mut self, key: &PayloadKey, search: Option<&EndSearch>) -> Result<OpenedChunk, Error> {
+        let failed = match self.decrypt(key, search) {
+            Err(error) if search.is_none() => return Err(error.into()),
             opened => opened.err(),
         };
-        // Cut with nothing left over: then it was opened, only not as the final chunk.
-        let opened = matches!(failed, None | Some(StreamError::Truncated { remainder: 0, .. }));
+        // Cut with nothing left over, or followed by other bytes: then it was opened, only not as the last chunk.
+        let opened = matches!(
+            failed,
+            None | Some(StreamError::Truncated { remainder: 0, .. } | StreamError::TrailingData { .. })
+        );
         Ok(OpenedChunk { index: self.index, plaintext: opened.then_some(self.bytes), failed })
     }
 
     /// What it holds, final or not, without taking it; nothing when that is not authentic.
     fn peek(&self, key: &PayloadKey) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        if key.open_next(self.index, &mut bytes).is_err() {
-            bytes.clear();
+        match key.open_last(self.index, &mut bytes) {
+            Ok(()) | Err(StreamError::TrailingData { .. } | StreamError::Truncated { remainder: 0, .. }) => {
+                bytes
+            }
+            Err(_) => Vec::new(),
         }
-        bytes
     }
 
     /// Decrypts in place. Where the input ends without its final chunk the error says so, not "corrupt".
-    fn decrypt(&mut self, key: &PayloadKey) -> Result<(), StreamError> {
-        let sealed_len = self.bytes.len();
-        let opened = key.open(self.index, self.last, &mut self.bytes);
-        if opened.is_ok() || !self.last {
-            return opened;
+    fn decrypt(&mut self, key: &PayloadKey, search: Option<&EndSearch>) -> Result<(), StreamError> {
+        if self.last {
+            return key.open_last(self.index, &mut self.bytes);
         }
-        let before = self.index * CHUNK_SIZE as u64;
-        if key.open(self.index, false, &mut self.bytes).is_ok() {
-            return Err(StreamError::Truncated { plaintext: before + CHUNK_SIZE as u64, remainder: 0 });
-        }
-        if sealed_len < ENCRYPTED_CHUNK_SIZE {
-            return Err(StreamError::Truncated { plaintext: before, remainder: sealed_len as u64 });
+        let opened = key.open(self.index, false, &mut self.bytes);
+        if opened.is_err() && search.is_none_or(EndSearch::may_look) {
+            let end = key.open_last(self.index, &mut self.bytes);
+            if matches!(end, Ok(()) | Err(StreamError::TrailingData { .. })) {
+                return Err(StreamError::TrailingData { chunk: self.index });
+            }
         }
         opened
     }

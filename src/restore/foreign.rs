@@ -2,7 +2,7 @@
 //! with age (`makedumpfile -F ... | age`). It is passed on, or rearranged into the file it describes.
 
 use super::{Error, Output};
-use crate::blocks::FRAME_MAGIC;
+use crate::blocks::{FRAME_MAGIC, Tail, is_ours};
 use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, flat_header};
 use crate::sink::OutputFile;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,9 +12,10 @@ const PIECE: usize = 1 << 20;
 /// The largest window that zstd may ask for: 128 MiB, what `zstd -d --long` takes.
 const WINDOW_LOG: u32 = 27;
 
-/// Whether a decrypted stream that starts with these bytes is another collector's.
+/// Whether a decrypted stream that starts with these bytes is another collector's: a flattened stream, or zstd frames
+/// among which none of ours is.
 pub(super) fn is_foreign(start: &[u8]) -> bool {
-    is_flattened(start) || start.starts_with(&FRAME_MAGIC.to_le_bytes())
+    is_flattened(start) || (start.starts_with(&FRAME_MAGIC.to_le_bytes()) && !is_ours(start))
 }
 
 fn is_flattened(start: &[u8]) -> bool {
@@ -23,6 +24,15 @@ fn is_flattened(start: &[u8]) -> bool {
 
 /// Restores another collector's stream; it is read to its end, so all of it is authenticated.
 pub(super) fn restore(plain: impl Read, output: Output<'_>) -> Result<(), Error> {
+    let mut end = End { inner: plain, last: [0; Tail::TRAILER_LEN] };
+    restore_any(&mut end, output)?;
+    match Tail::locate(end.last) {
+        Some(_) => Err(Error::malformed("its head is not its first frame")),
+        None => Ok(()),
+    }
+}
+
+fn restore_any(plain: impl Read, output: Output<'_>) -> Result<(), Error> {
     let mut plain = BufReader::with_capacity(PIECE, plain);
     if plain.fill_buf().map_err(Error::read)?.starts_with(&FRAME_MAGIC.to_le_bytes()) {
         let mut content = zstd::Decoder::with_buffer(plain).map_err(Error::read)?;
@@ -30,6 +40,23 @@ pub(super) fn restore(plain: impl Read, output: Output<'_>) -> Result<(), Error>
         return flattened(&mut BufReader::with_capacity(PIECE, content), output);
     }
     flattened(&mut plain, output)
+}
+
+/// Remembers the last bytes that were read: those of a dump of ours are known.
+struct End<R> {
+    inner: R,
+    last: [u8; Tail::TRAILER_LEN],
+}
+
+impl<R: Read> Read for End<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(out)?;
+        let new = &out[read.saturating_sub(self.last.len())..read];
+        self.last.rotate_left(new.len());
+        let kept = self.last.len() - new.len();
+        self.last[kept..].copy_from_slice(new);
+        Ok(read)
+    }
 }
 
 fn flattened(stream: &mut dyn BufRead, output: Output<'_>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use super::chunks::OpenedChunk;
 use super::salvage::Tracker;
 use crate::blocks::{
     BlockMap, Expansion, Frame, Head, IndexJudge, IndexPiece, ORDER_TAG, RunKind, SegmentFacts, Splitter,
-    Tail, content_len,
+    Tail, bitmap_len, content_len,
 };
 use crate::crypt::StreamError;
 use crate::crypt::stream::CHUNK_SIZE;
@@ -70,6 +70,9 @@ pub(super) struct FrameReader {
     bitmap: u64,
     /// The head's page size in bytes, and its number of pfns.
     memory: (u64, u64),
+    heads: u32,
+    /// Whether nothing more is taken: the payload has ended, or it describes too much.
+    ended: bool,
 }
 
 impl FrameReader {
@@ -90,9 +93,13 @@ impl FrameReader {
 
     /// Takes the next chunk of the stream and hands out what is whole.
     pub(super) fn chunk(&mut self, chunk: OpenedChunk, pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
+        if self.ended {
+            return Ok(());
+        }
         if let (Some(why), Some(tracker)) = (chunk.failed, self.tracker()) {
             match why {
                 StreamError::Truncated { .. } => tracker.cut(why),
+                StreamError::TrailingData { .. } => tracker.fault(&why),
                 _ => tracker.chunk_lost(),
             }
         }
@@ -100,21 +107,56 @@ impl FrameReader {
         self.unpacked.feed(bytes);
         self.tables.feed(bytes);
         match chunk.plaintext {
-            Some(bytes) => self.read(&bytes, pieces),
-            None => {
-                self.skip_to((chunk.index + 1) * CHUNK_SIZE as u64);
-                Ok(())
-            }
+            Some(bytes) => self.read(&bytes, pieces)?,
+            None => self.skip_to((chunk.index + 1) * CHUNK_SIZE as u64),
         }
+        self.ended |= matches!(chunk.failed, Some(StreamError::TrailingData { .. }));
+        Ok(())
     }
 
     fn read(&mut self, bytes: &[u8], pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
         self.splitter.feed(bytes);
-        while let Some((at, len, frame)) = self.splitter.next_frame()? {
-            self.spend(&frame)?;
-            pieces.extend(self.take(at, len as u64, frame)?);
+        while !self.ended {
+            match self.splitter.next_frame() {
+                Ok(None) => break,
+                Ok(Some((at, len, frame))) => {
+                    let taken = self.take_frame(at, len as u64, frame);
+                    pieces.extend(self.or_fault(taken)?.flatten());
+                }
+                Err(error) => {
+                    self.or_fault::<()>(Err(error.into()))?;
+                    self.splitter.skip_frame();
+                }
+            }
         }
         Ok(())
+    }
+
+    fn take_frame(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Piece>, Error> {
+        self.spend(&frame)?;
+        self.take(at, len, frame)
+    }
+
+    /// A salvage takes note of what is wrong and drops the block it is in; all else stops at it.
+    fn or_fault<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        let (error, tracker) = match (result, &mut self.tracker) {
+            (Ok(value), _) => return Ok(Some(value)),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(tracker)) => (error, tracker),
+        };
+        tracker.fault(&error);
+        self.ended |= matches!(error, Error::Blocks(crate::blocks::Error::Expands));
+        self.drop_block();
+        Ok(None)
+    }
+
+    /// Gives up the block whose frames were coming.
+    fn drop_block(&mut self) {
+        let open = self.map.take();
+        self.record_head = None;
+        if let (Some((_, map)), Some(tracker)) = (open, &mut self.tracker) {
+            tracker.block_lost(&map);
+        }
     }
 
     /// Counts what a data frame holds.
@@ -128,16 +170,21 @@ impl FrameReader {
     /// Passes over a gap that ends before byte `offset` of the stream, and the block it cuts.
     fn skip_to(&mut self, offset: u64) {
         self.splitter.skip_to(offset);
-        self.map = None;
-        self.record_head = None;
+        self.drop_block();
     }
 
     /// Ends the stream. Where nothing was passed over it is judged whole, by a salvage too.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.tables.spend(self.bitmap)?;
         if self.tracker.as_ref().is_some_and(|tracker| !tracker.is_undamaged()) {
+            self.drop_block();
             return Ok(());
         }
+        let judged = self.judge_end();
+        self.or_fault(judged).map(drop)
+    }
+
+    fn judge_end(&mut self) -> Result<(), Error> {
         if self.splitter.is_inside_frame() || self.map.is_some() {
             return Err(crate::blocks::Error::EndsInFrame.into());
         }
@@ -147,18 +194,26 @@ impl FrameReader {
 
     fn take(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Piece>, Error> {
         if self.tail.is_some() {
-            return Err(Error::malformed("frames follow its tail"));
+            self.or_fault::<()>(Err(Error::malformed("frames follow its tail")))?;
         }
         if self.map.is_some() && !matches!(frame, Frame::Data(_)) {
-            return Err(Error::malformed("a block's map is not followed by its pages"));
+            self.or_fault::<()>(Err(Error::malformed("a block's map is not followed by its pages")))?;
         }
         let piece = match frame {
             Frame::Data(bytes) => self.take_data(at + len, bytes),
             Frame::Tagged { tag: Head::TAG, content } => {
                 let head = Head::parse(&content)?;
-                self.memory = (head.page_size, head.max_mapnr);
-                self.bitmap = bitmap_len(&head.segments, self.memory);
-                Some(Piece::Head(Box::new(head)))
+                if at != 0 {
+                    self.or_fault::<()>(Err(Error::malformed(
+                        "its head is not its first frame, or comes twice",
+                    )))?;
+                }
+                self.heads += 1;
+                if self.heads == 1 {
+                    self.memory = (head.page_size, head.max_mapnr);
+                    self.bitmap = bitmap_len(&head.segments, self.memory);
+                }
+                (self.heads == 1).then(|| Piece::Head(Box::new(head)))
             }
             Frame::Tagged { tag: Head::SEGMENTS_TAG, content } => {
                 let ranges = Head::parse_more(&content)?;
@@ -167,15 +222,15 @@ impl FrameReader {
             }
             Frame::Tagged { tag: Tail::TAG, content } => {
                 let tail = Tail::parse_at(&content, at)?;
-                self.tail = Some(tail.last_index);
-                Some(Piece::Tail(Box::new(tail)))
+                let is_first = self.tail.replace(tail.last_index).is_none();
+                is_first.then(|| Piece::Tail(Box::new(tail)))
             }
             Frame::Tagged { tag: BlockMap::TAG, content } => {
                 self.take_map(at, len, BlockMap::parse(&content)?)?
             }
             Frame::Tagged { tag: IndexPiece::TAG, content } => self.take_index(at, &content)?,
             Frame::Tagged { tag: ORDER_TAG, .. } => {
-                self.tracker.iter_mut().for_each(Tracker::order);
+                self.tracker.iter_mut().for_each(|tracker| tracker.order(at));
                 None
             }
             // Frames with other tags are a later version's additions.
@@ -224,10 +279,4 @@ impl FrameReader {
         self.index.block(at, end - at, &map);
         Some(Piece::Block { map, frames: Some((head, bytes)) })
     }
-}
-
-/// Bytes of the bitmap of the pages in memory ranges, of pages of so many bytes among so many; holes cost nothing.
-fn bitmap_len(ranges: &[SegmentFacts], (page_size, max_mapnr): (u64, u64)) -> u64 {
-    let present = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.size));
-    (present / page_size.max(1)).min(max_mapnr) / 8
 }

@@ -47,7 +47,7 @@ impl Joined {
         if let Some(missing) = (1..=of).find(|number| !self.seen.contains(number)) {
             return Err(Error::Parts(format!("part {missing} of {of} is missing")));
         }
-        let tail = Tail { pages: self.pages, last_index: None, complete: !self.cut };
+        let tail = Tail { pages: self.pages, last_index: None, complete: !self.cut, head_copy: None };
         Ok((Head { part: None, ..head }, tail))
     }
 }
@@ -76,7 +76,7 @@ mod tests {
         let pages = ClassCounts { present: 9, saved: 2, ..ClassCounts::default() };
         for head in heads {
             joined.begin(head).map_err(|error| error.to_string())?;
-            joined.end(&Tail { pages, last_index: Some(1), complete: true });
+            joined.end(&Tail { pages, last_index: Some(1), complete: true, head_copy: None });
         }
         joined.whole().map_err(|error| error.to_string())
     }

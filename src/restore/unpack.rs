@@ -7,6 +7,7 @@ use super::kdump_file;
 use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, SegmentFacts, Tail};
 use crate::compress::{Codec, PageCompressor};
 use crate::kdump::{self, DescFlags};
+use crate::units::PfnRange;
 
 /// What the threads make of blocks.
 #[derive(Clone, Copy)]
@@ -54,6 +55,23 @@ pub(super) enum Arranged {
     Segments(Vec<SegmentFacts>),
     /// Facts known at the end.
     Tail(Box<Tail>),
+    /// A piece that cannot be unpacked, in a salvage.
+    Faulty {
+        /// The pages that it held.
+        pages: Vec<PfnRange>,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
+}
+
+impl Arranged {
+    /// The map of a block.
+    pub(super) fn map(&self) -> Option<&BlockMap> {
+        match self {
+            Arranged::Stored(StoredBlock { map, .. }) | Arranged::Pages { map, .. } => Some(map),
+            _ => None,
+        }
+    }
 }
 
 /// A thread's contexts for unpacking.
@@ -78,6 +96,21 @@ impl Unpacker {
             compressor: PageCompressor::new(codec).ok_or(Error::OutOfMemory)?,
             pages: Vec::new(),
         })
+    }
+
+    /// Unpacks a piece for a salvage.
+    ///
+    /// # Errors
+    /// Those that are no fault of the dump.
+    pub(super) fn try_unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
+        let pages = match &piece {
+            Piece::Block { map, .. } => map.runs.iter().map(|run| run.pages).collect(),
+            _ => Vec::new(),
+        };
+        match self.unpack(piece) {
+            Err(error) if error.is_of_the_dump() => Ok(Arranged::Faulty { pages, error: Box::new(error) }),
+            unpacked => unpacked,
+        }
     }
 
     /// Unpacks a piece.

@@ -39,10 +39,8 @@ fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
 }
 
 fn of_output(path: &Path) -> Option<Metadata> {
-    match path == Path::new("-") || special::is_stdout(path) {
-        true => of_open(&io::stdout()),
-        false => fs::metadata(path).ok(),
-    }
+    let is_stdout = path == Path::new("-") || special::is_stdout(path);
+    if is_stdout { of_open(&io::stdout()) } else { fs::metadata(path).ok() }
 }
 
 fn of_open(file: &impl AsFd) -> Option<Metadata> {

@@ -43,7 +43,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     } else {
         let source = input::open_source(path)?;
         match Dump::from_source(Arc::clone(&source), &identities, BLOCKS) {
-            Ok(dump) => print_log(path, &Arc::new(dump), &mut out)?,
+            Ok(dump) => {
+                let dump = Arc::new(dump);
+                print_log(path, &dump, &mut out)?;
+                out.flush().map_err(|error| written(&error))?;
+                return dump.fault().map_or(Ok(()), |fault| Err(input::stream_failure(path, &fault)));
+            }
             Err(reader::Error::NotADump) => print_from_source(path, source, &identities, &mut out)?,
             Err(error) => return Err(input::reader_failure(path, &error)),
         }
@@ -64,8 +69,11 @@ fn print_log(path: &Path, dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), F
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let memory = KernelMemory::new(&vmcore).map_err(|error| Failure::caused(doing(), &error))?;
     let stats = klog::dmesg(&memory, out).map_err(|error| {
-        let hint = dump.cut().map(|_| "the dump is cut, and the log may lie behind the cut");
-        Failure::caused(doing(), &error).maybe_hint(hint)
+        let failure = Failure::caused(doing(), &error);
+        match dump.fault() {
+            Some(fault) => failure.status(input::stream_status(&fault)).hint(format!("the dump is {fault}")),
+            None => failure,
+        }
     })?;
     if stats.damaged > 0 {
         say(PROGRAM, "warning", &format!("{} messages of the kernel log are damaged", stats.damaged));
@@ -97,17 +105,33 @@ fn print_saved_log(
         None => Failure::caused(format!("reading {}", input_name(path)), error).status(Status::Damaged),
     };
     let start = plain.fill_buf().map_err(|error| failed(&error))?;
-    if start.starts_with(b"makedumpfile") || start.starts_with(&SKIPPABLE_MAGIC.to_le_bytes()) {
-        let message = format!("reading the kernel log of {}: it is a dump, not a log", input_name(path));
-        return Err(Failure::new(Status::Failure, message).hint("a dump must be a file that can seek"));
+    if start.starts_with(FLATTENED) || start.starts_with(&SKIPPABLE_MAGIC.to_le_bytes()) {
+        return Err(not_a_log(path));
     }
     if start.starts_with(&FRAME_MAGIC.to_le_bytes()) {
         let mut text = zstd::Decoder::with_buffer(plain).map_err(|error| failed(&error))?;
         // 8 MiB: what `zstd -d` takes without being told to.
         text.window_log_max(23).map_err(|error| failed(&error))?;
+        let mut text = BufReader::new(text);
+        if text.fill_buf().map_err(|error| failed(&error))?.starts_with(FLATTENED) {
+            return Err(not_a_log(path));
+        }
         return copy(&mut text, out, failed);
     }
     copy(&mut plain, out, failed)
+}
+
+/// How makedumpfile's flattened stream starts.
+const FLATTENED: &[u8] = b"makedumpfile";
+
+fn not_a_log(path: &Path) -> Failure {
+    let message = format!("reading the kernel log of {}: it is a dump, not a log", input_name(path));
+    let hint = if path == Path::new("-") {
+        "a dump must be a file that can seek"
+    } else {
+        "it is another collector's: restore it, and crash prints its log"
+    };
+    Failure::new(Status::Failure, message).hint(hint)
 }
 
 fn copy(

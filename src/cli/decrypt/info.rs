@@ -5,6 +5,7 @@ mod text;
 use super::super::{Failure, input_name, status, stdout};
 use super::input;
 use crate::blocks::ClassCounts;
+use crate::crypt::StreamError;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::reader::{Dump, IndexState, Source, SourceReader};
@@ -92,7 +93,7 @@ struct Inside {
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let source = input::open_source(&args.dump)?;
-    let info = gather(args, &source)?;
+    let (info, fault) = gather(args, &source)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&info)
             .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?;
@@ -100,29 +101,32 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     } else {
         text::show(&input_name(&args.dump), &info)
     };
-    stdout::print(&text)
+    stdout::print(&text)?;
+    fault.map_or(Ok(()), |fault| Err(input::stream_failure(&args.dump, &fault)))
 }
 
-fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<Info, Failure> {
-    let (recipients, payload) = outside(&args.dump, source)?;
+/// What is known, and what is wrong with the file.
+fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<(Info, Option<StreamError>), Failure> {
+    let (recipients, mut fault) = outside(&args.dump, source)?;
+    let payload = if fault.is_some() { Payload::Cut } else { Payload::Unknown };
     let mut info = Info { file_size: source.len(), recipients, payload, dump: None };
     if !args.identities.is_empty() {
         let identities = input::read_identities(&args.identities, std::slice::from_ref(&args.dump))?;
         let dump = input::open_dump(&args.dump, Arc::clone(source), &identities)?;
         info.payload = if dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
         info.dump = Some(inside(&dump));
+        fault = dump.fault();
     }
-    Ok(info)
+    Ok((info, fault))
 }
 
 /// What anybody can see: who opens the file, and whether its length is possible.
-fn outside(path: &Path, source: &Arc<dyn Source>) -> Result<(Vec<String>, Payload), Failure> {
+fn outside(path: &Path, source: &Arc<dyn Source>) -> Result<(Vec<String>, Option<StreamError>), Failure> {
     let header = Header::read(&mut BufReader::new(SourceReader::new(Arc::clone(source))))
         .map_err(|error| input::crypt_failure(path, &error))?;
     let start = (header.encoded_len() + NONCE_SIZE) as u64;
-    let possible = source.len().checked_sub(start).is_some_and(|len| chunk_count(len).is_ok());
-    let payload = if possible { Payload::Unknown } else { Payload::Cut };
-    Ok((header.stanza_types(), payload))
+    let length = source.len().saturating_sub(start);
+    Ok((header.stanza_types(), chunk_count(length).err()))
 }
 
 fn inside(dump: &Dump) -> Inside {

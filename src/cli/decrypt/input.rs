@@ -2,10 +2,11 @@
 //! Shared by every sub-command.
 
 use super::super::{Failure, Status, input_name, prompt, quoted};
+use super::apart;
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{
-    self, BLOCK_CACHE, Dump, Source, SourceReader, in_frame, is_in_pieces, local, without_armor,
+    self, BLOCK_CACHE, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local, without_armor,
     without_frame,
 };
 use clap::Args;
@@ -32,6 +33,11 @@ impl IdentityArgs {
     /// Reads the identity files, to open `dumps`.
     pub(super) fn read(&self, dumps: &[PathBuf]) -> Result<Identities, Failure> {
         read_identities(&self.identities, dumps)
+    }
+
+    /// Refuses an output that is one of the identity files, or one of `dumps`.
+    pub(super) fn apart_from(&self, output: &Path, dumps: &[PathBuf]) -> Result<(), Failure> {
+        apart::check(output, self.identities.iter().chain(dumps).map(PathBuf::as_path))
     }
 }
 
@@ -186,6 +192,14 @@ pub(super) fn open_dump(
     Ok(Arc::new(dump))
 }
 
+/// The copy of a dump's head at its end; `None` where there is none, or the dump is read from front to back only.
+pub(super) fn head_copy(path: &Path, identities: &Identities) -> Option<DumpHead> {
+    if !is_remote(path) && !is_seekable(path) {
+        return None;
+    }
+    reader::head_copy(open_source(path).ok()?, identities).ok()
+}
+
 /// What is wrong with a header, or with the identities for it.
 pub(super) fn crypt_failure(dump: &Path, cause: &crypt::Error) -> Failure {
     let status = match cause {
@@ -209,14 +223,20 @@ pub(super) fn read_status(error: &io::Error) -> Status {
 
 /// What is wrong with a payload.
 pub(super) fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
-    let failure = Failure::caused(format!("decrypting {}", input_name(dump)), cause);
+    let status = stream_status(cause);
+    let hint = match (status, cause) {
+        (Status::Truncated, _) => "the collector or its link died; see the console log of the capture kernel",
+        (_, StreamError::TrailingData { .. }) => "all of the dump comes before them; cut them off",
+        _ => "the dump changed after it was made; get another copy of it",
+    };
+    Failure::caused(format!("decrypting {}", input_name(dump)), cause).status(status).hint(hint)
+}
+
+/// Whether a payload is damaged or cut.
+pub(super) fn stream_status(cause: &StreamError) -> Status {
     match cause {
-        StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => failure
-            .status(Status::Truncated)
-            .hint("the collector or its link died; see the console log of the capture kernel"),
-        _ => {
-            failure.status(Status::Damaged).hint("the dump changed after it was made; get another copy of it")
-        }
+        StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => Status::Truncated,
+        _ => Status::Damaged,
     }
 }
 

@@ -58,7 +58,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     lock_memory();
     let source = input::open_source(&args.dump)?;
     let dump = input::open_dump(&args.dump, source, &identities)?;
-    if !dump.is_complete() {
+    let fault = dump.fault().map(|fault| input::stream_failure(&args.dump, &fault));
+    if let Some(fault) = &fault {
+        say(PROGRAM, "warning", fault.message());
+    } else if !dump.is_complete() {
         say(PROGRAM, "warning", &format!("{} is incomplete: pages are missing", quoted(&args.dump)));
     }
     let (events, received) = channel();
@@ -68,7 +71,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mounted = mount(args, &dump)?;
     let result = serve(args, &mounted, events, &received);
     unmount(args, mounted)?;
-    result
+    // A command's own status is what its caller asked for.
+    result.and_then(|()| fault.filter(|_| args.command.is_empty()).map_or(Ok(()), Err))
 }
 
 /// Decrypted pages are in this process's memory for as long as the mount lasts, and must not reach a disk from there.

@@ -3,13 +3,13 @@
 use super::super::creating::{creating, stdout_failure};
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, meter, output_name, quoted, say};
-use super::PROGRAM;
 use super::input::{self, IdentityArgs};
-use crate::blocks::ClassCounts;
+use super::{PROGRAM, salvage};
+use crate::blocks::{self, ClassCounts};
 use crate::compress::Codec;
-use crate::restore::{self, Losses, Output};
+use crate::crypt::Identities;
+use crate::restore::{self, Output, Report};
 use crate::sink::{OutputFile, Stream, special};
-use crate::units::PfnSet;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Restore what is authentic of a damaged or cut dump, and say what is lost
     #[arg(long)]
     salvage: bool,
+    /// With --salvage: report as one JSON object on standard output, with all that is lost
+    #[arg(long, requires = "salvage")]
+    json: bool,
     /// Threads that decrypt and compress [default: one per CPU]
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
@@ -91,6 +94,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let message = "salvaging to a flattened stream: its records would not fit together";
         return Err(Failure::new(Status::Usage, message).hint("use --format kdump or elf"));
     }
+    args.identities.apart_from(&args.output, &args.dumps)?;
     let identities = args.identities.read(&args.dumps)?;
     let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("restoring", dump)).collect();
     let mut dumps = opened?;
@@ -101,16 +105,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let threads = input::threads(args.num_threads);
     let report = match &mut dumps[..] {
-        [dump] => {
-            let run = if args.salvage { restore::salvage } else { restore::restore };
-            run(&mut **dump, &identities, target.output(args), threads).map_err(|error| (0, error))
-        }
-        parts => restore::join(parts, &identities, target.output(args), threads),
+        [dump] if args.salvage => salvaged(args, &mut **dump, &identities, &mut target, threads)?,
+        [dump] => restore::restore(&mut **dump, &identities, target.output(args), threads)
+            .map_err(|error| suggest_salvage(failed(0, &error), &error))?,
+        parts => restore::join(parts, &identities, target.output(args), threads)
+            .map_err(|(at, error)| suggest_salvage(failed(at, &error), &error))?,
     };
-    let report = report.map_err(|(at, error)| failed(at, &error))?;
     target.finish().map_err(|error| failed(0, &restore::Error::Write(error)))?;
-    if !report.losses.is_none() {
-        return Err(incomplete(args, &report.losses));
+    conclude(args, report)
+}
+
+/// Reports what was restored, and what is unusual about it.
+fn conclude(args: &Args, report: Report) -> Result<(), Failure> {
+    if args.salvage {
+        return salvage::report(args.dump(), &args.output, &report, args.json);
+    }
+    if args.output != Path::new("-")
+        && special::kind(&args.output).is_none()
+        && !special::is_stdout(&args.output)
+    {
+        say(PROGRAM, "note", &salvage::saved(&args.output, &report));
     }
     if !report.complete {
         say(PROGRAM, "warning", &format!("the dump is incomplete: {}", why_incomplete(&report.pages)));
@@ -121,6 +135,52 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         say(PROGRAM, "warning", &text);
     }
     Ok(())
+}
+
+/// Salvages a dump. Where its beginning is lost the copy of its head serves, for which it is read again.
+fn salvaged(
+    args: &Args,
+    dump: &mut (dyn BufRead + Send),
+    identities: &Identities,
+    target: &mut Target,
+    threads: NonZero<usize>,
+) -> Result<Report, Failure> {
+    let path = args.dump();
+    let failed = |error: &restore::Error| failure(path, Some(&args.output), error);
+    match restore::salvage(dump, identities, target.output(args), threads, None) {
+        Err(error @ restore::Error::HeadersLost) => {
+            let Some(head) = input::head_copy(path, identities) else {
+                return Err(headers_lost(path, &error));
+            };
+            let mut again = watched("restoring", path)?;
+            restore::salvage(&mut *again, identities, target.output(args), threads, Some(head))
+                .map_err(|error| failed(&error))
+        }
+        result => result.map_err(|error| failed(&error)),
+    }
+}
+
+fn headers_lost(dump: &Path, error: &restore::Error) -> Failure {
+    let failure = failure(dump, None, error);
+    if dump == Path::new("-") {
+        failure.hint("name a file: newer dumps have a copy of their headers at their end")
+    } else {
+        failure.hint("it has no copy of them that could be read, as dumps of vmcore-encrypt 0.1.0")
+    }
+}
+
+/// What is wrong with the dump alone leaves the rest of it to be had.
+fn suggest_salvage(failure: Failure, error: &restore::Error) -> Failure {
+    match (error, failure.exit_status()) {
+        (restore::Error::Stream(_), Status::Truncated) => {
+            failure.hint("the collector or its link died; --salvage restores what came before")
+        }
+        // It is no dump at all.
+        (restore::Error::Blocks(blocks::Error::NotAFrame { offset: 0 }), _) => failure,
+        (restore::Error::Stream(_) | restore::Error::Blocks(_) | restore::Error::Malformed(_), _) => failure
+            .hint("get another copy of the dump, or restore what is authentic of this one with --salvage"),
+        _ => failure,
+    }
 }
 
 /// Why a dump that is all there does not hold what it should.
@@ -219,39 +279,6 @@ impl Target {
                 stream.finish().map(drop)
             }
         }
-    }
-}
-
-/// The most ranges of pages that are named one by one.
-const MAX_RANGES: usize = 20;
-
-/// Says what a salvage lost. What was saved is there, but the exit status tells that it is not all.
-fn incomplete(args: &Args, losses: &Losses) -> Failure {
-    let dump = input_name(args.dump());
-    let warn = |text: &str| say(PROGRAM, "warning", text);
-    if losses.chunks > 0 {
-        warn(&format!("{} chunks of {dump} are damaged", losses.chunks));
-    }
-    if let Some(cut) = &losses.cut {
-        warn(&format!("{dump} is {cut}"));
-    }
-    name_ranges("lost pages", &losses.pages);
-    name_ranges("pages may also be lost", &losses.doubtful);
-    let status = if losses.cut.is_some() { Status::Truncated } else { Status::Damaged };
-    let message = format!("salvaging {dump}: {} holds what is authentic, not all", output_name(&args.output));
-    Failure::new(status, message)
-}
-
-fn name_ranges(what: &str, pages: &PfnSet) {
-    let warn = |text: &str| say(PROGRAM, "warning", text);
-    let ranges = pages.ranges();
-    for range in ranges.iter().take(MAX_RANGES) {
-        let (first, last) = (range.start.0, range.end.0 - 1);
-        warn(&format!("{what}: pfn {first:#x} to {last:#x} ({} pages)", range.count()));
-    }
-    if let Some(more) = ranges.len().checked_sub(MAX_RANGES + 1) {
-        let pages: u64 = ranges[MAX_RANGES..].iter().map(|range| range.count()).sum();
-        warn(&format!("{what}: {} more ranges ({pages} pages)", more + 1));
     }
 }
 

@@ -15,7 +15,7 @@ pub fn run(bytes: &[u8]) {
     let file = sealed(bytes);
     let one = NonZero::<usize>::MIN;
     let _ = restore::restore(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one);
-    let _ = restore::salvage(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one);
+    let _ = restore::salvage(&mut Cursor::new(&file), &IDENTITIES, Output::Nothing, one, None);
     let Ok(dump) = Dump::from_source(Arc::new(file), &IDENTITIES, 1 << 20).map(Arc::new) else { return };
     let _ = (dump.page(Pfn(0)).is_ok(), dump.held(), dump.vmcoreinfo());
     if let Some(view) = ElfView::new(Arc::clone(&dump)) {

@@ -5,6 +5,7 @@
 mod beyond;
 mod block;
 mod class;
+mod cpu_lists;
 mod dump_level;
 mod judge;
 mod record;

@@ -51,6 +51,8 @@ fn class(class: PageClass) -> Class {
         PageClass::User => Class::User,
         PageClass::Free => Class::Free,
         PageClass::Offlined => Class::Offlined,
+        // No description has lists.
+        PageClass::CpuList => Class::Free,
         PageClass::Hwpoison => Class::Hwpoison,
         PageClass::Offline => Class::Offline,
     }

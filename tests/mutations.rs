@@ -172,6 +172,7 @@ impl Victim {
             + pages.user
             + pages.free
             + pages.offlined
+            + pages.cpu_lists
             + pages.hwpoison
             + pages.offline;
         assert!(pages.saved + pages.zero + pages.unreadable + excluded <= pages.present, "{pages:?}");

@@ -11,7 +11,7 @@ use std::process::Command;
 use common::{judge, or_skip};
 use synth::kernel::LogKind;
 use synth::{Content, Core, Flag, Kernel, Page, Presence, Synth, Word, arch, kernel, zoo};
-use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass};
+use vmcore_encrypt::filter::{Beyond, Classifier, DumpLevel, PageClass};
 use vmcore_encrypt::units::Pfn;
 use vmcore_encrypt::vmcore::Vmcore;
 
@@ -48,7 +48,7 @@ fn their_bitmap(program: &Path, vmcore: &Path, level: u8) -> Vec<bool> {
 }
 
 fn our_bitmap(vmcore: &Vmcore, level: u8) -> Vec<bool> {
-    let (mut classifier, _) = Classifier::new(vmcore, DumpLevel::new(level).unwrap());
+    let (mut classifier, _) = Classifier::of(vmcore, DumpLevel::new(level).unwrap(), Beyond::NOTHING);
     let Pfn(end) = classifier.max_mapnr();
     let mut bits = vec![false; usize::try_from(end).unwrap()];
     while let Some(window) = classifier.next_window() {

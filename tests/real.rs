@@ -77,7 +77,7 @@ fn assert_peer_agrees(name: &str, levels: impl IntoIterator<Item = u8>) {
     let Some(makedumpfile) = or_skip(judge::program("makedumpfile")) else { return };
     let [dump, restored, theirs] = ["dump.age", "restored", "theirs"].map(|name| dir.join(name));
     for level in levels {
-        let report = keys.encrypt(&vmcore, level, &dump, &[]);
+        let report = keys.encrypt(&vmcore, level, &dump, &["--as-makedumpfile"]);
         let (expected, kdump) = peer(&makedumpfile, &vmcore, level, &theirs);
         assert_eq!(counts(&report), expected, "{name}, level {level}");
         keys.decrypt(&dump, &restored, &["--compress", "none"]);

@@ -83,7 +83,7 @@ _vmcore__encrypt() {
 
     case "${cmd}" in
         vmcore__encrypt)
-            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --as-makedumpfile --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check gate config estimate collect fingerprint kmsg read-image help"
+            opts="-d -r -R -c -l -p -z -F -f -L -D -E -b -x -i -g -e -X -v -h --dump-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg --recipient --recipients-file --passphrase --cmdline --compress-level --output-device --allow-signature --framed --split --force --limit --keep-incomplete --non-mmap --dry-run --num-threads --message-level --show-stats --warnings-exit-0 --check-params --cyclic-buffer --work-dir --splitblock-size --reassemble --mem-usage --config --eppic --extension --vtop --xen-syms --xen-vmcoreinfo --xen_phys_start --diskset --version --help dmesg check gate config estimate collect fingerprint kmsg read-image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmcore_encrypt_global_optspecs
-    string join \n d/dump-level= as-makedumpfile dump-dmesg partial-dmesg r/recipient= R/recipients-file= passphrase cmdline= c l p z compress-level= F output-device= allow-signature= framed split f/force L/limit= keep-incomplete non-mmap dry-run num-threads= message-level= D show-stats warnings-exit-0 check-params E cyclic-buffer= work-dir= b= splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
+    string join \n d/dump-level= as-makedumpfile keep-cpu-lists dump-dmesg partial-dmesg r/recipient= R/recipients-file= passphrase cmdline= c l p z compress-level= F output-device= allow-signature= framed split f/force L/limit= keep-incomplete non-mmap dry-run num-threads= message-level= D show-stats warnings-exit-0 check-params E cyclic-buffer= work-dir= b= splitblock-size= reassemble mem-usage= x= i= g= e config= eppic= extension= vtop= X xen-syms= xen-vmcoreinfo= xen_phys_start= diskset= v/version h/help
 end
 
 function __fish_vmcore_encrypt_needs_command
@@ -51,6 +51,7 @@ complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen-vmcor
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l xen_phys_start -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l diskset -r
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others: docs/filtering.md lists where it is wrong'
+complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own: for who hunts a use after free'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l dump-dmesg -d 'Save the kernel log alone, as the dmesg sub-command does'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l partial-dmesg -d 'With --dump-dmesg: only messages after the last clearing of the log'
 complete -c vmcore-encrypt -n "__fish_vmcore_encrypt_needs_command" -l passphrase -d 'Known only to be refused with the reason'

@@ -46,6 +46,7 @@ _vmcore-encrypt() {
 '*--xen_phys_start=[]: :_default' \
 '*--diskset=[]: :_default' \
 '--as-makedumpfile[Leave out the pages that makedumpfile leaves out at the same level, no others\: docs/filtering.md lists where it is wrong]' \
+'--keep-cpu-lists[Save the free pages that CPUs keep on lists of their own\: for who hunts a use after free]' \
 '(--dry-run)--dump-dmesg[Save the kernel log alone, as the dmesg sub-command does]' \
 '--partial-dmesg[With --dump-dmesg\: only messages after the last clearing of the log]' \
 '--passphrase[Known only to be refused with the reason]' \

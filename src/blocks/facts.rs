@@ -99,6 +99,9 @@ pub struct ClassCounts {
     /// Of memory blocks that were taken offline: nobody uses them. Not among the free.
     #[serde(default)]
     pub offlined: u64,
+    /// Free, on lists of CPUs. Not among the free.
+    #[serde(default)]
+    pub cpu_lists: u64,
     /// Could not be read from the vmcore.
     pub unreadable: u64,
     /// Promised by the vmcore's segments, and not in its file.
@@ -115,6 +118,9 @@ pub struct ClassCounts {
     /// Kept since their page structures contradict themselves.
     #[serde(default)]
     pub doubtful: u64,
+    /// Kept though they look free, since the lists that they are on are broken or too long.
+    #[serde(default)]
+    pub doubtful_lists: u64,
     /// Left out by an earlier filter: the input had no data for them.
     #[serde(default)]
     pub left_out: u64,
@@ -181,6 +187,8 @@ impl ClassCounts {
             hwpoison: self.hwpoison + other.hwpoison,
             offline: self.offline + other.offline,
             offlined: self.offlined + other.offlined,
+            cpu_lists: self.cpu_lists + other.cpu_lists,
+            doubtful_lists: self.doubtful_lists + other.doubtful_lists,
             unreadable: self.unreadable + other.unreadable,
             missing: self.missing + other.missing,
             image_lost: self.image_lost + other.image_lost,

@@ -24,7 +24,7 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         ("Offline pages", pages.offline),
     ];
     // What makedumpfile keeps, so that its lines stay its own.
-    let more = [("Offlined block pages", pages.offlined)];
+    let more = [("Offlined block pages", pages.offlined), ("Free pages on CPU lists", pages.cpu_lists)];
     let excluded: u64 = classes.iter().chain(&more).map(|(_, count)| count).sum::<u64>() + pages.left_out;
     let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
     // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
@@ -39,6 +39,7 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
     }
     let others = [
         more[0],
+        more[1],
         ("Left out before", pages.left_out),
         ("Unreadable pages", pages.unreadable),
         ("Missing pages", pages.missing),
@@ -53,7 +54,11 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
             writeln!(text, "    {:<23} : {:#018x}", "Pages behind the limit", kept.saturating_sub(remaining));
     }
     let _ = writeln!(text, "  Remaining pages  : {remaining:#018x}");
-    for (name, count) in [("Unclassified pages", pages.unjudged), ("Doubtful pages", pages.doubtful)] {
+    for (name, count) in [
+        ("Unclassified pages", pages.unjudged),
+        ("Doubtful pages", pages.doubtful),
+        ("Doubtful list pages", pages.doubtful_lists),
+    ] {
         if count > 0 {
             let _ = writeln!(text, "    {name:<23} : {count:#018x}");
         }

@@ -37,6 +37,7 @@ fn pages(counts: &Counts, level: u8) -> u64 {
         (PageClass::User, DumpLevel::USER),
         (PageClass::Free, DumpLevel::FREE),
         (PageClass::Offlined, DumpLevel::FREE),
+        (PageClass::CpuList, DumpLevel::FREE),
     ];
     classes.iter().filter(|(_, bits)| level & bits == 0).map(|(class, _)| counts.of(*class)).sum()
 }

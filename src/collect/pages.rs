@@ -136,6 +136,8 @@ impl<'s, 'a> PageSource<'s, 'a> {
             hwpoison: counts.of(PageClass::Hwpoison),
             offline: counts.of(PageClass::Offline),
             offlined: counts.of(PageClass::Offlined),
+            cpu_lists: counts.of(PageClass::CpuList),
+            doubtful_lists: counts.doubtful_lists,
             unjudged: if self.survey.judges() {
                 counts.unreadable_struct_pages + counts.without_struct_page
             } else {

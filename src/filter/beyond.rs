@@ -5,15 +5,17 @@
 pub struct Beyond {
     /// With level bit 16: pages of memory blocks that were taken offline.
     pub offlined: bool,
+    /// With level bit 16: free pages on the lists of CPUs.
+    pub cpu_lists: bool,
 }
 
 impl Beyond {
     /// Nothing: the pages that makedumpfile leaves out, no others.
-    pub const NOTHING: Beyond = Beyond { offlined: false };
+    pub const NOTHING: Beyond = Beyond { offlined: false, cpu_lists: false };
 }
 
 impl Default for Beyond {
     fn default() -> Beyond {
-        Beyond { offlined: true }
+        Beyond { offlined: true, cpu_lists: true }
     }
 }

@@ -24,13 +24,15 @@ pub enum PageClass {
     Offline,
     /// Excluded: of a memory block that was taken offline. Nobody uses it; its bytes are those of before.
     Offlined,
+    /// Excluded: free, on a list of a CPU.
+    CpuList,
 }
 
 /// Number of classes.
-const CLASSES: usize = 10;
+const CLASSES: usize = 11;
 
-/// Number of counters: the classes, and three more.
-pub(super) const COUNTERS: usize = CLASSES + 3;
+/// Number of counters: the classes, and four more.
+pub(super) const COUNTERS: usize = CLASSES + 4;
 
 /// What a classifier found so far. Numbers of distinct pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Counts {
     pub without_struct_page: u64,
     /// Pages kept because they claim to be a free block of an order that no kernel has.
     pub doubtful: u64,
+    /// Pages kept though they look free, because the list that they are on is broken or too long.
+    pub doubtful_lists: u64,
 }
 
 impl Counts {
@@ -60,16 +64,18 @@ impl Counts {
 
     /// All counters, in a fixed order.
     pub(super) fn to_array(self) -> [u64; COUNTERS] {
-        let [a, b, c, d, e, f, g, h, i, j] = self.pages;
-        [a, b, c, d, e, f, g, h, i, j, self.unreadable_struct_pages, self.without_struct_page, self.doubtful]
+        let [a, b, c, d, e, f, g, h, i, j, k] = self.pages;
+        let (unreadable, without) = (self.unreadable_struct_pages, self.without_struct_page);
+        [a, b, c, d, e, f, g, h, i, j, k, unreadable, without, self.doubtful, self.doubtful_lists]
     }
 
     /// Adds counters in the order of [`Counts::to_array`].
     pub(super) fn add_array(&mut self, counters: [u64; COUNTERS]) {
-        let [pages @ .., unreadable, without, doubtful] = counters;
+        let [pages @ .., unreadable, without, doubtful, lists] = counters;
         self.pages.iter_mut().zip(pages).for_each(|(sum, count)| *sum += count);
         self.unreadable_struct_pages += unreadable;
         self.without_struct_page += without;
         self.doubtful += doubtful;
+        self.doubtful_lists += lists;
     }
 }

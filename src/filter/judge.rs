@@ -2,6 +2,7 @@
 //! that is asked for. `walk` goes over the pages with it.
 
 use super::beyond::Beyond;
+use super::cpu_lists::{CpuLists, ListRules};
 use super::dump_level::DumpLevel;
 use super::rules::Rules;
 use super::urgency::Urgency;
@@ -9,6 +10,7 @@ use super::warning::Warning;
 use crate::mm::{self, KernelImage, KernelMemory, MemMap, PageLayout};
 use crate::units::Pfn;
 use crate::vmcore::Vmcore;
+use std::cell::RefCell;
 
 /// Places where `struct page`s are tried before a whole run is trusted to them.
 const PROBES: usize = 64;
@@ -20,6 +22,8 @@ pub(super) struct Judge<'a> {
     pub layout: PageLayout,
     /// The rules of each level, in the order asked for.
     pub rules: Vec<Rules>,
+    /// What is known of lists of CPUs.
+    pub lists: RefCell<CpuLists>,
     /// What tells urgent pages, where that is asked for.
     pub urgency: Option<Urgency>,
 }
@@ -40,11 +44,19 @@ impl<'a> Judge<'a> {
     ) -> Result<Judged<'a>, Warning> {
         let (memory, mem_map, layout) = struct_pages(vmcore).map_err(Warning::NotJudged)?;
         let (rules, warnings) = levels.iter().map(|&level| Rules::new(memory.info(), layout, level)).unzip();
-        let mut judge = Judge { memory, mem_map, layout, rules, urgency: None };
+        let mut judge = Judge { memory, mem_map, layout, rules, lists: RefCell::default(), urgency: None };
         judge.probe(vmcore)?;
         let offlined = beyond.offlined && judge.marks_online(vmcore);
-        for (rules, level) in judge.rules.iter_mut().zip(levels) {
+        let lists = ListRules::new(&layout);
+        let mut warnings: Vec<Vec<Warning>> = warnings;
+        for ((rules, level), warnings) in judge.rules.iter_mut().zip(levels).zip(&mut warnings) {
             rules.leaves_offlined = offlined && level.excludes(DumpLevel::FREE);
+            if beyond.cpu_lists && rules.leaves_free() {
+                match lists {
+                    Ok(lists) => rules.lists = Some(lists),
+                    Err(key) => warnings.push(Warning::NotTold { kind: "free listed", key }),
+                }
+            }
         }
         Ok(Judged { judge, warnings })
     }

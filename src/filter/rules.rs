@@ -6,6 +6,7 @@
 mod resolve;
 
 use super::class::PageClass;
+use super::cpu_lists::ListRules;
 use crate::mm::{CompoundKeys, PageLayout};
 use crate::units::Pfn;
 
@@ -77,6 +78,8 @@ pub(super) struct Rules {
     offline_type: Option<u32>,
     /// Whether pages of sections without the online mark are left out.
     pub(super) leaves_offlined: bool,
+    /// How pages on lists of CPUs are told, where they are left out.
+    pub(super) lists: Option<ListRules>,
 }
 
 /// A page's members, read once.
@@ -121,6 +124,17 @@ impl Rules {
     fn judge_own(&self, own: &[u8]) -> Verdict {
         let flags = self.layout.u64(own, self.layout.flags);
         if flags & self.hwpoison != 0 && flags != UNINITIALISED { POISONED } else { Verdict::Keep }
+    }
+
+    /// The structure that is the `index`th in `block`.
+    #[inline]
+    pub(super) fn own<'p>(&self, block: &'p [u8], index: usize) -> &'p [u8] {
+        self.structure(block, index).0
+    }
+
+    /// Whether free blocks can be told, and are left out.
+    pub(super) fn leaves_free(&self) -> bool {
+        self.free.is_some()
     }
 
     /// What the page whose structure is the `index`th in `block` is to the slab allocator.

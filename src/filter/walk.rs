@@ -5,6 +5,7 @@
 use super::WINDOW_PAGES;
 use super::block::{Block, BlockState, index};
 use super::class::{Counts, PageClass};
+use super::cpu_lists::Listed;
 use super::judge::Judge;
 use super::rules::{Rules, Verdict};
 use super::urgency::{Marks, Urgency};
@@ -171,6 +172,10 @@ impl Lane {
                     self.exclude(window, pfn, pfn.saturating_add(1), PageClass::Offlined);
                     self.resume.0 += 1;
                 }
+                Verdict::Keep if self.is_listed(judge, rules, block, pfn) => {
+                    self.exclude(window, pfn, pfn.saturating_add(1), PageClass::CpuList);
+                    self.resume.0 += 1;
+                }
                 Verdict::Keep => {
                     if let Some((marks, urgency)) = order {
                         marks.keep(judge, urgency, rules, block, window, pfn);
@@ -191,6 +196,16 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Whether a page is free, on a list of a CPU.
+    #[inline]
+    fn is_listed(&mut self, judge: &Judge<'_>, rules: &Rules, block: &Block, pfn: Pfn) -> bool {
+        let Some(lists) = rules.lists else { return false };
+        let page = rules.own(&block.bytes, block.index(pfn));
+        let found = judge.lists.borrow_mut().judge(judge, lists, page, pfn);
+        self.counts.doubtful_lists += u64::from(found == Listed::Doubtful);
+        found == Listed::Free
     }
 
     /// Goes on at `stop`; how many pages that leaves out.

@@ -92,6 +92,21 @@ impl MemMap {
         Ok(index.map(|index| base.wrapping_add(index.wrapping_mul(self.page_struct))))
     }
 
+    /// The page whose `struct page` is at an address; `None` for any other address. Where sections have arrays of their
+    /// own, only pages of the section that was looked up last are found.
+    #[must_use]
+    pub fn pfn_of(&self, memory: &KernelMemory<'_>, at: VirtAddr) -> Option<Pfn> {
+        let (base, first) = match (self.model, self.vmemmap, self.last.get()) {
+            (Model::Flat { base, first }, ..) => (base, first),
+            (_, Some(base), _) | (_, None, Some((_, Section::Coded(base, _)))) => (base, Pfn(0)),
+            _ => return None,
+        };
+        let bytes = at.0.wrapping_sub(base.0);
+        let pfn = Pfn(first.0.checked_add(bytes / self.page_struct)?);
+        let is_exact = bytes.is_multiple_of(self.page_struct);
+        (is_exact && self.struct_page(memory, pfn).ok()? == Some(at)).then_some(pfn)
+    }
+
     /// Whether the section of `pfn` lacks the mark of memory that is online: a memory block that was taken offline, or
     /// that never was online. The kernel uses no page of it. False where that cannot be told.
     #[must_use]

@@ -21,8 +21,10 @@ pub struct PageLayout {
     pub mapping: usize,
     /// `_mapcount`, u32, shared with `page_type`. Absent before the kernels that print it.
     pub mapcount: Option<usize>,
-    /// `_refcount`, u32: how many use the page. It decides when a page is sent, never whether.
+    /// `_refcount`, u32: how many use the page. It decides when a page is sent, and whether a list of free pages is believed.
     pub refcount: Option<usize>,
+    /// `lru`, two u64: the links of a list that the page is on.
+    pub lru: Option<usize>,
     /// `private`, u64: the order of a free block at its first page.
     pub private: Option<usize>,
     /// `compound_head`, since 7.1 `compound_info`, u64. Bit 0: a tail page.
@@ -84,6 +86,7 @@ impl PageLayout {
             mapping: mapping.ok_or(Error::MissingKey("OFFSET(page.mapping)"))?,
             mapcount: member("page._mapcount", "OFFSET(page._mapcount)", 4)?,
             refcount: member("page._refcount", "OFFSET(page._refcount)", 4).unwrap_or(None),
+            lru: member("page.lru", "OFFSET(page.lru)", 16).unwrap_or(None),
             private: member("page.private", "OFFSET(page.private)", 8)?,
             compound_head: head,
             compound: compound_keys(info, size),

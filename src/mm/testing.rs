@@ -20,7 +20,7 @@ const PER_ROOT: u64 = 256;
 const PAGE_STRUCT: u64 = 64;
 
 /// Lines of a 6.12 kernel.
-const LINES: [&str; 30] = [
+const LINES: [&str; 32] = [
     "OSRELEASE=6.12.0-test",
     "PAGESIZE=4096",
     "SYMBOL(swapper_pg_dir)=9000000000000000",
@@ -33,6 +33,8 @@ const LINES: [&str; 30] = [
     "SIZE(page)=64",
     "OFFSET(page.flags)=0",
     "OFFSET(page.mapping)=24",
+    "OFFSET(page._refcount)=52",
+    "OFFSET(page.lru)=8",
     "OFFSET(page._mapcount)=48",
     "OFFSET(page.private)=40",
     "OFFSET(page.compound_head)=8",

@@ -57,6 +57,9 @@ struct FilterArgs {
     /// wrong
     #[arg(long)]
     as_makedumpfile: bool,
+    /// Save the free pages that CPUs keep on lists of their own: for who hunts a use after free
+    #[arg(long)]
+    keep_cpu_lists: bool,
     /// Save the kernel log alone, as the dmesg sub-command does
     #[arg(long, conflicts_with = "dry_run")]
     dump_dmesg: bool,
@@ -163,7 +166,10 @@ impl Args {
 
     /// What is left out beyond makedumpfile.
     pub(super) fn beyond(&self) -> Beyond {
-        if self.filter.as_makedumpfile { Beyond::NOTHING } else { Beyond::default() }
+        if self.filter.as_makedumpfile {
+            return Beyond::NOTHING;
+        }
+        Beyond { cpu_lists: !self.filter.keep_cpu_lists, ..Beyond::default() }
     }
 
     /// Whether only the kernel log is wanted.

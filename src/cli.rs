@@ -8,6 +8,7 @@ pub mod encrypt;
 mod environment;
 #[cfg(feature = "analyst")]
 mod meter;
+mod order;
 mod progress;
 #[cfg(feature = "analyst")]
 mod prompt;
@@ -30,18 +31,37 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a program gives up: one line, a hint where one helps, and an exit status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     message: String,
     hint: Option<String>,
     status: Status,
+    /// The exit status of another program, which stands for ours.
+    code: Option<u8>,
 }
 
 impl Failure {
     /// A failure with a finished sentence: `DOING WHAT to WHICH THING: CAUSE`.
     #[must_use]
     pub fn new(status: Status, message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hint: None, status }
+        Failure { message: message.into(), hint: None, status, code: None }
+    }
+
+    /// The end with another program's exit status, of which nothing more is to be said.
+    #[cfg(feature = "analyst")]
+    fn silent(code: u8) -> Failure {
+        Failure::new(Status::Failure, "").code(code)
+    }
+
+    /// Ends the program with the exit status of another one, or of a shell.
+    #[cfg(feature = "analyst")]
+    fn code(self, code: u8) -> Failure {
+        Failure { code: Some(code), ..self }
+    }
+
+    /// The number that the caller of the program gets.
+    fn exit_code(&self) -> u8 {
+        self.code.unwrap_or(self.status.code())
     }
 
     /// A failure of `doing` something, caused by `error` and what caused that.
@@ -117,16 +137,22 @@ pub fn output_name(path: &Path) -> String {
     if path == Path::new("-") { "standard output".to_owned() } else { quoted(path) }
 }
 
-/// Runs one of the programs: parses its command line, does what it says, and gives the exit status.
+/// Runs one of the programs: orders the words of its command line, parses them, does what they ask for, and gives the
+/// exit status.
 pub fn run<C: Parser>(
     program: &str,
     words: impl IntoIterator<Item = OsString>,
+    order: impl FnOnce(Vec<OsString>) -> Result<Vec<OsString>, Failure>,
     action: impl FnOnce(&C) -> Result<(), Failure>,
 ) -> ExitCode {
     if let Err(failure) = clean_environment(program) {
         return exit(program, Err(failure));
     }
     harden(program);
+    let words = match order(words.into_iter().collect()) {
+        Ok(words) => words,
+        Err(failure) => return exit(program, Err(failure)),
+    };
     match C::try_parse_from(words) {
         Ok(cli) => exit(program, action(&cli)),
         Err(error) => usage::answer(program, &error),
@@ -170,8 +196,13 @@ fn harden(program: &str) {
     }
 }
 
-/// Says one line on stderr as `PROGRAM: KIND: TEXT`. A console that is gone is no reason to fail.
+/// Says one line on stderr as `PROGRAM: KIND: TEXT`; notes only to who has not asked for quiet. A console that is gone is
+/// no reason to fail.
 pub fn say(program: &str, kind: &str, text: &str) {
+    if kind == "note" && progress::is_quiet() {
+        return;
+    }
+    progress::clear();
     let _ = writeln!(std::io::stderr(), "{program}: {kind}: {}", printable(text));
 }
 
@@ -179,12 +210,14 @@ pub fn say(program: &str, kind: &str, text: &str) {
 fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::from(Status::Done.code()),
-        Err(Failure { message, hint, status }) => {
-            say(program, "error", &message);
-            if let Some(hint) = hint {
-                say(program, "hint", &hint);
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                say(program, "error", &failure.message);
             }
-            ExitCode::from(status.code())
+            if let Some(hint) = &failure.hint {
+                say(program, "hint", hint);
+            }
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -3,6 +3,8 @@
 //! number is kept in memory, and no plain byte is written to a disk. The FUSE protocol is spoken
 //! directly to the kernel; who waits for the end of the mount is the caller's matter.
 
+pub(crate) mod table;
+
 use crate::kdump;
 use crate::klog;
 use crate::mm::KernelMemory;
@@ -21,6 +23,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nothing in the directory ever changes.
 const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
+/// What the kernel's list of mounts names as the source of each of ours.
+const SOURCE: &str = "vmcore-decrypt";
 /// The inode number of the first file; 1 is the directory.
 const FIRST_INODE: u64 = 2;
 
@@ -208,7 +212,7 @@ impl Mounted {
             MountOption::NoDev,
             MountOption::NoExec,
             MountOption::DefaultPermissions,
-            MountOption::FSName("vmcore-decrypt".to_owned()),
+            MountOption::FSName(SOURCE.to_owned()),
         ];
         config.acl = SessionACL::Owner;
         config.n_threads = Some(threads);
@@ -232,9 +236,17 @@ impl Mounted {
     /// # Errors
     /// What the kernel says.
     pub fn unmount(self) -> io::Result<bool> {
+        let over = self.is_over();
         let Mounted { session, directory } = self;
+        if over {
+            // fuser would unmount whatever is on the directory by now.
+            std::mem::forget(session);
+            return Ok(false);
+        }
         match session.umount_and_join() {
             Ok(()) => Ok(false),
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 nix::mount::umount2(&directory, nix::mount::MntFlags::MNT_DETACH)?;
                 Ok(true)

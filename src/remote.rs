@@ -122,7 +122,11 @@ pub fn is_url(name: &str) -> bool {
 /// See [`Error`].
 pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
     let (store, path) = store(url)?;
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Client)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(block_signals)
+        .build()
+        .map_err(Error::Client)?;
     let mut file = RemoteFile { runtime, store, path, version: Version::default() };
     // The first piece, which holds the header, tells length and version too: a request less than asking for them.
     let (first, meta) = match file.get(0..PIECE) {
@@ -136,6 +140,12 @@ pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
     let pieces = Pieces::new(meta.size);
     pieces.put(0, &first);
     Ok(Arc::new(RemoteSource { file, pieces }))
+}
+
+/// Threads that look names up get no signal: which thread of the program gets them is the program's choice.
+fn block_signals() {
+    // A thread that blocks none ends the program by a signal's default, as without it.
+    let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
 fn store(text: &str) -> Result<(Arc<dyn ObjectStore>, Path), Error> {

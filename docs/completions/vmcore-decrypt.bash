@@ -1,418 +1,134 @@
-_vmcore__decrypt() {
-    local i cur prev opts cmd
+# bash completion for vmcore-decrypt
+_vmcore_decrypt() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command='' at word skip=''
     COMPREPLY=()
-    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-        cur="$2"
-    else
-        cur="${COMP_WORDS[COMP_CWORD]}"
-    fi
-    prev="$3"
-    cmd=""
-    opts=""
-
-    for i in "${COMP_WORDS[@]:0:COMP_CWORD}"
-    do
-        case "${cmd},${i}" in
-            ",$1")
-                cmd="vmcore__decrypt"
-                ;;
-            vmcore__decrypt,dmesg)
-                cmd="vmcore__decrypt__subcmd__dmesg"
-                ;;
-            vmcore__decrypt,help)
-                cmd="vmcore__decrypt__subcmd__help"
-                ;;
-            vmcore__decrypt,info)
-                cmd="vmcore__decrypt__subcmd__info"
-                ;;
-            vmcore__decrypt,keygen)
-                cmd="vmcore__decrypt__subcmd__keygen"
-                ;;
-            vmcore__decrypt,kmsg)
-                cmd="vmcore__decrypt__subcmd__kmsg"
-                ;;
-            vmcore__decrypt,mount)
-                cmd="vmcore__decrypt__subcmd__mount"
-                ;;
-            vmcore__decrypt,rewrap)
-                cmd="vmcore__decrypt__subcmd__rewrap"
-                ;;
-            vmcore__decrypt,verify)
-                cmd="vmcore__decrypt__subcmd__verify"
-                ;;
-            vmcore__decrypt__subcmd__help,dmesg)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__dmesg"
-                ;;
-            vmcore__decrypt__subcmd__help,help)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__help"
-                ;;
-            vmcore__decrypt__subcmd__help,info)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__info"
-                ;;
-            vmcore__decrypt__subcmd__help,keygen)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__keygen"
-                ;;
-            vmcore__decrypt__subcmd__help,kmsg)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__kmsg"
-                ;;
-            vmcore__decrypt__subcmd__help,mount)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__mount"
-                ;;
-            vmcore__decrypt__subcmd__help,rewrap)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__rewrap"
-                ;;
-            vmcore__decrypt__subcmd__help,verify)
-                cmd="vmcore__decrypt__subcmd__help__subcmd__verify"
-                ;;
-            *)
-                ;;
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        word=${COMP_WORDS[at]}
+        if [[ -n $skip ]]; then
+            skip=''
+            continue
+        fi
+        case $word in
+            --cmdline|--compress|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-i|-o|-r|-u) skip=1 ;;
+            --) command=restore && break ;;
+            -* | =) ;;
+            restore|info|verify|dmesg|mount|rewrap|keygen|kmsg|help) command=$word && break ;;
+            *) command=restore && break ;;
         esac
     done
-
-    case "${cmd}" in
-        vmcore__decrypt)
-            opts="-i -f -v -h --identity --format --compress --force --salvage --json --num-threads --version --help info verify dmesg mount rewrap keygen kmsg help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "kdump elf flattened" -- "${cur}"))
-                    return 0
-                    ;;
-                --compress)
-                    COMPREPLY=($(compgen -W "zlib lzo snappy zstd none" -- "${cur}"))
-                    return 0
-                    ;;
-                --num-threads)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+    # --option=value comes as three words.
+    [[ $current != = ]] || current=''
+    [[ $previous != = ]] || previous=${COMP_WORDS[COMP_CWORD - 2]}
+    case $command:$previous in
+        :-i | :--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__dmesg)
-            opts="-i -h --identity --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        :--format)
+            mapfile -t COMPREPLY < <(compgen -W 'kdump elf flattened' -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help)
-            opts="info verify dmesg mount rewrap keygen kmsg help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        :--compress)
+            mapfile -t COMPREPLY < <(compgen -W 'zlib lzo snappy zstd none' -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__dmesg)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        :--num-threads)
+            mapfile -t COMPREPLY < <(:)
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__help)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        restore:-i | restore:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__info)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        restore:--format)
+            mapfile -t COMPREPLY < <(compgen -W 'kdump elf flattened' -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__keygen)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        restore:--compress)
+            mapfile -t COMPREPLY < <(compgen -W 'zlib lzo snappy zstd none' -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__kmsg)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        restore:--num-threads)
+            mapfile -t COMPREPLY < <(:)
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__mount)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        info:-i | info:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__rewrap)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        verify:-i | verify:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__help__subcmd__verify)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        verify:--num-threads)
+            mapfile -t COMPREPLY < <(:)
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__info)
-            opts="-i -h --identity --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        dmesg:-i | dmesg:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__keygen)
-            opts="-o -h --pq --passphrase --output --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --output)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        mount:-i | mount:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__kmsg)
-            opts="-i -h --identity --records --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        mount:-u | mount:--unmount)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__mount)
-            opts="-i -h --identity --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        rewrap:-i | rewrap:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__rewrap)
-            opts="-i -r -R -f -h --identity --recipient --recipients-file --passphrase --cmdline --force --in-place --add --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --recipient)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -r)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --recipients-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -R)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cmdline)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        rewrap:-r | rewrap:--recipient)
+            mapfile -t COMPREPLY < <(:)
+            return
             ;;
-        vmcore__subcmd__decrypt__subcmd__verify)
-            opts="-i -h --identity --num-threads --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --identity)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --num-threads)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+        rewrap:-R | rewrap:--recipients-file)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        keygen:-o | keygen:--output)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        kmsg:-i | kmsg:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
             ;;
     esac
+    local options=''
+    case $command in
+        '') options='-i --identity --format --compress --num-threads -f --force --salvage -q --quiet -v --version -h --help' ;;
+        restore) options='-i --identity --format --compress --num-threads -f --force --salvage -q --quiet -h --help' ;;
+        info) options='-i --identity --json -q --quiet -h --help' ;;
+        verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
+        dmesg) options='-i --identity -q --quiet -h --help' ;;
+        mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
+        rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
+        keygen) options='-o --output --pq --passphrase -y --to-recipient -q --quiet -h --help' ;;
+        kmsg) options='-i --identity --records -q --quiet -h --help' ;;
+    esac
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+        return
+    fi
+    compopt -o filenames
+    case $command in
+        '') mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
+        help) mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap keygen kmsg' -- "$current") ;;
+        *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    esac
 }
-
-if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _vmcore__decrypt -o nosort -o bashdefault -o default vmcore-decrypt
-else
-    complete -F _vmcore__decrypt -o bashdefault -o default vmcore-decrypt
-fi
+complete -F _vmcore_decrypt vmcore-decrypt

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, decrypt};
 
 fn main() -> ExitCode {
-    cli::run("vmcore-decrypt", std::env::args_os(), decrypt::run)
+    cli::run("vmcore-decrypt", std::env::args_os(), decrypt::order, decrypt::run)
 }

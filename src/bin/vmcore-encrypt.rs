@@ -4,5 +4,5 @@ use std::process::ExitCode;
 use vmcore_encrypt::cli::{self, encrypt};
 
 fn main() -> ExitCode {
-    cli::run("vmcore-encrypt", encrypt::with_sub_command(std::env::args_os()), encrypt::run)
+    cli::run("vmcore-encrypt", std::env::args_os(), encrypt::order, encrypt::run)
 }

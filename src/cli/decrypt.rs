@@ -1,28 +1,38 @@
 //! `vmcore-decrypt`: the analyst's command line and its sub-commands, one file each.
 
 mod apart;
+mod default_identity;
 mod dmesg;
 mod info;
 mod input;
 mod keygen;
 mod kmsg;
 mod mount;
+mod plain;
 mod restore;
 mod rewrap;
 mod salvage;
 mod verify;
 
-use super::{Failure, Status, say, status};
+use super::{Failure, Status, order, progress, say, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
-use clap::{ArgAction, ColorChoice, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 
 const PROGRAM: &str = "vmcore-decrypt";
+/// The sub-command that is meant where none is typed.
+const DEFAULT: &str = "restore";
+/// The other program and its sub-commands, for who takes one for the other.
+const OTHER: (&str, &[&str]) =
+    ("vmcore-encrypt", &["check", "collect", "config", "estimate", "fingerprint", "gate"]);
 
 /// Restore an encrypted crash dump for crash, drgn and gdb, or look into it.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, version, about, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, version, max_term_width = 100, disable_version_flag = true)]
 #[command(color = ColorChoice::Never)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(override_usage = "vmcore-decrypt [restore] [OPTIONS] <DUMP>... <OUTPUT>
+       vmcore-decrypt <COMMAND> ...")]
 #[command(after_help = status::help("Examples:
   vmcore-decrypt -i key.txt vmcore.age vmcore
   vmcore-decrypt -i key.txt --format elf vmcore.age vmcore.elf
@@ -35,6 +45,9 @@ pub struct Cli {
     #[command(flatten)]
     restore: Option<restore::Args>,
 
+    /// Warnings and errors alone: no progress, no notes
+    #[arg(short = 'q', long, global = true)]
+    quiet: bool,
     /// Print the version
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
@@ -42,6 +55,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Turn a dump back into a file that crash, drgn and gdb read; so does the command line without a sub-command
+    Restore(Box<restore::Args>),
     /// Show what a dump holds and who can open it
     Info(info::Args),
     /// Check that a dump is whole and authentic, without writing it
@@ -58,12 +73,26 @@ enum Command {
     Kmsg(kmsg::Args),
 }
 
+/// The words of a command line with their sub-command first, which may stand anywhere and may be absent.
+///
+/// # Errors
+/// The first word is neither a file nor a sub-command, but looks like one.
+pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let command = Cli::command();
+    order::check_first_word(&command, OTHER, &words)?;
+    Ok(order::sub_command_first(&command, words, Some(DEFAULT)))
+}
+
 /// Runs the program.
 ///
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    if cli.quiet {
+        progress::be_quiet();
+    }
     match (&cli.command, &cli.restore) {
+        (Some(Command::Restore(args)), _) => restore::run(args),
         (Some(Command::Info(args)), _) => info::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),

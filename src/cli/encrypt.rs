@@ -20,9 +20,9 @@ mod read_image;
 #[cfg(feature = "check")]
 mod words;
 
-use super::{Failure, Status, say, status};
+use super::{Failure, Status, order, progress, say, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
-use clap::{ArgAction, ColorChoice, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -33,6 +33,9 @@ const PROGRAM: &str = "vmcore-encrypt";
 /// The program of kexec-tools that prints the crashed kernel's log; called by its name, this one saves
 /// the log encrypted instead.
 const DMESG_NAME: &str = "vmcore-dmesg";
+/// The other program and its sub-commands, for who takes one for the other.
+const OTHER: (&str, &[&str]) =
+    ("vmcore-decrypt", &["info", "keygen", "mount", "restore", "rewrap", "verify"]);
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]
@@ -54,6 +57,9 @@ pub struct Cli {
     #[command(flatten)]
     dump: Option<args::Args>,
 
+    /// Warnings and errors alone: no progress, no notes, no report
+    #[arg(short = 'q', long, global = true)]
+    quiet: bool,
     /// Print the version
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
@@ -99,11 +105,25 @@ pub fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> 
     words
 }
 
+/// The words of a command line with their sub-command first, which may stand anywhere.
+///
+/// # Errors
+/// The first word is neither a file nor a sub-command, but looks like one.
+pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let words = with_sub_command(words.into_iter());
+    let command = Cli::command();
+    order::check_first_word(&command, OTHER, &words)?;
+    Ok(order::sub_command_first(&command, words, None))
+}
+
 /// Runs the program.
 ///
 /// # Errors
 /// What stopped it, ready to be said.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    if cli.quiet {
+        progress::be_quiet();
+    }
     match (&cli.command, &cli.dump) {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         #[cfg(feature = "check")]

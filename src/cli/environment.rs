@@ -32,7 +32,8 @@ pub(super) const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
 const COMMON: [&str; 12] =
     [MARK, "PATH", "HOME", "USER", "LOGNAME", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "TZ", "TMPDIR"];
 /// What the analyst's program uses too: trust in servers, proxies, and what plugins ask a person through.
-const ANALYST: [&str; 9] = [
+const ANALYST: [&str; 10] = [
+    "VMCORE_DECRYPT_IDENTITY",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "XDG_RUNTIME_DIR",
@@ -163,7 +164,7 @@ fn is_listed(program: Program, name: &OsStr) -> bool {
 }
 
 /// The program's file, by its own name, which `ps` shows; by the kernel's link where the file is gone.
-fn own_path() -> io::Result<PathBuf> {
+pub(super) fn own_path() -> io::Result<PathBuf> {
     let link = Path::new("/proc/self/exe");
     Ok(env::current_exe().ok().filter(|path| path.is_file()).unwrap_or_else(|| link.to_owned()))
 }

@@ -1,11 +1,20 @@
-//! Progress of something that is read to its end: a bar with rate and time left on a terminal, plain
-//! lines where stderr is a file or a pipe.
+//! Progress of what is read to its end, by the bytes read. Several readers are parts of one work, and share its bar.
 
-use super::progress::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{self, IsTerminal, Read};
+use super::progress::{Progress, Step, clear};
+use std::io::{self, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PROGRAM: &str = "vmcore-decrypt";
+
+/// The work whose progress is shown.
+static WORK: Mutex<Option<Work>> = Mutex::new(None);
+
+struct Work {
+    progress: Progress,
+    read: u64,
+    /// Bytes of all readers; none where one has no end that is known.
+    all: Option<u64>,
+}
 
 /// Passes `bytes` on and shows how far they were read; `len` is their number, where that is known.
 pub(super) fn watch(
@@ -13,42 +22,36 @@ pub(super) fn watch(
     len: Option<u64>,
     bytes: Box<dyn Read + Send>,
 ) -> Box<dyn Read + Send> {
-    if io::stderr().is_terminal() {
-        return Box::new(bar(doing, len).wrap_read(bytes));
+    let mut work = work();
+    match work.as_mut() {
+        Some(work) => work.all = work.all.zip(len).map(|(all, len)| all.saturating_add(len)),
+        None => *work = Some(Work { progress: Progress::new(PROGRAM, doing, true), read: 0, all: len }),
     }
-    match len {
-        Some(len) => Box::new(Lines { bytes, read: 0, len, progress: Progress::new(PROGRAM, doing, true) }),
-        None => bytes,
-    }
+    Box::new(Watched { bytes })
 }
 
-fn bar(doing: &'static str, len: Option<u64>) -> ProgressBar {
-    let (bar, template) = match len {
-        Some(len) => (
-            ProgressBar::new(len),
-            "{msg} [{bar:30}] {percent} % of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
-        ),
-        None => (ProgressBar::new_spinner(), "{msg} {binary_bytes}, {binary_bytes_per_sec}"),
-    };
-    let style = ProgressStyle::with_template(template).map(|style| style.progress_chars("#> "));
-    // The template is fixed; should it ever be wrong, the default one does.
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.with_message(doing)
+fn work() -> MutexGuard<'static, Option<Work>> {
+    WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A reader that reports lines of progress.
-struct Lines {
+/// A reader whose bytes count.
+struct Watched {
     bytes: Box<dyn Read + Send>,
-    read: u64,
-    len: u64,
-    progress: Progress,
 }
 
-impl Read for Lines {
+impl Read for Watched {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.bytes.read(out)?;
-        self.read += read as u64;
-        self.progress.update(self.read as f64 / self.len.max(1) as f64);
+        if let Some(work) = work().as_mut() {
+            work.read += read as u64;
+            work.progress.update(Step::Bytes(work.read, work.all));
+        }
         Ok(read)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        clear();
     }
 }

@@ -1,7 +1,7 @@
 //! The person at the terminal, asked for passphrases and on behalf of age plugins. Talks to the
 //! terminal itself, never to stdin or stdout, which may carry the dump.
 
-use crate::crypt::{Prompt, SecretString};
+use crate::crypt::{ExposeSecret, Prompt, SecretString};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ struct Terminal;
 
 impl Prompt for Terminal {
     fn passphrase(&self, what: &str) -> Option<SecretString> {
+        super::progress::clear();
         rpassword::prompt_password(format!("Passphrase for {what}: ")).ok().map(SecretString::from)
     }
 
@@ -32,6 +33,13 @@ impl Prompt for Terminal {
     fn public_text(&self, what: &str) -> Option<String> {
         ask(&format!("{what}: ")).map(|answer| answer.trim_end().to_owned())
     }
+}
+
+/// Shows a secret on the terminal itself; nothing where there is none.
+#[must_use]
+pub(super) fn show(text: &SecretString) -> Option<()> {
+    let mut terminal = OpenOptions::new().write(true).open("/dev/tty").ok()?;
+    terminal.write_all(text.expose_secret().as_bytes()).ok()
 }
 
 fn ask(question: &str) -> Option<String> {

@@ -118,7 +118,8 @@ impl RecipientArgs {
         let mut list = Vec::new();
         for (at, recipient) in self.recipients.iter().enumerate() {
             let doing = format!("parsing recipient {} of the command line", at + 1);
-            list.extend(parse_lines(recipient.as_bytes()).map_err(|error| failure(&doing, &error))?);
+            let parsed = parse_lines(recipient.as_bytes());
+            list.extend(parsed.map_err(|error| failure(&doing, &error).maybe_hint(file_hint(recipient)))?);
         }
         let default = [PathBuf::from(DEFAULT_FILE)];
         for path in self.files(&default) {
@@ -128,9 +129,14 @@ impl RecipientArgs {
     }
 }
 
+/// What helps who has typed a file's name where a recipient belongs.
+fn file_hint(typed: &str) -> Option<&'static str> {
+    Path::new(typed).is_file().then_some("it is the name of a file; -R takes a file of recipients")
+}
+
 fn passphrase() -> Failure {
-    let message = "encrypting to a passphrase is refused: whoever crashes has nobody to type it, and a capture kernel \
-                   has too little memory to make a key of it";
+    let message = "encrypting to a passphrase is refused: nobody can type it after a crash, and scrypt needs more memory \
+                   than a capture kernel has";
     Failure::new(Status::Usage, message)
         .hint("encrypt to a recipient; vmcore-decrypt keygen --passphrase protects its identity with one")
 }

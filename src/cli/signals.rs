@@ -67,7 +67,7 @@ pub(super) fn remove_unfinished_on_signals() -> Result<(), Failure> {
 
 /// Whether whoever started the program has it ignore a signal, as nohup does and a shell for what it runs in the
 /// background: that stays so. Source: Linux `Documentation/filesystems/proc.rst`, `SigIgn`, bit 0 for signal 1.
-fn is_ignored(signal: i32) -> bool {
+pub(super) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

@@ -3,6 +3,7 @@
 //! a reader that is gone is an error.
 
 use super::Failure;
+use super::progress::clear;
 use crate::sink::special::Stdout;
 use signal_hook::consts::SIGPIPE;
 use signal_hook::low_level::emulate_default_handler;
@@ -45,6 +46,7 @@ pub(super) fn end_without_reader(error: &io::Error) {
 
 impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        clear();
         self.0.write(bytes).inspect_err(end_without_reader)
     }
 

@@ -103,6 +103,18 @@ pub enum Error {
         /// Line of the file, from 1.
         line: usize,
     },
+    /// A line of an identity file was an identity: its checksum is wrong.
+    #[error("line {line} is not an identity: its checksum is wrong")]
+    ChangedIdentity {
+        /// Line of the file, from 1.
+        line: usize,
+    },
+    /// A line of an identity file is the public half.
+    #[error("line {line} is a recipient, not an identity")]
+    RecipientForIdentity {
+        /// Line of the file, from 1.
+        line: usize,
+    },
     /// An identity file begins with the mark that editors on Windows put before a text.
     #[error("it begins with a byte order mark")]
     ByteOrderMark,
@@ -166,6 +178,12 @@ impl Error {
             Error::UnsupportedVersion => {
                 "this program reads age-encryption.org/v1; any other version is newer, or damage"
             }
+            Error::ChangedIdentity { .. } => {
+                "a letter was changed or lost: take the file from where it was copied"
+            }
+            Error::RecipientForIdentity { .. } => {
+                "name the file of the identity (AGE-SECRET-KEY-..., an ssh private key) that belongs to it"
+            }
             Error::ByteOrderMark => WITHOUT_MARK,
             Error::HeaderTooLong => "no program of ours wrote this header; get another copy",
             Error::TooManyRecipients { .. } => {
@@ -182,9 +200,12 @@ impl Error {
 /// Why a text is no recipient. Reads as the end of "line 3 ...".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
-    /// Not a recipient of any known form, or its checksum is wrong.
+    /// Not a recipient of any known form.
     #[error("is not a recipient")]
     NotARecipient,
+    /// It has a recipient's form, and its letters do not fit together.
+    #[error("is not a recipient: its checksum is wrong")]
+    Checksum,
     /// The secret half of a key.
     #[error("is a private key, which must not be on this machine")]
     PrivateKey,
@@ -213,6 +234,7 @@ impl RecipientError {
             RecipientError::NotARecipient | RecipientError::NotText => {
                 "one recipient per line; if this is an identity, remove it from this machine"
             }
+            RecipientError::Checksum => "a letter was changed or lost: copy the recipient again",
             RecipientError::PrivateKey => {
                 "put the recipient (age1..., or the .pub file of an ssh key) there, move the private key away, \
                  and consider it exposed if this file was ever in an image"

@@ -31,9 +31,26 @@ const IDENTITY_BUFFER: usize = 1024 * 1024 + 4096;
 
 /// A set of identities to try, in the order they were added.
 pub struct Identities {
-    list: Vec<Box<dyn Identity + Send + Sync>>,
+    list: Vec<Known>,
     prompt: Arc<dyn Prompt>,
     plugin_limit: Duration,
+}
+
+/// An identity, and what belongs to it.
+struct Known {
+    identity: Box<dyn Identity + Send + Sync>,
+    /// The recipient of an identity of age's own; its program tells that of another.
+    recipient: Option<String>,
+}
+
+impl Known {
+    fn new(identity: impl Identity + Send + Sync + 'static) -> Known {
+        Known { identity: Box::new(identity), recipient: None }
+    }
+
+    fn with(recipient: &impl ToString, identity: impl Identity + Send + Sync + 'static) -> Known {
+        Known { recipient: Some(recipient.to_string()), ..Known::new(identity) }
+    }
 }
 
 impl Identities {
@@ -56,6 +73,11 @@ impl Identities {
         self.list.len()
     }
 
+    /// The recipient of each identity, in order; none for an ssh key and a plugin's identity.
+    pub fn recipients(&self) -> impl Iterator<Item = Option<&str>> {
+        self.list.iter().map(|known| known.recipient.as_deref())
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -66,14 +88,15 @@ impl Identities {
     /// bytes: an ssh private key, an age file (armored or not) with a passphrase, else lines of age identities.
     ///
     /// # Errors
-    /// [`Error::NotAnIdentity`] with the line number, [`Error::ByteOrderMark`], [`Error::NoIdentities`], [`Error::UnusableSshKey`],
+    /// [`Error::NotAnIdentity`], [`Error::ChangedIdentity`], [`Error::RecipientForIdentity`] with the line number, [`Error::ByteOrderMark`], [`Error::NoIdentities`], [`Error::UnusableSshKey`],
     /// [`Error::IdentityNotPassphrase`], [`Error::NoPassphrase`], [`Error::WrongPassphrase`],
     /// [`Error::ExcessiveWork`], [`Error::Io`] when it is longer than [`MAX_IDENTITY_FILE`] or cannot be read.
     pub fn add_file(&mut self, name: &str, file: impl BufRead + Send) -> Result<(), Error> {
         let bytes = read_limited(file)?;
         let text = bytes.trim_ascii_start();
         if text.starts_with(b"-----BEGIN ") && !text.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
-            self.list.push(ssh::load_identity(text, name, &self.prompt)?);
+            let identity = ssh::load_identity(text, name, &self.prompt)?;
+            self.list.push(Known { identity, recipient: None });
             return Ok(());
         }
         if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") {
@@ -85,7 +108,7 @@ impl Identities {
 
     /// Adds the passphrase of a file that was encrypted with one (`age -p`).
     pub fn add_passphrase(&mut self, passphrase: SecretString) {
-        self.list.push(Box::new(Passphrase(scrypt_identity(passphrase))));
+        self.list.push(Known::new(Passphrase(scrypt_identity(passphrase))));
     }
 
     fn add_lines(&mut self, text: &[u8]) -> Result<(), Error> {
@@ -99,22 +122,22 @@ impl Identities {
                 continue;
             }
             let identity = std::str::from_utf8(line).ok().and_then(|line| self.parse_line(line));
-            self.list.push(identity.ok_or(Error::NotAnIdentity { line: number + 1 })?);
+            self.list.push(identity.ok_or_else(|| not_an_identity(number + 1, line))?);
         }
         if self.list.len() == before { Err(Error::NoIdentities) } else { Ok(()) }
     }
 
-    fn parse_line(&self, line: &str) -> Option<Box<dyn Identity + Send + Sync>> {
+    fn parse_line(&self, line: &str) -> Option<Known> {
         if let Ok(identity) = line.parse::<age::x25519::Identity>() {
-            return Some(Box::new(identity));
+            return Some(Known::with(&identity.to_public(), identity));
         }
         if let Ok(identity) = line.parse::<pq::Identity>() {
-            return Some(Box::new(identity));
+            return Some(Known::with(&identity.to_recipient(), identity));
         }
         let identity: age::plugin::Identity = line.parse().ok()?;
         let (name, prompt) = (identity.plugin().to_owned(), Arc::clone(&self.prompt));
         let identity = SecretString::from(line.to_owned());
-        Some(Box::new(Plugin { name, identity, prompt, limit: self.plugin_limit }))
+        Some(Known::new(Plugin { name, identity, prompt, limit: self.plugin_limit }))
     }
 
     /// Unwraps the file key of a header and checks the header's MAC with it.
@@ -126,8 +149,8 @@ impl Identities {
     pub fn unwrap(&self, header: &Header) -> Result<FileKey, Error> {
         // Another identity may still open the file, without the plugin or by an intact stanza.
         let mut first_failure = None;
-        for identity in &self.list {
-            match identity.unwrap_stanzas(header.stanzas()) {
+        for known in &self.list {
+            match known.identity.unwrap_stanzas(header.stanzas()) {
                 None => {}
                 Some(Ok(file_key)) => return header.verify(&file_key).map(|()| file_key),
                 Some(Err(error)) => {
@@ -162,6 +185,17 @@ impl Identities {
         let file_key = self.unwrap(&header)?;
         let nonce = read_nonce(input)?;
         Ok((header, file_key, nonce))
+    }
+}
+
+/// Why a line is no identity. Of what it holds, nothing but the kind is reported.
+fn not_an_identity(line: usize, text: &[u8]) -> Error {
+    let upper = text.to_ascii_uppercase();
+    let starts = |start: &str| upper.starts_with(start.as_bytes());
+    match () {
+        () if starts("AGE-SECRET-KEY-") => Error::ChangedIdentity { line },
+        () if starts("AGE1") || starts("SSH-") => Error::RecipientForIdentity { line },
+        () => Error::NotAnIdentity { line },
     }
 }
 
@@ -311,6 +345,7 @@ pub(super) mod tests {
         let file = format!("# created: once\r\n\r\n{SECRET}\r\n  # x\n{SECRET}\n");
         let identities = add(file.as_bytes()).unwrap();
         assert_eq!(identities.len(), 2);
+        assert!(identities.recipients().all(|recipient| recipient == Some(RECIPIENT)));
         let start = start_of_file();
         let opened = identities.open(&mut &start[..]).unwrap();
         assert_eq!(opened.payload_start, start.len() as u64);
@@ -321,8 +356,10 @@ pub(super) mod tests {
     fn what_is_no_identity_is_named_by_its_line_alone() {
         let changed = SECRET.replace("GAEX", "GAEZ");
         let error = refusal(format!("{SECRET}\n\n{changed}\n").as_bytes());
-        assert_eq!(error.to_string(), "line 3 is not an identity");
-        assert!(matches!(refusal(RECIPIENT.as_bytes()), Error::NotAnIdentity { line: 1 }));
+        assert_eq!(error.to_string(), "line 3 is not an identity: its checksum is wrong");
+        assert!(matches!(refusal(RECIPIENT.as_bytes()), Error::RecipientForIdentity { line: 1 }));
+        assert!(matches!(refusal(b"ssh-ed25519 AAAA me"), Error::RecipientForIdentity { line: 1 }));
+        assert!(matches!(refusal(b"text"), Error::NotAnIdentity { line: 1 }));
         assert!(matches!(refusal(b"\xff\n"), Error::NotAnIdentity { line: 1 }));
         assert!(matches!(refusal(b"# none\n"), Error::NoIdentities));
         assert!(matches!(refusal(format!("\u{feff}{SECRET}\n").as_bytes()), Error::ByteOrderMark));

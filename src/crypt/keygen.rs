@@ -84,6 +84,26 @@ pub fn protect(
     Ok(write_armored(&header, nonce, key, identity_file.expose_secret().as_bytes())?)
 }
 
+/// Makes a passphrase: 25 letters and digits in groups of five, each one of 32, so 125 random bits. None looks like
+/// another.
+///
+/// # Errors
+/// [`Error::NoEntropy`], [`Error::Io`].
+pub fn passphrase(entropy: &mut Entropy<'_>) -> Result<SecretString, Error> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    entropy.wait()?;
+    let mut random = zeroize::Zeroizing::new([0; 25]);
+    entropy::fill(&mut *random)?;
+    let mut text = String::with_capacity(random.len() + 4);
+    for (at, byte) in random.iter().enumerate() {
+        if at > 0 && at % 5 == 0 {
+            text.push('-');
+        }
+        text.push(char::from(LETTERS[usize::from(byte % 32)]));
+    }
+    Ok(SecretString::from(text))
+}
+
 fn write_armored(
     header: &Header,
     nonce: [u8; NONCE_SIZE],
@@ -143,6 +163,15 @@ mod tests {
             assert!(opens(&identities, &generated.recipient));
             assert!(!opens(&identities, &new(kind).recipient));
         }
+    }
+
+    #[test]
+    fn a_passphrase_is_groups_of_letters_and_never_the_same() {
+        let new = || passphrase(&mut Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} }).unwrap();
+        let (first, second) = (new(), new());
+        assert_eq!(first.expose_secret().split('-').map(str::len).collect::<Vec<_>>(), [5; 5]);
+        assert_ne!(first.expose_secret(), second.expose_secret());
+        assert!(first.expose_secret().bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric()));
     }
 
     #[test]

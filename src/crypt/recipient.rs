@@ -5,9 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use age_core::primitives::bech32_decode;
+use bech32::primitives::decode::{CheckedHrpstringError, ChecksumError};
 
 use super::error::RecipientError;
 use super::{pq, ssh};
+
+/// Letters of an `age1...` recipient.
+const X25519_LEN: usize = 62;
 
 /// What kind of key a recipient is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +102,13 @@ impl FromStr for Recipient {
             return Err(RecipientError::PrivateKey);
         }
         if let Some((human_part, _)) = text.rsplit_once('1').filter(|_| text.starts_with("age1")) {
-            return parse_age(human_part, text);
+            return parse_age(human_part, text).map_err(|error| match error {
+                // Of a text that has all its letters the checksum says more.
+                RecipientError::NotARecipient if human_part != "age" || text.len() == X25519_LEN => {
+                    decode_bech32(text).err().unwrap_or(error)
+                }
+                error => error,
+            });
         }
         let key = ssh::parse_recipient(text)?;
         let kind = match key {
@@ -161,8 +171,11 @@ fn parse_plugin(text: &str) -> Result<Recipient, RecipientError> {
 }
 
 fn decode_bech32(text: &str) -> Result<Vec<u8>, RecipientError> {
-    let wrong = RecipientError::NotARecipient;
-    bech32_decode(text, |_| wrong.clone(), |_| Ok(()), |_, bytes| Ok(bytes.collect()))
+    let wrong = |error| match error {
+        CheckedHrpstringError::Checksum(ChecksumError::InvalidResidue) => RecipientError::Checksum,
+        _ => RecipientError::NotARecipient,
+    };
+    bech32_decode(text, wrong, |_| Ok(()), |_, bytes| Ok(bytes.collect()))
 }
 
 #[cfg(test)]
@@ -200,9 +213,10 @@ mod tests {
     fn refusals_are_told_apart() {
         let upper = X25519.to_uppercase();
         let changed = X25519.replace("zvk", "zvl");
-        for text in ["", "age1", "hello", &upper, &changed, "ssh-rsa AAAA", "ssh-ed25519", "age1pq1qqqq"] {
+        for text in ["", "age1", "hello", &upper, "ssh-rsa AAAA", "ssh-ed25519", "age1pq1qqqq"] {
             assert_eq!(refused(text), RecipientError::NotARecipient, "{text}");
         }
+        assert_eq!(refused(&changed), RecipientError::Checksum);
         for text in [
             SECRET,
             "age-secret-key-pq-1xyz",

@@ -1,5 +1,5 @@
 //! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), the search for
-//! leaked secrets ([`leak`]), vmcores that fail to be read ([`faulty`], [`served`]), the way there and back
+//! leaked secrets ([`leak`]), a real terminal ([`tmux`]), vmcores that fail to be read ([`faulty`], [`served`]), the way there and back
 //! ([`pages`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
 //! on this machine.
 #![allow(
@@ -18,6 +18,7 @@ pub(crate) mod mounted;
 pub(crate) mod pages;
 pub(crate) mod served;
 pub(crate) mod sshd;
+pub(crate) mod tmux;
 
 use std::ffi::OsStr;
 use std::io::Write;

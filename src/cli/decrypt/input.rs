@@ -3,6 +3,8 @@
 
 use super::super::{Failure, Status, input_name, prompt, quoted};
 use super::apart;
+use super::default_identity;
+use super::plain::Plain;
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{
@@ -25,19 +27,25 @@ const READ_BUFFER: usize = 1 << 20;
 #[derive(Args, Debug)]
 pub(super) struct IdentityArgs {
     /// Identity file: age identities, an ssh private key; - is standard input; repeatable
-    #[arg(short = 'i', long = "identity", value_name = "FILE", required = true)]
+    /// [default: ~/.config/vmcore-decrypt/identities]
+    #[arg(short = 'i', long = "identity", value_name = "FILE")]
     identities: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
     /// Reads the identity files, to open `dumps`.
     pub(super) fn read(&self, dumps: &[PathBuf]) -> Result<Identities, Failure> {
+        if self.identities.is_empty() {
+            return read_identities(&[default_identity::path()?], dumps);
+        }
         read_identities(&self.identities, dumps)
     }
 
     /// Refuses an output that is one of the identity files, or one of `dumps`.
     pub(super) fn apart_from(&self, output: &Path, dumps: &[PathBuf]) -> Result<(), Failure> {
-        apart::check(output, self.identities.iter().chain(dumps).map(PathBuf::as_path))
+        let default = self.identities.is_empty().then(default_identity::path).and_then(Result::ok);
+        let inputs = self.identities.iter().chain(&default).chain(dumps);
+        apart::check(output, inputs.map(PathBuf::as_path))
     }
 }
 
@@ -63,12 +71,23 @@ pub(super) fn read_identities(paths: &[PathBuf], dumps: &[PathBuf]) -> Result<Id
                 format!("reading identity file {}", quoted(path))
             }
         };
-        let file = open_identity(path).map_err(|error| Failure::caused(doing(), &error))?;
+        let file = open_identity(path)
+            .map_err(|error| Failure::caused(doing(), &error).maybe_hint(typed_key_hint(path)))?;
         identities
             .add_file(&path.to_string_lossy(), BufReader::new(file))
             .map_err(|error| Failure::caused(doing(), &error).maybe_hint(error.hint()))?;
     }
     Ok(identities)
+}
+
+/// What helps who has typed a key where the name of its file belongs.
+fn typed_key_hint(path: &Path) -> Option<&'static str> {
+    let text = path.to_str()?.to_ascii_uppercase();
+    if text.contains("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-") {
+        return Some("put the identity into a file that you alone can read: others see what is typed");
+    }
+    let is_recipient = text.starts_with("AGE1") || text.starts_with("SSH-");
+    is_recipient.then_some("this is a recipient; -i takes the file of the identity that belongs to it")
 }
 
 /// Opens an identity file. Standard input without the buffer of the standard library, which would keep the secret.
@@ -109,9 +128,11 @@ pub(super) fn open_sequential(
     };
     let bytes = BufReader::with_capacity(READ_BUFFER, watch(len, input));
     let mut bytes = raw::unframed(Box::new(bytes)).map_err(damaged)?;
-    if bytes.fill_buf().map_err(|error| failed(&error))?.is_empty() {
+    let start = bytes.fill_buf().map_err(|error| failed(&error))?;
+    if start.is_empty() {
         return Err(empty(path));
     }
+    Plain::check(path, start)?;
     dearmored(bytes).map_err(|error| failed(&error))
 }
 
@@ -142,6 +163,9 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     if source.is_empty() {
         return Err(empty(path));
     }
+    let mut start = [0; Plain::START];
+    let read = source.read_at(&mut start, 0).map_err(|error| failed(&error))?;
+    Plain::check(path, &start[..read])?;
     without_armor(&source)
         .map_err(|error| failed(&error).status(read_status(&error)))
         .map(|plain| plain.unwrap_or(source))

@@ -1,20 +1,24 @@
 //! `vmcore-decrypt mount DUMP DIR [-- COMMAND]`: mounts, waits for a signal, a foreign unmount or the end
 //! of the command, and unmounts.
 
-use super::super::{Failure, Status, environment, quoted, say, status};
+mod background;
+mod command;
+
+use super::super::{Failure, Status, quoted, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::crypt;
+use crate::mount::table::{self, Occupant};
 use crate::mount::{DumpDirectory, Mounted};
 use clap::Args as ClapArgs;
-use nix::sys::signal::{SigSet, Signal};
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use command::{Event, Signals};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
-/// How often it is looked whether somebody else unmounted the directory.
+/// How often the program looks whether somebody else unmounted the directory.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Where the kernel lists its swap devices, one a line behind a heading. Source: Linux
@@ -27,26 +31,41 @@ const SWAPS: &str = "/proc/swaps";
   vmcore-decrypt mount -i key.txt vmcore.age /mnt
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- crash vmlinux /mnt/vmcore
   vmcore-decrypt mount -i key.txt vmcore.age /mnt -- drgn -c /mnt/vmcore -s vmlinux
+  vmcore-decrypt mount -i key.txt --background vmcore.age /mnt
+  vmcore-decrypt mount --unmount /mnt
 
 The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted \
-where it is read. It is unmounted when the command ends, or on Ctrl-C and SIGTERM.", status::OPENING))]
+where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
+
+With COMMAND the exit status is that of the command: 128 and the number of the signal that ended it, \
+127 when it is not found, 126 when it cannot be run.", status::OPENING))]
+#[command(override_usage = "vmcore-decrypt mount [OPTIONS] <DUMP> <DIRECTORY> [-- <COMMAND>...]
+       vmcore-decrypt mount --unmount <DIRECTORY>")]
 pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
+    /// Return when the dump is mounted, and serve it in the background
+    #[arg(short = 'd', long, conflicts_with = "command")]
+    background: bool,
+    /// Mount on a directory that is not empty, and hide what is in it
+    #[arg(long)]
+    nonempty: bool,
+    /// End the mount on this directory
+    #[arg(short = 'u', long, value_name = "DIRECTORY", exclusive = true, value_hint = clap::ValueHint::DirPath)]
+    unmount: Option<PathBuf>,
+    /// The process in the background, which the one in front has started
+    #[arg(long = background::SERVING, hide = true, requires = "background")]
+    serving: bool,
 
     /// The encrypted dump
-    dump: PathBuf,
-    /// An existing directory
-    directory: PathBuf,
+    #[arg(required_unless_present = "unmount")]
+    dump: Option<PathBuf>,
+    /// An empty directory
+    #[arg(required_unless_present = "unmount", value_hint = clap::ValueHint::DirPath)]
+    directory: Option<PathBuf>,
     /// Run this while the dump is mounted
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
-}
-
-/// What ends the wait.
-enum Event {
-    Signal(Signal),
-    CommandEnded(std::io::Result<ExitStatus>),
+    #[arg(last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
 }
 
 /// Runs the sub-command.
@@ -54,25 +73,62 @@ enum Event {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
-    lock_memory();
-    let source = input::open_source(&args.dump)?;
-    let dump = input::open_dump(&args.dump, source, &identities)?;
-    let fault = dump.fault().map(|fault| input::stream_failure(&args.dump, &fault));
-    if let Some(fault) = &fault {
-        say(PROGRAM, "warning", fault.message());
-    } else if !dump.is_complete() {
-        say(PROGRAM, "warning", &format!("{} is incomplete: pages are missing", quoted(&args.dump)));
+    match (&args.unmount, &args.dump, &args.directory) {
+        (Some(directory), _, _) => unmount_foreign(directory),
+        (None, Some(_), Some(directory)) if args.background && !args.serving => background::start(directory),
+        (None, Some(dump), Some(directory)) => Job { args, dump, directory }.run(),
+        // The parser asks for both.
+        (None, _, _) => Err(Failure::new(Status::Usage, "mounting: a dump and a directory must be named")),
     }
-    let (events, received) = channel();
-    // Blocked before any thread starts, so that one thread alone waits for them.
-    catch_signals(events.clone())
-        .map_err(|error| Failure::caused("waiting for signals", &std::io::Error::from(error)))?;
-    let mounted = mount(args, &dump)?;
-    let result = serve(args, &mounted, events, &received);
-    unmount(args, mounted)?;
-    // A command's own status is what its caller asked for.
-    result.and_then(|()| fault.filter(|_| args.command.is_empty()).map_or(Ok(()), Err))
+}
+
+/// Ends a mount that another process serves.
+fn unmount_foreign(directory: &Path) -> Result<(), Failure> {
+    let doing = || format!("unmounting {}", quoted(directory));
+    let failed = |error: &io::Error| Failure::caused(doing(), error);
+    let none = |what: &str| Err(Failure::new(Status::Failure, format!("{}: {what}", doing())));
+    match table::occupant(directory).map_err(|error| failed(&error))? {
+        None => none("no dump is mounted on it"),
+        Some(Occupant::Other) => none("what is mounted on it is not a dump"),
+        Some(occupant) => table::unmount(directory, occupant == Occupant::Stale).map_err(|error| {
+            let busy = error.kind() == io::ErrorKind::ResourceBusy;
+            failed(&error).maybe_hint(
+                busy.then_some("a program has a file of the dump open, or works in the directory"),
+            )
+        }),
+    }
+}
+
+/// One mount of one dump.
+struct Job<'a> {
+    args: &'a Args,
+    dump: &'a Path,
+    directory: &'a Path,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Result<(), Failure> {
+        let identities = self.args.identities.read(std::slice::from_ref(&self.dump.to_owned()))?;
+        lock_memory();
+        let source = input::open_source(self.dump)?;
+        let dump = input::open_dump(self.dump, source, &identities)?;
+        let fault = dump.fault().map(|fault| input::stream_failure(self.dump, &fault));
+        if let Some(fault) = &fault {
+            say(PROGRAM, "warning", fault.message());
+        } else if !dump.is_complete() {
+            say(PROGRAM, "warning", &format!("{} is incomplete: pages are missing", quoted(self.dump)));
+        }
+        self.check_directory()?;
+        let (events, received) = channel();
+        // Before any thread of the mount starts, so that one thread alone gets them.
+        let signals = Signals::catch(events.clone())
+            .map_err(|error| Failure::caused("waiting for signals", &io::Error::from(error)))?;
+        let mounted = self.mount(&dump)?;
+        let result = self.serve(&mounted, &signals, events, &received);
+        self.unmount(mounted)?;
+        // A command's own status is what its caller asked for.
+        result.and_then(|()| fault.filter(|_| self.args.command.is_empty()).map_or(Ok(()), Err))
+    }
 }
 
 /// Decrypted pages are in this process's memory for as long as the mount lasts, and must not reach a disk from there.
@@ -94,99 +150,111 @@ fn swaps_to_disk(swaps: &str) -> bool {
     swaps.lines().skip(1).any(|line| !line.starts_with("/dev/zram"))
 }
 
-fn mount(args: &Args, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Mounted, Failure> {
-    let name = quoted(&args.dump);
-    let doing = || format!("mounting {name} on {}", quoted(&args.directory));
-    let on_error = {
-        let name = name.clone();
-        move |file: &str, offset: u64, error: &std::io::Error| {
-            let doing = format!("reading {file} of {name} at {offset:#x}");
-            say(PROGRAM, "error", Failure::caused(doing, error).message());
-        }
-    };
-    let (content, missing) = DumpDirectory::new(dump, Box::new(on_error))
-        .map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
-    for (file, why) in missing {
-        say(PROGRAM, "warning", &format!("there is no {file}: {why}"));
+impl Job<'_> {
+    fn doing(&self) -> String {
+        format!("mounting {} on {}", quoted(self.dump), quoted(self.directory))
     }
-    Mounted::new(content, &args.directory, input::threads(None).get()).map_err(|error| {
-        Failure::caused(doing(), &error)
-            .hint("the directory must exist; who is not root needs fusermount3 (package fuse3)")
-    })
-}
 
-/// Sends SIGINT, SIGTERM and SIGHUP as events from now on. Children start with all signals open.
-fn catch_signals(events: Sender<Event>) -> nix::Result<()> {
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-    signals.thread_block()?;
-    thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            if events.send(Event::Signal(signal)).is_err() {
-                return;
+    /// Refuses a directory that something is in or on. What a process of ours has left behind is cleared.
+    fn check_directory(&self) -> Result<(), Failure> {
+        let refused = |what: &str| Failure::new(Status::Failure, format!("{}: {what}", self.doing()));
+        match table::occupant(self.directory) {
+            Ok(Some(Occupant::Stale)) => self.clear()?,
+            Ok(Some(Occupant::Ours)) => {
+                let hint = format!("{PROGRAM} mount --unmount {} ends that mount", quoted(self.directory));
+                return Err(refused("a dump is mounted on it").hint(hint));
+            }
+            // Whatever is amiss with the directory, mounting on it tells better.
+            Ok(Some(Occupant::Other) | None) | Err(_) => {}
+        }
+        let mut entries = std::fs::read_dir(self.directory).into_iter().flatten();
+        if self.args.nonempty || entries.next().is_none() {
+            return Ok(());
+        }
+        Err(refused("it is not empty").hint("--nonempty hides what is in it while the dump is mounted"))
+    }
+
+    /// Takes away a mount whose process has ended without unmounting it.
+    fn clear(&self) -> Result<(), Failure> {
+        table::unmount(self.directory, true).map_err(|error| {
+            Failure::caused(format!("{}: clearing a stale mount of a dump", self.doing()), &error)
+        })?;
+        let text = format!("a stale mount of a dump on {} is cleared", quoted(self.directory));
+        say(PROGRAM, "note", &text);
+        Ok(())
+    }
+
+    fn mount(&self, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Mounted, Failure> {
+        let name = quoted(self.dump);
+        let doing = || self.doing();
+        let on_error = {
+            let name = name.clone();
+            move |file: &str, offset: u64, error: &std::io::Error| {
+                let doing = format!("reading {file} of {name} at {offset:#x}");
+                say(PROGRAM, "error", Failure::caused(doing, error).message());
+            }
+        };
+        let (content, missing) = DumpDirectory::new(dump, Box::new(on_error))
+            .map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
+        for (file, why) in missing {
+            say(PROGRAM, "warning", &format!("there is no {file}: {why}"));
+        }
+        Mounted::new(content, self.directory, input::threads(None).get()).map_err(|error| {
+            Failure::caused(doing(), &error)
+                .hint("the directory must exist; who is not root needs fusermount3 (package fuse3)")
+        })
+    }
+
+    /// Waits for the end.
+    fn serve(
+        &self,
+        mounted: &Mounted,
+        signals: &Signals,
+        events: Sender<Event>,
+        received: &Receiver<Event>,
+    ) -> Result<(), Failure> {
+        let child = if self.args.command.is_empty() {
+            self.announce()?;
+            None
+        } else {
+            Some(signals.start(&self.args.command, events)?)
+        };
+        loop {
+            match (received.recv_timeout(LOOK), child) {
+                (Ok(Event::Ended(status)), _) => return command::conclude(status),
+                // It has reached the command too, which decides what it means.
+                (Ok(Event::Signal { from_terminal: true, .. }), Some(_)) => {}
+                // Nothing can be done about a command that is gone already: its end is the next event.
+                (Ok(Event::Signal { signal, .. }), Some(child)) => {
+                    let _ = nix::sys::signal::kill(child, signal);
+                }
+                (Ok(Event::Signal { .. }), None) | (Err(RecvTimeoutError::Disconnected), _) => return Ok(()),
+                // A command goes on without the mount, and has the last word.
+                (Err(RecvTimeoutError::Timeout), None) if mounted.is_over() => return Ok(()),
+                (Err(RecvTimeoutError::Timeout), _) => {}
             }
         }
-    });
-    Ok(())
-}
+    }
 
-/// Waits for the end.
-fn serve(
-    args: &Args,
-    mounted: &Mounted,
-    events: Sender<Event>,
-    received: &Receiver<Event>,
-) -> Result<(), Failure> {
-    let child = match args.command.split_first() {
-        Some((program, words)) => Some(start(program, words, events)?),
-        None => {
-            say(PROGRAM, "note", &format!("mounted on {}, Ctrl-C ends it", quoted(&args.directory)));
-            None
+    /// Reports that the dump is mounted, to the user or to the process that waits for it.
+    fn announce(&self) -> Result<(), Failure> {
+        if self.args.serving {
+            return background::leave_terminal()
+                .map_err(|error| Failure::caused("leaving the terminal", &error));
         }
-    };
-    loop {
-        match (received.recv_timeout(LOOK), child) {
-            (Ok(Event::CommandEnded(status)), _) => return conclude(&args.command[0], status),
-            // Ctrl-C reaches the command too, which decides what it means.
-            (Ok(Event::Signal(Signal::SIGINT)), Some(_)) => {}
-            // Nothing can be done about a command that is gone already: its end is the next event.
-            (Ok(Event::Signal(signal)), Some(child)) => drop(nix::sys::signal::kill(child, signal)),
-            (Ok(Event::Signal(_)), None) | (Err(RecvTimeoutError::Disconnected), _) => return Ok(()),
-            (Err(RecvTimeoutError::Timeout), _) if mounted.is_over() => return Ok(()),
-            (Err(RecvTimeoutError::Timeout), _) => {}
+        say(PROGRAM, "note", &format!("mounted on {}, Ctrl-C ends it", quoted(self.directory)));
+        Ok(())
+    }
+
+    fn unmount(&self, mounted: Mounted) -> Result<(), Failure> {
+        let busy = mounted
+            .unmount()
+            .map_err(|error| Failure::caused(format!("unmounting {}", quoted(self.directory)), &error))?;
+        if busy {
+            say(PROGRAM, "warning", "a program still had a file of the dump open; it can read no more");
         }
+        Ok(())
     }
-}
-
-fn start(program: &str, words: &[String], events: Sender<Event>) -> Result<nix::unistd::Pid, Failure> {
-    let mut child = Command::new(program)
-        .args(words)
-        // The user's own command has the user's own environment.
-        .envs(environment::left_out())
-        .env_remove(environment::MARK)
-        .spawn()
-        .map_err(|error| Failure::caused(format!("running {program:?}"), &error))?;
-    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-    // Whoever is gone when the command ends does not want to know.
-    thread::spawn(move || drop(events.send(Event::CommandEnded(child.wait()))));
-    Ok(id)
-}
-
-fn conclude(program: &str, status: std::io::Result<ExitStatus>) -> Result<(), Failure> {
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::new(Status::Failure, format!("running {program:?}: {status}"))),
-        Err(error) => Err(Failure::caused(format!("running {program:?}"), &error)),
-    }
-}
-
-fn unmount(args: &Args, mounted: Mounted) -> Result<(), Failure> {
-    let busy = mounted
-        .unmount()
-        .map_err(|error| Failure::caused(format!("unmounting {}", quoted(&args.directory)), &error))?;
-    if busy {
-        say(PROGRAM, "warning", "a program still had a file of the dump open; it can read no more");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

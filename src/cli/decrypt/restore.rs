@@ -1,8 +1,8 @@
-//! `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
+//! `vmcore-decrypt restore DUMP OUTPUT`, for short `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
 
 use super::super::creating::{creating, stdout_failure};
 use super::super::signals::remove_unfinished_on_signals;
-use super::super::{Failure, Status, input_name, meter, output_name, quoted, say};
+use super::super::{Failure, Status, input_name, meter, output_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
 use super::{PROGRAM, salvage};
 use crate::blocks::{self, ClassCounts};
@@ -18,7 +18,14 @@ use std::path::{Path, PathBuf};
 /// The restore's own arguments.
 #[derive(ClapArgs, Debug)]
 // An optional group of arguments is there when a member is; clap fills no members in where groups nest.
-#[group(id = "restore", args = ["dumps", "output"])]
+#[group(id = "restore", args = ["words"])]
+#[command(override_usage = "vmcore-decrypt [restore] [OPTIONS] <DUMP>... <OUTPUT>")]
+#[command(after_help = status::help("Examples:
+  vmcore-decrypt restore -i key.txt vmcore.age vmcore
+  vmcore-decrypt -i key.txt vmcore.age vmcore
+  vmcore-decrypt -i key.txt --format elf vmcore.age vmcore.elf
+  ssh host cat vmcore.age | vmcore-decrypt -i key.txt - vmcore
+", Status::ALL))]
 pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -41,11 +48,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
 
-    /// The encrypted dump; - is standard input. Of a dump in parts (vmcore-encrypt --split) all parts
+    /// Known only to be refused with the reason
+    #[arg(short = 'o', long = "output", hide = true)]
+    named_output: Option<PathBuf>,
+
+    /// The encrypted dump; - is standard input. Of a dump in parts (vmcore-encrypt --split) all parts. The last word is
+    /// OUTPUT, the restored dump; - is standard output, with --format flattened
     #[arg(value_name = "DUMP", required = true)]
-    dumps: Vec<PathBuf>,
-    /// The restored dump; - is standard output, with --format flattened
-    output: PathBuf,
+    words: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,19 +99,20 @@ impl From<Compress> for Codec {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    args.check_output()?;
     args.check_parts()?;
     if args.salvage && args.format == Format::Flattened {
         let message = "salvaging to a flattened stream: its records would not fit together";
         return Err(Failure::new(Status::Usage, message).hint("use --format kdump or elf"));
     }
-    args.identities.apart_from(&args.output, &args.dumps)?;
-    let identities = args.identities.read(&args.dumps)?;
-    let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("restoring", dump)).collect();
+    args.identities.apart_from(args.output(), args.dumps())?;
+    let identities = args.identities.read(args.dumps())?;
+    let opened: Result<Vec<_>, _> = args.dumps().iter().map(|dump| watched("restoring", dump)).collect();
     let mut dumps = opened?;
     remove_unfinished_on_signals()?;
     let mut target = Target::open(args)?;
     let failed = |at: usize, error: &restore::Error| {
-        failure(args.dumps.get(at).unwrap_or(&args.output), Some(&args.output), error)
+        failure(args.dumps().get(at).map_or(args.output(), PathBuf::as_path), Some(args.output()), error)
     };
     let threads = input::threads(args.num_threads);
     let report = match &mut dumps[..] {
@@ -118,13 +129,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// Reports what was restored, and what is unusual about it.
 fn conclude(args: &Args, report: Report) -> Result<(), Failure> {
     if args.salvage {
-        return salvage::report(args.dump(), &args.output, &report, args.json);
+        return salvage::report(args.dump(), args.output(), &report, args.json);
     }
-    if args.output != Path::new("-")
-        && special::kind(&args.output).is_none()
-        && !special::is_stdout(&args.output)
+    if args.output() != Path::new("-")
+        && special::kind(args.output()).is_none()
+        && !special::is_stdout(args.output())
     {
-        say(PROGRAM, "note", &salvage::saved(&args.output, &report));
+        say(PROGRAM, "note", &salvage::saved(args.output(), &report));
     }
     if !report.complete {
         say(PROGRAM, "warning", &format!("the dump is incomplete: {}", why_incomplete(&report.pages)));
@@ -146,7 +157,7 @@ fn salvaged(
     threads: NonZero<usize>,
 ) -> Result<Report, Failure> {
     let path = args.dump();
-    let failed = |error: &restore::Error| failure(path, Some(&args.output), error);
+    let failed = |error: &restore::Error| failure(path, Some(args.output()), error);
     match restore::salvage(dump, identities, target.output(args), threads, None) {
         Err(error @ restore::Error::HeadersLost) => {
             let Some(head) = input::head_copy(path, identities) else {
@@ -193,15 +204,39 @@ pub(super) fn why_incomplete(pages: &ClassCounts) -> String {
 }
 
 impl Args {
+    /// The dump, or its parts.
+    fn dumps(&self) -> &[PathBuf] {
+        self.words.split_last().map_or(&[], |(_, dumps)| dumps)
+    }
+
+    /// Where the restored dump goes: the last word.
+    fn output(&self) -> &Path {
+        self.words.last().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
+    /// Refuses a command line whose last word is no output.
+    fn check_output(&self) -> Result<(), Failure> {
+        let refused = |what: &str| {
+            let message = format!("restoring {}: {what}", input_name(self.output()));
+            Err(Failure::new(Status::Usage, message)
+                .hint("the output is the last word: vmcore-decrypt -i KEY DUMP OUTPUT"))
+        };
+        match (&self.named_output, self.words.len()) {
+            (Some(_), _) => refused("there is no option -o or --output"),
+            (None, ..=1) => refused("no output is named"),
+            (None, _) => Ok(()),
+        }
+    }
+
     /// The dump, or the first of its parts.
     fn dump(&self) -> &Path {
-        self.dumps.first().map_or(Path::new("-"), PathBuf::as_path)
+        self.dumps().first().map_or(Path::new("-"), PathBuf::as_path)
     }
 
     /// Parts are joined page by page, so each must be whole, and so must what comes out.
     fn check_parts(&self) -> Result<(), Failure> {
         let usage = |message: &str, hint: &str| Err(Failure::new(Status::Usage, message).hint(hint));
-        match self.dumps.len() {
+        match self.dumps().len() {
             ..=1 => Ok(()),
             _ if self.salvage => usage(
                 "salvaging several parts at once: a damaged part is salvaged by itself",
@@ -224,14 +259,14 @@ enum Target {
 
 impl Target {
     fn open(args: &Args) -> Result<Target, Failure> {
-        if args.output == Path::new("-") || special::is_stdout(&args.output) {
+        if args.output() == Path::new("-") || special::is_stdout(args.output()) {
             return Target::stdout(args);
         }
-        if let Some(kind) = special::kind(&args.output) {
+        if let Some(kind) = special::kind(args.output()) {
             return Target::special(args, kind);
         }
-        let file = OutputFile::create_hidden(&args.output, args.force)
-            .map_err(|error| creating(&args.output, &error))?;
+        let file = OutputFile::create_hidden(args.output(), args.force)
+            .map_err(|error| creating(args.output(), &error))?;
         Ok(match args.format {
             Format::Flattened => Target::Stream(Stream::file(file)),
             Format::Kdump | Format::Elf => Target::File(file),
@@ -243,11 +278,11 @@ impl Target {
         if args.format != Format::Flattened {
             let message = format!(
                 "writing to {}: it is a {kind}, and kdump and elf files need a file that can seek",
-                quoted(&args.output)
+                quoted(args.output())
             );
             return Err(Failure::new(Status::Usage, message).hint("use --format flattened, or name a file"));
         }
-        let file = OutputFile::special(&args.output).map_err(|error| creating(&args.output, &error))?;
+        let file = OutputFile::special(args.output()).map_err(|error| creating(args.output(), &error))?;
         Ok(Target::Stream(Stream::file(file)))
     }
 

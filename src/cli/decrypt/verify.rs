@@ -3,9 +3,11 @@
 use super::super::{Failure, Status, input_name, status, stdout};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
+use crate::blocks::ClassCounts;
 use crate::restore::{self, Output, Report};
-use crate::text::{printable, size};
+use crate::text::{ascii_json, printable, size};
 use clap::Args as ClapArgs;
+use serde::Serialize;
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ const VERIFYING: &[Status] = &[
 #[command(after_help = status::help("Examples:
   vmcore-decrypt verify -i key.txt vmcore.age
   ssh host cat vmcore.age | vmcore-decrypt verify -i key.txt -
+  vmcore-decrypt verify -i key.txt --json vmcore.age | jq .verdict
 
 A dump that is authentic and lacks pages, by a size limit or since they could not be read, is incomplete.", VERIFYING))]
 pub(super) struct Args {
@@ -33,9 +36,61 @@ pub(super) struct Args {
     /// Threads that decrypt and decompress [default: one per CPU]
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
+    /// One JSON object, of a dump that fails, too
+    #[arg(long)]
+    json: bool,
 
     /// The encrypted dump; - is standard input
     dump: PathBuf,
+}
+
+/// What `--json` prints; docs/json.md describes it.
+#[derive(Serialize)]
+struct Verdict {
+    /// In a word: the meaning of the exit status, or `complete`.
+    verdict: &'static str,
+    /// The exit status.
+    status: u8,
+    /// What went wrong.
+    error: Option<String>,
+    /// Whether every byte that was read is authentic.
+    authentic: bool,
+    /// Whether the dump holds all that its level asks for.
+    complete: bool,
+    /// Bytes of a page; absent where the dump is not ours or could not be read to its end.
+    page_size: Option<u64>,
+    /// Pages per class, in pages, where they are known.
+    pages: Option<ClassCounts>,
+}
+
+impl Verdict {
+    fn of(result: &Result<Report, Failure>, end: &Result<(), Failure>) -> Verdict {
+        let report = result.as_ref().ok();
+        let status = end.as_ref().map_or_else(Failure::exit_status, |()| Status::Done);
+        let head = report.and_then(|report| report.head.as_ref());
+        Verdict {
+            verdict: match status {
+                Status::Done => "complete",
+                Status::Incomplete => "incomplete",
+                Status::Damaged => "damaged",
+                Status::Truncated => "truncated",
+                Status::WrongKey => "wrong-key",
+                Status::Failure | Status::Usage | Status::Warned => "failure",
+            },
+            status: status.code(),
+            error: end.as_ref().err().map(|failure| failure.message().to_owned()),
+            authentic: report.is_some(),
+            complete: report.is_some_and(|report| report.complete),
+            page_size: head.map(|head| head.page_size),
+            pages: head.and(report).map(|report| report.pages),
+        }
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::caused("encoding the verdict as JSON", &error))?;
+        stdout::print(&(ascii_json(&json) + "\n"))
+    }
 }
 
 /// Runs the sub-command.
@@ -43,18 +98,29 @@ pub(super) struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let result = verify(args);
+    let end = match &result {
+        Ok(report) if !report.complete => {
+            let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
+            Err(Failure::new(Status::Incomplete, message)
+                .hint("what it holds is authentic; it was incomplete when it was saved"))
+        }
+        Ok(_) => Ok(()),
+        Err(failure) => Err(failure.clone()),
+    };
+    match &result {
+        _ if args.json => Verdict::of(&result, &end).print()?,
+        Ok(report) => stdout::print(&(printable(&verdict(args, report)) + "\n"))?,
+        Err(_) => {}
+    }
+    end
+}
+
+fn verify(args: &Args) -> Result<Report, Failure> {
     let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
     let mut dump = watched("verifying", &args.dump)?;
-    let report = restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
-        .map_err(|error| failure(&args.dump, None, &error))?;
-    stdout::print(&(printable(&verdict(args, &report)) + "\n"))?;
-    if report.complete {
-        Ok(())
-    } else {
-        let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
-        Err(Failure::new(Status::Incomplete, message)
-            .hint("what it holds is authentic; it was incomplete when it was saved"))
-    }
+    restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
+        .map_err(|error| failure(&args.dump, None, &error))
 }
 
 fn verdict(args: &Args, report: &Report) -> String {

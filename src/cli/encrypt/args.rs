@@ -1,6 +1,7 @@
 //! What can be typed to collect a dump, and what it amounts to: makedumpfile's command line with its
 //! meanings, its refusals, and what is ours.
 
+use super::super::progress::is_quiet;
 use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, quoted};
 use super::foreign::ForeignArgs;
@@ -217,7 +218,7 @@ impl Args {
     /// Whether messages of a kind are shown.
     pub(super) fn shows(&self, message: Message) -> bool {
         let messages = &self.messages;
-        messages.message_level & message as u8 != 0
+        (messages.message_level & message as u8 != 0 && !is_quiet())
             || match message {
                 Message::Debug => messages.debug,
                 Message::Report => messages.show_stats,

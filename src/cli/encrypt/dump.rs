@@ -1,7 +1,7 @@
 //! `vmcore-encrypt VMCORE [DUMPFILE]`: what can be typed where makedumpfile's command line stood, and
 //! what follows from it.
 
-use super::super::progress::Progress;
+use super::super::progress::{self, Progress, Step};
 use super::super::recipients;
 use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, Status, quoted, report, say};
@@ -246,7 +246,7 @@ impl Dump<'_> {
         let mut progress =
             Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress) && is_first);
         let mut out = Stoppable { inner: stream, stop: &self.stop };
-        let mut update = |share| progress.update(share);
+        let mut update = |share| progress.update(Step::Share(share));
         with_entropy(|entropy| {
             collect::collect_surveyed(survey, &self.recipients, entropy, options, &mut out, &mut update)
         })
@@ -259,6 +259,7 @@ impl Dump<'_> {
             if self.live {
                 text.push_str(report::MOVING_TARGET);
             }
+            progress::clear();
             // A console that is gone is no reason to fail after the dump is safe.
             let _ = io::stderr().write_all(text.as_bytes());
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Columns of the longest bar.
 const BAR: u64 = 30;
+/// Columns before a bar, and one after it that stays free.
+const BEFORE_BAR: u64 = 41;
 
 /// The facts, line by line.
 pub(super) fn show(name: &str, info: &Info) -> String {
@@ -46,7 +48,7 @@ fn payload(payload: Payload) -> &'static str {
     match payload {
         Payload::Complete => "complete, its final chunk is authentic",
         Payload::Cut => "CUT, its final chunk is missing",
-        Payload::Unknown => "of a possible length; with -i it is checked whether it is cut",
+        Payload::Unknown => "of a possible length; -i checks whether it is cut",
     }
 }
 
@@ -118,9 +120,15 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
     row(text, "all", pages.present, pages.present, page_size);
 }
 
+/// Columns of a whole bar, on a terminal those that are left.
+fn longest_bar() -> u64 {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0);
+    size.map_or(BAR, |size| u64::from(size.ws_col).saturating_sub(BEFORE_BAR).min(BAR))
+}
+
 fn row(text: &mut String, name: &str, count: u64, all: u64, page_size: u64) {
     let size = size::show(count.saturating_mul(page_size));
-    let columns = u128::from(count) * u128::from(BAR);
+    let columns = u128::from(count) * u128::from(longest_bar());
     let columns = usize::try_from(columns.div_ceil(u128::from(all.max(1)))).unwrap_or(0);
     let bar = "#".repeat(columns.min(30));
     let _ = writeln!(text, "{}", format!("  {name:<14} {count:>12} {size:>10} {bar}").trim_end());

@@ -62,6 +62,7 @@
 //! | `pin` | which recipients this machine may encrypt to |
 //! | `kmsg` | the running kernel's log as encrypted lines |
 //! | `plain` | a dump that another tool made in plain, of any form, as a vmcore |
+//! | `pstore` | what the firmware kept of a crash: taken over encrypted, and joined |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
 //! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
@@ -127,6 +128,9 @@ pub mod pipeline;
 #[cfg(feature = "convert")]
 #[doc(hidden)]
 pub mod plain;
+#[cfg(any(feature = "check", feature = "analyst"))]
+#[doc(hidden)]
+pub mod pstore;
 #[doc(hidden)]
 pub mod raw;
 pub mod read_at;

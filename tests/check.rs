@@ -475,6 +475,9 @@ fn ways_of_the_log_beside_the_dump_are_reported() {
     );
     machine.file("proc/sys/kernel/panic_on_oops", "1\n");
     assert!(found(&machine).contains("ok       log        pstore keeps the kernel log"));
+    assert!(found(&machine).contains("systemd-pstore copies it to disk"));
+    machine.file("etc/systemd/system/sysinit.target.wants/vmcore-encrypt-pstore.service", "");
+    assert!(!found(&machine).contains("systemd-pstore copies it to disk"));
     machine.file("sys/module/ramoops/parameters/console_size", "4096\n");
     assert!(found(&machine).contains("every line when it is logged"));
 }

@@ -16,6 +16,8 @@ mod input;
 mod kmsg;
 mod output;
 #[cfg(feature = "check")]
+mod pstore;
+#[cfg(feature = "check")]
 mod read_image;
 #[cfg(feature = "check")]
 mod words;
@@ -85,6 +87,9 @@ enum Command {
     Fingerprint(fingerprint::Args),
     /// Print the running kernel's log as encrypted lines
     Kmsg(kmsg::Args),
+    #[cfg(feature = "check")]
+    /// Take what the firmware kept of a crash (pstore), encrypted; needs no key
+    Pstore(pstore::Args),
     /// Decode a kdump image for check
     #[cfg(feature = "check")]
     #[command(hide = true, after_help = status::help("Examples:
@@ -135,6 +140,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (Some(Command::Collect(args)), _) => collect::run(args),
         (Some(Command::Fingerprint(args)), _) => fingerprint::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),
+        #[cfg(feature = "check")]
+        (Some(Command::Pstore(args)), _) => pstore::run(args),
         #[cfg(feature = "check")]
         (Some(Command::ReadImage), _) => read_image::run(),
         (None, Some(args)) => dump::run(args),

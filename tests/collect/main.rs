@@ -11,4 +11,5 @@ mod others;
 
 mod place;
 mod power;
+mod pstore;
 mod released;

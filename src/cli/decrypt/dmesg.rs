@@ -1,5 +1,5 @@
-//! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, or from
-//! a log that `vmcore-encrypt dmesg` saved.
+//! `vmcore-decrypt dmesg DUMP`: the crashed kernel's log, from the few blocks of a dump that hold it, from a log that
+//! `vmcore-encrypt dmesg` saved, or from the records that `vmcore-encrypt pstore` took over.
 
 use super::super::{Failure, Status, input_name, say, status, stdout};
 use super::PROGRAM;
@@ -8,6 +8,7 @@ use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
 use crate::crypt::{DecryptReader, Identities, StreamError};
 use crate::klog;
 use crate::mm::KernelMemory;
+use crate::pstore;
 use crate::reader::{self, Dump, Source, SourceReader};
 use crate::text::write_shown;
 use clap::Args as ClapArgs;
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
 
-    /// The encrypted dump, or an encrypted log of vmcore-encrypt dmesg (then - is standard input)
+    /// The encrypted dump, or an encrypted file of vmcore-encrypt dmesg or pstore (then - is standard input)
     dump: PathBuf,
 }
 
@@ -112,9 +113,14 @@ fn print_saved_log(
         let mut text = zstd::Decoder::with_buffer(plain).map_err(|error| failed(&error))?;
         // 8 MiB: what `zstd -d` takes without being told to.
         text.window_log_max(23).map_err(|error| failed(&error))?;
-        let mut text = BufReader::new(text);
-        if text.fill_buf().map_err(|error| failed(&error))?.starts_with(FLATTENED) {
+        let mut start = Vec::new();
+        (&mut text).take(pstore::BLOCK as u64).read_to_end(&mut start).map_err(|error| failed(&error))?;
+        if start.starts_with(FLATTENED) {
             return Err(not_a_log(path));
+        }
+        let mut text = start.as_slice().chain(text);
+        if pstore::is_archive(&start) {
+            return pstore::print(&mut text, out).map_err(|error| failed(&error));
         }
         return copy(&mut text, out, failed);
     }

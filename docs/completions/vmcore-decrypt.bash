@@ -110,8 +110,8 @@ _vmcore_decrypt() {
     esac
     local options=''
     case $command in
-        '') options='-i --identity --format --compress --num-threads -f --force --salvage -q --quiet -v --version -h --help' ;;
-        restore) options='-i --identity --format --compress --num-threads -f --force --salvage -q --quiet -h --help' ;;
+        '') options='-i --identity --format --compress --num-threads -f --force --salvage --json -q --quiet -v --version -h --help' ;;
+        restore) options='-i --identity --format --compress --num-threads -f --force --salvage --json -q --quiet -h --help' ;;
         info) options='-i --identity --json -q --quiet -h --help' ;;
         verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
         dmesg) options='-i --identity -q --quiet -h --help' ;;

@@ -52,6 +52,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l compress -x -a 'zlib
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l num-threads -x -d 'Threads that decrypt and compress default one per CPU'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l salvage -d 'Restore what is authentic of a damaged or cut dump, and say what is lost'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l json -d 'With --salvage report as one JSON object on standard output, with all that is lost'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s v -l version -d 'Print the version'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s h -l help -d 'Print help (see more with --help)'
@@ -62,6 +63,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -l compress -x -a 'z
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -l num-threads -x -d 'Threads that decrypt and compress default one per CPU'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -l salvage -d 'Restore what is authentic of a damaged or cut dump, and say what is lost'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -l json -d 'With --salvage report as one JSON object on standard output, with all that is lost'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -s h -l help -d 'Print help (see more with --help)'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is info' -F

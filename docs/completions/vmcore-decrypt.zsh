@@ -38,6 +38,7 @@ _vmcore-decrypt() {
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
                 '*'--salvage'[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
+                '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-v,--version}'[Print the version]' \
                 '*'{-h,--help}'[Print help (see more with --help)]' \
@@ -51,6 +52,7 @@ _vmcore-decrypt() {
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
                 '*'--salvage'[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
+                '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help (see more with --help)]' \
                 '*: :_files'

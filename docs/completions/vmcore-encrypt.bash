@@ -9,10 +9,10 @@ _vmcore_encrypt() {
             continue
         fi
         case $word in
-            --allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
+            --allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
             --) command=dump && break ;;
             -* | =) ;;
-            dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|help) command=$word && break ;;
+            dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|pstore|help) command=$word && break ;;
             *) command=dump && break ;;
         esac
     done
@@ -119,6 +119,25 @@ _vmcore_encrypt() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
+        pstore:-r | pstore:--recipient)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        pstore:-R | pstore:--recipients-file)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        pstore:--dest)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        pstore:--store)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
         dump:-d | dump:--dump-level)
             mapfile -t COMPREPLY < <(:)
             return
@@ -160,7 +179,7 @@ _vmcore_encrypt() {
     esac
     local options=''
     case $command in
-        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
         dmesg) options='-r --recipient -R --recipients-file --partial-dmesg -f --force -q --quiet -h --help' ;;
         check) options='-R --recipients-file --root --json --recipients-only -q --quiet -h --help' ;;
         gate) options='--root -q --quiet -h --help' ;;
@@ -169,7 +188,8 @@ _vmcore_encrypt() {
         collect) options='--device --dest --reserve --free-damaged -q --quiet -h --help' ;;
         fingerprint) options='-r --recipient -R --recipients-file --plugins -q --quiet -h --help' ;;
         kmsg) options='-r --recipient -R --recipients-file --input -w --follow -q --quiet -h --help' ;;
-        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        pstore) options='-r --recipient -R --recipients-file --dest --store -q --quiet -h --help' ;;
+        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
@@ -177,8 +197,8 @@ _vmcore_encrypt() {
     fi
     compopt -o filenames
     case $command in
-        '') mapfile -t COMPREPLY < <(compgen -W 'dmesg check gate config estimate collect fingerprint kmsg' -- "$current"; compgen -f -- "$current") ;;
-        help) mapfile -t COMPREPLY < <(compgen -W 'dmesg check gate config estimate collect fingerprint kmsg' -- "$current") ;;
+        '') mapfile -t COMPREPLY < <(compgen -W 'dmesg check gate config estimate collect fingerprint kmsg pstore' -- "$current"; compgen -f -- "$current") ;;
+        help) mapfile -t COMPREPLY < <(compgen -W 'dmesg check gate config estimate collect fingerprint kmsg pstore' -- "$current") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     esac
 }

@@ -7,13 +7,13 @@ function __vmcore_encrypt_command
             continue
         end
         switch $word
-            case --allow-signature --cmdline --compress-level --config --cyclic-buffer --dest --device --diskset --dump-level --eppic --extension --input --limit --mem-usage --message-level --num-threads --output-device --recipient --recipients-file --reserve --root --splitblock-size --vtop --work-dir --xen-syms --xen-vmcoreinfo --xen_phys_start -L -R -b -d -g -i -r -x
+            case --allow-signature --cmdline --compress-level --config --cyclic-buffer --dest --device --diskset --dump-level --eppic --extension --input --limit --mem-usage --message-level --num-threads --output-device --recipient --recipients-file --reserve --root --splitblock-size --store --vtop --work-dir --xen-syms --xen-vmcoreinfo --xen_phys_start -L -R -b -d -g -i -r -x
                 set skip 1
             case --
                 echo dump
                 return
             case '-*'
-            case dmesg check gate config estimate collect fingerprint kmsg help
+            case dmesg check gate config estimate collect fingerprint kmsg pstore help
                 echo $word
                 return
             case '*'
@@ -45,6 +45,8 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -a fingerprint -d 'Prin
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is help' -a fingerprint -d 'Print the fingerprint of the recipients, to pin them'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -a kmsg -d 'Print the running kernels log as encrypted lines'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is help' -a kmsg -d 'Print the running kernels log as encrypted lines'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -a pstore -d 'Take what the firmware kept of a crash (pstore), encrypted; needs no key'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is help' -a pstore -d 'Take what the firmware kept of a crash (pstore), encrypted; needs no key'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -F
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s d -l dump-level -x -d 'Which pages to leave out sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
@@ -55,6 +57,8 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l allow-signature -x -
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s L -l limit -x -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l num-threads -x -d 'Threads that read, compress and encrypt default one per CPU'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l message-level -x -d 'Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own for who hunts a use after free'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l dump-dmesg -d 'Save the kernel log alone, as the dmesg sub-command does'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l partial-dmesg -d 'With --dump-dmesg only messages after the last clearing of the log'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s c -d 'Compress as makedumpfiles default would zstd level 1 (the default)'
@@ -120,6 +124,13 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is kmsg' -l input -r -F -d 'Read
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is kmsg' -s w -l follow -d 'Go on with messages as they come; without it the log as it is now is printed'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is kmsg' -s q -l quiet -d 'Warnings and errors alone no progress, no notes, no report'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is kmsg' -s h -l help -d 'Print help'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -F
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -s R -l recipients-file -r -F -d 'Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -l dest -r -F -d 'The directory for the file; made when absent. It and all above it must be roots, and nobody else may write there'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -l store -r -F -d 'Where the records are'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -s q -l quiet -d 'Warnings and errors alone no progress, no notes, no report'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is pstore' -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -F
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s d -l dump-level -x -d 'Which pages to leave out sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
@@ -130,6 +141,8 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l allow-signature -x -
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s L -l limit -x -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l num-threads -x -d 'Threads that read, compress and encrypt default one per CPU'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l message-level -x -d 'Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own for who hunts a use after free'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l dump-dmesg -d 'Save the kernel log alone, as the dmesg sub-command does'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l partial-dmesg -d 'With --dump-dmesg only messages after the last clearing of the log'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s c -d 'Compress as makedumpfiles default would zstd level 1 (the default)'

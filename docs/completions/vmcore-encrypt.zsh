@@ -10,6 +10,7 @@ _vmcore-encrypt_commands() {
         'collect:Copy a dump from a raw partition into a file; needs no key'
         'fingerprint:Print the fingerprint of the recipients, to pin them'
         'kmsg:Print the running kernels log as encrypted lines'
+        'pstore:Take what the firmware kept of a crash (pstore), encrypted; needs no key'
     )
     _describe -t commands 'command' commands
 }
@@ -22,10 +23,10 @@ _vmcore-encrypt() {
             continue
         fi
         case $word in
-            (--allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
+            (--allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
             (--) command=dump; break ;;
             (-*) ;;
-            (dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|help) command=$word; break ;;
+            (dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|pstore|help) command=$word; break ;;
             (*) command=dump; break ;;
         esac
     done
@@ -41,6 +42,8 @@ _vmcore-encrypt() {
                 '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
+                '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
+                '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \
@@ -132,6 +135,16 @@ _vmcore-encrypt() {
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'
             ;;
+        (pstore)
+            _arguments -s \
+                '*'{-r,--recipient}'[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:value: ' \
+                '*'{-R,--recipients-file}'[Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given]:file:_files' \
+                '*'--dest'[The directory for the file; made when absent. It and all above it must be roots, and nobody else may write there]:file:_files' \
+                '*'--store'[Where the records are]:file:_files' \
+                '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes, no report]' \
+                '*'{-h,--help}'[Print help]' \
+                '*: :_files'
+            ;;
         (dump)
             _arguments -s \
                 '*'{-d,--dump-level}'[Which pages to leave out sum of 1 zero, 2 non-private cache, 4 all cache, 8 user, 16 free. With several levels the next one is tried when the dump gets too large for the one before]:value: ' \
@@ -143,6 +156,8 @@ _vmcore-encrypt() {
                 '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
+                '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
+                '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \

@@ -466,7 +466,7 @@ fn what_is_not_read_is_named_with_the_reason() {
         (&b"sadump\0\0"[..], "sadump", "makedumpfile"),
         (b"LibvirtQemudSave", "saved guest of libvirt", "--memory-only"),
         (b"\xd2\xbe\xd2\xbe", "VMware", "vmss2core"),
-        (b"age-encryption.org/v1\n", "encrypted already", "refilter"),
+        (b"age-encryption.org/v1\n", "encrypted already", "rewrap"),
         (b"\x28\xb5\x2f\xfd", "compressed", "zstd -dc"),
         (b"DISKDUMP", "diskdump", "VMCOREINFO"),
     ] {

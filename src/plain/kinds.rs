@@ -47,12 +47,12 @@ const KINDS: &[Kind] = &[
     kind(
         b"age-encryption.org/",
         "encrypted already",
-        "vmcore-decrypt refilter gives it another level and other recipients",
+        "vmcore-decrypt restores it, and rewrap gives it to other recipients",
     ),
     kind(
         b"-----BEGIN AGE",
         "encrypted already",
-        "vmcore-decrypt refilter gives it another level and other recipients",
+        "vmcore-decrypt restores it, and rewrap gives it to other recipients",
     ),
     kind(&[0x28, 0xb5, 0x2f, 0xfd], "compressed", "zstd -dc FILE | vmcore-encrypt - DUMPFILE"),
     kind(&[0x1f, 0x8b], "compressed", "gzip -dc FILE | vmcore-encrypt - DUMPFILE"),

@@ -69,8 +69,8 @@ vmcores: tools ## plain vmcores of crashed guests, target/vmcores
 	tests/vm/capture.sh trixie-4level-qemu
 	tests/vm/capture.sh sid-5level-kdump
 
-install: build collector ## the commands and kdump-module/ below $$DESTDIR$$PREFIX
-	$(MAKE) -C kdump-module install
+install: build collector ## vmcore-decrypt, its pages and completions below $$DESTDIR$$PREFIX (/usr/local); the collector at its fixed places below $$DESTDIR
+	$(MAKE) -C kdump-module install install-analyst
 
 tools:
 	@tests/vm/install-tools.sh

@@ -156,7 +156,6 @@ impl Page<'_> {
                 .filter(|option| option.get_help_heading() == heading)
                 .for_each(|option| argument(text, option));
         }
-        text.push_str(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nPrint help; \\-h prints a summary\n");
     }
 
     fn exit_status(&self, text: &mut String) {

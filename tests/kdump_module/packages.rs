@@ -26,6 +26,41 @@ fn make_package(target: &str, out: &Path) {
     assert!(made.status.success(), "{}", text(&made));
 }
 
+/// The analyst's half honours the usual two variables, and the links of its documents lead to files beside them.
+#[test]
+fn the_analysts_program_installs_below_its_prefix() {
+    let root = TempDir::new().unwrap();
+    let made = Command::new("make")
+        .args(["--silent", "-C"])
+        .arg(module_dir())
+        .args(["install-analyst", "PREFIX=/opt/x"])
+        .arg(format!("DECRYPT={}", collector(root.path()).display()))
+        .arg(format!("DESTDIR={}/stage", root.path().display()))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let prefix = root.path().join("stage/opt/x");
+    for path in [
+        "bin/vmcore-decrypt",
+        "share/man/man1/vmcore-decrypt.1",
+        "share/man/man1/vmcore-decrypt-restore.1",
+        "share/bash-completion/completions/vmcore-decrypt",
+        "share/zsh/site-functions/_vmcore-decrypt",
+        "share/fish/vendor_completions.d/vmcore-decrypt.fish",
+        "share/doc/vmcore-decrypt/json.md",
+    ] {
+        assert!(prefix.join(path).is_file(), "{path}");
+    }
+    let documents = prefix.join("share/doc/vmcore-decrypt");
+    for name in ["analyst.md", "json.md", "exit-statuses.md"] {
+        let page = fs::read_to_string(documents.join(name)).unwrap();
+        for link in page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let there = link.is_empty() || link.contains("://") || documents.join(link).is_file();
+            assert!(there, "{name}: {link}");
+        }
+    }
+}
+
 #[test]
 fn each_distribution_gets_its_own_part() {
     let cases: [(&str, &[&str], &[&str]); 3] = [

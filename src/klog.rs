@@ -5,6 +5,8 @@
 //! Everything read comes from a machine that broke, so no length is believed before it is checked, no
 //! loop runs longer than the log can hold, and damage costs the messages it hit, not the others.
 
+#[cfg(feature = "analyst")]
+mod crash;
 mod error;
 mod fields;
 mod line;
@@ -13,6 +15,8 @@ mod ring;
 
 use std::io::Write;
 
+#[cfg(feature = "analyst")]
+pub use crash::{CrashFacts, CrashScan, signature};
 pub use error::Error;
 #[cfg(feature = "analyst")]
 pub(crate) use line::write as write_line;

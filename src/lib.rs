@@ -64,6 +64,8 @@
 //! | `plain` | a dump that another tool made in plain, of any form, as a vmcore |
 //! | `pstore` | what the firmware kept of a crash: taken over encrypted, and joined |
 //! | `sink` | the output: a file that appears whole or not at all, stdout, a partition |
+//! | `upload` | a dump into object storage: numbered objects, each put whole and exclusively |
+//! | `objects` | the names of a dump's numbered objects, and their end mark |
 //! | `raw` | the frame of a dump on a raw partition, readable without a key |
 //! | `crypt` | the only room that knows the encryption format |
 //! | `blocks` | the stream of zstd frames, its maps and index |
@@ -121,6 +123,9 @@ pub mod kmsg;
 pub mod mm;
 #[cfg(feature = "analyst")]
 pub mod mount;
+#[cfg(any(feature = "analyst", feature = "upload"))]
+#[doc(hidden)]
+pub mod objects;
 #[doc(hidden)]
 pub mod pin;
 #[doc(hidden)]
@@ -147,4 +152,7 @@ pub mod text;
 #[doc(hidden)]
 pub mod trust;
 pub mod units;
+#[cfg(feature = "upload")]
+#[doc(hidden)]
+pub mod upload;
 pub mod vmcore;

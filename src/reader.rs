@@ -16,6 +16,7 @@ mod kdump_view;
 mod memory;
 mod notes;
 mod open;
+mod set;
 mod source;
 mod stream;
 
@@ -24,7 +25,10 @@ pub use elf_core::ElfCore;
 pub use elf_view::ElfView;
 pub use head::DumpHead;
 pub use kdump_view::KdumpView;
-pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, without_armor, without_frame};
+pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, local_noticing, without_armor, without_frame};
+pub use set::{Notice, SetFacts};
+#[cfg(feature = "remote")]
+pub(crate) use set::{report_missing, shape_of};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 use crate::blocks::{Head, RunKind, Tail, judge_tables};

@@ -1,4 +1,4 @@
-//! A dump on a server, read by range: `https://`, `http://` and `s3://` URLs. Only what is looked at is
+//! A dump on a server, read by range: `https://`, `http://`, `s3://`, `gs://` and `az://` URLs. Only what is looked at is
 //! fetched, in pieces of which the last ones are kept (`pieces`). Nothing here knows what the bytes mean, and none
 //! are trusted: chunks authenticate themselves. That the file stays the same one is seen by its ETag, or else by the
 //! time of its last change.
@@ -8,11 +8,14 @@
 
 mod bounded;
 mod pieces;
+mod set;
 
-use crate::crypt::stream::ReadAt;
-use crate::reader::Source;
+use crate::read_at::ReadAt;
+use crate::reader::{Notice, Source};
 use bounded::{Connector, TOO_MUCH};
 use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{
@@ -112,22 +115,40 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static)
 /// Whether a name is a URL that this room reads.
 #[must_use]
 pub fn is_url(name: &str) -> bool {
-    ["https://", "http://", "s3://"].iter().any(|scheme| name.starts_with(scheme))
+    ["https://", "http://", "s3://", "gs://", "az://"].iter().any(|scheme| name.starts_with(scheme))
 }
 
-/// Opens the file at a URL. Credentials and endpoint of S3 come from the environment, as
+/// Opens the dump at a URL: a file, or a set of numbered objects by its prefix, with or without a slash, its end mark or
+/// its first object. Credentials and endpoint of S3 come from the environment, as
 /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, `AWS_SKIP_SIGNATURE`.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
-    let (store, path) = store(url)?;
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .on_thread_start(block_signals)
-        .build()
-        .map_err(Error::Client)?;
-    let mut file = RemoteFile { runtime, store, path, version: Version::default() };
+    open_noticing(url, |_| {})
+}
+
+/// The same; `notice` hears of objects of a set that are missing, when they are found to be.
+///
+/// # Errors
+/// See [`Error`].
+pub fn open_noticing(url: &str, notice: Notice) -> Result<Arc<dyn Source>, Error> {
+    let parsed = parse(url)?;
+    if let Some(set) = set::named(&parsed) {
+        return set::source(place(&set, Kind::Set)?, notice);
+    }
+    let failed = match open_file(&parsed) {
+        Err(error @ (Error::NotFound | Error::Refused)) => error,
+        result => return result,
+    };
+    match set::source(place(&set::below(&parsed), Kind::Set)?, notice) {
+        Err(Error::NotFound | Error::Refused) => Err(failed),
+        result => result,
+    }
+}
+
+fn open_file(url: &Url) -> Result<Arc<dyn Source>, Error> {
+    let mut file = RemoteFile { place: place(url, Kind::File)?, version: Version::default() };
     // The first piece, which holds the header, tells length and version too: a request less than asking for them.
     let (first, meta) = match file.get(0..PIECE) {
         Ok(first) => first,
@@ -148,31 +169,105 @@ fn block_signals() {
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
-fn store(text: &str) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
-    let url = Url::parse(text).map_err(|error| Error::Url(error.to_string()))?;
+/// A file on a server, or the directory of several.
+struct Place {
+    runtime: Runtime,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    /// Whether the server can be asked for a list.
+    lists: bool,
+}
+
+/// What a URL is the URL of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Set,
+}
+
+fn parse(text: &str) -> Result<Url, Error> {
+    Url::parse(text).map_err(|error| Error::Url(error.to_string()))
+}
+
+fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(block_signals)
+        .build()
+        .map_err(Error::Client)?;
     // Another part of the process may have chosen already; any choice will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
-    // One piece is the most that is ever asked for; of an error's text it is enough.
-    let connector = Connector { limit: usize::try_from(PIECE).unwrap_or(usize::MAX) };
-    if url.scheme() == "s3" {
+    // One piece is the most that is ever asked for, besides lists; of an error's text it is enough.
+    let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
+    let connector = Connector { limit: if kind == Kind::Set { set::LIST_LIMIT } else { piece } };
+    if ["s3", "gs", "az"].contains(&url.scheme()) {
         let path = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
-        let store = AmazonS3Builder::from_env()
-            .with_url(text)
-            .with_retry(retry)
-            .with_http_connector(connector)
-            .build()?;
-        return Ok((Arc::new(store), path));
+        return Ok(Place { runtime, store: bucket(url, retry, connector)?, path, lists: true });
+    }
+    let mut url = url.clone();
+    // The library puts a slash before the name of an object.
+    if let (Kind::Set, Ok(mut parts)) = (kind, url.path_segments_mut()) {
+        parts.pop_if_empty();
     }
     // The URL as it is, query included, is the store, and the file its root: nothing is encoded anew.
     let options = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(url.scheme() == "http");
     let store = HttpBuilder::new()
-        .with_url(url)
+        .with_url(url.as_str())
         .with_client_options(options)
         .with_retry(retry)
         .with_http_connector(connector)
         .build()?;
-    Ok((Arc::new(store), Path::default()))
+    Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false })
+}
+
+/// A bucket, with what the environment has for it.
+fn bucket(url: &Url, retry: RetryConfig, connector: Connector) -> Result<Arc<dyn ObjectStore>, Error> {
+    let text = url.as_str();
+    Ok(match url.scheme() {
+        "gs" => Arc::new(
+            GoogleCloudStorageBuilder::from_env()
+                .with_url(text)
+                .with_retry(retry)
+                .with_http_connector(connector)
+                .build()?,
+        ),
+        "az" => Arc::new(
+            MicrosoftAzureBuilder::from_env()
+                .with_url(text)
+                .with_retry(retry)
+                .with_http_connector(connector)
+                .build()?,
+        ),
+        _ => Arc::new(
+            AmazonS3Builder::from_env()
+                .with_url(text)
+                .with_retry(retry)
+                .with_http_connector(connector)
+                .build()?,
+        ),
+    })
+}
+
+/// Bytes of a range of the file at `path`, fewer only where the file ends.
+fn get(
+    place: &Place,
+    path: &Path,
+    range: Range<u64>,
+    if_match: Option<String>,
+) -> Result<(Vec<u8>, ObjectMeta), Error> {
+    let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
+    place.runtime.block_on(async {
+        let answer = place.store.get_opts(path, options).await?;
+        let (meta, range) = (answer.meta.clone(), answer.range.clone());
+        let bytes = answer.bytes().await?;
+        // The client compares the range of the answer with the one asked for, but not the bytes with the range.
+        if bytes.len() as u64 == range.end.saturating_sub(range.start) {
+            Ok((bytes.into(), meta))
+        } else {
+            Err(Error::Server("the answer has another length than its range".to_owned()))
+        }
+    })
 }
 
 /// What tells one content of a file from another.
@@ -207,29 +302,14 @@ impl Version {
 
 /// A file on a server.
 struct RemoteFile {
-    runtime: Runtime,
-    store: Arc<dyn ObjectStore>,
-    path: Path,
+    place: Place,
     /// As it was when it was opened.
     version: Version,
 }
 
 impl RemoteFile {
-    /// Bytes of a range, fewer only where the file ends.
     fn get(&self, range: Range<u64>) -> Result<(Vec<u8>, ObjectMeta), Error> {
-        let range = Some(GetRange::Bounded(range));
-        let options = GetOptions { range, if_match: self.version.strong_tag(), ..GetOptions::default() };
-        self.runtime.block_on(async {
-            let answer = self.store.get_opts(&self.path, options).await?;
-            let (meta, range) = (answer.meta.clone(), answer.range.clone());
-            let bytes = answer.bytes().await?;
-            // The client compares the range of the answer with the one asked for, but not the bytes with the range.
-            if bytes.len() as u64 == range.end.saturating_sub(range.start) {
-                Ok((bytes.into(), meta))
-            } else {
-                Err(Error::Server("the answer has another length than its range".to_owned()))
-            }
-        })
+        get(&self.place, &self.place.path, range, self.version.strong_tag())
     }
 
     /// An empty file has no range to ask for, and to have one is not an error of the server's.
@@ -237,7 +317,7 @@ impl RemoteFile {
         if !matches!(error, Error::Server(words) if words.contains(NO_SUCH_RANGE)) {
             return None;
         }
-        let meta = self.runtime.block_on(self.store.head(&self.path)).ok()?;
+        let meta = self.place.runtime.block_on(self.place.store.head(&self.place.path)).ok()?;
         (meta.size == 0).then(|| (Vec::new(), meta))
     }
 
@@ -294,8 +374,8 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        assert!(matches!(store("https://"), Err(Error::Url(_))));
-        assert!(store("https://host/a?b=c").is_ok());
+        assert!(matches!(parse("https://"), Err(Error::Url(_))));
+        assert!(place(&parse("https://host/a?b=c").unwrap(), Kind::File).is_ok());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub use refused::Refused;
 pub use unfinished::remove_all as remove_unfinished;
 
 use crate::raw::{FrameHeader, FrameWriter};
+#[cfg(feature = "upload")]
+use crate::upload::Upload;
 use device::Device;
 use pieces::Pieces;
 use special::Stdout;
@@ -84,6 +86,9 @@ pub enum Stream {
         /// The most bytes the dump may have.
         capacity: u64,
     },
+    /// Objects in a store.
+    #[cfg(feature = "upload")]
+    Upload(Box<Upload>),
     /// Nowhere: the dump is made and measured, not kept.
     Null(io::Sink),
 }
@@ -142,6 +147,8 @@ impl Stream {
     pub fn capacity(&self) -> Option<u64> {
         match self {
             Stream::Device { capacity, .. } => Some(*capacity),
+            #[cfg(feature = "upload")]
+            Stream::Upload(upload) => upload.capacity(),
             _ => None,
         }
     }
@@ -163,6 +170,8 @@ impl Stream {
                 writer.finish()?;
             }
             Stream::Device { writer, .. } => writer.finish()?.finish()?,
+            #[cfg(feature = "upload")]
+            Stream::Upload(upload) => upload.finish()?,
             Stream::Null(_) => {}
         }
         Ok(1)
@@ -177,6 +186,8 @@ impl Write for Stream {
             Stream::Stdout(writer) => writer.write(bytes),
             Stream::FramedStdout(writer) => writer.write(bytes),
             Stream::Device { writer, .. } => writer.write(bytes),
+            #[cfg(feature = "upload")]
+            Stream::Upload(upload) => upload.write(bytes),
             Stream::Null(sink) => sink.write(bytes),
         }
     }
@@ -188,6 +199,8 @@ impl Write for Stream {
             Stream::Stdout(writer) => writer.flush(),
             Stream::FramedStdout(writer) => writer.flush(),
             Stream::Device { writer, .. } => writer.flush(),
+            #[cfg(feature = "upload")]
+            Stream::Upload(upload) => upload.flush(),
             Stream::Null(sink) => sink.flush(),
         }
     }

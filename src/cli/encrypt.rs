@@ -19,6 +19,8 @@ mod output;
 mod pstore;
 #[cfg(feature = "check")]
 mod read_image;
+#[cfg(feature = "upload")]
+mod upload;
 #[cfg(feature = "check")]
 mod words;
 

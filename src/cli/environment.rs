@@ -44,6 +44,8 @@ const ANALYST: [&str; 10] = [
     "XAUTHORITY",
     "GPG_TTY",
 ];
+/// How names of what an object store is reached with begin.
+const STORES: [&str; 4] = ["AWS_", "GOOGLE_", "AZURE_", "SSL_CERT_"];
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 /// Name of the file in memory, and how a link to its descriptor begins.
 #[cfg(feature = "analyst")]
@@ -160,7 +162,11 @@ fn is_listed(program: Program, name: &OsStr) -> bool {
     let analyst = || {
         ANALYST.contains(&name) || name.starts_with("AWS_") || PROXIES.contains(&&*name.to_ascii_lowercase())
     };
-    COMMON.contains(&name) || name.starts_with("LC_") || (program == Program::Analyst && analyst())
+    let stores = || cfg!(feature = "upload") && STORES.iter().any(|store| name.starts_with(store));
+    COMMON.contains(&name)
+        || name.starts_with("LC_")
+        || stores()
+        || (program == Program::Analyst && analyst())
 }
 
 /// The program's file, by its own name, which `ps` shows; by the kernel's link where the file is gone.
@@ -179,8 +185,12 @@ mod tests {
         for name in ["PATH", "LC_ALL", "TERM", "NO_COLOR", "TMPDIR"] {
             assert!(listed(Program::Collector, name) && listed(Program::Analyst, name), "{name}");
         }
-        for name in ["AWS_REGION", "https_proxy", "NO_PROXY", "SSL_CERT_FILE"] {
+        for name in ["https_proxy", "NO_PROXY", "GPG_TTY"] {
             assert!(!listed(Program::Collector, name) && listed(Program::Analyst, name), "{name}");
+        }
+        for name in ["AWS_REGION", "SSL_CERT_FILE"] {
+            assert_eq!(listed(Program::Collector, name), cfg!(feature = "upload"), "{name}");
+            assert!(listed(Program::Analyst, name), "{name}");
         }
         for name in
             ["AGEDEBUG", "agedebug", "LD_PRELOAD", "RUST_BACKTRACE", "RUST_LOG", "MALLOC_CONF", "", "path"]

@@ -1,6 +1,7 @@
 //! From the name of a dump to its bytes: the files that it is in, the frame of a raw partition around it, its armor.
 
-use super::{Dump, Error, FileSource, PieceSource, Source, SourceReader};
+use super::set::{self, SetSource};
+use super::{Dump, Error, FileSource, Notice, PieceSource, Source, SourceReader};
 use crate::crypt::{Identities, dearmored};
 use crate::raw::{self, FramedAt};
 use crate::sink::pieces;
@@ -30,16 +31,27 @@ impl Dump {
     }
 }
 
-/// Whether further files follow, in which the dump goes on.
+/// Whether the dump is in several files: those that follow, or numbered objects.
 pub fn is_in_pieces(path: &Path) -> bool {
-    !pieces::following(path).is_empty()
+    !pieces::following(path).is_empty() || set::directory_of(path).is_some()
 }
 
-/// A file, and the pieces that follow it.
+/// A file, and the pieces that follow it; or the set of numbered objects in a directory.
 ///
 /// # Errors
 /// One of them cannot be opened, or cannot seek.
 pub fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
+    local_noticing(path, |_| {})
+}
+
+/// The same; `notice` hears of objects of a set that are missing.
+///
+/// # Errors
+/// As [`local`].
+pub fn local_noticing(path: &Path, notice: Notice) -> io::Result<Arc<dyn Source>> {
+    if let Some(directory) = set::directory_of(path) {
+        return Ok(Arc::new(SetSource::open(directory, notice)?));
+    }
     let open = |path: &Path| FileSource::new(File::open(path)?);
     let first = open(path)?;
     let following = pieces::following(path);

@@ -1,6 +1,7 @@
 //! Where the bytes of an encrypted dump come from: a file or several in a row, memory, a server. A source knows its length
 //! and is read by position, from several threads.
 
+use super::SetFacts;
 use crate::raw::FramedAt;
 pub use crate::read_at::FileSource;
 use crate::read_at::ReadAt;
@@ -20,6 +21,11 @@ pub trait Source: ReadAt + Send + Sync {
     /// Whether every read asks a server, so that many small ones are dear.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// What the set is like, where the bytes are in numbered objects.
+    fn set(&self) -> Option<SetFacts> {
+        None
     }
 }
 

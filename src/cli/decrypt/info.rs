@@ -43,6 +43,9 @@ struct Info {
     /// Types of the header's stanzas, in order.
     recipients: Vec<String>,
     payload: Payload,
+    /// The numbered objects that it is in; absent where it is in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<Set>,
     /// What it holds; absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     dump: Option<Inside>,
@@ -58,6 +61,13 @@ enum Payload {
     Cut,
     /// Its length is possible; only an identity can tell.
     Unknown,
+}
+
+/// Numbered objects of an object store.
+#[derive(Serialize)]
+struct Set {
+    objects: u32,
+    end_mark: bool,
 }
 
 #[derive(Serialize)]
@@ -108,8 +118,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// What is known, and what is wrong with the file.
 fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<(Info, Option<StreamError>), Failure> {
     let (recipients, mut fault) = outside(&args.dump, source)?;
-    let payload = if fault.is_some() { Payload::Cut } else { Payload::Unknown };
-    let mut info = Info { file_size: source.len(), recipients, payload, dump: None };
+    let set = source.set().map(|set| Set { objects: set.objects, end_mark: set.has_end });
+    let is_cut = fault.is_some() || set.as_ref().is_some_and(|set| !set.end_mark);
+    let payload = if is_cut { Payload::Cut } else { Payload::Unknown };
+    let mut info = Info { file_size: source.len(), recipients, payload, set, dump: None };
     if !args.identities.is_empty() {
         let identities = input::read_identities(&args.identities, std::slice::from_ref(&args.dump))?;
         let dump = input::open_dump(&args.dump, Arc::clone(source), &identities)?;

@@ -1,15 +1,15 @@
 //! The dump and the identities named on a command line, opened, with what can be wrong with them said.
 //! Shared by every sub-command.
 
-use super::super::{Failure, Status, input_name, prompt, quoted};
-use super::apart;
+use super::super::{Failure, Status, input_name, prompt, quoted, say};
 use super::default_identity;
 use super::plain::Plain;
+use super::{PROGRAM, apart};
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{
-    self, BLOCK_CACHE, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local, without_armor,
-    without_frame,
+    self, BLOCK_CACHE, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local_noticing,
+    without_armor, without_frame,
 };
 use clap::Args;
 use std::fs::File;
@@ -111,7 +111,7 @@ pub(super) fn open_sequential(
     let source = match remote(path)? {
         Some(source) => Some(source),
         None if path == Path::new("-") || !is_seekable(path) => None,
-        None => Some(local(path).map_err(|error| failed(&error))?),
+        None => Some(local_noticing(path, notice).map_err(|error| failed(&error))?),
     };
     let framed = source.as_ref().map(|source| in_frame(source).map_err(damaged)).transpose()?.flatten();
     let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
@@ -156,7 +156,7 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     }
     let source = match remote(path)? {
         Some(source) => source,
-        None => local(path).map_err(|error| failed(&error))?,
+        None => local_noticing(path, notice).map_err(|error| failed(&error))?,
     };
     let source = without_frame(source)
         .map_err(|error| Failure::caused(opening(path), &error).status(Status::Damaged))?;
@@ -171,9 +171,15 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         .map(|plain| plain.unwrap_or(source))
 }
 
+/// What is unusual about the dump as it lies.
+fn notice(text: &str) {
+    say(PROGRAM, "warning", text);
+}
+
 /// Whether a file can be read at any place; what cannot be opened shows later why.
 fn is_seekable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_block_device())
+    is_in_pieces(path)
+        || path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_block_device())
 }
 
 /// Whether `path` is on a server.
@@ -185,7 +191,7 @@ fn is_remote(path: &Path) -> bool {
 #[cfg(feature = "remote")]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let Some(url) = path.to_str().filter(|name| crate::remote::is_url(name)) else { return Ok(None) };
-    crate::remote::open(url).map(Some).map_err(|error| {
+    crate::remote::open_noticing(url, notice).map(Some).map_err(|error| {
         let failure = Failure::caused(opening(path), &error);
         match error {
             crate::remote::Error::Url(_) => failure.status(Status::Usage),

@@ -6,6 +6,8 @@ use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, quoted};
 use super::foreign::ForeignArgs;
 use super::output::Place;
+#[cfg(feature = "upload")]
+use super::upload::{StorePlace, UploadArgs};
 use crate::filter::{Beyond, DumpLevel};
 use crate::text::size;
 use clap::Args as ClapArgs;
@@ -16,6 +18,12 @@ use std::path::{Path, PathBuf};
 const MAX_PARTS: usize = 64;
 /// zstd level of `-l`, of the default, and of `-z`.
 const LEVELS: [i32; 3] = [-1, 1, 3];
+
+/// Whether a dump file is a URL; what no file system has as a path is none of its files.
+fn is_url(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
 
 /// The collector's own arguments.
 #[derive(ClapArgs, Debug)]
@@ -35,6 +43,9 @@ pub(super) struct Args {
     pub recipients: RecipientArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[cfg(feature = "upload")]
+    #[command(flatten)]
+    upload: UploadArgs,
     #[command(flatten)]
     messages: MessageArgs,
     #[command(flatten)]
@@ -247,7 +258,7 @@ impl Args {
     pub(super) fn places(&self) -> Result<Vec<Place>, Failure> {
         let output = &self.output;
         match (output.split, self.dumpfiles.len()) {
-            (true, 2..=MAX_PARTS) => return Ok(self.dumpfiles.iter().map(|path| self.file(path)).collect()),
+            (true, 2..=MAX_PARTS) => return self.dumpfiles.iter().map(|path| self.file(path)).collect(),
             (true, _) => {
                 let message = format!("--split needs 2 to {MAX_PARTS} dump files");
                 return Err(Failure::new(Status::Usage, message));
@@ -261,17 +272,38 @@ impl Args {
         if let Some(path) = &output.output_device {
             return Ok(vec![self.device(path)?]);
         }
+        #[cfg(feature = "upload")]
+        if self.upload.is_presigned() && !output.dry_run {
+            return Ok(vec![Place::Store(StorePlace::new("", &self.upload))]);
+        }
         Ok(vec![match self.dumpfiles.first() {
             _ if output.dry_run => Place::Nothing,
             None if output.framed => Place::FramedStdout,
             None => Place::Stdout,
-            Some(path) => self.file(path),
+            Some(path) => self.file(path)?,
         }])
     }
 
-    fn file(&self, path: &Path) -> Place {
+    fn file(&self, path: &Path) -> Result<Place, Failure> {
         let output = &self.output;
-        if output.dry_run { Place::Nothing } else { Place::file(path, output.force, output.keep_incomplete) }
+        match path.to_str().filter(|name| is_url(name)) {
+            _ if output.dry_run => Ok(Place::Nothing),
+            Some(url) => self.store(url),
+            None => Ok(Place::file(path, output.force, output.keep_incomplete)),
+        }
+    }
+
+    #[cfg(feature = "upload")]
+    fn store(&self, url: &str) -> Result<Place, Failure> {
+        Ok(Place::Store(StorePlace::new(url, &self.upload)))
+    }
+
+    #[cfg(not(feature = "upload"))]
+    #[expect(clippy::unused_self, reason = "it has a use with the feature")]
+    fn store(&self, url: &str) -> Result<Place, Failure> {
+        let message =
+            format!("opening {}: this program was built without the feature upload", quoted(Path::new(url)));
+        Err(Failure::new(Status::Usage, message))
     }
 
     /// The partition, in whose place another may be after a disk was added: only a lasting name may overwrite

@@ -38,6 +38,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return dmesg::save(&args.vmcore, args.partial_log(), &args.recipients, place);
     }
     if args.checks_only() {
+        places.iter().try_for_each(Place::check)?;
         return with_entropy(|entropy| args.recipients.check(entropy));
     }
     let recipients = args.recipients.read()?;

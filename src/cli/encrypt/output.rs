@@ -2,6 +2,8 @@
 
 use super::super::creating::{creating, stdout_failure};
 use super::super::{Failure, quoted};
+#[cfg(feature = "upload")]
+use super::upload::StorePlace;
 use crate::raw::{self, FrameHeader};
 use crate::sink::device::{Device, DeviceError};
 use crate::sink::pieces::Pieces;
@@ -37,6 +39,9 @@ pub(super) enum Place {
         /// The foreign signature that may be overwritten, by name.
         allowed: Option<String>,
     },
+    /// Objects in a store.
+    #[cfg(feature = "upload")]
+    Store(StorePlace),
     /// Nowhere.
     Nothing,
 }
@@ -66,6 +71,8 @@ impl Place {
                 Stream::framed_stdout(&header).map_err(|error| stdout_failure(&error, TERMINAL))
             }
             Place::Device { path, allowed } => self.open_device(path, allowed.as_deref()),
+            #[cfg(feature = "upload")]
+            Place::Store(store) => store.open(),
             Place::Nothing => Ok(Stream::Null(io::sink())),
         }
     }
@@ -104,9 +111,24 @@ impl Place {
         }
     }
 
-    /// Whether another attempt can take the place of this one: what went to standard output stays there.
+    /// Whether another attempt can take the place of this one: what went to standard output stays there. In a store it
+    /// is another set of objects.
     pub(super) fn can_begin_anew(&self) -> bool {
-        !matches!(self, Place::Stdout | Place::FramedStdout)
+        match self {
+            Place::Stdout | Place::FramedStdout => false,
+            #[cfg(feature = "upload")]
+            Place::Store(store) => store.can_begin_anew(),
+            _ => true,
+        }
+    }
+
+    /// Whether what it needs is there, without writing to it.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self {
+            #[cfg(feature = "upload")]
+            Place::Store(store) => store.store(super::upload::Trust::Needed).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// How messages call it.
@@ -114,13 +136,20 @@ impl Place {
         match self {
             Place::File { path, .. } | Place::Device { path, .. } => quoted(path),
             Place::Stdout | Place::FramedStdout => "standard output".to_owned(),
+            #[cfg(feature = "upload")]
+            Place::Store(store) => store.name(),
             Place::Nothing => "nowhere (dry run)".to_owned(),
         }
     }
 
     /// A failure to write there. `when_full` is the advice for a full disk.
     pub(super) fn write_failure(&self, error: &io::Error, when_full: &'static str) -> Failure {
+        #[cfg(feature = "upload")]
+        let of_store = super::upload::hint(error);
+        #[cfg(not(feature = "upload"))]
+        let of_store = None;
         let hint = match error.kind() {
+            _ if of_store.is_some() => of_store,
             io::ErrorKind::StorageFull => Some(when_full),
             io::ErrorKind::BrokenPipe => Some("the program that reads it ended early; look at its messages"),
             _ => None,
@@ -133,6 +162,11 @@ impl Place {
 
     /// Whether what an error leaves unfinished stays.
     pub(super) fn keeps(&self) -> bool {
-        matches!(self, Place::File { on_failure: OnFailure::Keep, .. })
+        match self {
+            Place::File { on_failure, .. } => *on_failure == OnFailure::Keep,
+            #[cfg(feature = "upload")]
+            Place::Store(_) => true,
+            _ => false,
+        }
     }
 }

@@ -17,6 +17,10 @@ pub(super) fn show(name: &str, info: &Info) -> String {
     line(&mut text, "File", &format!("{name}, {}", size::show(info.file_size)));
     line(&mut text, "Opened by", &recipients(&info.recipients));
     line(&mut text, "Payload", payload(info.payload));
+    if let Some(set) = &info.set {
+        let end = if set.end_mark { "and the end mark" } else { "no end mark" };
+        line(&mut text, "Objects", &format!("{}, {end}", set.objects));
+    }
     if let Some(dump) = &info.dump {
         show_inside(&mut text, dump, info.file_size);
     }

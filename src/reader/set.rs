@@ -1,0 +1,223 @@
+//! A dump as numbered objects in a directory, as copied from an object store (`crate::objects`). A missing or short
+//! object costs itself: it reads as zeros, which are no authentic chunk.
+
+use super::Source;
+use crate::objects::{self, Shape};
+use crate::read_at::ReadAt;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who hears what is unusual about a source.
+pub type Notice = fn(&str);
+
+/// Files kept open.
+const OPEN: usize = 16;
+
+/// What can be known of a set without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetFacts {
+    /// How many objects the dump has, or had until it was cut.
+    pub objects: u32,
+    /// Whether its end mark is there: without one the dump is cut.
+    pub has_end: bool,
+}
+
+/// Such a dump.
+pub(crate) struct SetSource {
+    directory: PathBuf,
+    shape: Shape,
+    facts: SetFacts,
+    /// The files used last.
+    open: Mutex<VecDeque<(u32, Arc<File>)>>,
+}
+
+/// The directory of the set that a path names: the directory itself, its end mark or its first object.
+pub(crate) fn directory_of(path: &Path) -> Option<&Path> {
+    let is_set = |directory: &Path| {
+        directory.join(objects::name(0)).is_file() || directory.join(objects::END).is_file()
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if path.is_dir() {
+        return Some(path).filter(|path| is_set(path));
+    }
+    let parent =
+        path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let is_part = name == objects::END || name == objects::name(0);
+    // A file with such a name that is alone is what it is.
+    parent.filter(|parent| {
+        is_part && path.is_file() && is_set(parent) && parent.join(objects::name(0)).is_file()
+    })
+}
+
+impl SetSource {
+    /// Opens the set in a directory; `notice` hears of objects that are missing.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or its files cannot be of one set.
+    pub(crate) fn open(directory: &Path, notice: Notice) -> io::Result<SetSource> {
+        let mut sizes = BTreeMap::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if let Some(number) = entry.file_name().to_str().and_then(objects::number) {
+                sizes.insert(number, fs::metadata(entry.path())?.len());
+            }
+        }
+        let marked = read_mark(&directory.join(objects::END))?;
+        let shape = marked.or_else(|| shape_of(&sizes));
+        let shape = shape.ok_or_else(|| io::Error::other("its objects are not of one dump"))?;
+        report_missing(&shape, |number| sizes.get(&number).copied(), notice);
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some() };
+        Ok(SetSource { directory: directory.to_owned(), shape, facts, open: Mutex::default() })
+    }
+
+    fn file(&self, number: u32) -> io::Result<Option<Arc<File>>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = open.iter().position(|(found, _)| *found == number);
+        let found = at.and_then(|at| open.remove(at));
+        let file = match found {
+            Some((_, file)) => file,
+            None => match File::open(self.directory.join(objects::name(number))) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => Arc::new(file?),
+            },
+        };
+        open.push_front((number, Arc::clone(&file)));
+        open.truncate(OPEN);
+        Ok(Some(file))
+    }
+}
+
+/// The shape that objects have where no end mark tells it.
+pub(crate) fn shape_of(sizes: &BTreeMap<u32, u64>) -> Option<Shape> {
+    let largest = sizes.values().copied().max()?;
+    let (last, last_size) = sizes.last_key_value()?;
+    Shape::of_objects(largest, *last, *last_size)
+}
+
+/// The most missing objects that are named.
+const NAMED: usize = 20;
+
+/// Reports objects that are not there, or not whole.
+pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>, notice: Notice) {
+    let mut missing =
+        (0..shape.objects()).filter(|&number| size_of(number).unwrap_or(0) < shape.len_of(number));
+    for number in missing.by_ref().take(NAMED) {
+        let what = if size_of(number).is_some() { "cut" } else { "missing" };
+        notice(&format!("object {} of the dump is {what}: what it held is lost", objects::name(number)));
+    }
+    let more = missing.count();
+    if more > 0 {
+        notice(&format!("{more} more objects of the dump are missing or cut"));
+    }
+}
+
+/// The shape by an end mark; `None` where there is none, or what is there is none.
+fn read_mark(path: &Path) -> io::Result<Option<Shape>> {
+    let mut head = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?.take(objects::MAX_HEAD as u64).read_to_end(&mut head)?,
+    };
+    Ok(Shape::parse(&head))
+}
+
+impl ReadAt for SetSource {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let number = u32::try_from(offset / self.shape.object_size).unwrap_or(u32::MAX);
+        let within = offset % self.shape.object_size;
+        let left = usize::try_from(self.shape.len_of(number).saturating_sub(within)).unwrap_or(usize::MAX);
+        let room = left.min(out.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let read = match self.file(number)? {
+            Some(file) => ReadAt::read_at(&*file, &mut out[..room], within)?,
+            None => 0,
+        };
+        if read > 0 {
+            return Ok(read);
+        }
+        out[..room].fill(0);
+        Ok(room)
+    }
+}
+
+impl Source for SetSource {
+    fn len(&self) -> u64 {
+        self.shape.size
+    }
+
+    fn set(&self) -> Option<SetFacts> {
+        Some(self.facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::end_mark;
+
+    const MIB: usize = 1 << 20;
+
+    /// Three objects, the last one short, and their bytes in a row.
+    fn set(has_end: bool) -> (tempfile::TempDir, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..2 * MIB + 7).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        for (number, object) in (0..).zip(bytes.chunks(MIB)) {
+            fs::write(directory.path().join(objects::name(number)), object).unwrap();
+        }
+        if has_end {
+            let shape = Shape { size: bytes.len() as u64, object_size: MIB as u64 };
+            fs::write(directory.path().join("end"), end_mark(&shape, &[[0; 32]; 3])).unwrap();
+        }
+        (directory, bytes)
+    }
+
+    fn all(source: SetSource) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        super::super::SourceReader::new(Arc::new(source)).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn objects_in_a_row_are_the_dump_with_and_without_a_mark() {
+        for has_end in [true, false] {
+            let (directory, bytes) = set(has_end);
+            let source = SetSource::open(directory.path(), |text| panic!("{text}")).unwrap();
+            assert_eq!(source.set(), Some(SetFacts { objects: 3, has_end }));
+            assert_eq!(source.len(), bytes.len() as u64);
+            assert!(all(source) == bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_costs_itself() {
+        let (directory, mut bytes) = set(true);
+        fs::remove_file(directory.path().join("000001")).unwrap();
+        fs::write(directory.path().join("000002"), b"abc").unwrap();
+        bytes[MIB..].fill(0);
+        bytes[2 * MIB..2 * MIB + 3].copy_from_slice(b"abc");
+        assert!(all(SetSource::open(directory.path(), |_| {}).unwrap()) == bytes);
+        let (directory, bytes) = set(false);
+        fs::remove_file(directory.path().join("000001")).unwrap();
+        assert_eq!(all(SetSource::open(directory.path(), |_| {}).unwrap()).len(), bytes.len());
+    }
+
+    #[test]
+    fn a_set_is_named_by_its_directory_or_a_part_of_it() {
+        let (directory, _) = set(true);
+        let at = |name: &str| directory.path().join(name);
+        for path in [at(""), at("end"), at("000000")] {
+            assert!(directory_of(&path).is_some(), "{path:?}");
+        }
+        for path in [at("000001"), at("none"), std::env::temp_dir().join("none")] {
+            assert_eq!(directory_of(&path), None, "{path:?}");
+        }
+        let alone = tempfile::tempdir().unwrap();
+        fs::write(alone.path().join("end"), "x").unwrap();
+        assert_eq!(directory_of(&alone.path().join("end")), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! A dump as numbered objects on a server (`crate::objects`). Its shape is known from the end mark; without one from a
+//! list of the objects, or, where the server gives none, by asking for some of them.
+
+use super::{Error, Pieces, Place, Version, get};
+use crate::objects::{self, Shape};
+use crate::read_at::ReadAt;
+use crate::reader::{Notice, SetFacts, Source, report_missing, shape_of};
+use futures_util::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most entries of a list that are looked at for one dump.
+const MAX_LISTED: usize = objects::MAX_OBJECTS as usize + 1;
+
+/// Such a dump.
+pub(super) struct RemoteSet {
+    place: Place,
+    shape: Shape,
+    facts: SetFacts,
+    pieces: Pieces,
+    /// What the objects were when they were first read; `None` for one that is missing.
+    versions: Mutex<BTreeMap<u32, Option<Version>>>,
+    notice: Notice,
+}
+
+impl RemoteSet {
+    /// Opens the set at `place`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing of a set is there.
+    pub(super) fn open(place: Place, notice: Notice) -> Result<RemoteSet, Error> {
+        let marked = mark(&place)?;
+        let listed = place.lists.then(|| list(&place)).transpose().ok().flatten();
+        let shape = match (&marked, &listed) {
+            (Some(shape), _) => *shape,
+            (None, Some(sizes)) if !sizes.is_empty() => shape_of(sizes).ok_or_else(not_one)?,
+            (None, _) => probed(&place)?,
+        };
+        if let Some(sizes) = listed.filter(|sizes| !sizes.is_empty()) {
+            report_missing(&shape, |number| sizes.get(&number).copied(), notice);
+        }
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some() };
+        let pieces = Pieces::new(shape.size);
+        Ok(RemoteSet { place, shape, facts, pieces, versions: Mutex::default(), notice })
+    }
+
+    /// The bytes of a range, which is within one object. What is missing reads as zeros.
+    fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let number = u32::try_from(range.start / self.shape.object_size).unwrap_or(u32::MAX);
+        let start = range.start % self.shape.object_size;
+        let len = range.end - range.start;
+        let known = self.versions().get(&number).cloned();
+        if known == Some(None) {
+            return Ok(vec![0; usize::try_from(len).unwrap_or(0)]);
+        }
+        let known = known.flatten();
+        let tag = known.as_ref().and_then(Version::strong_tag);
+        let path = self.place.path.clone().join(objects::name(number));
+        match get(&self.place, &path, start..start + len, tag) {
+            Err(Error::NotFound) if known.is_none() => {
+                self.versions().insert(number, None);
+                report_missing(
+                    &self.shape,
+                    |other| if other == number { None } else { Some(u64::MAX) },
+                    self.notice,
+                );
+                Ok(vec![0; usize::try_from(len).unwrap_or(0)])
+            }
+            Err(error) => Err(error),
+            Ok((mut bytes, meta)) => {
+                let version = Version::of(&meta);
+                if known.is_some_and(|known| !known.is(&version)) {
+                    return Err(Error::Changed);
+                }
+                self.versions().insert(number, Some(version));
+                // An object that is cut.
+                bytes.resize(usize::try_from(len).unwrap_or(bytes.len()), 0);
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn versions(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Option<Version>>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_one() -> Error {
+    Error::Server("the objects there are not of one dump".to_owned())
+}
+
+/// The shape by the end mark; `None` where there is none. A server that does not let others know what is absent refuses
+/// in place of saying so.
+fn mark(place: &Place) -> Result<Option<Shape>, Error> {
+    let path = place.path.clone().join(objects::END);
+    match get(place, &path, 0..objects::MAX_HEAD as u64, None) {
+        Ok((bytes, _)) => Ok(Shape::parse(&bytes)),
+        Err(Error::NotFound | Error::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The objects' sizes.
+fn list(place: &Place) -> Result<BTreeMap<u32, u64>, Error> {
+    place.runtime.block_on(async {
+        let mut sizes = BTreeMap::new();
+        let mut listed = place.store.list(Some(&place.path)).take(MAX_LISTED);
+        while let Some(meta) = listed.next().await {
+            let meta = meta?;
+            let mut parts = meta.location.prefix_match(&place.path).into_iter().flatten();
+            let number = parts.next().and_then(|part| objects::number(part.as_ref()));
+            if let (Some(number), None) = (number, parts.next()) {
+                sizes.insert(number, meta.size);
+            }
+        }
+        Ok(sizes)
+    })
+}
+
+/// The shape by asking for object 0, 1, 2, 4 and so on.
+fn probed(place: &Place) -> Result<Shape, Error> {
+    let size = |number: u32| head(place, &place.path.clone().join(objects::name(number)));
+    let first = size(0)?.ok_or(Error::NotFound)?;
+    let (mut there, mut absent) = (0, 1);
+    let mut last_size = first;
+    while let Some(found) = size(absent).map(|size| size.filter(|_| absent < objects::MAX_OBJECTS))? {
+        (there, last_size, absent) = (absent, found, absent * 2);
+    }
+    while absent - there > 1 {
+        let middle = there + (absent - there) / 2;
+        match size(middle)? {
+            Some(found) => (there, last_size) = (middle, found),
+            None => absent = middle,
+        }
+    }
+    Shape::of_objects(first, there, last_size).ok_or_else(not_one)
+}
+
+/// The size of an object; `None` where it is absent, or not to be seen.
+fn head(place: &Place, path: &Path) -> Result<Option<u64>, Error> {
+    match place.runtime.block_on(place.store.head(path)).map_err(Error::from) {
+        Ok(meta) => Ok(Some(meta.size)),
+        Err(Error::NotFound | Error::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl ReadAt for RemoteSet {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.pieces.read_at(out, offset, |range| self.fetch(range).map_err(io::Error::other))
+    }
+}
+
+impl Source for RemoteSet {
+    fn len(&self) -> u64 {
+        self.pieces.len()
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn set(&self) -> Option<SetFacts> {
+        Some(self.facts)
+    }
+}
+
+/// Whether a URL names a set by its form: a directory, its end mark, or its first object. Gives the set's URL.
+pub(super) fn named(url: &reqwest::Url) -> Option<reqwest::Url> {
+    let last = url.path_segments()?.next_back()?;
+    let is_part = last.is_empty() || last == objects::END || last == objects::name(0);
+    // The path is not empty: it has a last segment.
+    is_part.then(|| url.join(".").ok()).flatten().map(|mut set| {
+        set.set_query(url.query());
+        set
+    })
+}
+
+/// The set that is where a URL names no file: its prefix without the slash.
+pub(super) fn below(url: &reqwest::Url) -> reqwest::Url {
+    let mut set = url.clone();
+    set.set_path(&format!("{}/", url.path()));
+    set
+}
+
+/// The store that lists in bounded answers. S3 sends up to 1000 names at a time, of up to 1 KiB each and as much around them.
+pub(super) const LIST_LIMIT: usize = 4 << 20;
+
+/// Shares what a place is.
+pub(super) fn source(place: Place, notice: Notice) -> Result<Arc<dyn Source>, Error> {
+    Ok(Arc::new(RemoteSet::open(place, notice)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_named_by_its_directory_or_a_part_of_it() {
+        let of = |url: &str| named(&url.parse().unwrap()).map(String::from);
+        assert_eq!(of("s3://bucket/a/b/").as_deref(), Some("s3://bucket/a/b/"));
+        assert_eq!(of("s3://bucket/a/b/end").as_deref(), Some("s3://bucket/a/b/"));
+        assert_eq!(of("https://host/a/000000?x=1").as_deref(), Some("https://host/a/?x=1"));
+        assert_eq!(of("s3://bucket/a/b"), None);
+        assert_eq!(of("https://host/a/000001"), None);
+        assert_eq!(String::from(below(&"s3://bucket/a".parse().unwrap())), "s3://bucket/a/");
+    }
+}

@@ -1,0 +1,174 @@
+//! What an upload needs to know: the place, the right to write there, whom to trust, and how long to wait. Files are read
+//! by whoever calls; here is what may be in them. Values are secrets: no `Debug`, no message shows one.
+
+use super::Error;
+use crate::objects;
+use reqwest::Url;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
+
+/// The most bytes of a file of credentials, authorities or presigned URLs.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// An upload's settings.
+pub struct Settings {
+    /// `s3://BUCKET/PREFIX/` and the like; unused with presigned URLs.
+    pub url: String,
+    /// The right to write, with what is in the environment.
+    pub credentials: Credentials,
+    /// Presigned URLs, one for each object and the last for the end mark; empty without.
+    pub presigned: Vec<Url>,
+    /// The only authorities to trust; the system's where absent.
+    pub authorities: Option<Authorities>,
+    /// Addresses of servers by name in lower case.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// How long nothing may move.
+    pub stall: Duration,
+}
+
+/// Certificates of authorities.
+pub struct Authorities {
+    /// In PEM.
+    pub pem: Vec<u8>,
+    /// When their file was written: no clock is right that is before.
+    pub written: SystemTime,
+}
+
+/// Keys and values of a credentials file.
+#[derive(Default)]
+pub struct Credentials(Vec<(String, Zeroizing<String>)>);
+
+impl Credentials {
+    /// Parses `KEY=value` lines; empty lines and those that begin with `#` are comments.
+    ///
+    /// # Errors
+    /// The number of the line that is neither. No message repeats a line.
+    pub fn parse(text: &str) -> Result<Credentials, String> {
+        let mut pairs = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let is_key =
+                |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            match line.split_once('=').filter(|(key, _)| is_key(key)) {
+                Some((key, value)) => {
+                    pairs.push((key.to_ascii_lowercase(), Zeroizing::new(value.to_owned())));
+                }
+                None => return Err(format!("line {} is not KEY=value", at + 1)),
+            }
+        }
+        Ok(Credentials(pairs))
+    }
+
+    /// The pairs, keys in lower case.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A value.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.pairs().find_map(|(found, value)| (found == key).then_some(value))
+    }
+}
+
+/// Parses a list of presigned URLs, one a line: that of object 0 first, that of the end mark last. Each must end in the
+/// name of its object, so that no two are exchanged.
+///
+/// # Errors
+/// The number of the line at fault. No message repeats a URL.
+pub fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let (Some(last), true) = (lines.len().checked_sub(1), lines.len() >= 2) else {
+        return Err("it needs a URL for each object, and one for the end mark".to_owned());
+    };
+    let url = |(at, line): (usize, &&str)| {
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let name = if at == last { objects::END.to_owned() } else { objects::name(number) };
+        let url = Url::parse(line).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
+        let url = url.ok_or_else(|| format!("URL {} is none of https", at + 1))?;
+        let is_named = url.path_segments().and_then(|mut parts| parts.next_back()) == Some(&name);
+        if is_named { Ok(url) } else { Err(format!("URL {} is not of the object {name}", at + 1)) }
+    };
+    lines.iter().enumerate().map(url).collect()
+}
+
+impl Settings {
+    /// The place as a URL.
+    ///
+    /// # Errors
+    /// [`Error::Url`]: it is none, or has a secret in it, which would be in the list of processes.
+    pub(super) fn place(&self) -> Result<Url, Error> {
+        let url = Url::parse(&self.url).map_err(|error| Error::Url(error.to_string()))?;
+        if url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
+            let why = "it must hold no query, user or password: others can read command lines";
+            return Err(Error::Url(why.to_owned()));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(Error::Url("it names no bucket or server".to_owned()));
+        }
+        Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_pairs_and_no_message_shows_them() {
+        let read = Credentials::parse("# x\n\nAWS_SECRET_ACCESS_KEY=a=b \nAWS_REGION=eu\n").unwrap();
+        assert_eq!(read.get("aws_secret_access_key"), Some("a=b "));
+        assert_eq!(read.pairs().count(), 2);
+        for bad in ["verysecret", "=verysecret", "AWS KEY=verysecret", "export AWS_KEY=verysecret"] {
+            let why = Credentials::parse(&format!("A=1\n{bad}\n")).err().unwrap();
+            assert!(why.contains("line 2") && !why.contains("verysecret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn presigned_urls_are_in_order_and_the_end_mark_is_last() {
+        let line = |name: &str| format!("https://host/a/{name}?X-Amz-Signature=verysecret\n");
+        let list = |names: &[&str]| parse_presigned(&names.iter().map(|name| line(name)).collect::<String>());
+        assert_eq!(list(&["000000", "000001", "end"]).unwrap().len(), 3);
+        for bad in [
+            &["000000"][..],
+            &["end"],
+            &[],
+            &["000001", "000000", "end"],
+            &["000000", "000001"],
+            &["000000", "xend"],
+        ] {
+            let why = list(bad).unwrap_err();
+            assert!(!why.contains("verysecret"), "{why}");
+        }
+        assert!(parse_presigned("verysecret\nend\n").is_err_and(|why| !why.contains("verysecret")));
+    }
+
+    #[test]
+    fn a_place_has_no_secret() {
+        let place = |url: &str| {
+            let settings = Settings {
+                url: url.to_owned(),
+                credentials: Credentials::default(),
+                presigned: Vec::new(),
+                authorities: None,
+                hosts: BTreeMap::new(),
+                stall: Duration::from_secs(1),
+            };
+            settings.place().map(String::from)
+        };
+        assert!(place("s3://bucket/a/").is_ok() && place("https://host:8443/a").is_ok());
+        for bad in
+            ["https://host/a?sig=secret4711", "https://u:secret4711@host/", "s3://", "https://h/#a", "a"]
+        {
+            assert!(place(bad).is_err_and(|why| !why.to_string().contains("4711")), "{bad}");
+        }
+    }
+}

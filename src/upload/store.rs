@@ -1,0 +1,292 @@
+//! One object into a store: exclusively, and again for some time where a link or a server fails.
+
+use super::Error;
+use super::client::Client;
+use super::settings::{Credentials, Settings};
+use crate::objects;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::path::Path;
+use object_store::{ClientConfigKey, ObjectStore, PutMode, PutOptions, RetryConfig};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Method, Url};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+/// The first wait before a request is repeated, and the longest.
+const WAIT: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+/// An object is given up after so many times the stall limit without success.
+const PATIENCE: u32 = 5;
+/// Name of the object that `check` writes.
+const PROBE: &str = "vmcore-encrypt-probe";
+/// What is in it.
+const PROBE_TEXT: &[u8] = b"vmcore-encrypt check was here; nothing needs this object\n";
+/// Makes a directory on a WebDAV server (RFC 4918 section 9.3).
+const MKCOL: &[u8] = b"MKCOL";
+
+/// A place in a store.
+pub struct Store {
+    runtime: Runtime,
+    client: Client,
+    way: Way,
+    patience: Duration,
+    shown: String,
+}
+
+/// How objects are put.
+enum Way {
+    /// By the store's own requests, below a prefix.
+    Objects { store: Arc<dyn ObjectStore>, prefix: Path },
+    /// By PUT below a URL.
+    Puts { base: Url, headers: HeaderMap },
+    /// By PUT to URLs made beforehand.
+    Presigned(Vec<Url>),
+}
+
+impl Store {
+    /// Takes the settings; asks no server yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`], [`Error::Settings`], [`Error::Client`].
+    pub fn new(settings: &Settings) -> Result<Store, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::Client(error.to_string()))?;
+        let plain = settings.url.starts_with("http://")
+            || settings.presigned.iter().any(|url| url.scheme() == "http");
+        let client = Client::new(settings, plain)?;
+        let (way, client) = if settings.presigned.is_empty() {
+            way(settings, client)?
+        } else {
+            (Way::Presigned(settings.presigned.clone()), client)
+        };
+        let shown = if matches!(way, Way::Presigned(_)) { String::new() } else { with_slash(&settings.url) };
+        Ok(Store { runtime, client, way, patience: settings.stall.saturating_mul(PATIENCE), shown })
+    }
+
+    /// The place of a set as messages show it: nothing secret is in it.
+    #[must_use]
+    pub fn shown(&self, set: &str) -> String {
+        match &self.way {
+            Way::Presigned(urls) => urls.first().map_or_else(String::new, |url| {
+                let path = url.path().rsplit_once('/').map_or("", |(path, _)| path);
+                format!("{}://{}{path}/", url.scheme(), url.host_str().unwrap_or_default())
+            }),
+            _ => format!("{}{set}/", self.shown),
+        }
+    }
+
+    /// The most bytes a dump may have there, where that is known beforehand.
+    #[must_use]
+    pub fn capacity(&self) -> Option<u64> {
+        match &self.way {
+            Way::Presigned(urls) => Some((urls.len() as u64 - 1).saturating_mul(objects::OBJECT)),
+            _ => None,
+        }
+    }
+
+    /// Prepares the place of a set where the server needs that: a directory on a WebDAV server. Whether it did shows when
+    /// the first object is put.
+    pub(super) fn prepare(&self, set: &str) {
+        let Way::Puts { base, headers } = &self.way else { return };
+        let mut path = String::new();
+        for part in set.split('/') {
+            path = format!("{path}{part}/");
+            let (Ok(method), Ok(url)) = (Method::from_bytes(MKCOL), base.join(&path)) else { return };
+            let _ = self.runtime.block_on(self.client.send(method, url, headers.clone(), Bytes::new()));
+        }
+    }
+
+    /// Puts an object of a set, whole and exclusively. What fails for now is tried again for five times the stall limit.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn put(&self, set: &str, object: &str, bytes: &Bytes) -> Result<(), Error> {
+        let (start, mut wait, mut again) = (Instant::now(), WAIT[0], false);
+        loop {
+            match self.runtime.block_on(self.put_once(set, object, bytes)) {
+                // The answer to the request before was lost. Nobody else knows the name, which has random digits.
+                Err(Error::Exists) if again => return Ok(()),
+                Err(error) if error.may_pass() && start.elapsed() + wait < self.patience => {
+                    thread::sleep(wait);
+                    wait = (wait * 2).min(WAIT[1]);
+                    again = true;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn put_once(&self, set: &str, object: &str, bytes: &Bytes) -> Result<(), Error> {
+        match &self.way {
+            Way::Objects { store, prefix } => {
+                let place = set.split('/').fold(prefix.clone(), |path, part| path.join(part)).join(object);
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let done = store.put_opts(&place, bytes.clone().into(), options).await;
+                done.map(drop).map_err(|error| self.meaning(&error))
+            }
+            Way::Puts { base, headers } => {
+                let path = if set.is_empty() { object.to_owned() } else { format!("{set}/{object}") };
+                let url = base.join(&path).map_err(|error| Error::Url(error.to_string()))?;
+                self.put_to(url, headers, bytes).await
+            }
+            Way::Presigned(urls) => {
+                self.put_to(presigned(urls, object)?.clone(), &HeaderMap::new(), bytes).await
+            }
+        }
+    }
+
+    async fn put_to(&self, url: Url, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Error> {
+        let mut headers = headers.clone();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        let answer = self.client.send(Method::PUT, url, headers, bytes.clone()).await?;
+        answer.error().map_or(Ok(()), Err)
+    }
+
+    /// What an error of the library means. Its text may hold the URL or the server's words, so they come from the last
+    /// request instead.
+    fn meaning(&self, error: &object_store::Error) -> Error {
+        match (error, self.client.take_last()) {
+            (object_store::Error::AlreadyExists { .. }, _) => Error::Exists,
+            (_, Some(last)) if last.is_metadata => {
+                let why =
+                    "there are no credentials for the store, and the cloud's metadata service gives none";
+                Error::Settings(why.to_owned())
+            }
+            (_, Some(last)) => last
+                .error
+                .unwrap_or_else(|| Error::Settings("the store's answer is not understood".to_owned())),
+            (_, None) => Error::Settings("the credentials for the store are not complete".to_owned()),
+        }
+    }
+
+    /// Puts an object with a fixed name, which shows that the next dump could be put. One that is there is as good: the
+    /// store checks the right to write first.
+    ///
+    /// # Errors
+    /// As for the objects of a dump; [`Error::Settings`] for presigned URLs, which a probe would use up.
+    pub fn probe(&self) -> Result<(), Error> {
+        if matches!(self.way, Way::Presigned(_)) {
+            return Err(Error::Settings("presigned URLs cannot be tried without using them up".to_owned()));
+        }
+        match self.put("", PROBE, &Bytes::from_static(PROBE_TEXT)) {
+            Err(Error::Exists) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// The URL made for an object.
+fn presigned<'a>(urls: &'a [Url], object: &str) -> Result<&'a Url, Error> {
+    let last = urls.len().saturating_sub(1);
+    let at = objects::number(object).map_or(last, |number| number as usize);
+    let is_its_own = (at == last) == (object == objects::END);
+    urls.get(at).filter(|_| is_its_own).ok_or(Error::TooFew(urls.len()))
+}
+
+fn with_slash(url: &str) -> String {
+    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
+}
+
+fn way(settings: &Settings, client: Client) -> Result<(Way, Client), Error> {
+    let url = settings.place()?;
+    let key = match url.scheme() {
+        "https" | "http" => return puts(settings, &url).map(|way| (way, client)),
+        scheme @ ("s3" | "gs" | "az") => scheme,
+        other => return Err(Error::Url(format!("{other}: is not s3:, gs:, az: or https:"))),
+    };
+    let prefix = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
+    let bucket = url.host_str().unwrap_or_default();
+    let (store, client) = match key {
+        "s3" => s3(bucket, &settings.credentials, client)?,
+        "gs" => google(bucket, &settings.credentials, client)?,
+        _ => azure(bucket, &settings.credentials, client)?,
+    };
+    Ok((Way::Objects { store, prefix }, client))
+}
+
+/// Requests are not repeated by the library: here it is known what moved.
+fn once() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+/// A fault in the credentials, without their values.
+fn refused(error: &object_store::Error) -> Error {
+    let why = match error {
+        object_store::Error::UnknownConfigurationKey { key, .. } => format!("unknown key {key:?}"),
+        _ => "they are not complete, or not of this kind".to_owned(),
+    };
+    Error::Settings(format!("the credentials for the store: {why}"))
+}
+
+type Built = (Arc<dyn ObjectStore>, Client);
+
+fn s3(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
+    for (key, value) in credentials.pairs() {
+        let key: AmazonS3ConfigKey = key.parse().map_err(|error| refused(&error))?;
+        builder = builder.with_config(key, value);
+    }
+    let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+    let client = client.with_plain(plain.as_deref() == Some("true"));
+    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    Ok((Arc::new(store), client))
+}
+
+fn google(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
+    for (key, value) in credentials.pairs() {
+        let key: GoogleConfigKey = key.parse().map_err(|error| refused(&error))?;
+        builder = builder.with_config(key, value);
+    }
+    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    Ok((Arc::new(store), client))
+}
+
+fn azure(container: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
+    for (key, value) in credentials.pairs() {
+        let key: AzureConfigKey = key.parse().map_err(|error| refused(&error))?;
+        builder = builder.with_config(key, value);
+    }
+    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    Ok((Arc::new(store), client))
+}
+
+fn puts(settings: &Settings, url: &Url) -> Result<Way, Error> {
+    let credentials = &settings.credentials;
+    for (key, _) in credentials.pairs() {
+        if !matches!(key, "http_user" | "http_password" | "http_token") {
+            return Err(Error::Settings(format!("the credentials for the store: unknown key {key:?}")));
+        }
+    }
+    let text = match (credentials.get("http_user"), credentials.get("http_token")) {
+        (Some(user), None) => {
+            let password = credentials.get("http_password").unwrap_or_default();
+            Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+        }
+        (None, Some(token)) => Some(format!("Bearer {token}")),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(Error::Settings("HTTP_USER and HTTP_TOKEN exclude each other".to_owned()));
+        }
+    };
+    if text.is_some() && url.scheme() != "https" {
+        return Err(Error::Settings("HTTP_PASSWORD and HTTP_TOKEN are sent by https: alone".to_owned()));
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(text) = text {
+        let value = HeaderValue::try_from(text);
+        let mut value =
+            value.map_err(|_| Error::Settings("the credentials cannot be in a header".to_owned()))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let base = Url::parse(&with_slash(url.as_str())).map_err(|error| Error::Url(error.to_string()))?;
+    Ok(Way::Puts { base, headers })
+}

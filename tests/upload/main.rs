@@ -1,0 +1,359 @@
+//! Dumps into object storage and back: a store on loopback that breaks, stalls, refuses and fills up, and a real
+//! S3-compatible server. What reaches the store is ciphertext alone, nothing there is overwritten, and what was saved
+//! before a fault can be read.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../remote/server.rs"]
+#[allow(dead_code, reason = "the tests of reading use more of it")]
+mod server;
+mod store;
+#[path = "../synth/mod.rs"]
+mod synth;
+
+use common::{or_skip, run, scratch, succeed, text};
+use server::Server;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use store::{Fault, Store};
+use synth::{Content, Page, Synth, arch, kernel};
+
+const OBJECT: usize = 16 << 20;
+/// What a page of the machine holds.
+const PLANTED: &str = "customer-4711-password ";
+
+/// A machine of 40 MiB that does not compress, and a key pair, made once.
+fn home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let home = scratch("upload");
+        common::keys(&home);
+        let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x290_0000);
+        let core = machine.pages(0x400, 64, &Page::kernel()).fill(Content::Noise).build();
+        let mut bytes = core.to_bytes();
+        for at in core.offsets_of(0x400 << 12) {
+            let (at, planted) = (usize::try_from(at).unwrap(), PLANTED.repeat(100));
+            bytes[at..at + planted.len()].copy_from_slice(planted.as_bytes());
+        }
+        fs::write(home.join("vmcore"), bytes).unwrap();
+        succeed(&mut collect(&home, &["-d", "0", home.join("plain.age").to_str().unwrap()]));
+        home
+    })
+}
+
+/// The collector on the machine; the last of `words` is the place.
+fn collect(home: &Path, words: &[&str]) -> Command {
+    let mut command = common::encrypt();
+    command.arg("-R").arg(home.join("recipients"));
+    let (place, options) = words.split_last().unwrap();
+    command.args(options).arg(home.join("vmcore"));
+    if !place.is_empty() {
+        command.arg(place);
+    }
+    command
+}
+
+fn decrypt(words: &[&str]) -> Command {
+    let mut command = common::decrypt();
+    let (sub, rest) = words.split_first().unwrap();
+    if *sub != "restore" {
+        command.arg(sub);
+    }
+    command.arg("-i").arg(home().join("identity")).args(rest);
+    command
+}
+
+fn fails(output: &Output, status: i32, words: &[&str]) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    said
+}
+
+/// Copies a set of the store into a directory.
+fn copied(store: &Store, set: &str, name: &str) -> PathBuf {
+    let directory = scratch(name);
+    for (path, bytes) in store.objects() {
+        if let Some(object) = path.strip_prefix(&format!("{set}/")) {
+            fs::write(directory.join(object), bytes).unwrap();
+        }
+    }
+    directory
+}
+
+fn restored(dump: &str, name: &str) -> Vec<u8> {
+    let out = scratch(name).join("out");
+    succeed(decrypt(&["restore", dump]).arg(&out));
+    fs::read(out).unwrap()
+}
+
+#[test]
+fn a_dump_goes_as_objects_and_comes_back_from_everywhere() {
+    let (home, store) = (home(), Store::start());
+    let mut command =
+        collect(home, &["-d", "0", "--num-threads", "1", "--non-mmap", "-D", &store.url("prefix")]);
+    let said = text(&run(&mut command).stderr);
+    let peak = said.lines().find_map(|line| line.split_once("peak memory ")).unwrap().1;
+    let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak < 48 << 10, "{peak} kB");
+
+    let [set] = &store.sets()[..] else { panic!("{:?}", store.puts()) };
+    assert!(said.contains(&format!("is saved to \"{}/\"", store.url(set))), "{said}");
+    let names: Vec<String> =
+        store.puts().iter().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["000000", "000001", "000002", "end"], "in this order, each once");
+    let objects = store.objects();
+    let size_of = |name: &str| objects[&format!("{set}/{name}")].len();
+    assert!(size_of("000000") == OBJECT && size_of("000001") == OBJECT && size_of("000002") < OBJECT);
+
+    // Everything in the store and on the wire: no page, no name of the machine.
+    let host = text(&run(Command::new("uname").arg("-n")).stdout);
+    for (path, bytes) in &objects {
+        assert!(!path.contains(host.trim()), "{path}");
+        assert!(!bytes.windows(12).any(|part| part == &PLANTED.as_bytes()[..12]), "{path}");
+    }
+    let directory = copied(&store, set, "upload-copied");
+    succeed(
+        Command::new("sha256sum").args(["--check", "--strict", "--quiet", "end"]).current_dir(&directory),
+    );
+
+    let expected = restored(home.join("plain.age").to_str().unwrap(), "upload-expected");
+    let local = directory.to_str().unwrap();
+    for (at, dump) in [
+        store.url(set) + "/",
+        store.url(set),
+        store.url(set) + "/end",
+        local.to_owned(),
+        local.to_owned() + "/end",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("upload-restored-{at}");
+        assert!(restored(dump, &name).len() == expected.len(), "{dump}");
+        assert!(succeed(&mut decrypt(&["verify", dump])).contains("authentic, complete"), "{dump}");
+        assert!(succeed(&mut decrypt(&["info", "--json", dump])).contains("\"complete\": true"), "{dump}");
+        assert_eq!(
+            succeed(&mut decrypt(&["dmesg", dump])),
+            succeed(decrypt(&["dmesg"]).arg(home.join("plain.age")))
+        );
+    }
+}
+
+#[test]
+fn what_passes_is_tried_again_and_nothing_comes_twice() {
+    let (home, store) = (home(), Store::start());
+    store.fail("/000000", Fault::BreakHalfWay(2));
+    store.fail("/000001", Fault::LoseAnswer);
+    store.fail("/000002", Fault::Stall(1));
+    store.fail("/end", Fault::Answer(503, "<Code>SlowDown</Code>", 2));
+    succeed(&mut collect(home, &["-d", "0", "--stall", "2", &store.url("a/b/")]));
+    let [set] = &store.sets()[..] else { panic!("{:?}", store.puts()) };
+    assert!(set.starts_with("a/b/"), "{set}");
+    assert!(succeed(decrypt(&["verify"]).arg(store.url(set))).contains("authentic, complete"));
+}
+
+#[test]
+fn a_slow_store_is_waited_for() {
+    let (home, store) = (home(), Store::start());
+    store.fail("/000001", Fault::Slow);
+    succeed(&mut collect(home, &["-d", "0", "--stall", "2", &store.url("slow")]));
+    assert_eq!(store.sets().len(), 1);
+    assert_eq!(store.puts().len(), 4, "nothing is given up that moves");
+}
+
+#[test]
+fn a_cut_keeps_what_was_saved() {
+    for (fault, words) in [
+        (Fault::Stall(100), "nothing moved for 1 s"),
+        (Fault::BreakHalfWay(100), "the store cannot be reached"),
+        (Fault::Answer(403, "<Code>AccessDenied</Code>", 100), "the store refuses it (AccessDenied)"),
+        (Fault::Answer(403, "<Message>Request has expired</Message>", 9), "the right to write has expired"),
+        (Fault::Answer(403, "<Code>RequestTimeTooSkewed</Code>", 9), "this machine's clock wrong"),
+    ] {
+        let (home, store) = (home(), Store::start());
+        store.fail("/000002", fault);
+        let output = run(&mut collect(home, &["-d", "0", "--stall", "1", &store.url("cut")]));
+        fails(&output, 1, &[words, "what is authentic of it is kept in"]);
+        let [set] = &store.sets()[..] else { panic!("{:?}", store.puts()) };
+        assert_eq!(store.objects().len(), 2, "no end mark");
+        let directory = copied(&store, set, "upload-cut");
+        for dump in [store.url(set), store.url(set) + "/", directory.to_str().unwrap().to_owned()] {
+            let out = scratch("upload-salvaged").join("out");
+            fails(&run(&mut decrypt(&["verify", &dump])), 5, &[]);
+            fails(&run(decrypt(&["restore", "--salvage", &dump]).arg(&out)), 5, &[]);
+            assert!(fs::metadata(&out).unwrap().len() > 20 << 20, "{dump}");
+            let info = run(&mut decrypt(&["info", &dump]));
+            assert!(info.status.code() == Some(5) && text(&info.stdout).contains("CUT"), "{info:?}");
+            assert!(
+                text(&run(common::decrypt().args(["info", &dump])).stdout).contains("no end mark"),
+                "{dump}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_missing_object_costs_itself() {
+    let (home, store) = (home(), Store::start());
+    succeed(&mut collect(home, &["-d", "0", &store.url("")]));
+    let [set] = &store.sets()[..] else { panic!("{:?}", store.puts()) };
+    store.remove(&format!("{set}/000001")).unwrap();
+    let directory = copied(&store, set, "upload-missing");
+    for dump in [store.url(set), directory.to_str().unwrap().to_owned()] {
+        let missing = "object 000001 of the dump is missing";
+        fails(&run(&mut decrypt(&["verify", &dump])), 4, &[missing]);
+        let out = scratch("upload-missing-out").join("out");
+        fails(&run(decrypt(&["restore", "--salvage", &dump]).arg(&out)), 4, &[missing, "lost pages"]);
+        assert!(fs::metadata(&out).unwrap().len() > 20 << 20, "{dump}");
+    }
+}
+
+#[test]
+fn a_full_store_gets_the_next_level_as_another_set() {
+    for (status, body) in [(507, ""), (403, "<Code>QuotaExceeded</Code>")] {
+        let (home, store) = (home(), Store::start());
+        store.fail("/000001", Fault::Answer(status, body, 1));
+        let output = run(&mut collect(home, &["-d", "0,0", &store.url("full")]));
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("retrying at level 0"), "{said}");
+        let sets = store.sets();
+        assert_eq!(sets.len(), 2, "{sets:?}");
+        let marks = store.objects().keys().filter(|path| path.ends_with("/end")).count();
+        assert_eq!(marks, 1);
+        let puts = store.puts();
+        let unique: BTreeSet<&String> = puts.iter().collect();
+        assert_eq!(unique.len(), puts.len(), "nothing is put twice");
+    }
+    // A limit is a full store too.
+    let (home, store) = (home(), Store::start());
+    fails(&run(&mut collect(home, &["-d", "0,0", "-L", "20M", &store.url("limit")])), 7, &["limit"]);
+    assert_eq!(store.sets().len(), 2);
+}
+
+#[test]
+fn presigned_urls_are_used_in_order_and_stay_secret() {
+    let (home, store) = (home(), Store::start());
+    let list = |count: usize, name: &str, mode: u32| {
+        let object = |number: usize| if number == count { "end".to_owned() } else { format!("{number:06}") };
+        let line = |number| store.url(&format!("{name}/{}?X-Amz-Signature=verysecret\n", object(number)));
+        let path = home.join(name);
+        fs::write(&path, (0..=count).map(line).collect::<String>()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let said =
+        text(&run(&mut collect(home, &["-d", "0", "--presigned", &list(5, "enough", 0o600), ""])).stderr);
+    assert!(
+        said.contains(&format!(
+            "is saved to \"{}\"",
+            store.url("enough/").replace(&format!(":{}", store.port()), "")
+        )),
+        "{said}"
+    );
+    assert!(succeed(decrypt(&["verify"]).arg(store.url("enough/"))).contains("authentic, complete"));
+    // Too few of them are a limit: the dump ends early, and can be restored.
+    let few = run(&mut collect(home, &["-d", "0", "--presigned", &list(2, "few", 0o600), ""]));
+    fails(&few, 7, &["limit"]);
+    assert!(
+        text(&run(decrypt(&["verify"]).arg(store.url("few/"))).stdout)
+            .contains("ended early by its size limit")
+    );
+    // They serve one crash.
+    let again = run(&mut collect(home, &["-d", "0", "--presigned", &list(2, "few", 0o600), ""]));
+    let said = fails(&again, 1, &["there already"]);
+    assert!(!said.contains("verysecret"), "{said}");
+    let open = list(2, "open", 0o644);
+    let checked = run(&mut collect(home, &["--check-params", "--presigned", &open, ""]));
+    assert!(!fails(&checked, 2, &["others may read"]).contains("verysecret"));
+    assert!(store.heads().contains("verysecret"), "the server gets them");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_the_first_page() {
+    let (home, store) = (home(), Store::start());
+    let secret = home.join("credentials");
+    fs::write(
+        &secret,
+        "AWS_ACCESS_KEY_ID=verysecret\nAWS_SECRET_ACCESS_KEY=verysecret\nNO_SUCH_KEY=verysecret\n",
+    )
+    .unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let secret = secret.to_str().unwrap();
+    for words in [
+        &["https://user:verysecret@host/"][..],
+        &["https://host/?sig=verysecret"],
+        &["--credentials", secret, "s3://bucket/"],
+        &["--credentials", secret, "http://host/"],
+        &["--ca-file", secret, "https://host/"],
+        &["ftp://host/verysecret"],
+        &["--object-name", "../x", "s3://bucket/"],
+        &["--object-name", "a b", "s3://bucket/"],
+        &["--resolve", "host", "s3://bucket/"],
+    ] {
+        let mut checked = vec!["--check-params"];
+        checked.extend(words);
+        for words in [words, &checked] {
+            let output = run(&mut collect(home, words));
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+            assert!(!said.replace("host/verysecret", "").contains("verysecret"), "{words:?}: {said}");
+        }
+    }
+    assert!(store.puts().is_empty());
+    succeed(&mut collect(home, &["--check-params", &store.url("")]));
+    assert!(store.puts().is_empty(), "checking asks no server");
+}
+
+/// A real server: moto. It honours `If-None-Match`, and the library signs each request.
+#[test]
+fn a_bucket_takes_a_dump_and_no_second_one_of_its_name() {
+    let home = home();
+    let served = scratch("upload-bucket");
+    let Some(server) = or_skip(Server::start("s3", &served)) else { return };
+    let secret = home.join("s3-credentials");
+    let text_of = format!(
+        "AWS_ACCESS_KEY_ID=test4711\nAWS_SECRET_ACCESS_KEY=test4711\nAWS_REGION=us-east-1\nAWS_ENDPOINT={}\nAWS_ALLOW_HTTP=true\n",
+        server.origin("http")
+    );
+    fs::write(&secret, text_of).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = [
+        "-d",
+        "0",
+        "--credentials",
+        secret.to_str().unwrap(),
+        "--object-name",
+        "x{random}",
+        "s3://dumps/host1/",
+    ];
+    let said = text(&run(&mut collect(home, &place)).stderr);
+    let set = said
+        .lines()
+        .find_map(|line| line.split_once("is saved to "))
+        .unwrap_or_else(|| panic!("{said}"))
+        .1
+        .trim_matches('"');
+    assert!(set.starts_with("s3://dumps/host1/x"), "{set}");
+    let reading = |words: &[&str]| {
+        let mut command = decrypt(words);
+        command
+            .env("AWS_ENDPOINT", server.origin("http"))
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
+    };
+    assert!(succeed(&mut reading(&["verify", set])).contains("authentic, complete"));
+    assert!(
+        succeed(&mut reading(&["info", "--json", set.trim_end_matches('/')])).contains("\"complete\": true")
+    );
+}

@@ -9,7 +9,7 @@ _vmcore_encrypt() {
             continue
         fi
         case $word in
-            --allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
+            --allow-signature|--ca-file|--cmdline|--compress-level|--config|--credentials|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--object-name|--output-device|--presigned|--recipient|--recipients-file|--reserve|--resolve|--root|--splitblock-size|--stall|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
             --) command=dump && break ;;
             -* | =) ;;
             dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|pstore|help) command=$word && break ;;
@@ -51,6 +51,33 @@ _vmcore_encrypt() {
             return
             ;;
         :--num-threads)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        :--credentials)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        :--presigned)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        :--object-name)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        :--ca-file)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        :--resolve)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        :--stall)
             mapfile -t COMPREPLY < <(:)
             return
             ;;
@@ -172,6 +199,33 @@ _vmcore_encrypt() {
             mapfile -t COMPREPLY < <(:)
             return
             ;;
+        dump:--credentials)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        dump:--presigned)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        dump:--object-name)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        dump:--ca-file)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        dump:--resolve)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        dump:--stall)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
         dump:--message-level)
             mapfile -t COMPREPLY < <(:)
             return
@@ -179,7 +233,7 @@ _vmcore_encrypt() {
     esac
     local options=''
     case $command in
-        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
         dmesg) options='-r --recipient -R --recipients-file --partial-dmesg -f --force -q --quiet -h --help' ;;
         check) options='-R --recipients-file --root --json --recipients-only -q --quiet -h --help' ;;
         gate) options='--root -q --quiet -h --help' ;;
@@ -189,7 +243,7 @@ _vmcore_encrypt() {
         fingerprint) options='-r --recipient -R --recipients-file --plugins -q --quiet -h --help' ;;
         kmsg) options='-r --recipient -R --recipients-file --input -w --follow -q --quiet -h --help' ;;
         pstore) options='-r --recipient -R --recipients-file --dest --store -q --quiet -h --help' ;;
-        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")

@@ -7,7 +7,7 @@ function __vmcore_encrypt_command
             continue
         end
         switch $word
-            case --allow-signature --cmdline --compress-level --config --cyclic-buffer --dest --device --diskset --dump-level --eppic --extension --input --limit --mem-usage --message-level --num-threads --output-device --recipient --recipients-file --reserve --root --splitblock-size --store --vtop --work-dir --xen-syms --xen-vmcoreinfo --xen_phys_start -L -R -b -d -g -i -r -x
+            case --allow-signature --ca-file --cmdline --compress-level --config --credentials --cyclic-buffer --dest --device --diskset --dump-level --eppic --extension --input --limit --mem-usage --message-level --num-threads --object-name --output-device --presigned --recipient --recipients-file --reserve --resolve --root --splitblock-size --stall --store --vtop --work-dir --xen-syms --xen-vmcoreinfo --xen_phys_start -L -R -b -d -g -i -r -x
                 set skip 1
             case --
                 echo dump
@@ -56,6 +56,12 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l output-device -r -F 
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l allow-signature -x -d 'With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s L -l limit -x -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l num-threads -x -d 'Threads that read, compress and encrypt default one per CPU'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l credentials -r -F -d 'KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l presigned -r -F -d 'Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l object-name -x -d 'How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l ca-file -r -F -d 'Trust servers by these certificates alone'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l resolve -x -d 'The address of a server, so that no name is asked for; repeatable'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l stall -x -d 'Give a request up when nothing moves for so many seconds, and an object after five times that'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l message-level -x -d 'Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own for who hunts a use after free'
@@ -140,6 +146,12 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l output-device -r -F 
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l allow-signature -x -d 'With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s L -l limit -x -d 'The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l num-threads -x -d 'Threads that read, compress and encrypt default one per CPU'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l credentials -r -F -d 'KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l presigned -r -F -d 'Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l object-name -x -d 'How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l ca-file -r -F -d 'Trust servers by these certificates alone'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l resolve -x -d 'The address of a server, so that no name is asked for; repeatable'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l stall -x -d 'Give a request up when nothing moves for so many seconds, and an object after five times that'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l message-level -x -d 'Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own for who hunts a use after free'

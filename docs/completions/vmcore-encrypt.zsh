@@ -23,7 +23,7 @@ _vmcore-encrypt() {
             continue
         fi
         case $word in
-            (--allow-signature|--cmdline|--compress-level|--config|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--output-device|--recipient|--recipients-file|--reserve|--root|--splitblock-size|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
+            (--allow-signature|--ca-file|--cmdline|--compress-level|--config|--credentials|--cyclic-buffer|--dest|--device|--diskset|--dump-level|--eppic|--extension|--input|--limit|--mem-usage|--message-level|--num-threads|--object-name|--output-device|--presigned|--recipient|--recipients-file|--reserve|--resolve|--root|--splitblock-size|--stall|--store|--vtop|--work-dir|--xen-syms|--xen-vmcoreinfo|--xen_phys_start|-L|-R|-b|-d|-g|-i|-r|-x) skip=1 ;;
             (--) command=dump; break ;;
             (-*) ;;
             (dmesg|check|gate|config|estimate|collect|fingerprint|kmsg|pstore|help) command=$word; break ;;
@@ -41,6 +41,12 @@ _vmcore-encrypt() {
                 '*'--allow-signature'[With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it]:value: ' \
                 '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
+                '*'--credentials'[KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there]:file:_files' \
+                '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \
+                '*'--object-name'[How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text]:value: ' \
+                '*'--ca-file'[Trust servers by these certificates alone]:file:_files' \
+                '*'--resolve'[The address of a server, so that no name is asked for; repeatable]:value: ' \
+                '*'--stall'[Give a request up when nothing moves for so many seconds, and an object after five times that]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
@@ -155,6 +161,12 @@ _vmcore-encrypt() {
                 '*'--allow-signature'[With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it]:value: ' \
                 '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
+                '*'--credentials'[KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there]:file:_files' \
+                '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \
+                '*'--object-name'[How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text]:value: ' \
+                '*'--ca-file'[Trust servers by these certificates alone]:file:_files' \
+                '*'--resolve'[The address of a server, so that no name is asked for; repeatable]:value: ' \
+                '*'--stall'[Give a request up when nothing moves for so many seconds, and an object after five times that]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \

@@ -110,7 +110,10 @@ fn man_renders_every_page() {
             let mut man = Command::new("man");
             man.args(["--warnings=mac", "-l"]).arg(&path).env("MANWIDTH", width).env("LC_ALL", "C");
             let output = run(man.env("MANROFFOPT", "-c").env("MAN_KEEP_FORMATTING", ""));
-            assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", path.display());
+            let warnings = text(&output.stderr);
+            // A path that is longer than a narrow line stays in one piece.
+            let wrong = warnings.lines().find(|line| !line.contains("can't break line"));
+            assert!(output.status.success() && wrong.is_none(), "{}: {wrong:?}", path.display());
             let page = text(&output.stdout);
             let examples = source.split(".SH EXAMPLES\n.nf\n").nth(1).unwrap().split(".fi").next().unwrap();
             for example in examples.lines() {

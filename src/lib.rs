@@ -76,6 +76,7 @@
 //! | `kernel` | the kernel's own description in its memory: symbols, types, modules, lists |
 //! | `mm` | Linux facts: where a `struct page` is, virtual to physical |
 //! | `vmcore` | the ELF core: ranges, notes, keys, bytes at a physical address |
+//! | `arch` | what is known of each architecture |
 //! | `units` | pfn, addresses, page size, byte order |
 //! | `read_at` | bytes at any position: files and memory alike |
 //! | `text` | text for people: sizes, foreign text made printable |
@@ -99,6 +100,7 @@
 //! | level, class | the dump level asked for; what a page is used for |
 
 #[doc(hidden)]
+pub(crate) mod arch;
 pub mod blocks;
 #[cfg(feature = "check")]
 pub mod check;

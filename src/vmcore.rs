@@ -14,7 +14,8 @@ mod vmcoreinfo;
 
 use std::path::Path;
 
-pub use elf::{Machine, Segment};
+pub use crate::arch::Machine;
+pub use elf::Segment;
 pub use error::{Cause, Error, Flaw, ReadError};
 pub use mapped::Window;
 pub use notes::{Note, Notes};

@@ -3,13 +3,13 @@
 
 use super::split::Part;
 use super::{Error, Options};
+use crate::arch::PhysBase;
 use crate::blocks::{Head, SegmentFacts};
 use crate::filter::DumpLevel;
 use crate::kdump::{self, Layout, Uts};
 use crate::mm::KernelMemory;
 use crate::units::{ByteOrder, PfnRange, PfnSet};
-use crate::vmcore::{Machine, Vmcore};
-use goblin::elf::header::{EM_AARCH64, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
+use crate::vmcore::Vmcore;
 
 /// The facts, gathered once.
 pub(super) struct DumpFacts {
@@ -85,7 +85,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
     Head {
         version: Head::VERSION,
         creator: concat!("vmcore-encrypt ", env!("CARGO_PKG_VERSION")).into(),
-        machine: names(vmcore.machine()).0,
+        machine: vmcore.machine().e_machine(),
         big_endian: kdump.order == ByteOrder::Big,
         page_size: kdump.page_size.bytes(),
         dump_level: kdump.dump_level,
@@ -100,21 +100,20 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
     }
 }
 
-/// The sub header's `phys_base`: x86-64 kernels say it, on arm64 it is the start of RAM, other
-/// readers take 0. Source: makedumpfile `makedumpfile.c`, `write_kdump_header`.
+/// The sub header's `phys_base`, as the architecture has it.
 fn phys_base(vmcore: &Vmcore) -> u64 {
     if let Some(origin) = vmcore.origin().filter(|origin| origin.phys_base != 0) {
         return origin.phys_base;
     }
-    match vmcore.machine() {
-        Machine::X86_64 => {
+    match vmcore.machine().facts().phys_base {
+        PhysBase::Zero => 0,
+        PhysBase::Printed => {
             vmcore.vmcoreinfo().and_then(|info| info.number("phys_base")).unwrap_or(0).cast_unsigned()
         }
-        Machine::Aarch64 => {
+        PhysBase::LowestRam => {
             let lowest = vmcore.segments().iter().map(|segment| segment.paddr.0).min();
             lowest.unwrap_or(0)
         }
-        _ => 0,
     }
 }
 
@@ -124,25 +123,12 @@ fn cpus(vmcore: &Vmcore) -> u32 {
     vmcore.origin().filter(|_| counted == 0).map_or(counted, |origin| origin.cpus)
 }
 
-/// What ELF and `uname -m` call a machine.
-fn names(machine: Machine) -> (u16, &'static str) {
-    match machine {
-        Machine::X86_64 => (EM_X86_64, "x86_64"),
-        Machine::Aarch64 => (EM_AARCH64, "aarch64"),
-        Machine::Ppc64 => (EM_PPC64, "ppc64le"),
-        Machine::S390x => (EM_S390, "s390x"),
-        Machine::Riscv64 => (EM_RISCV, "riscv64"),
-        Machine::Loongarch64 => (EM_LOONGARCH, "loongarch64"),
-        Machine::Other(number) => (number, "(unknown)"),
-    }
-}
-
 /// The names of the crashed kernel, from its `init_uts_ns`; where that cannot be read, what is known
 /// otherwise, because crash refuses a dump without the machine's name.
 fn uts(vmcore: &Vmcore) -> Uts {
     recorded_uts(vmcore).or_else(|| read_uts(vmcore)).unwrap_or_else(|| {
         let release = vmcore.vmcoreinfo().and_then(|info| info.string("OSRELEASE")).unwrap_or_default();
-        Uts::from_names(["Linux", "(unknown)", release, "", names(vmcore.machine()).1, "(none)"])
+        Uts::from_names(["Linux", "(unknown)", release, "", vmcore.machine().facts().name, "(none)"])
     })
 }
 

@@ -7,15 +7,13 @@
 use super::KernelMemory;
 use super::error::Error;
 use crate::units::{Pfn, VirtAddr};
-use crate::vmcore::{Machine, VmcoreInfo};
+use crate::vmcore::VmcoreInfo;
 
 /// Bound on the number of sections, so that absurd widths cannot make the search for the last one long.
 const MAX_SECTIONS_SHIFT: u64 = 32;
 /// Log2 of the bytes in a section: 16 MiB on ppc64 to 1 GiB on older arm64, with room on both sides. Absurdly small
 /// ones would make the search for the last one long.
 const SECTION_BITS: std::ops::RangeInclusive<u32> = 20..=40;
-/// The same on arm64 before 5.12.
-const OLD_AARCH64_SECTION: u64 = 30;
 /// Larger than any pfn: flat memory is one section.
 const FLAT_SHIFT: u32 = 63;
 
@@ -78,48 +76,25 @@ fn section_shift(memory: &KernelMemory<'_>) -> Result<u32, Error> {
     }
 }
 
-/// What kernels that do not print it were built with. Source: `arch/*/include/asm/sparsemem.h`.
+/// The size of sections, log2 of bytes, where the kernel does not print it: of those that it may have the first with which
+/// `LENGTH(mem_section)` is the number of roots.
 fn usual_section_bits(memory: &KernelMemory<'_>) -> u64 {
-    match memory.vmcore().machine() {
-        Machine::Aarch64 => aarch64_section_bits(memory),
-        Machine::Ppc64 => 24,
-        Machine::S390x => 28,
-        Machine::Loongarch64 => 29,
-        Machine::X86_64 | Machine::Riscv64 | Machine::Other(_) => 27,
-    }
-}
-
-/// arm64 had sections of 1 GiB up to 5.11, since then of 128 MiB (64 KiB pages: 512 MiB), before a kernel printed
-/// which; `LENGTH(mem_section)` tells them apart, the number of roots that the smaller or the larger ones need.
-/// Source: Linux "arm64/sparsemem: reduce SECTION_SIZE_BITS" (in v5.12).
-fn aarch64_section_bits(memory: &KernelMemory<'_>) -> u64 {
-    let newer = if memory.page_size().shift() == 16 { 29 } else { 27 };
-    let fits = |&bits: &u64| {
+    let usual = (memory.vmcore().machine().facts().section_bits)(memory.page_size());
+    let fits = |bits: u64| {
         let (entry, length) = (section_entry(memory.info()).ok()?, memory.info().length("mem_section")?);
         let per_root = memory.page_size().bytes() / entry.size;
         let widths = physmem_bits(memory);
         widths.iter().any(|&width| root_count(width, bits, per_root) == Some(length)).then_some(())
     };
-    [OLD_AARCH64_SECTION, newer].into_iter().find(|bits| fits(bits).is_some()).unwrap_or(OLD_AARCH64_SECTION)
-}
-
-/// Widths of physical addresses that kernels which do not print it were built with.
-fn usual_physmem_bits(machine: Machine) -> &'static [u64] {
-    match machine {
-        Machine::X86_64 => &[46, 52],
-        Machine::Aarch64 => &[48, 52],
-        Machine::Ppc64 => &[51, 47, 46],
-        Machine::S390x => &[46, 42],
-        Machine::Riscv64 => &[56],
-        Machine::Loongarch64 | Machine::Other(_) => &[48],
-    }
+    let found = usual.iter().copied().find(|&bits| fits(bits).is_some());
+    found.or(usual.first().copied()).unwrap_or_default()
 }
 
 /// Widths of physical addresses that this kernel may have.
 fn physmem_bits(memory: &KernelMemory<'_>) -> Vec<u64> {
     match memory.info().address("MAX_PHYSMEM_BITS") {
         Some(bits) => vec![bits],
-        None => usual_physmem_bits(memory.vmcore().machine()).to_vec(),
+        None => memory.vmcore().machine().facts().physmem_bits.to_vec(),
     }
 }
 
@@ -137,10 +112,8 @@ fn flat(memory: &KernelMemory<'_>) -> Result<Model, Error> {
         return Err(Error::MissingKey("SYMBOL(mem_section)"));
     }
     let pointer = info.symbol("mem_map").ok_or(Error::MissingKey("SYMBOL(mem_section)"))?;
-    let first = match memory.vmcore().machine() {
-        Machine::Riscv64 => info.address("phys_ram_base").unwrap_or(0) >> memory.page_size().shift(),
-        _ => 0,
-    };
+    let start = memory.vmcore().machine().facts().flat_start.and_then(|key| info.address(key));
+    let first = start.unwrap_or(0) >> memory.page_size().shift();
     Ok(Model::Flat { base: VirtAddr(memory.u64(pointer)?), first: Pfn(first) })
 }
 

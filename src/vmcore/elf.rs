@@ -7,8 +7,7 @@ use std::io;
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{
-    EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_AARCH64, EM_LOONGARCH,
-    EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_CORE, SELFMAG,
+    EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, SELFMAG,
 };
 use goblin::elf::program_header::{PT_LOAD, PT_NOTE};
 use goblin::elf64::header::{Header, SIZEOF_EHDR};
@@ -16,8 +15,9 @@ use goblin::elf64::program_header::SIZEOF_PHDR;
 
 use super::error::Error;
 use super::source::PhysSource;
+use crate::arch::Machine;
 use crate::read_at::read_exact_at;
-use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
+use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 
 /// `e_phnum` when there are too many program headers for 16 bits; the count is then in `sh_info` of
 /// section header 0. Source: Linux `include/uapi/linux/elf.h`.
@@ -34,55 +34,6 @@ const NO_ADDRESS: PhysAddr = PhysAddr(u64::MAX);
 const NO_OFFSET: u64 = u64::MAX;
 /// Program headers read at a time.
 const HEADERS_PER_READ: u64 = 1024;
-
-/// Architecture of the crashed machine, from `e_machine`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Machine {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit Arm.
-    Aarch64,
-    /// 64-bit Power.
-    Ppc64,
-    /// IBM Z.
-    S390x,
-    /// 64-bit RISC-V.
-    Riscv64,
-    /// 64-bit LoongArch.
-    Loongarch64,
-    /// Any other `e_machine`.
-    Other(u16),
-}
-
-impl Machine {
-    /// The architecture of an `e_machine`.
-    pub(crate) fn from_elf(e_machine: u16) -> Machine {
-        match e_machine {
-            EM_X86_64 => Machine::X86_64,
-            EM_AARCH64 => Machine::Aarch64,
-            EM_PPC64 => Machine::Ppc64,
-            EM_S390 => Machine::S390x,
-            EM_RISCV => Machine::Riscv64,
-            EM_LOONGARCH => Machine::Loongarch64,
-            other => Machine::Other(other),
-        }
-    }
-
-    /// Width of a physical address at most. Source: Linux `MAX_PHYSMEM_BITS`, `arch/*/include/asm/sparsemem.h`.
-    pub(crate) fn physical_bits(self) -> u32 {
-        if self == Machine::Riscv64 { 56 } else { 52 }
-    }
-
-    /// The page size most kernels of this architecture are built with.
-    pub(super) fn usual_page_size(self) -> PageSize {
-        let bytes = match self {
-            Machine::Ppc64 => 65536,
-            Machine::Loongarch64 => 16384,
-            _ => 4096,
-        };
-        PageSize::from_bytes(bytes).unwrap_or(PageSize::K4)
-    }
-}
 
 /// One `PT_LOAD`: a piece of physical memory in the file. Sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

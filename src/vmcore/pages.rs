@@ -1,8 +1,9 @@
 //! What a vmcore is made of when its memory is not in an ELF core: pages in a KDUMP file or an encrypted dump, read by
 //! their physical address.
 
-use super::elf::{Machine, Segment};
+use super::elf::Segment;
 use super::source::PhysSource;
+use crate::arch::Machine;
 use crate::units::{ByteOrder, PageSize, PfnSet};
 
 /// Memory by the page.

@@ -100,7 +100,7 @@
 //! | level, class | the dump level asked for; what a page is used for |
 
 #[doc(hidden)]
-pub(crate) mod arch;
+mod arch;
 pub mod blocks;
 #[cfg(feature = "check")]
 pub mod check;

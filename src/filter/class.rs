@@ -31,6 +31,8 @@ pub enum PageClass {
 /// Number of classes.
 const CLASSES: usize = 11;
 
+/// Pages that are compared at once, since long runs of a class are the rule. Compiles to vector code.
+const STRIDE: usize = 64;
 /// Number of counters: the classes, and four more.
 pub(super) const COUNTERS: usize = CLASSES + 4;
 
@@ -57,8 +59,16 @@ impl Counts {
     }
 
     pub(super) fn add(&mut self, classes: &[PageClass]) {
-        for &class in classes {
-            self.pages[class as usize] += 1;
+        for stride in classes.chunks(STRIDE) {
+            let first = stride[0];
+            let differ = stride.iter().fold(0, |or, &class| or | (class as u8 ^ first as u8));
+            if differ == 0 {
+                self.pages[first as usize] += stride.len() as u64;
+                continue;
+            }
+            for &class in stride {
+                self.pages[class as usize] += 1;
+            }
         }
     }
 

@@ -85,10 +85,13 @@ impl Sections<'_> {
     fn map_unit(&mut self, at: u64, first: u64, list: &[(u64, &Page)]) {
         let bytes = self.unit_bytes(first, list);
         let va = self.map_va(at);
-        if self.large_leaves {
-            return self.map_large(va, &bytes);
-        }
         let per_frame = self.arch.page() / STRUCT_PAGE as u64;
+        if self.large_leaves {
+            let place = self.map_large(va, &bytes);
+            let frames = 0..bytes.len() as u64 / self.arch.page();
+            self.frames.extend(frames.map(|n| (at + n * per_frame, place + n * self.arch.page())));
+            return;
+        }
         for (frame, bytes) in (0u64..).zip(bytes.chunks(self.arch.page() as usize)) {
             let place = self.memory.intern(bytes);
             let depth = self.arch.levels.len() - 1;
@@ -99,14 +102,15 @@ impl Sections<'_> {
         }
     }
 
-    /// Maps neighbouring struct pages by the largest leaves that fit.
-    fn map_large(&mut self, va: u64, bytes: &[u8]) {
+    /// Maps neighbouring struct pages by the largest leaves that fit; the place of the first.
+    fn map_large(&mut self, va: u64, bytes: &[u8]) -> u64 {
         let len = bytes.len() as u64;
         let sizes = self.tables.leaves().into_iter().map(|(_, shift)| 1 << shift);
         let align = sizes.filter(|size| *size <= len).max().unwrap_or(len);
         let place = self.memory.alloc(len, align);
         self.memory.write(place, bytes);
         self.tables.map_range(self.memory, va, place, len);
+        place
     }
 
     /// Sections without descriptions of their own share one last-level table where its reach is a section.

@@ -14,6 +14,7 @@ mod keep;
 mod lz4;
 mod lzo;
 mod program;
+mod secrets;
 mod squashfs;
 mod tree;
 mod wire;

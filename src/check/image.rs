@@ -4,9 +4,13 @@
 
 #[cfg(feature = "check")]
 mod compare;
+#[cfg(feature = "check")]
+mod hooks;
 mod place;
 #[cfg(feature = "check")]
 mod reader;
+#[cfg(feature = "check")]
+mod secrets;
 
 use super::collector::{Distribution, Plan};
 use super::config;

@@ -1,6 +1,6 @@
 //! What a process gives up before it decodes an image that somebody else may have written.
 
-use rustix::process::{Resource, Rlimit, getuid, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getuid, set_parent_process_death_signal, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use std::{fs, io};
 
@@ -17,6 +17,8 @@ const FILES: u64 = 3;
 /// # Errors
 /// The kernel refused one of them, or the process is still the machine's root.
 pub fn confine() -> io::Result<()> {
+    // Whoever asked is not there to stop it any more.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     set_no_new_privs(true)?;
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;

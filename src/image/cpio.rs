@@ -18,6 +18,7 @@ struct Header {
     has_sum: bool,
     inode: u32,
     mode: u32,
+    owner: u32,
     links: u32,
     size: u32,
     device: [u32; 2],
@@ -35,9 +36,9 @@ impl Header {
         for (value, digits) in values.iter_mut().zip(fields.chunks_exact(8)) {
             *value = number(digits).ok_or(Error::Cpio("a header field is not a number"))?;
         }
-        let [inode, mode, _, _, links, _, size, major, minor, _, _, name, sum] = values;
+        let [inode, mode, owner, _, links, _, size, major, minor, _, _, name, sum] = values;
         let has_sum = magic == MAGICS[1];
-        Ok(Header { has_sum, inode, mode, links, size, device: [major, minor], name, sum })
+        Ok(Header { has_sum, inode, mode, owner, links, size, device: [major, minor], name, sum })
     }
 
     /// What tells the names of one file from those of others.
@@ -90,16 +91,16 @@ fn read_body(
         Kind::File => {
             let key = header.link_key();
             let keep = key.is_some() || builder.is_shared(&path);
-            let member = keeper.file(&path, header.mode, size, body, keep)?;
+            let member = keeper.file(&path, header.mode, size, body, keep)?.of(header.owner);
             builder.add_file(path, key, member);
         }
         Kind::Link => {
             let target = read_target(header.size, body, keeper)?;
-            builder.add(path, Member { size, target, ..Member::new(header.mode) });
+            builder.add(path, Member { size, target, ..Member::new(header.mode).of(header.owner) });
         }
         Kind::Directory | Kind::Other => {
             keeper.skip(size, body)?;
-            builder.add(path, Member::new(header.mode));
+            builder.add(path, Member::new(header.mode).of(header.owner));
         }
     }
     Ok(())

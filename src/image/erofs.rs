@@ -33,7 +33,8 @@ pub(super) fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
         let path = path.as_bytes();
         let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
         keeper.count(path.len())?;
-        let member = read_member(&system, &path, entry.inode, keeper)?;
+        let owner = entry.inode.uid();
+        let member = read_member(&system, &path, entry.inode, keeper)?.of(owner);
         layer.insert(path, member);
     }
     Ok(layer)

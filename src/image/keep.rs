@@ -1,6 +1,7 @@
 //! What is kept of a file while it streams by: the bytes of those that are compared and of a file system inside, and
-//! whether an age identity is in it. Counts everything against the limits.
+//! whether a private key is in it. Counts everything against the limits.
 
+use super::secrets::Search;
 use super::tree::Member;
 use super::{Error, Limits};
 use std::io::{self, Read};
@@ -8,13 +9,10 @@ use std::io::{self, Read};
 /// A file system as dracut's squash modules name it. Source: dracut 059 `dracut.sh`, dracut-ng 104 and later
 /// `95squash-squashfs`, `95squash-erofs`.
 const NESTED: [&[u8]; 3] = [b"squashfs-root.img", b"erofs-root.img", b"squash-root.img"];
-/// How an age identity begins, up to its separator.
-const IDENTITIES: [&[u8]; 2] = [b"AGE-SECRET-KEY-1", b"AGE-SECRET-KEY-PQ-1"];
-/// Characters after the separator that make text an identity; programs hold the beginning alone, to tell identities.
-const IN_TEXT: usize = 1;
-const IN_PROGRAMS: usize = 58;
-/// More than the longest beginning with what follows.
-const OVERLAP: usize = 96;
+/// What initramfs-tools runs before it opens the root file system, in order.
+const ORDER: &[u8] = b"scripts/local-top/ORDER";
+/// A private key is no larger. Its file is kept: the public half in it is compared with the recipients.
+const MAX_KEY: u64 = 64 << 10;
 const STEP: usize = 64 << 10;
 
 /// Whether a file of an image is compared with an installed one, by its path.
@@ -24,6 +22,7 @@ pub(super) fn is_compared(path: &[u8]) -> bool {
     path.windows(ours.len()).any(|window| window == ours)
         || name.starts_with(b"age-plugin-")
         || name == b"vmcore-dmesg"
+        || path == ORDER
 }
 
 /// Takes in the files of an image.
@@ -77,10 +76,13 @@ impl Keeper {
         let nested = !self.is_nested && NESTED.contains(&name);
         let keep = keep || is_compared(path);
         let mut member = Member { size, ..Member::new(mode) };
-        let mut kept = Vec::new();
+        let (mut kept, mut small) = (Vec::new(), Vec::new());
         let mut search = Search::default();
         self.pass(size, source, |keeper, bytes| {
             search.take(bytes);
+            if !keep && size <= MAX_KEY {
+                small.extend_from_slice(bytes);
+            }
             if keep {
                 keeper.left.kept = keeper
                     .left
@@ -95,7 +97,13 @@ impl Keeper {
             }
             Ok(())
         })?;
-        member.has_identity = search.found && !nested;
+        member.has_identity = search.found.identity && !nested;
+        member.has_private_key = search.found.private_key && !nested;
+        if member.has_private_key && !keep && !small.is_empty() {
+            self.left.kept =
+                self.left.kept.checked_sub(small.len()).ok_or(Error::Limit("files that are compared"))?;
+            member.content = Some(small);
+        }
         match nested {
             true => self.nested = Some(kept),
             false if keep => member.content = Some(kept),
@@ -128,68 +136,5 @@ impl Keeper {
             left -= got as u64;
         }
         Ok(())
-    }
-}
-
-/// Looks for an age identity in a stream.
-#[derive(Debug, Default)]
-struct Search {
-    tail: Vec<u8>,
-    started: bool,
-    is_program: bool,
-    found: bool,
-}
-
-impl Search {
-    fn take(&mut self, bytes: &[u8]) {
-        if !self.started {
-            self.started = true;
-            self.is_program = bytes.starts_with(b"\x7fELF");
-        }
-        if self.found {
-            return;
-        }
-        let least = if self.is_program { IN_PROGRAMS } else { IN_TEXT };
-        self.tail.extend_from_slice(bytes);
-        self.found = holds_identity(&self.tail, least);
-        let keep = self.tail.len().saturating_sub(OVERLAP);
-        self.tail.drain(..keep);
-    }
-}
-
-fn holds_identity(bytes: &[u8], least: usize) -> bool {
-    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'A').map(|(at, _)| &bytes[at..]);
-    let is_one = |text: &[u8]| {
-        IDENTITIES.iter().filter_map(|start| text.strip_prefix(*start)).any(|rest| {
-            let count =
-                rest.iter().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
-            count >= least
-        })
-    };
-    starts.into_iter().any(is_one)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identities_are_found_across_steps_and_not_in_programs_that_know_how_they_begin() {
-        let identity = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
-        for cut in 1..identity.len() {
-            let mut search = Search::default();
-            search.take(&identity.as_bytes()[..cut]);
-            search.take(&identity.as_bytes()[cut..]);
-            assert!(search.found, "{cut}");
-        }
-        let found = |bytes: &[u8]| {
-            let mut search = Search::default();
-            search.take(bytes);
-            search.found
-        };
-        assert!(found(b"x AGE-SECRET-KEY-PQ-1Q") && found(b"AGE-SECRET-KEY-1QQ"));
-        assert!(!found(b"AGE-SECRET-KEY-1 and AGE-SECRET-KEY-"));
-        assert!(!found(b"\x7fELF AGE-SECRET-KEY-1QQ"));
-        assert!(found(format!("\x7fELF {identity}").as_bytes()));
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
                 }
                 open.push((place, path.clone(), depth + 1));
             }
-            let member = read_member(&image, &path, inode, keeper)?;
+            let owner = inode.owner;
+            let member = read_member(&image, &path, inode, keeper)?.of(owner);
             layer.insert(path, member);
         }
     }

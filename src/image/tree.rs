@@ -43,15 +43,40 @@ pub struct Member {
     pub target: Vec<u8>,
     /// Its bytes, of the files that are compared.
     pub content: Option<Vec<u8>>,
-    /// Whether an age identity is in it.
+    /// Whether an age identity is in it, or was before another member of that name replaced it: the image's bytes hold
+    /// it still.
     pub has_identity: bool,
+    /// The same for a private key in PEM, of ssh.com or of PuTTY.
+    pub has_private_key: bool,
+    /// The number of the user who owns it.
+    pub owner: u32,
 }
 
 impl Member {
     /// A member without content.
     #[must_use]
     pub fn new(mode: u32) -> Member {
-        Member { mode, size: 0, target: Vec::new(), content: None, has_identity: false }
+        Member {
+            mode,
+            size: 0,
+            target: Vec::new(),
+            content: None,
+            has_identity: false,
+            has_private_key: false,
+            owner: 0,
+        }
+    }
+
+    /// The same member of this owner.
+    #[must_use]
+    pub(super) fn of(self, owner: u32) -> Member {
+        Member { owner, ..self }
+    }
+
+    /// Takes over that an earlier member of its name held a private key.
+    fn holds_also(&mut self, earlier: &Member) {
+        self.has_identity |= earlier.has_identity;
+        self.has_private_key |= earlier.has_private_key;
     }
 
     /// What it is.
@@ -222,12 +247,15 @@ impl Builder {
 
     /// Adds a regular file; with `key` it is one of several names of it. Its bytes go over those that an earlier name of
     /// the archive brought, whose end stays; otherwise they replace what a file of that path had, under all its names.
-    pub(super) fn add_file(&mut self, path: Vec<u8>, key: Option<LinkKey>, member: Member) {
+    pub(super) fn add_file(&mut self, path: Vec<u8>, key: Option<LinkKey>, mut member: Member) {
         if self.has_children(&path) {
             return;
         }
         let first = key.and_then(|key| self.links.get(&key)).and_then(|name| self.names.get(name)).copied();
         if let Some(at) = first {
+            if let Some(&earlier) = self.names.get(&path) {
+                member.holds_also(&self.inodes[earlier]);
+            }
             self.names.insert(path, at);
             self.shared.insert(at);
             overwrite(&mut self.inodes[at], member);
@@ -237,12 +265,18 @@ impl Builder {
             self.links.insert(key, path.clone());
         }
         match self.names.get(&path).copied().filter(|&at| self.inodes[at].kind() == Kind::File) {
-            Some(at) => self.inodes[at] = member,
+            Some(at) => {
+                member.holds_also(&self.inodes[at]);
+                self.inodes[at] = member;
+            }
             None => self.put(path, member),
         }
     }
 
-    fn put(&mut self, path: Vec<u8>, member: Member) {
+    fn put(&mut self, path: Vec<u8>, mut member: Member) {
+        if let Some(&earlier) = self.names.get(&path) {
+            member.holds_also(&self.inodes[earlier]);
+        }
         self.inodes.push(member);
         self.names.insert(path, self.inodes.len() - 1);
     }
@@ -257,7 +291,8 @@ impl Builder {
     pub(super) fn finish(self) -> Layer {
         let member = |at: usize, path: &[u8]| {
             let member = &self.inodes[at];
-            let content = member.content.as_ref().filter(|_| super::keep::is_compared(path)).cloned();
+            let is_kept = member.has_private_key || super::keep::is_compared(path);
+            let content = member.content.as_ref().filter(|_| is_kept).cloned();
             let target = member.target.clone();
             Member { content, target, ..*member }
         };
@@ -267,8 +302,8 @@ impl Builder {
 
 /// Writes the bytes of a further name over those that are there.
 fn overwrite(file: &mut Member, with: Member) {
-    file.mode = with.mode;
-    file.has_identity |= with.has_identity;
+    (file.mode, file.owner) = (with.mode, with.owner);
+    file.holds_also(&with);
     file.size = file.size.max(with.size);
     let mut bytes = with.content.unwrap_or_default();
     if let Some(old) = file.content.take() {

@@ -2,8 +2,8 @@
 //! magic, records, an end. A number is four or eight bytes, little endian; bytes come after their count.
 //!
 //! ```text
-//! "kdump image 1\n"
-//! { "m", layer u8, identity u8, mode u32, size u64, path, target, has content u8, [content]
+//! "kdump image 2\n"
+//! { "m", layer u8, keys u8, mode u32, owner u32, size u64, path, target, has content u8, [content]
 //! | "l" }                                                 a file system inside follows
 //! "."                                                      whole
 //! "!", text                                                or why not
@@ -12,7 +12,7 @@
 use super::tree::{Layer, Member, Tree};
 use std::io::{self, Read, Write};
 
-const MAGIC: &[u8] = b"kdump image 1\n";
+const MAGIC: &[u8] = b"kdump image 2\n";
 /// The longest answer that is read.
 pub const MAX_ANSWER: u64 = 96 << 20;
 const MAX_PATH: u32 = 1 << 20;
@@ -63,8 +63,10 @@ pub fn write_answer(out: &mut dyn Write, tree: &Result<Tree, super::Error>) -> i
 
 fn write_layer(out: &mut dyn Write, layer: u8, members: &Layer) -> io::Result<()> {
     for (path, member) in members.iter() {
-        out.write_all(&[b'm', layer, member.has_identity.into()])?;
+        let keys = u8::from(member.has_identity) | u8::from(member.has_private_key) << 1;
+        out.write_all(&[b'm', layer, keys])?;
         out.write_all(&member.mode.to_le_bytes())?;
+        out.write_all(&member.owner.to_le_bytes())?;
         out.write_all(&member.size.to_le_bytes())?;
         write_bytes(out, path)?;
         write_bytes(out, &member.target)?;
@@ -108,13 +110,14 @@ pub fn read_answer(mut bytes: &[u8]) -> Result<Tree, WireError> {
 }
 
 fn read_member(source: &mut &[u8], tree: &mut Tree) -> Result<(), WireError> {
-    let [layer, has_identity] = take::<2>(source)?;
+    let [layer, keys] = take::<2>(source)?;
     let layer = match (layer, &mut tree.inner) {
         (0, _) => &mut tree.outer,
         (1, Some(inner)) => inner,
         _ => return Err(WireError::Broken),
     };
     let mode = u32::from_le_bytes(take(source)?);
+    let owner = u32::from_le_bytes(take(source)?);
     let size = u64::from_le_bytes(take(source)?);
     let path = read_bytes(source, MAX_PATH)?;
     let target = read_bytes(source, MAX_PATH)?;
@@ -123,7 +126,8 @@ fn read_member(source: &mut &[u8], tree: &mut Tree) -> Result<(), WireError> {
         [1] => Some(read_bytes(source, MAX_CONTENT)?),
         _ => return Err(WireError::Broken),
     };
-    layer.insert(path, Member { mode, size, target, content, has_identity: has_identity != 0 });
+    let (has_identity, has_private_key) = (keys & 1 != 0, keys & 2 != 0);
+    layer.insert(path, Member { mode, size, target, content, has_identity, has_private_key, owner });
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Header {
     pub magic: &'static str,
     pub inode: u32,
     pub mode: u32,
+    pub owner: u32,
     pub links: u32,
     pub size: u32,
     pub name: u32,
@@ -55,7 +56,7 @@ impl Archive {
         let fields = [
             header.inode,
             header.mode,
-            0,
+            header.owner,
             0,
             header.links,
             0,
@@ -93,5 +94,5 @@ impl Archive {
 pub(crate) fn header(name: &str, content: &[u8]) -> Header {
     let size = u32::try_from(content.len()).unwrap();
     let name = u32::try_from(name.len() + 1).unwrap();
-    Header { magic: "070701", inode: 0, mode: 0o100_644, links: 1, size, name, sum: 0 }
+    Header { magic: "070701", inode: 0, mode: 0o100_644, owner: 0, links: 1, size, name, sum: 0 }
 }

@@ -6,7 +6,8 @@ use super::super::collector::{Distribution, Plan};
 use super::super::config;
 use super::super::findings::Findings;
 use super::super::machine::Machine;
-use super::{CHECK, REARM};
+use super::hooks::{self, LOCAL_TOP};
+use super::{CHECK, REARM, secrets};
 use crate::crypt::Recipients;
 use crate::image::{Kind, Member, Tree, same_program};
 use std::collections::BTreeSet;
@@ -27,13 +28,16 @@ const DMESG: [&str; 4] =
 /// dracut's hooks of ours, without the number before the name, and where dracut has modules.
 const HOOKS: [&str; 2] = ["vmcore-encrypt-save.sh", "vmcore-encrypt-root.sh"];
 const MODULES: &str = "/usr/lib/dracut/modules.d";
-/// The script of initramfs-tools, in the image and on the machine.
-const LOCAL_TOP: &str = "scripts/local-top/vmcore-encrypt";
+/// Where initramfs-tools has scripts.
 const INITRAMFS: [&str; 2] = ["/etc/initramfs-tools", "/usr/share/initramfs-tools"];
 /// No file of ours is larger.
 const MAX_FILE: u64 = 48 << 20;
 /// As many findings of a kind are enough.
-const MAX_FINDINGS: usize = 20;
+pub(super) const MAX_FINDINGS: usize = 20;
+/// What SUSE's kdump-save starts.
+const TRANSFER: &str = "usr/lib/vmcore-encrypt/suse-transfer";
+/// kdump-utils' hook of ours, where the administrator installed it.
+const PRE: &str = "etc/kdump/pre.d/vmcore-encrypt";
 
 /// An image beside its machine.
 pub(super) struct View<'a> {
@@ -52,18 +56,15 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     check_parts(view, findings);
     let before = findings.count(super::super::findings::Verdict::Problem);
     check_equality(view, findings);
+    hooks::check(view, findings);
     check_dmesg(view, findings);
-    check_recipients(view, findings);
+    let recipients = check_recipients(view, findings);
     if findings.count(super::super::findings::Verdict::Problem) == before {
         let text =
             "what it holds of ours is as installed: it is consistent, which does not prove it authentic";
         findings.ok(CHECK, text);
     }
-    let keys = view.tree.iter().filter(|(_, member)| member.has_identity);
-    for (path, _) in keys.take(MAX_FINDINGS) {
-        let text = format!("a private key is in it: {}", String::from_utf8_lossy(path));
-        findings.problem(CHECK, text, "take it off this machine, then rearm");
-    }
+    secrets::check(view, recipients.as_ref(), findings);
 }
 
 fn check_parts(view: &View<'_>, findings: &mut Findings) {
@@ -73,6 +74,12 @@ fn check_parts(view: &View<'_>, findings: &mut Findings) {
     }
     if view.plan.own_script {
         parts.extend(OWN_SCRIPT);
+    }
+    if view.plan.distribution == Distribution::Suse {
+        parts.push(TRANSFER);
+    }
+    if view.machine.path(PRE).exists() && view.plan.distribution == Distribution::Fedora {
+        parts.push(PRE);
     }
     let (there, missing): (Vec<&str>, Vec<&str>) =
         parts.into_iter().partition(|part| view.tree.file(part).is_some());
@@ -89,13 +96,18 @@ fn check_equality(view: &View<'_>, findings: &mut Findings) {
     // By the paths that are used as well, wherever links lead.
     let used = [BINARY, CONFIG].into_iter().chain(OWN_SCRIPT).filter(|path| view.tree.file(path).is_some());
     let paths: BTreeSet<String> = listed.chain(used.map(str::to_owned)).collect();
-    let differing = paths.iter().filter_map(|path| {
-        let places = installed(view.machine, path)?;
-        let is_same = view.members(path).all(|member| is_same(view.machine, member, &places));
-        (!is_same).then_some(path)
-    });
-    for path in differing.take(MAX_FINDINGS) {
-        findings.problem(CHECK, format!("{path} in it is not the installed one"), REARM);
+    let mut faults = BTreeSet::new();
+    for path in &paths {
+        let Some(places) = installed(view.machine, path) else { continue };
+        for member in view.members(path) {
+            if !is_same(view.machine, member, &places) {
+                faults.insert(format!("{path} in it is not the installed one"));
+            }
+            faults.extend(hooks::mode_faults(view, path, member, &places));
+        }
+    }
+    for fault in faults.into_iter().take(MAX_FINDINGS) {
+        findings.problem(CHECK, fault, REARM);
     }
 }
 
@@ -123,6 +135,7 @@ fn installed(machine: &Machine, path: &str) -> Option<Vec<PathBuf>> {
     match path {
         BINARY => Some(machine.collector().into_iter().collect()),
         CONFIG => Some(vec![config::PATH.into()]),
+        PRE => Some(vec![Path::new("/").join(PRE)]),
         LOCAL_TOP => Some(INITRAMFS.map(|directory| Path::new(directory).join(LOCAL_TOP)).to_vec()),
         _ if hook.is_some() => {
             hook.map(|hook| modules(machine).into_iter().map(|module| module.join(hook)).collect())
@@ -155,13 +168,14 @@ fn check_dmesg(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-fn check_recipients(view: &View<'_>, findings: &mut Findings) {
-    let Some(member) = view.tree.file(RECIPIENTS) else { return };
+/// The recipients in the image, which must be the installed ones.
+fn check_recipients(view: &View<'_>, findings: &mut Findings) -> Option<Recipients> {
+    let member = view.tree.file(RECIPIENTS)?;
     let recipients = match Recipients::from_file_contents(member.content.as_deref().unwrap_or_default()) {
         Ok(recipients) => recipients,
         Err(error) => {
             findings.problem(CHECK, format!("the recipients in it: {error}"), REARM);
-            return;
+            return None;
         }
     };
     check_plugins(view, &recipients, findings);
@@ -169,6 +183,7 @@ fn check_recipients(view: &View<'_>, findings: &mut Findings) {
     if Some(inside.as_str()) != view.fingerprint {
         findings.problem(CHECK, format!("the recipients in it are others, fingerprint {inside}"), REARM);
     }
+    Some(recipients)
 }
 
 /// The collector looks for plugin programs where a capture kernel's `$PATH` does.

@@ -23,6 +23,8 @@ const DATA_STORED: u32 = 1 << 24;
 pub(super) const NO_FRAGMENT: u32 = u32::MAX;
 /// Entries of the fragment table are 16 bytes, in blocks of metadata.
 const FRAGMENTS_A_BLOCK: u32 = 512;
+/// Entries of the table of users and groups are 4 bytes, in blocks of metadata.
+const IDS_A_BLOCK: u16 = 2048;
 /// Blocks that are kept decompressed: what comes next is mostly in the same ones.
 const KEPT: usize = 64;
 const KEPT_FRAGMENTS: usize = 8;
@@ -54,6 +56,8 @@ pub(super) struct Image<'a> {
     inode_table: u64,
     directory_table: u64,
     fragment_table: u64,
+    ids: u16,
+    id_table: u64,
     metadata: Cache<Metadata>,
     ends: Cache<Rc<Vec<u8>>>,
 }
@@ -74,7 +78,7 @@ impl<'a> Image<'a> {
             _ => return Err(Error::Squashfs("its compression is not known")),
         };
         let log = fields.u16()?;
-        let [_flags, _ids, major, minor] = [fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?];
+        let [_flags, ids, major, minor] = [fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?];
         if (major, minor) != (4, 0) {
             return Err(Error::Squashfs("it is not of version 4.0"));
         }
@@ -82,7 +86,7 @@ impl<'a> Image<'a> {
             return Err(Error::Squashfs("its block size is wrong"));
         }
         let root = place(fields.u64()?);
-        let [_used, _ids, _attributes] = [fields.u64()?, fields.u64()?, fields.u64()?];
+        let [_used, id_table, _attributes] = [fields.u64()?, fields.u64()?, fields.u64()?];
         let [inode_table, directory_table, fragment_table] = [fields.u64()?, fields.u64()?, fields.u64()?];
         Ok(Image {
             bytes,
@@ -93,6 +97,8 @@ impl<'a> Image<'a> {
             inode_table,
             directory_table,
             fragment_table,
+            ids,
+            id_table,
             metadata: Cache::default(),
             ends: Cache::default(),
         })
@@ -106,6 +112,17 @@ impl<'a> Image<'a> {
     /// Reads directories from a place.
     pub(super) fn directories(&self, place: Place) -> Result<Cursor<'_, 'a>, Error> {
         self.cursor(self.directory_table, place)
+    }
+
+    /// The number of a user or group by its place in the table of them.
+    pub(super) fn id(&self, index: u16) -> Result<u32, Error> {
+        if index >= self.ids {
+            return Err(Error::Squashfs("an owner is not in its table"));
+        }
+        let table = self.id_table.checked_add(u64::from(index / IDS_A_BLOCK) * 8);
+        let mut entry = self.slice(table.ok_or(Error::Squashfs("the table of owners is outside"))?, 8)?;
+        let byte = usize::from(index % IDS_A_BLOCK) * 4;
+        self.cursor(entry.u64()?, Place { block: 0, byte })?.u32()
     }
 
     fn cursor(&self, table: u64, place: Place) -> Result<Cursor<'_, 'a>, Error> {

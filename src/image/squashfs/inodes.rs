@@ -49,6 +49,8 @@ pub(super) enum Content {
 pub(super) struct Inode {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
+    /// The number of the user who owns it.
+    pub owner: u32,
     /// What it has.
     pub content: Content,
 }
@@ -64,8 +66,9 @@ const NOT_STORED: u32 = 3;
 pub(super) fn read(image: &Image<'_>, place: Place) -> Result<Inode, Error> {
     let mut fields = image.inodes(place)?;
     let (kind, permissions) = (fields.u16()?, u32::from(fields.u16()? & 0o7777));
-    // Owner, group, time, number.
-    fields.take::<12>()?;
+    let owner = image.id(fields.u16()?)?;
+    // Group, time, number.
+    fields.take::<10>()?;
     let (kind, content) = match kind {
         1 => (0o040_000, directory(&mut fields)?),
         2 => (0o100_000, file(image, &mut fields)?),
@@ -78,7 +81,7 @@ pub(super) fn read(image: &Image<'_>, place: Place) -> Result<Inode, Error> {
         9 => (0o100_000, long_file(image, &mut fields)?),
         _ => return Err(Error::Squashfs("an inode is of no known type")),
     };
-    Ok(Inode { mode: kind | permissions, content })
+    Ok(Inode { mode: kind | permissions, owner, content })
 }
 
 fn directory(fields: &mut impl Fields) -> Result<Content, Error> {

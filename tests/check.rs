@@ -147,7 +147,7 @@ fn good_machines_pass() {
     let suse = Machine::new();
     suse.file("etc/sysconfig/kdump", SUSE)
         .file("usr/lib/vmcore-encrypt/suse-transfer", "")
-        .image("var/lib/kdump/initrd", suse.good_image());
+        .image("var/lib/kdump/initrd", suse.archive().file("usr/lib/vmcore-encrypt/suse-transfer", "").end());
     for machine in [Machine::fedora(FEDORA), Machine::debian(DEBIAN), suse] {
         assert_eq!(machine.problems(), Vec::<String>::new());
         let output = machine.check(&[]);
@@ -604,6 +604,219 @@ fn what_an_image_holds_is_compared_with_what_is_installed() {
     assert_eq!(machine.problems_of("image"), [] as [&str; 0]);
 }
 
+/// A machine of Debian whose image saves by itself, and the members of that image beside the common ones.
+fn debian_own() -> (Machine, Vec<(&'static str, u32, Vec<u8>)>) {
+    let machine = Machine::debian(DEBIAN);
+    machine
+        .file("etc/vmcore-encrypt/config", OWN)
+        .file("usr/lib/vmcore-encrypt/save", "#!/bin/sh\nsave\n")
+        .file("usr/lib/vmcore-encrypt/functions.sh", "functions\n")
+        .file("usr/share/initramfs-tools/scripts/local-top/vmcore-encrypt", "#!/bin/sh\nlocal-top\n");
+    for path in ["usr/lib/vmcore-encrypt/save", "usr/share/initramfs-tools/scripts/local-top/vmcore-encrypt"]
+    {
+        fs::set_permissions(machine.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let collector = fs::read(machine.path(SMALL)).unwrap();
+    let members = vec![
+        ("usr/bin/vmcore-encrypt", 0o755, collector),
+        ("etc/vmcore-encrypt/config", 0o644, OWN.into()),
+        ("usr/lib/vmcore-encrypt/save", 0o755, "#!/bin/sh\nsave\n".into()),
+        ("usr/lib/vmcore-encrypt/functions.sh", 0o644, "functions\n".into()),
+        ("scripts/local-top/vmcore-encrypt", 0o755, "#!/bin/sh\nlocal-top\n".into()),
+        ("scripts/local-top/ORDER", 0o644, ORDER.into()),
+    ];
+    (machine, members)
+}
+
+const ORDER: &str = "/scripts/local-top/vmcore-encrypt \"$@\"\n[ -e /conf/param.conf ] && . /conf/param.conf\n\
+    /scripts/local-top/cryptroot \"$@\"\n[ -e /conf/param.conf ] && . /conf/param.conf\n";
+
+/// That a file is in the image is not enough: it must be run, by root, and be nobody else's.
+#[test]
+fn what_an_image_holds_must_be_run() {
+    let (machine, members) = debian_own();
+    let with = |changed: &str, change: &dyn Fn(Archive, &str, u32, &[u8]) -> Archive| {
+        let image =
+            members.iter().fold(machine.archive(), |image, (path, mode, content)| match *path == changed {
+                true => change(image, path, *mode, content),
+                false => image.member(path, 0o100_000 | mode, content),
+            });
+        machine.image("var/lib/kdump/initrd.img-6.1.0", image.end());
+        machine.problems_of("image")
+    };
+    let absent = |image: Archive, _: &str, _: u32, _: &[u8]| image;
+    assert_eq!(with("", &absent), [] as [&str; 0]);
+    let of_mode = |bits: u32| {
+        move |image: Archive, path: &str, _: u32, content: &[u8]| {
+            image.member(path, 0o100_000 | bits, content)
+        }
+    };
+    let executed =
+        ["usr/bin/vmcore-encrypt", "usr/lib/vmcore-encrypt/save", "scripts/local-top/vmcore-encrypt"];
+    for path in executed {
+        for mode in [0o644, 0o000] {
+            let expected = format!(
+                "image: {path} in it has mode {mode:04o} and cannot be executed: every dump would fail"
+            );
+            assert_eq!(with(path, &of_mode(mode)), [expected.as_str()]);
+        }
+    }
+    for (path, ..) in members.iter().filter(|(path, ..)| !path.ends_with("ORDER")) {
+        for mode in [0o4755, 0o2755, 0o777, 0o757] {
+            let expected = format!("image: {path} in it has mode {mode:04o}, unlike the installed one");
+            assert_eq!(with(path, &of_mode(mode)), [expected.as_str()]);
+        }
+        let of_another = |image: Archive, path: &str, mode: u32, content: &[u8]| {
+            let header =
+                archive::Header { mode: 0o100_000 | mode, owner: 1000, ..archive::header(path, content) };
+            image.raw(&header, format!("{path}\0").as_bytes(), content)
+        };
+        let expected = format!("image: {path} in it belongs to user 1000, not to root");
+        assert_eq!(with(path, &of_another), [expected.as_str()]);
+        let problems = with(path, &absent);
+        // The configuration's absence is what a missing collector or script is.
+        let is_it = |problem: &String| problem.contains("lacks") && problem.contains(path);
+        // The common part of the image has a collector.
+        assert!(
+            *path == "usr/bin/vmcore-encrypt" || (problems.len() == 1 && is_it(&problems[0])),
+            "{path}: {problems:?}"
+        );
+        let directory = |image: Archive, path: &str, _: u32, _: &[u8]| image.directory(path);
+        let problems = with(path, &directory);
+        assert!(*path == "usr/bin/vmcore-encrypt" || problems.iter().any(is_it), "{path}: {problems:?}");
+    }
+    for (order, fault) in [
+        ("", "does not run scripts/local-top/vmcore-encrypt"),
+        ("/scripts/local-top/cryptroot \"$@\"\n", "does not run scripts/local-top/vmcore-encrypt"),
+        ("# /scripts/local-top/vmcore-encrypt\n", "does not run scripts/local-top/vmcore-encrypt"),
+        (
+            "/scripts/local-top/cryptroot \"$@\"\n/scripts/local-top/vmcore-encrypt \"$@\"\n",
+            "runs cryptroot first",
+        ),
+    ] {
+        let problems = with("scripts/local-top/ORDER", &|image: Archive, path: &str, _: u32, _: &[u8]| {
+            image.file(path, order)
+        });
+        assert!(problems.len() == 1 && problems[0].contains(fault), "{order}: {problems:?}");
+    }
+    let problems = with("scripts/local-top/ORDER", &absent);
+    assert!(problems.len() == 1 && problems[0].contains("does not run"), "{problems:?}");
+}
+
+/// An image of our own, by dracut, needs both hooks.
+#[test]
+fn the_hooks_of_dracut_must_be_in_an_image_of_our_own() {
+    let machine = Machine::new();
+    let hooks = "usr/lib/dracut/modules.d/99vmcore-encrypt";
+    machine
+        .file("etc/vmcore-encrypt/config", OWN)
+        .file("usr/lib/vmcore-encrypt/save", "save\n")
+        .file("usr/lib/vmcore-encrypt/functions.sh", "functions\n")
+        .file(&format!("{hooks}/vmcore-encrypt-save.sh"), "hook\n")
+        .file(&format!("{hooks}/vmcore-encrypt-root.sh"), "root\n");
+    let parts = [
+        ("etc/vmcore-encrypt/config", OWN),
+        ("usr/lib/vmcore-encrypt/save", "save\n"),
+        ("usr/lib/vmcore-encrypt/functions.sh", "functions\n"),
+        ("var/lib/dracut/hooks/pre-trigger/99-vmcore-encrypt-save.sh", "hook\n"),
+        ("usr/lib/dracut/hooks/cmdline/50-vmcore-encrypt-root.sh", "root\n"),
+    ];
+    let without = |absent: &str| {
+        let parts = parts.iter().filter(|(path, _)| !path.ends_with(absent));
+        let image = parts.fold(machine.archive(), |image, (path, content)| image.file(path, content));
+        machine.image("var/lib/vmcore-encrypt/initrd.img", image.end());
+        machine.problems_of("image")
+    };
+    assert_eq!(without("nothing"), [] as [&str; 0]);
+    for hook in ["pre-trigger/99-vmcore-encrypt-save.sh", "cmdline/50-vmcore-encrypt-root.sh"] {
+        let problems = without(hook);
+        assert!(problems.len() == 1 && problems[0].contains("it lacks the dracut hook"), "{problems:?}");
+    }
+}
+
+/// Private keys of every kind, wherever they are in the image; keys of ssh are there by design, unless they open dumps.
+#[test]
+fn a_private_key_in_an_image_is_found() {
+    let machine = Machine::fedora(FEDORA);
+    let ssh_key = |name: &str, kind: &[&str]| {
+        let path = machine.path(name);
+        let mut keygen = Command::new("ssh-keygen");
+        let made = keygen.args(["-q", "-N", "", "-C", "x", "-f"]).arg(&path).args(kind).status();
+        assert!(made.unwrap().success());
+        let public = fs::read_to_string(path.with_extension("pub")).unwrap();
+        (fs::read_to_string(path).unwrap(), public)
+    };
+    let with = |path: &str, content: &str| {
+        machine.image(FEDORA_IMAGE, machine.archive().file(path, content).end());
+        machine.problems_of("image")
+    };
+    let identity = "AGE-SECRET-KEY-12T4FDAVR0PNY2YDYUNP8F5Q7DMUDVF0EWHA963DRZXSXLDCSZRZQNETYG4";
+    let (key, public) = ssh_key("id", &["-t", "ed25519"]);
+    let (pem, _) = ssh_key("pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]);
+    let (pkcs8, _) = ssh_key("pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"]);
+    for content in [
+        identity,
+        &identity.to_lowercase(),
+        "AGE-PLUGIN-YUBIKEY-1QQQQ",
+        &key,
+        &pem,
+        &pkcs8,
+        "PuTTY-User-Key-File-2: ssh-rsa\n",
+    ] {
+        assert_eq!(with("root/key", content), ["image: a private key is in it: root/key"], "{content}");
+    }
+    let replaced = machine.archive().file("usr/x", identity).file("usr/x", "good");
+    machine.image(FEDORA_IMAGE, replaced.end());
+    assert_eq!(machine.problems_of("image"), ["image: a private key is in it: usr/x"]);
+    for path in ["root/.ssh/kdump_id_rsa", "etc/ssh/ssh_host_ed25519_key", "home/kdump/.ssh/id"] {
+        assert_eq!(with(path, &key), [] as [&str; 0], "{path}");
+        assert_eq!(with(path, identity), [format!("image: a private key is in it: {path}")]);
+        let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+        assert!(!text.contains(&identity[..30]), "{text}");
+    }
+    // It becomes a recipient's.
+    machine.file("etc/vmcore-encrypt/recipients", &public);
+    let problems = with("root/.ssh/kdump_id_rsa", &key);
+    assert!(problems.len() == 1 && problems[0].contains("opens the dumps: ssh-ed25519 "), "{problems:?}");
+    assert_eq!(with("root/.ssh/kdump_id_rsa", &ssh_key("other", &["-t", "ed25519"]).0), [] as [&str; 0]);
+    assert_eq!(with("root/.ssh/kdump_id_rsa", &pem), [] as [&str; 0]);
+    assert!(String::from_utf8(machine.check(&[]).stdout).unwrap().contains("of unknown form"));
+}
+
+/// Words that are meant for the collector and pin nothing are found in each distribution's configuration of the capture
+/// kernel's command line.
+#[test]
+fn a_word_that_pins_nothing_is_found_in_every_configuration() {
+    let words = [
+        "vmcore_encrypt.recipients",
+        "vmcore-encrypt.recipents=x",
+        "vmcore_encrypt_recipients=x",
+        "vmcore_encrypt",
+    ];
+    for word in words {
+        for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND"] {
+            let machine = Machine::fedora(FEDORA);
+            machine.file("etc/sysconfig/kdump", &format!("{key}=\"irqpoll {word}\"\n"));
+            machine.has_only(&format!("{key} of /etc/sysconfig/kdump: unknown parameter"));
+            let machine = Machine::new();
+            machine
+                .file("etc/sysconfig/kdump", &format!("{SUSE}{key}=\"quiet {word}\"\n"))
+                .file("usr/lib/vmcore-encrypt/suse-transfer", "");
+            let problems = machine.problems_of("collector");
+            assert!(problems.len() == 1 && problems[0].contains("unknown parameter"), "{problems:?}");
+        }
+        for key in ["KDUMP_CMDLINE", "KDUMP_CMDLINE_APPEND", "KDUMP_KERNEL_CMDLINE"] {
+            let append = if key == "KDUMP_CMDLINE_APPEND" {
+                "systemd.unit=vmcore-encrypt-dump.service panic=10 "
+            } else {
+                ""
+            };
+            Machine::debian(&format!("{DEBIAN}{key}=\"{append}{word}\"\n"))
+                .has_only(&format!("{key} of /etc/default/kdump-tools: unknown parameter"));
+        }
+    }
+}
+
 /// A program in an image is data: it leaves no trace, whatever it is called, and neither does any other member.
 #[test]
 fn nothing_of_an_image_is_executed_or_written() {
@@ -691,8 +904,9 @@ fn an_image_is_decoded_without_privileges() {
     }
     let machine = Machine::fedora(FEDORA);
     machine.image(FEDORA_IMAGE, growing(machine.archive(), 900));
-    let mut check = Command::new(COLLECTOR)
-        .args(["check", "--root"])
+    // The caller has another file open, for every child.
+    let mut check = Command::new("sh")
+        .args(["-c", "exec 9< /etc/passwd; exec \"$0\" check --root \"$1\"", COLLECTOR])
         .arg(machine.0.path())
         .stdout(Stdio::null())
         .spawn()
@@ -700,11 +914,15 @@ fn an_image_is_decoded_without_privileges() {
     let children = format!("/proc/{0}/task/{0}/children", check.id());
     let read = |path: String| fs::read_to_string(path).unwrap_or_default();
     let (mut status, mut limits) = (String::new(), String::new());
+    let (mut reader, mut open) = (String::new(), Vec::new());
     for _ in 0..2000 {
         for child in read(children.clone()).split_whitespace() {
             if read(format!("/proc/{child}/cmdline")).contains("read-image") {
                 (status, limits) =
                     (read(format!("/proc/{child}/status")), read(format!("/proc/{child}/limits")));
+                let links = fs::read_dir(format!("/proc/{child}/fd")).into_iter().flatten().flatten();
+                open = links.map(|link| link.file_name().into_string().unwrap()).collect();
+                reader = child.to_owned();
             }
         }
         if limits.contains("Max open files            3") {
@@ -714,6 +932,17 @@ fn an_image_is_decoded_without_privileges() {
     }
     check.kill().unwrap();
     check.wait().unwrap();
+    open.retain(|number| !matches!(&**number, "0" | "1" | "2"));
+    assert_eq!(open, [] as [&str; 0], "descriptors of the caller");
+    // It does not outlive whoever asked.
+    let ended = || {
+        let stat = read(format!("/proc/{reader}/stat"));
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    assert!((0..400).any(|_| ended() || {
+        std::thread::sleep(Duration::from_millis(5));
+        false
+    }));
     let none = "\t0000000000000000";
     for line in
         ["NoNewPrivs:\t1", &format!("CapInh:{none}"), &format!("CapPrm:{none}"), &format!("CapEff:{none}")]

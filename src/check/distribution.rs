@@ -12,6 +12,7 @@ use super::config::Config;
 use super::findings::Findings;
 use super::machine::Machine;
 use super::words::ParseWords;
+use crate::pin::Pins;
 
 /// The name under which findings about the scripts are reported.
 pub(super) const CHECK: &str = "collector";
@@ -92,7 +93,12 @@ fn check_program(machine: &Machine, name: &str, findings: &mut Findings) {
 /// Words of a capture kernel's command line that open a shell or start another program than systemd.
 /// Source: dracut.cmdline(7), initramfs-tools(7), systemd-debug-generator(8), Linux
 /// `Documentation/admin-guide/kernel-parameters.txt`.
+///
+/// Words meant for us that pin nothing are problems too: the collector refuses them, after the crash.
 fn check_command_line(words: &str, place: &str, findings: &mut Findings) {
+    if let Err(error) = Pins::on_command_line(words) {
+        findings.problem(CHECK, format!("{place}: {error}: every dump would fail"), error.hint());
+    }
     const SHELLS: [&str; 5] =
         ["break", "rd.break", "systemd.debug_shell", "systemd.debug-shell", "rd.systemd.debug_shell"];
     for word in words.split_whitespace() {

@@ -3,10 +3,41 @@
 
 use super::findings::Findings;
 use super::machine::Machine;
+use super::shell::Settings;
 use crate::crypt::Recipients;
-use crate::pin::{PARAMETER, Pins};
+use crate::pin::{Error, PARAMETER, Pins};
+use std::path::Path;
 
 const CHECK: &str = "pins";
+
+/// Files of the distributions' kdump, and what in them gives words to the capture kernel's command line. Source:
+/// kdump-tools 1.10.9 `kdump-config`, kdump-utils 1.0.61 `kdump-lib.sh`, SUSE kdump 2.1.9 `load.sh`.
+pub(super) const COMMAND_LINES: [(&str, &[&str]); 2] = [
+    (
+        "/etc/default/kdump-tools",
+        &["KDUMP_KERNEL_CMDLINE", "KDUMP_CMDLINE", "KDUMP_CMDLINE_APPEND", "KDUMP_KEXEC_ARGS"],
+    ),
+    (
+        "/etc/sysconfig/kdump",
+        &["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND", "KEXEC_ARGS"],
+    ),
+];
+
+/// The first word that is meant for us and pins nothing, among those that the kdump configuration below `root` adds to the
+/// command line of the capture kernel: the file, the key, and what is wrong. The collector would refuse it after the
+/// crash.
+#[must_use]
+pub fn pins_nothing(root: &Path) -> Option<(&'static str, &'static str, Error)> {
+    let machine = Machine::new(root, None);
+    COMMAND_LINES.into_iter().find_map(|(file, keys)| {
+        let settings = Settings::parse(&machine.read(file).unwrap_or_default());
+        let wrong = |key: &&'static str| {
+            let error = Pins::on_command_line(settings.text(key)).err()?;
+            Some((file, *key, error))
+        };
+        keys.iter().find_map(wrong)
+    })
+}
 
 /// Looks at the pins; gives those there are.
 pub(super) fn check(

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 const CONF: &str = "/etc/default/kdump-tools";
 const UNIT: &str = "vmcore-encrypt-dump.service";
 const DUMP: &str = "/usr/lib/vmcore-encrypt/debian-dump";
-/// The unit that kdump-tools starts in the capture kernel unless it is told another one.
+/// The unit that kdump-tools starts in the capture kernel unless the command line names another one.
 const THEIR_UNIT: &str = "kdump-tools-dump.service";
 /// The unit that an ordinary boot starts; with a vmcore it saves in plain.
 const BOOT_UNIT: &str = "kdump-tools.service";
@@ -155,5 +155,7 @@ fn check_shell(machine: &Machine, settings: &Settings, findings: &mut Findings) 
         findings.problem(CHECK, text, "add panic=10: initramfs-tools then reboots when it fails");
     }
     check_command_line(append, &format!("KDUMP_CMDLINE_APPEND of {CONF}"), findings);
-    check_command_line(settings.text("KDUMP_CMDLINE"), &format!("KDUMP_CMDLINE of {CONF}"), findings);
+    for key in ["KDUMP_CMDLINE", "KDUMP_KERNEL_CMDLINE", "KDUMP_KEXEC_ARGS"] {
+        check_command_line(settings.text(key), &format!("{key} of {CONF}"), findings);
+    }
 }

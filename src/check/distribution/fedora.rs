@@ -192,7 +192,7 @@ fn check_raw(ways: &Ways, marks_end: bool, findings: &mut Findings) {
 /// Source: kdump-utils `kdump-lib.sh`, `prepare_cmdline`.
 fn check_sysconfig(machine: &Machine, findings: &mut Findings) {
     let settings = Settings::parse(&machine.read(SYSCONFIG).unwrap_or_default());
-    for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND"] {
+    for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
         check_command_line(settings.text(key), &format!("{key} of {SYSCONFIG}"), findings);
     }
 }

@@ -41,6 +41,9 @@ impl Scripts for Kdump {
                 findings.problem(CHECK, text, "set it to \"true\"");
             }
         }
+        for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
+            check_command_line(settings.text(key), &format!("{key} of {path}"), findings);
+        }
         let output = check_target(&settings, path, plan, findings);
         plan.own_script = false;
         plan.level = dump_level(view, &settings, path, findings);
@@ -62,9 +65,6 @@ impl Scripts for Kdump {
             findings.warning(CHECK, text, "set KDUMP_SAVEDIR");
         }
         let _ = plan;
-        for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
-            check_command_line(settings.text(key), &format!("{key} of {SYSCONFIG}"), findings);
-        }
     }
 
     fn fadump(&self, _view: &View<'_>, findings: &mut Findings) {

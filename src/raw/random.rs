@@ -30,7 +30,7 @@ pub struct FramedAt<S> {
 pub enum Quality {
     /// As it was written.
     Sound,
-    /// Its data or its head are damaged.
+    /// Its data or its head are damaged. What cannot be of the dump was replaced by zeros.
     Damaged,
     /// Nothing shows that it was written: only its neighbours are there. So many bytes in its place cannot be of the
     /// dump and were replaced by zeros.
@@ -102,7 +102,8 @@ impl<S: ReadAt> FramedAt<S> {
         self.full + u64::from(self.last.len > 0)
     }
 
-    /// Reads the data of record `number` into `data`, damaged or not; nothing after the last one.
+    /// Reads the data of record `number` into `data`, damaged or not, without blocks of other content; nothing after the
+    /// last one.
     ///
     /// # Errors
     /// What the source says.
@@ -121,7 +122,12 @@ impl<S: ReadAt> FramedAt<S> {
             Look::Ours(head) if head.kind == Kind::Data && head.matches(data) => Quality::Sound,
             // What reached the disk of the last record before the cut: all there is of it.
             Look::Ours(_) if number == self.full && self.last.mark == EndMark::Missing => Quality::Sound,
-            Look::Ours(_) | Look::Similar(..) => Quality::Damaged,
+            // A cut or a disk that reorders writes may have torn it: its head is here, and after it what the partition held
+            // before. A flipped bit leaves a block as credible as it was.
+            Look::Ours(_) | Look::Similar(..) => {
+                clear_others(number, data);
+                Quality::Damaged
+            }
             Look::Other => Quality::Absent(clear_others(number, data)),
         })
     }

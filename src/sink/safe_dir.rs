@@ -112,7 +112,11 @@ impl SafeDirectory {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(open_below(self.fd.as_fd(), OsStr::new(name), flags, Mode::empty())?);
-        Ok(if file.metadata()?.is_file() { Entry::File(file) } else { Entry::Other })
+        let stat = fs::fstat(&file)?;
+        let own = rustix::process::geteuid().as_raw();
+        // What others own or may write to can change after it was compared.
+        let is_safe = (stat.st_uid == 0 || stat.st_uid == own) && stat.st_mode & OTHERS_WRITE == 0;
+        Ok(if file.metadata()?.is_file() && is_safe { Entry::File(file) } else { Entry::Other })
     }
 
     /// Gives a file another name, under which nothing may stand.

@@ -104,6 +104,33 @@ fn what_was_swapped_out_does_not_get_into_the_file() {
     remove(&place.dir);
 }
 
+/// A record in the middle of which only the beginning was written: its head, sound or damaged, and then what was swapped
+/// out.
+#[test]
+fn what_was_swapped_out_after_the_head_of_a_record_does_not_get_into_the_file() {
+    let page = b"a password that was swapped out: correct horse battery staple. ".repeat(70);
+    for (written, damage) in [(512, 0), (4096, 0), (5 * 4096, 0), (4096, 16), (5 * 4096, 1)] {
+        let (place, good) = place("torn");
+        let mut damaged = good;
+        let torn = START + 2 * RECORD_LEN;
+        let rest = torn + written..torn + RECORD_LEN;
+        let stale: Vec<u8> = page.iter().copied().cycle().take(rest.len()).collect();
+        damaged[rest].copy_from_slice(&stale);
+        damaged[torn + 32 - damage..torn + 32].fill(0);
+        place.write(&damaged);
+        let (status, said) = place.collect(&[]);
+        assert_eq!(status, 4, "{written} {damage}: {said}");
+        let copied = fs::read(place.file("-incomplete.age")).unwrap();
+        assert!(!copied.windows(32).any(|window| window == &page[..32]), "{written} {damage}");
+        // What reached the disk stays, in whole blocks, and so do the other records.
+        let kept = (written - written % 4096).max(HEAD) - HEAD;
+        let at = 2 * RECORD_DATA;
+        assert!(copied[..at + kept] == place.data[..at + kept], "{written} {damage}");
+        assert!(copied[3 * RECORD_DATA..] == place.data[3 * RECORD_DATA..], "{written} {damage}");
+        remove(&place.dir);
+    }
+}
+
 #[test]
 fn a_cut_dump_is_freed_and_no_success() {
     let (place, good) = place("cut");

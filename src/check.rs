@@ -23,6 +23,7 @@ pub use collector::Distribution;
 use findings::{Findings, Verdict};
 pub use gate::{Fault, GateOptions, judge};
 use machine::Machine;
+pub use pins::pins_nothing;
 use std::path::PathBuf;
 pub use words::{Line, Output, ParseWords};
 
@@ -40,7 +41,7 @@ pub struct Options {
     pub parse_words: ParseWords,
 }
 
-/// What is said of a machine.
+/// The findings about a machine.
 pub struct Report {
     /// Lines, or one JSON object.
     pub text: String,

@@ -21,6 +21,7 @@ mod usage;
 
 pub use status::Status;
 
+use crate::crypt::Notice;
 use crate::text::{printable, without_numbers};
 use clap::Parser;
 use std::error::Error as StdError;
@@ -29,6 +30,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// The first descriptor after the standard streams.
+const FIRST_INHERITED: i32 = 3;
 
 /// Why a program gives up: one line, a hint where one helps, and an exit status.
 #[derive(Clone, Debug)]
@@ -149,6 +153,9 @@ pub fn run<C: Parser>(
         return exit(program, Err(failure));
     }
     harden(program);
+    // What the caller left open is no plugin's and no decoder's: they get what they are given. Not closed, since a caller
+    // can name a descriptor as input or output (`/dev/fd/3`, `<(...)`).
+    close_fds::set_fds_cloexec_threadsafe(FIRST_INHERITED, &[]);
     let words = match order(words.into_iter().collect()) {
         Ok(words) => words,
         Err(failure) => return exit(program, Err(failure)),
@@ -206,13 +213,27 @@ pub fn say(program: &str, kind: &str, text: &str) {
     let _ = writeln!(std::io::stderr(), "{program}: {kind}: {}", printable(text));
 }
 
-/// Turns a result into an exit status, with its error and hint lines.
+/// Reports what happens while a file key is made and wrapped. Recipients that are left out are a warning: the exit status
+/// names one.
+fn say_notice(program: &str, notice: &Notice<'_>) {
+    let kind = match notice {
+        Notice::Waiting(_) => "note",
+        Notice::LeftOut(_) => "warning",
+    };
+    say(program, kind, &notice.to_string());
+}
+
+/// Turns a result into an exit status, with its error and hint lines. Of a whole dump the line is a warning.
 fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::from(Status::Done.code()),
         Err(failure) => {
             if !failure.message.is_empty() {
-                say(program, "error", &failure.message);
+                say(
+                    program,
+                    if failure.status == Status::Warned { "warning" } else { "error" },
+                    &failure.message,
+                );
             }
             if let Some(hint) = &failure.hint {
                 say(program, "hint", hint);

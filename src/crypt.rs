@@ -32,12 +32,13 @@ pub mod stream;
 
 pub use age_core::secrecy::{ExposeSecret, SecretString};
 pub use armor::dearmored;
-pub use entropy::{ENTROPY_LIMIT, Entropy};
+pub use entropy::{ENTROPY_LIMIT, Entropy, Notice};
 pub use error::{Error, RecipientError};
 pub use harden::{harden_process, lock_memory};
 pub use header::Header;
 pub use identities::{Identities, Opened};
 pub use lines::LineKey;
+pub(crate) use plugin::kill_running as kill_plugins;
 pub use plugin::{IDENTITY_PLUGIN_LIMIT, PLUGIN_LIMIT};
 pub use prompt::{NoPrompt, Prompt};
 pub use recipient::{Recipient, RecipientKind};

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use age_core::primitives::bech32_encode;
 use age_core::secrecy::SecretString;
-use vmcore_encrypt::crypt::{DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Recipients};
+use vmcore_encrypt::crypt::{
+    DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Notice, Recipients,
+};
 
 const PLUGIN: &str = r#"#!/bin/sh
 case "$1" in
@@ -189,7 +191,7 @@ fn plugins_that_misbehave_end_and_cost_their_recipients_alone() {
     ] {
         let start = std::time::Instant::now();
         let mut said = Vec::new();
-        let mut notify = |text: &str| said.push(text.to_owned());
+        let mut notify = |notice: &Notice<'_>| said.push(notice.to_string());
         let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut notify };
         let error = set(&[name], "").wrap(&mut entropy).err().unwrap().to_string();
         assert!(error.contains(reason) && error.contains(name), "{name}: {error}");

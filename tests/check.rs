@@ -604,8 +604,13 @@ fn what_an_image_holds_is_compared_with_what_is_installed() {
     assert_eq!(machine.problems_of("image"), [] as [&str; 0]);
 }
 
+/// A member of an image: path, permissions, content.
+type Part = (&'static str, u32, Vec<u8>);
+/// Adds such a member, changed.
+type Change<'a> = &'a dyn Fn(Archive, &str, u32, &[u8]) -> Archive;
+
 /// A machine of Debian whose image saves by itself, and the members of that image beside the common ones.
-fn debian_own() -> (Machine, Vec<(&'static str, u32, Vec<u8>)>) {
+fn debian_own() -> (Machine, Vec<Part>) {
     let machine = Machine::debian(DEBIAN);
     machine
         .file("etc/vmcore-encrypt/config", OWN)
@@ -635,12 +640,15 @@ const ORDER: &str = "/scripts/local-top/vmcore-encrypt \"$@\"\n[ -e /conf/param.
 #[test]
 fn what_an_image_holds_must_be_run() {
     let (machine, members) = debian_own();
-    let with = |changed: &str, change: &dyn Fn(Archive, &str, u32, &[u8]) -> Archive| {
-        let image =
-            members.iter().fold(machine.archive(), |image, (path, mode, content)| match *path == changed {
-                true => change(image, path, *mode, content),
-                false => image.member(path, 0o100_000 | mode, content),
-            });
+    let with = |changed: &str, change: Change<'_>| {
+        let add = |image: Archive, (path, mode, content): &Part| {
+            if *path == changed {
+                change(image, path, *mode, content)
+            } else {
+                image.member(path, 0o100_000 | mode, content)
+            }
+        };
+        let image = members.iter().fold(machine.archive(), add);
         machine.image("var/lib/kdump/initrd.img-6.1.0", image.end());
         machine.problems_of("image")
     };

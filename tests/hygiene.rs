@@ -138,6 +138,7 @@ fn a_killed_program_leaves_no_core_file() {
 /// A plugin that wraps the file key by writing it down, and notes its environment.
 const PLUGIN: &str = r#"#!/bin/sh
 env > "$HOME/environment"
+ls /proc/$$/fd > "$HOME/descriptors"
 case "$1" in
 --age-plugin=recipient-v1)
     while read -r line; do
@@ -176,7 +177,8 @@ fn no_unknown_variable_reaches_libraries_and_plugins() {
         "vmcore-encrypt --check-params -R recipients vmcore",
         "vmcore-decrypt verify -i identity dump",
     ] {
-        let mut shell = shell(&format!("PATH=$HOME:$PATH {command}"), home.path());
+        let mut shell =
+            shell(&format!("exec 7< recipients 9< vmcore; PATH=$HOME:$PATH {command}"), home.path());
         shell.env("HOME", home.path()).env("AGEDEBUG", "plugin").env("DATABASE_PASSWORD", "secret");
         let output = shell.output().unwrap();
         let messages = String::from_utf8(output.stderr).unwrap();
@@ -187,6 +189,9 @@ fn no_unknown_variable_reaches_libraries_and_plugins() {
         );
         let seen = fs::read_to_string(home.path().join("environment")).unwrap();
         assert!(seen.contains("HOME="), "{command}: {seen}");
+        // The shell of the plugin has its own script open, at 10.
+        let open = fs::read_to_string(home.path().join("descriptors")).unwrap();
+        assert!(!open.lines().any(|number| matches!(number, "7" | "9")), "{command}: {open}");
         for name in ["AGEDEBUG", "DATABASE_PASSWORD", "CARGO"] {
             assert!(!seen.contains(&format!("{name}=")), "{command}: {seen}");
         }
@@ -206,8 +211,20 @@ fn a_dump_without_a_plugin_is_for_the_other_recipients_with_a_warning() {
     recipients.push_str(&format!("\n{text}\n"));
     fs::write(home.path().join("both"), recipients).unwrap();
     fs::write(home.path().join("alone"), text + "\n").unwrap();
+    let text = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1fails").unwrap(), b"x");
+    fs::write(home.path().join("failing"), format!("{RECIPIENT}\n{text}\n")).unwrap();
+    let plugin = home.path().join("age-plugin-fails");
+    fs::write(&plugin, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(home.path().join("records"), "6,1,1,-;hello\n").unwrap();
     for (command, status, message) in [
         ("vmcore-encrypt -R both vmcore saved", 6, "not all recipients can open the dump"),
+        (
+            "vmcore-encrypt -R both vmcore again",
+            6,
+            "vmcore-encrypt: warning: plugin program \"age-plugin-nosuch\" is not found",
+        ),
+        ("vmcore-encrypt kmsg -R failing --input records > log", 6, "not all recipients can open it"),
         (
             "vmcore-encrypt -d 0 --warnings-exit-0 -R both vmcore zero",
             0,
@@ -217,9 +234,13 @@ fn a_dump_without_a_plugin_is_for_the_other_recipients_with_a_warning() {
         ("vmcore-encrypt -R alone vmcore none", 1, "age-plugin-nosuch"),
         ("vmcore-decrypt verify -i key saved", 0, ""),
     ] {
-        let output = shell(command, home.path()).output().unwrap();
+        let mut shell = shell(&format!("PATH=$PWD:$PATH; {command}"), home.path());
+        let output = shell.output().unwrap();
         let messages = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(status) && messages.contains(message), "{command}: {messages}");
+        // A whole dump is no error; what is unusual about it is a warning.
+        assert!(status != 6 || !messages.contains(": error: "), "{command}: {messages}");
+        assert!(status != 6 || messages.contains(": warning: "), "{command}: {messages}");
     }
     assert!(!home.path().join("none").exists());
 }

@@ -5,6 +5,7 @@ mod common;
 mod synth;
 
 use common::{Absent, decrypt, encrypt, keys, or_skip, or_skip_anywhere, run, succeed, text, wait_for};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -385,5 +386,174 @@ fn strace() -> Result<(), Absent> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(Absent(format!("permission to trace: {}", text(&output.stderr)))),
         Err(_) => Err(Absent("strace; see tests/vm/install-tools.sh".to_owned())),
+    }
+}
+
+/// A collection into a FIFO that nobody reads any more, so that it hangs in a write.
+fn hanging(given: &Given, signal: Signal) -> std::process::ExitStatus {
+    let fifo = given.path("fifo");
+    let _ = fs::remove_file(&fifo);
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = rustix::fs::open(&fifo, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let mut collect = given.collect(&fifo);
+    collect.env_clear().stderr(Stdio::null());
+    let mut child = collect.arg("-f").spawn().unwrap();
+    wait_for("a full FIFO", || rustix::io::ioctl_fionread(&reader).unwrap() >= 0xf000);
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    child.wait().unwrap()
+}
+
+/// A write that hangs, a FIFO without a reader and a plugin that does not answer end with the first signal.
+#[test]
+fn the_first_signal_ends_every_wait() {
+    let given = Given::new();
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ALARM, Signal::XCPU] {
+        assert_eq!(hanging(&given, signal).signal(), Some(signal.as_raw()), "{signal:?}");
+    }
+    let fifo = given.path("unread");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let plugin = given.path("age-plugin-hangs");
+    fs::write(&plugin, "#!/bin/sh\necho $$ > \"$HOME/plugin\"\nexec sleep 60\n").unwrap();
+    fs::set_permissions(&plugin, Permissions::from_mode(0o755)).unwrap();
+    let hangs = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1hangs").unwrap(), b"x");
+    let mut to_fifo = given.collect(&fifo);
+    let mut by_plugin = given.collect(&given.path("out/plugin"));
+    by_plugin.args(["-r", &hangs]);
+    for command in [to_fifo.arg("-f"), &mut by_plugin] {
+        let path = format!("{}:{}", given.home.path().display(), std::env::var("PATH").unwrap());
+        command.env_clear().env("PATH", path).env("HOME", given.home.path()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        wait_for("the handler", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+            u64::from_str_radix(mask, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let start = std::time::Instant::now();
+        let end = child.wait().unwrap();
+        assert!(!end.success() && start.elapsed() < std::time::Duration::from_secs(6), "{end}");
+    }
+    // The plugin ends too.
+    let plugin = fs::read_to_string(given.path("plugin")).unwrap();
+    wait_for("the plugin's end", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", plugin.trim())).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+    assert!(!given.outputs().contains(&"plugin".to_owned()));
+}
+
+/// Signals that end a program leave nothing under the name of a whole dump, one that hangs up changes nothing, and a
+/// limit on file sizes is where the next file begins.
+#[test]
+fn a_signal_leaves_no_unfinished_dump() {
+    let given = Given::new();
+    let vmcore = fs::read(given.path("vmcore")).unwrap();
+    let out = given.path("out/dump");
+    let has_strace = or_skip(strace()).is_some();
+    for signal in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::XCPU,
+        Signal::POWER,
+        Signal::IO,
+        Signal::HUP,
+        Signal::USR1,
+    ] {
+        // It comes when the file has just been made.
+        if !has_strace {
+            break;
+        }
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", "trace=fchmod", "-e"]);
+        strace.arg(format!("inject=fchmod:signal={}:when=1", signal.as_raw()));
+        let collect = given.collect(&out);
+        let end = run(strace.arg(collect.get_program()).args(collect.get_args())).status;
+        let stays = [Signal::HUP, Signal::USR1].contains(&signal);
+        assert_eq!((end.success(), out.exists()), (stays, stays), "{signal:?} {end}");
+        if stays {
+            given.assert_whole(&out);
+        }
+        let _ = fs::remove_file(&out);
+    }
+    let mut sh = Command::new("bash");
+    let collect = given.collect(&out);
+    sh.args(["-c", "ulimit -f 100; exec \"$@\"", "sh"]).arg(collect.get_program()).args(collect.get_args());
+    succeed(&mut sh);
+    assert_eq!(given.outputs()[..2], ["dump", "dump.001"]);
+    given.assert_whole(&out);
+    assert!(fs::read(given.path("vmcore")).unwrap() == vmcore);
+}
+
+/// Another user's FIFO is refused before anything waits for its reader.
+#[test]
+fn a_fifo_of_another_user_is_not_waited_for() {
+    let Some(()) = or_skip_anywhere(root()) else { return };
+    let given = Given::new();
+    let fifo = given.path("out/fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    chown(&fifo, Some(OTHER), Some(OTHER)).unwrap();
+    let mut timeout = Command::new("timeout");
+    let mut collect = given.collect(&fifo);
+    let collect = collect.arg("-f");
+    let refused = run(timeout.args(["-s", "KILL", "20"]).arg(collect.get_program()).args(collect.get_args()));
+    let said = text(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("belongs to another user"), "{said}");
+    // Recipients from one that nobody writes to.
+    let mut check = encrypt();
+    check.args(["--check-params", "-R"]).arg(&fifo).arg("vmcore");
+    chown(&fifo, Some(0), Some(0)).unwrap();
+    let mut timeout = Command::new("timeout");
+    let refused = run(timeout.args(["-s", "KILL", "30"]).arg(check.get_program()).args(check.get_args()));
+    let said = text(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("nobody wrote to this FIFO"), "{said}");
+}
+
+/// An output that is the input, by whatever name, is refused before anything is touched.
+#[test]
+fn the_input_is_no_output() {
+    let given = Given::new();
+    let vmcore = fs::read(given.path("vmcore")).unwrap();
+    fs::hard_link(given.path("vmcore"), given.path("out/link")).unwrap();
+    let dump = fs::read(given.path("dump")).unwrap();
+    for mut command in [
+        given.collect(&given.path("vmcore")),
+        given.collect(&given.path("out/link")),
+        given.collect(&given.path("out/../vmcore")),
+        given.restore("dump", &given.path("dump")),
+    ] {
+        let refused = run(command.arg("-f"));
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && said.contains("it is the same file as"), "{said}");
+    }
+    let mut log = encrypt();
+    log.args(["dmesg", "-f", "-R"]).arg(&given.recipients).args([given.path("vmcore"), given.path("vmcore")]);
+    assert_eq!(run(&mut log).status.code(), Some(2));
+    assert!(
+        fs::read(given.path("vmcore")).unwrap() == vmcore && fs::read(given.path("dump")).unwrap() == dump
+    );
+}
+
+/// A limit below what every dump has is an error, and is not exceeded.
+#[test]
+fn a_limit_that_is_too_small_for_any_dump_is_met() {
+    let given = Given::new();
+    for limit in ["1", "100", "2000"] {
+        let out = given.path("out/dump");
+        let refused = run(given.collect(&out).args(["-L", limit]));
+        let said = text(&refused.stderr);
+        assert!(
+            refused.status.code() == Some(1) && said.contains("the limit is too small for any dump"),
+            "{said}"
+        );
+        assert!(!out.exists());
+        let mut piped = encrypt();
+        piped.args(["-d", "0", "--message-level", "0", "-L", limit, "-R"]).arg(&given.recipients);
+        let piped = run(piped.arg(given.path("vmcore")));
+        assert!(piped.status.code() == Some(1) && piped.stdout.len() <= limit.parse().unwrap());
     }
 }

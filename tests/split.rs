@@ -199,6 +199,21 @@ fn a_part_that_cannot_be_written_fails_the_dump() {
     assert!(output.status.code() == Some(7) && text(&output.stderr).contains("ended the dump early"));
 }
 
+/// A part that fails while it is written takes the others with it: alone they are no dump.
+#[test]
+fn no_part_stays_when_another_fails() {
+    let place = Place::new("split-alone");
+    let vmcore = machine(&place);
+    let parts = place.paths("part", 2);
+    let mut command = std::process::Command::new("sh");
+    // The first goes to a full device.
+    command.args(["-c", "exec 3> /dev/full; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_vmcore-encrypt")]);
+    command.args(["-f", "--split", "-d", "31", "--recipients-file"]).arg(&place.recipients).arg(&vmcore);
+    let output = common::run(command.args(["/dev/fd/3".into(), parts[1].clone()]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!parts[1].exists());
+}
+
 /// What the parts are without us: KDUMP files that crash takes together.
 #[test]
 fn crash_reads_restored_parts_together_and_joined() {

@@ -93,7 +93,7 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is dmesg' -s f -l force -d 'Over
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dmesg' -s q -l quiet -d 'Warnings and errors alone no progress, no notes, no report'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dmesg' -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -F
-complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -s R -l recipients-file -r -F -d 'Recipients file that the collector is given default /etc/vmcore-encrypt/recipients'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -s R -l recipients-file -r -F -d 'Recipients file that the collector is given, with --root by its path on that machine default /etc/vmcore-encrypt/recipients'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -l root -r -F -d 'Look at the machine below this directory'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -l json -d 'Print one JSON object instead of lines'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is check' -l recipients-only -d 'Look at the recipients only'

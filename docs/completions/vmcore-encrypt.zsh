@@ -84,7 +84,7 @@ _vmcore-encrypt() {
             ;;
         (check)
             _arguments -s \
-                '*'{-R,--recipients-file}'[Recipients file that the collector is given default /etc/vmcore-encrypt/recipients]:file:_files' \
+                '*'{-R,--recipients-file}'[Recipients file that the collector is given, with --root by its path on that machine default /etc/vmcore-encrypt/recipients]:file:_files' \
                 '*'--root'[Look at the machine below this directory]:file:_files' \
                 '*'--json'[Print one JSON object instead of lines]' \
                 '*'--recipients-only'[Look at the recipients only]' \

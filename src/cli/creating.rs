@@ -2,8 +2,29 @@
 
 use super::{Failure, Status, quoted};
 use crate::sink::{Refused, special};
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+/// Refuses an output that is the input, by another name too: what is read from it would be lost.
+///
+/// # Errors
+/// They are one file or one device.
+pub(super) fn check_apart(input: &Path, output: &Path) -> Result<(), Failure> {
+    let (Ok(one), Ok(other)) = (input.metadata(), output.metadata()) else { return Ok(()) };
+    let is_device = |data: &Metadata| data.file_type().is_block_device();
+    let is_same = if is_device(&one) && is_device(&other) {
+        one.rdev() == other.rdev()
+    } else {
+        one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+    };
+    if !is_same {
+        return Ok(());
+    }
+    let message = format!("creating {}: it is the same file as the input {}", quoted(output), quoted(input));
+    Err(Failure::new(Status::Usage, message).hint("name another file"))
+}
 
 /// The failure to create an output at `path`, with advice for what is there.
 #[must_use]

@@ -14,7 +14,7 @@ mod rewrap;
 mod salvage;
 mod verify;
 
-use super::{Failure, Status, order, progress, say, status};
+use super::{Failure, Status, order, progress, say_notice, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -107,5 +107,5 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 
 /// Runs `action` with the wait for random bytes that it may need; a wait is said on stderr.
 fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
-    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |text| say(PROGRAM, "note", text) })
+    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |notice| say_notice(PROGRAM, notice) })
 }

@@ -24,7 +24,7 @@ mod upload;
 #[cfg(feature = "check")]
 mod words;
 
-use super::{Failure, Status, order, progress, say, status};
+use super::{Failure, Status, order, progress, say_notice, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
@@ -97,7 +97,7 @@ enum Command {
     #[command(hide = true, after_help = status::help("Examples:
   cat IMAGE | vmcore-encrypt read-image
 
-check starts it; standard output is not for people.", status::BASIC))]
+check starts it as user nobody; root is refused, and standard output is not for people.", status::BASIC))]
     ReadImage,
 }
 
@@ -151,7 +151,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs `action` with the wait for random bytes that it may need; a wait is reported on stderr.
+/// Runs `action` with the wait for random bytes that it may need; a wait is reported on stderr, and so is a plugin that
+/// cannot wrap the key.
 fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
-    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |text| say(PROGRAM, "note", text) })
+    action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |notice| say_notice(PROGRAM, notice) })
 }

@@ -7,14 +7,20 @@ use crate::crypt::{self, Entropy, Recipient, Recipients};
 use crate::pin::{self, Pins};
 use crate::trust;
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Where pins may stand.
 const COMMAND_LINE: &str = "/proc/cmdline";
 
-/// Under what the options stand in `--help`; given to each, since for a whole struct it would hold for those behind too.
+/// How many seconds the first byte of recipients from a FIFO may take.
+const FIFO_LIMIT: i64 = 10;
+
+/// `--help` heading, set per option: on the struct it would also apply to the options after it.
 const HEADING: &str = "Recipients";
 
 /// The recipients as typed.
@@ -156,9 +162,25 @@ fn pin_failure(error: &pin::Error) -> Failure {
     Failure::caused("checking recipients", error).hint(error.hint())
 }
 
+/// Opens a recipients file. A FIFO that nobody writes to is not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.file_type().is_fifo() {
+        let timeout = Timespec { tv_sec: FIFO_LIMIT, tv_nsec: 0 };
+        let mut waited = [PollFd::new(&file, PollFlags::IN)];
+        if poll(&mut waited, Some(&timeout))? == 0 {
+            let text = format!("nobody wrote to this FIFO within {FIFO_LIMIT} s");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+    }
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 /// Reads a recipients file.
 fn read(path: &Path) -> Result<Vec<Recipient>, Failure> {
-    let result = File::open(path).map_err(crypt::Error::Io).and_then(read_file);
+    let result = open(path).map_err(crypt::Error::Io).and_then(read_file);
     result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
             let hint = (cause.kind() != io::ErrorKind::FileTooLarge)

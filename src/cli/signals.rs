@@ -1,68 +1,104 @@
-//! Signals while a dump is written. The capture kernel's service manager hangs up on its way to a reboot, and
-//! progress monitors send what kills a program that does not expect it: neither may end a dump in silence. SIGPIPE
-//! is an error of writing already, Rust's start-up code ignores it.
+//! Signals while an output is written. The capture kernel's service manager hangs up on its way to a reboot, and
+//! progress monitors send what kills a program that does not expect it: neither may end a dump in silence. Every other
+//! signal that ends a program by default ends ours in order: what is unfinished is removed, or kept where that was asked
+//! for. SIGPIPE is an error of writing already, Rust's start-up code ignores it.
 
-#[cfg(feature = "analyst")]
 use super::Failure;
-#[cfg(feature = "analyst")]
 use crate::sink;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use rustix::process::Signal;
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::flag;
-#[cfg(feature = "analyst")]
 use signal_hook::low_level::{emulate_default_handler, pipe};
-#[cfg(feature = "analyst")]
-use std::io::Read;
-use std::io::{self, Write};
-#[cfg(feature = "analyst")]
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// What ends a program by default and is sent to end it. Source: signal(7).
+const ENDING: [i32; 10] = [
+    SIGTERM,
+    SIGINT,
+    SIGQUIT,
+    SIGALRM,
+    SIGVTALRM,
+    SIGPROF,
+    SIGXCPU,
+    SIGIO,
+    Signal::POWER.as_raw(),
+    Signal::STKFLT.as_raw(),
+];
+/// How long a dump may take to end in order. A write that hangs, a FIFO that nobody reads and a plugin that does not
+/// answer would never end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether somebody asked the program to stop.
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing, and the first SIGTERM or SIGINT only asks; the
-    /// second one ends the program.
+    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing, and a write beyond the limit on file sizes is an error
+    /// (SIGXFSZ). The first signal of those that end a program asks it to stop: it ends within two seconds, whatever
+    /// it waits for. The second one ends it at once. Both remove what is unfinished.
     ///
     /// # Errors
-    /// As the kernel says.
-    pub(super) fn install() -> io::Result<Stop> {
+    /// The signals cannot be had.
+    pub(super) fn install() -> Result<Stop, Failure> {
+        let asked = Arc::new(AtomicBool::new(false));
+        Stop::register(&asked).map_err(|error| Failure::caused("preparing for signals", &error))?;
+        Ok(Stop(asked))
+    }
+
+    fn register(asked: &Arc<AtomicBool>) -> io::Result<()> {
         let nobody_asks = Arc::new(AtomicBool::new(false));
-        for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
+        for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ] {
             flag::register(signal, Arc::clone(&nobody_asks))?;
         }
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT].into_iter().filter(|&signal| !is_ignored(signal)) {
-            flag::register_conditional_default(signal, Arc::clone(&asked))?;
-            flag::register(signal, Arc::clone(&asked))?;
+        for &signal in ENDING.iter().filter(|&&signal| !is_ignored(signal)) {
+            flag::register(signal, Arc::clone(asked))?;
         }
-        Ok(Stop(asked))
+        on_signals(&ENDING, GRACE)
     }
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP remove what is not finished before they end the program. Programs that it
-/// starts know nothing of this.
+/// From now on signals that end a program remove what is not finished before they do. Programs that it starts know
+/// nothing of this.
 ///
 /// # Errors
 /// The signals cannot be had.
 #[cfg(feature = "analyst")]
 pub(super) fn remove_unfinished_on_signals() -> Result<(), Failure> {
-    let install = |signal| {
-        let (mut asked, asks) = UnixStream::pair()?;
-        pipe::register(signal, asks)?;
-        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            if asked.read_exact(&mut [0]).is_ok() {
-                sink::remove_unfinished();
-                // It ends the program.
-                let _ = emulate_default_handler(signal);
-            }
-        })
-    };
-    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)) {
-        install(signal).map_err(|error| Failure::caused("preparing for signals", &error))?;
+    let signals = [&ENDING[..], &[SIGHUP, SIGUSR1, SIGUSR2]].concat();
+    on_signals(&signals, Duration::ZERO).map_err(|error| Failure::caused("preparing for signals", &error))
+}
+
+/// Has a thread end the program after a signal, once `grace` is over or a second one has come. Signals that are ignored
+/// stay so.
+fn on_signals(signals: &[i32], grace: Duration) -> io::Result<()> {
+    let (mut asked, asks) = UnixStream::pair()?;
+    let last = Arc::new(AtomicUsize::new(0));
+    for &signal in signals.iter().filter(|&&signal| !is_ignored(signal)) {
+        // Actions run in this order: whoever reads the byte knows the signal.
+        flag::register_usize(signal, Arc::clone(&last), usize::try_from(signal).unwrap_or_default())?;
+        pipe::register(signal, asks.try_clone()?)?;
     }
-    Ok(())
+    let wait = move || {
+        if asked.read_exact(&mut [0]).is_err() {
+            return;
+        }
+        if !grace.is_zero() && asked.set_read_timeout(Some(grace)).is_ok() {
+            // Over in either way: the time, or a second signal.
+            let _ = asked.read_exact(&mut [0]);
+        }
+        sink::remove_unfinished();
+        crate::crypt::kill_plugins();
+        let signal = i32::try_from(last.load(Ordering::Relaxed)).unwrap_or(SIGTERM);
+        // It ends the program. The crate does not know the default of every signal.
+        let _ = emulate_default_handler(signal);
+        let _ = emulate_default_handler(SIGTERM);
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }
 
 /// Whether whoever started the program has it ignore a signal, as nohup does and a shell for what it runs in the
@@ -74,21 +110,28 @@ pub(super) fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// A writer that fails once the program was asked to stop.
+/// A writer that fails once the program was asked to stop, and before it takes more than it may.
 pub(super) struct Stoppable<'a, W> {
     /// Where it writes.
     pub inner: &'a mut W,
     /// Who may ask.
     pub stop: &'a Stop,
+    /// Bytes that it may still take.
+    pub left: Option<u64>,
 }
 
 impl<W: Write> Write for Stoppable<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.stop.0.load(Ordering::Relaxed) {
-            Err(io::Error::other("stopped by a signal"))
-        } else {
-            self.inner.write(bytes)
+            return Err(io::Error::other("stopped by a signal"));
         }
+        // A dump keeps within a limit by itself. Below what every dump has, it cannot.
+        if self.left.is_some_and(|left| left < bytes.len() as u64) {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the limit is too small for any dump"));
+        }
+        let written = self.inner.write(bytes)?;
+        self.left = self.left.map(|left| left - written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

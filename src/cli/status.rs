@@ -28,6 +28,8 @@ pub enum Status {
 const HEADING: &str = "Exit status:";
 /// The statuses that every command has.
 pub(super) const BASIC: &[Status] = &[Status::Done, Status::Failure, Status::Usage];
+/// The statuses of a command that encrypts something other than a dump.
+pub(super) const SAVING: &[Status] = &[Status::Done, Status::Failure, Status::Usage, Status::Warned];
 /// The statuses of a command that opens a dump.
 #[cfg(feature = "analyst")]
 pub(super) const OPENING: &[Status] =

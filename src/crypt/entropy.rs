@@ -20,8 +20,19 @@ pub const ENTROPY_LIMIT: Duration = Duration::from_secs(60);
 pub struct Entropy<'a> {
     /// Longest wait; [`ENTROPY_LIMIT`] unless there is a reason.
     pub limit: Duration,
-    /// Told once, with a sentence for the console, when there is a wait.
-    pub notify: &'a mut dyn FnMut(&str),
+    /// Gets what the user must hear of.
+    pub notify: &'a mut dyn FnMut(&Notice<'_>),
+}
+
+/// What happens while a file key is made and wrapped, as a sentence for the console.
+#[derive(Debug, thiserror::Error)]
+pub enum Notice<'a> {
+    /// The wait begins; at most so long.
+    #[error("waiting for the kernel's random number generator, at most {} s", .0.as_secs())]
+    Waiting(Duration),
+    /// A plugin could not wrap the file key: its recipients cannot open the file.
+    #[error("{0}; encrypting to the other recipients alone")]
+    LeftOut(&'a Error),
 }
 
 impl Entropy<'_> {
@@ -45,10 +56,7 @@ impl Entropy<'_> {
             other => return Ok(other?),
         }
         let limit = self.limit;
-        (self.notify)(&format!(
-            "waiting for the kernel's random number generator, at most {} s",
-            limit.as_secs()
-        ));
+        (self.notify)(&Notice::Waiting(limit));
         let (ready, waiter) = mpsc::channel();
         thread::Builder::new().spawn(move || ready.send(blocking()))?;
         match waiter.recv_timeout(limit) {
@@ -90,7 +98,7 @@ mod tests {
 
     fn wait(first: io::Result<()>, blocking: fn() -> io::Result<()>) -> (Result<(), Error>, usize) {
         let mut messages = 0;
-        let mut notify = |_: &str| messages += 1;
+        let mut notify = |_: &Notice<'_>| messages += 1;
         let mut entropy = Entropy { limit: Duration::from_millis(50), notify: &mut notify };
         let result = entropy.wait_for(first, blocking);
         (result, messages)

@@ -10,7 +10,7 @@ use age_core::format::{FileKey, Stanza};
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::entropy::{self, Entropy};
+use super::entropy::{self, Entropy, Notice};
 use super::error::{RecipientError, printable};
 use super::header::Header;
 use super::lines::LineKey;
@@ -202,7 +202,7 @@ impl Recipients {
         }
         let header = Header::new(join_stanzas(&wrapped)?, &file_key)?;
         for error in failed {
-            (entropy.notify)(&format!("{error}; encrypting to the other recipients alone"));
+            (entropy.notify)(&Notice::LeftOut(&error));
             self.left_out.store(true, Ordering::Relaxed);
         }
         let mut start = header.encode();
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn each_file_has_its_own_key() {
         let set = Recipients::from_file_contents(X25519.as_bytes()).unwrap();
-        let mut notify = |_: &str| {};
+        let mut notify = |_: &Notice<'_>| {};
         let mut entropy = Entropy { limit: std::time::Duration::from_secs(5), notify: &mut notify };
         let (first, _) = set.wrap(&mut entropy).unwrap();
         let (second, _) = set.wrap(&mut entropy).unwrap();

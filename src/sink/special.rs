@@ -3,7 +3,7 @@
 
 use super::directory::name_of;
 use super::refused::Refused;
-use rustix::fs::{self, FileType, Mode, OFlags};
+use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::stdio::stdout;
@@ -46,22 +46,26 @@ pub fn kind(path: &Path) -> Option<&'static str> {
 /// [`Refused`]; from the kernel.
 pub fn open(path: &Path) -> io::Result<File> {
     let follow = if is_descriptor(path) { OFlags::empty() } else { OFlags::NOFOLLOW };
-    let file = File::from(fs::open(
-        path,
-        OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC | follow,
-        Mode::empty(),
-    )?);
-    let found = fs::fstat(&file)?;
+    let open = |flags: OFlags| fs::open(path, flags | OFlags::CLOEXEC | follow, Mode::empty());
+    // Before anything waits: a FIFO of somebody else's may never get a reader.
+    check(&fs::fstat(open(OFlags::PATH)?)?)?;
+    let file = File::from(open(OFlags::WRONLY | OFlags::NOCTTY)?);
+    // It may have been exchanged after the look.
+    check(&fs::fstat(&file)?)?;
+    if file.is_terminal() { Err(Refused::Terminal.into()) } else { Ok(file) }
+}
+
+/// Whether what was found takes a stream, and belongs to root or this user.
+fn check(found: &Stat) -> io::Result<()> {
     match FileType::from_raw_mode(found.st_mode) {
         FileType::Fifo | FileType::CharacterDevice => {}
         FileType::BlockDevice => return Err(Refused::BlockDevice.into()),
-        // It was exchanged after the look.
         _ => return Err(Errno::EXIST.into()),
     }
     if found.st_uid != 0 && found.st_uid != geteuid().as_raw() {
         return Err(Refused::OtherOwner(found.st_uid).into());
     }
-    if file.is_terminal() { Err(Refused::Terminal.into()) } else { Ok(file) }
+    Ok(())
 }
 
 /// Standard output as a writer that tells of every failure: the standard library's takes a descriptor that cannot be

@@ -1,10 +1,10 @@
 //! `vmcore-encrypt check`: whether the next crash of this machine would be saved, encrypted. Here are the arguments;
 //! the work is [`crate::check`].
 
-use super::super::{Failure, Status, status, stdout};
+use super::super::{Failure, Status, quoted, status, stdout};
 use crate::check::{Options, Report, look};
 use clap::Args as ClapArgs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The arguments of `check`.
 #[derive(ClapArgs, Debug)]
@@ -25,12 +25,31 @@ pub(super) struct Args {
     /// Look at the recipients only
     #[arg(long)]
     recipients_only: bool,
-    /// Recipients file that the collector is given [default: /etc/vmcore-encrypt/recipients]
+    /// Recipients file that the collector is given, with --root by its path on that machine
+    /// [default: /etc/vmcore-encrypt/recipients]
     #[arg(short = 'R', long, value_name = "FILE")]
     recipients_file: Option<PathBuf>,
     /// Look at the machine below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,
+}
+
+impl Args {
+    /// The recipients file by its whole path on the machine. A relative name is one of the working directory, as in every
+    /// other command; below another root that has no meaning.
+    fn recipients_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = &self.recipients_file else { return Ok(None) };
+        if path.is_relative() && self.root != Path::new("/") {
+            let message = format!("reading recipients file {}: with --root a relative name", quoted(path));
+            return Err(
+                Failure::new(Status::Usage, message).hint("name it by its path on that machine, from /")
+            );
+        }
+        let absolute = std::path::absolute(path);
+        absolute
+            .map(Some)
+            .map_err(|error| Failure::caused(format!("reading recipients file {}", quoted(path)), &error))
+    }
 }
 
 /// Runs the sub-command.
@@ -40,7 +59,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Report { text, problems } = look(&Options {
         root: args.root.clone(),
-        recipients_file: args.recipients_file.clone(),
+        recipients_file: args.recipients_file()?,
         recipients_only: args.recipients_only,
         json: args.json,
         parse_words: super::parse_words,

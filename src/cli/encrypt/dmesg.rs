@@ -3,10 +3,11 @@
 
 use super::super::recipients::{RecipientArgs, failure};
 use super::super::signals::{Stop, Stoppable};
-use super::super::{Failure, quoted, say, status};
+use super::super::{Failure, Status, quoted, say, status};
 use super::output::Place;
 use super::{PROGRAM, input, with_entropy};
 use crate::collect::log;
+use crate::crypt::Recipients;
 use crate::klog::{Start, Stats};
 use crate::mm::KernelMemory;
 use clap::Args as ClapArgs;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
   vmcore-encrypt dmesg /proc/vmcore /var/crash/vmcore-dmesg.txt.age
   vmcore-encrypt dmesg -r age1... /proc/vmcore | ssh host 'cat > vmcore-dmesg.txt.age'
 
-Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.", status::BASIC))]
+Read it with vmcore-decrypt dmesg, or with age -d -i key.txt LOG | zstd -d.", status::SAVING))]
 pub(super) struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
@@ -58,20 +59,34 @@ pub(super) fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Pla
         log::Error::Crypt(error) => failure("encrypting the kernel log", error),
         log::Error::Log(error) => Failure::caused(&reading, error),
     };
+    place.check_apart(vmcore)?;
     let recipients = to.read()?;
     let core = input::open_vmcore(vmcore)?;
     let memory = KernelMemory::new(&core).map_err(|error| Failure::caused(&reading, &error))?;
     let start = if partial { Start::LastClear } else { Start::Oldest };
     log::check(&memory, start).map_err(|error| failed(&error))?;
 
-    let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
+    let stop = Stop::install()?;
     let mut stream = place.open()?;
-    let mut out = Stoppable { inner: &mut stream, stop: &stop };
+    let mut out = Stoppable { inner: &mut stream, stop: &stop, left: None };
     let stats = with_entropy(|entropy| log::encrypt(&memory, start, &recipients, entropy, &mut out))
         .map_err(|error| failed(&error))?;
     stream.finish().map_err(|error| failed(&error.into()))?;
     report(stats);
-    Ok(())
+    left_out(&recipients, &format!("saving the kernel log to {}", place.name()))
+}
+
+/// The end of a command whose output not all recipients can open.
+///
+/// # Errors
+/// That, with a status of its own.
+pub(super) fn left_out(recipients: &Recipients, doing: &str) -> Result<(), Failure> {
+    if !recipients.left_out() {
+        return Ok(());
+    }
+    let message = format!("{doing}: not all recipients can open it");
+    Err(Failure::new(Status::Warned, message)
+        .hint("the log is whole; the warning before this names the plugin"))
 }
 
 fn report(stats: Stats) {

@@ -15,6 +15,8 @@ use crate::sink::Stream;
 use crate::vmcore::Vmcore;
 use std::io::{self, Write};
 use std::num::NonZero;
+#[cfg(feature = "check")]
+use std::path::Path;
 
 /// What helps when there is no room for the dump.
 const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d 1,31";
@@ -39,10 +41,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     if args.checks_only() {
         places.iter().try_for_each(Place::check)?;
+        check_command_lines()?;
         return with_entropy(|entropy| args.recipients.check(entropy));
     }
+    for place in &places {
+        place.check_apart(&args.vmcore)?;
+    }
     let recipients = args.recipients.read()?;
-    let stop = Stop::install().map_err(|error| Failure::caused("preparing for signals", &error))?;
+    let stop = Stop::install()?;
     let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
     let vmcore = open(&args.vmcore)?;
     warn_of_lower_level(args, &vmcore);
@@ -70,6 +76,20 @@ fn warn_of_lower_level(args: &Args, vmcore: &Vmcore) {
         );
         say(PROGRAM, "warning", &text);
     }
+}
+
+/// Refuses kdump's configuration of the capture kernel's command line where a word of it is meant for the collector and
+/// pins nothing.
+#[cfg(feature = "check")]
+fn check_command_lines() -> Result<(), Failure> {
+    let Some((file, key, error)) = crate::check::pins_nothing(Path::new("/")) else { return Ok(()) };
+    Err(Failure::caused(format!("checking {key} in \"{file}\""), &error).hint(error.hint()))
+}
+
+/// The build for images reads no configuration of a distribution.
+#[cfg(not(feature = "check"))]
+fn check_command_lines() -> Result<(), Failure> {
+    Ok(())
 }
 
 /// With --warnings-exit-0 a whole dump that needs a warning is a success, for scripts that know no status but 0. A dump
@@ -149,14 +169,17 @@ impl Dump<'_> {
         let write = |((place, stream), part): ((&Place, Stream), Option<Part>)| {
             self.write(survey, (level, is_last), place, stream, part)
         };
-        let results: Vec<Result<Option<Written>, Failure>> = match self.places.len() {
+        let results: Vec<Result<Option<Unfinished>, Failure>> = match self.places.len() {
             1 => jobs.map(write).collect(),
             _ => in_parallel(jobs, write),
         };
-        let written: Option<Vec<Written>> = results.into_iter().collect::<Result<_, _>>()?;
-        let Some(written) = written.and_then(|parts| parts.into_iter().reduce(Written::join)) else {
+        let Some(parts) = results.into_iter().collect::<Result<Option<Vec<_>>, _>>()? else {
             return Ok(Outcome::TooLarge);
         };
+        // A part is worth nothing without the others: none is finished before all are written.
+        let finished = places.iter().zip(parts).map(|(place, part)| self.finish(place, part));
+        let finished = finished.collect::<Result<Vec<_>, _>>()?;
+        let Some(written) = finished.into_iter().reduce(Written::join) else { return Ok(Outcome::TooLarge) };
         warn_of_damage(&written.report, filter.judges);
         self.conclude(level, &written)?;
         let filters = level.get() > DumpLevel::ZERO;
@@ -197,7 +220,8 @@ impl Dump<'_> {
         }
     }
 
-    /// Writes the dump, or a part of it, to one place; `None` when it takes too much room and `!is_last`.
+    /// Writes the dump, or a part of it, to one place, without an end to the file; `None` when it takes too much room and
+    /// `!is_last`.
     fn write(
         &self,
         survey: &Survey<'_>,
@@ -205,32 +229,38 @@ impl Dump<'_> {
         place: &Place,
         mut stream: Stream,
         part: Option<Part>,
-    ) -> Result<Option<Written>, Failure> {
+    ) -> Result<Option<Unfinished>, Failure> {
         let args = self.args;
         let limit = smaller(args.limit(), stream.capacity());
         let threads = NonZero::new(args.threads().get() / self.places.len()).unwrap_or(NonZero::<usize>::MIN);
         let options =
             Options { level, threads, compression: args.compression(), limit, part, live: self.live };
         let too_large = |error: &io::Error| !is_last && error.kind() == io::ErrorKind::StorageFull;
-        let report = match self.collect(survey, &options, &mut stream) {
+        let written = self.collect(survey, &options, &mut stream).and_then(|report| {
+            // What is still in hand may find no room.
+            stream.flush().map_err(collect::Error::Write).map(|()| report)
+        });
+        let report = match written {
             Err(collect::Error::Write(error)) if too_large(&error) => return Ok(None),
             result => result.map_err(|error| self.failure(place, &error))?,
         };
         if !report.complete && !is_last {
             return Ok(None);
         }
-        let files = match stream.finish() {
-            // What was still in hand found no room.
-            Err(error) if too_large(&error) => return Ok(None),
-            result => result.map_err(|error| place.write_failure(&error, self.when_full(place)))?,
-        };
-        if files > 1 && args.shows(Message::Common) {
+        let cut_short = (!report.complete).then(|| (place.name(), limit.unwrap_or_default()));
+        Ok(Some(Unfinished { written: Written { report, cut_short }, stream }))
+    }
+
+    /// Makes what was written to a place last.
+    fn finish(&self, place: &Place, part: Unfinished) -> Result<Written, Failure> {
+        let files = part.stream.finish();
+        let files = files.map_err(|error| place.write_failure(&error, self.when_full(place)))?;
+        if files > 1 && self.args.shows(Message::Common) {
             let text =
                 format!("{} goes on in .001 and so on, {files} files: none may be larger", place.name());
             say(PROGRAM, "note", &text);
         }
-        let cut_short = (!report.complete).then(|| (place.name(), limit.unwrap_or_default()));
-        Ok(Some(Written { report, cut_short }))
+        Ok(part.written)
     }
 
     fn collect(
@@ -246,7 +276,7 @@ impl Dump<'_> {
         // The parts are about as large, so one speaks for all.
         let mut progress =
             Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress) && is_first);
-        let mut out = Stoppable { inner: stream, stop: &self.stop };
+        let mut out = Stoppable { inner: stream, stop: &self.stop, left: options.limit };
         let mut update = |share| progress.update(Step::Share(share));
         with_entropy(|entropy| {
             collect::collect_surveyed(survey, &self.recipients, entropy, options, &mut out, &mut update)
@@ -300,6 +330,12 @@ impl Dump<'_> {
             error => Failure::caused(format!("collecting {}", quoted(&self.args.vmcore)), error),
         }
     }
+}
+
+/// What was written to one place, which has no end yet.
+struct Unfinished {
+    written: Written,
+    stream: Stream,
 }
 
 /// What became of one place, or of all.

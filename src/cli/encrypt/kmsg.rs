@@ -2,6 +2,7 @@
 
 use super::super::recipients::{RecipientArgs, failure};
 use super::super::{Failure, quoted, say, status, stdout};
+use super::dmesg::left_out;
 use super::{PROGRAM, with_entropy};
 use crate::crypt;
 use crate::kmsg::{Device, Error, Lines, RecordSource, Writer};
@@ -21,7 +22,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
   vmcore-encrypt kmsg --follow | logger -t kmsg
   vmcore-encrypt kmsg > /dev/ttyS0
 
-Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.", status::BASIC))]
+Read it with vmcore-decrypt kmsg. Lines are printable and at most 900 bytes long.", status::SAVING))]
 pub(super) struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
@@ -60,7 +61,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Error::NotARecord(_) => Failure::caused(format!("reading {}", quoted(path)), &error)
             .hint("the input must be what reading /dev/kmsg gives, not what dmesg prints"),
         error => Failure::caused(format!("encrypting {}", quoted(path)), &error),
-    })
+    })?;
+    left_out(&recipients, &format!("encrypting {}", quoted(path)))
 }
 
 fn open(path: &Path, follow: bool) -> io::Result<Box<dyn RecordSource>> {

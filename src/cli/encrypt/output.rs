@@ -1,6 +1,6 @@
 //! Where a stream goes: the place as typed, opened, and what is said when it takes no more.
 
-use super::super::creating::{creating, stdout_failure};
+use super::super::creating::{check_apart, creating, stdout_failure};
 use super::super::{Failure, quoted};
 #[cfg(feature = "upload")]
 use super::upload::StorePlace;
@@ -57,6 +57,17 @@ impl Place {
         let keeps = keep_incomplete || INCOMPLETE.iter().any(|word| name.contains(word));
         let on_failure = if keeps { OnFailure::Keep } else { OnFailure::Remove };
         Place::File { path: path.to_owned(), overwrite, on_failure }
+    }
+
+    /// Refuses a place that is the input: overwriting it would lose what is saved from it.
+    ///
+    /// # Errors
+    /// That it is.
+    pub(super) fn check_apart(&self, input: &Path) -> Result<(), Failure> {
+        match self {
+            Place::File { path, .. } | Place::Device { path, .. } => check_apart(input, path),
+            _ => Ok(()),
+        }
     }
 
     /// Opens it.
@@ -150,6 +161,7 @@ impl Place {
         let of_store = None;
         let hint = match error.kind() {
             _ if of_store.is_some() => of_store,
+            io::ErrorKind::QuotaExceeded => Some("give a larger -L"),
             io::ErrorKind::StorageFull => Some(when_full),
             io::ErrorKind::BrokenPipe => Some("the program that reads it ended early; look at its messages"),
             _ => None,

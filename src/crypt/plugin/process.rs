@@ -64,6 +64,21 @@ fn variables(kind: Kind) -> impl Iterator<Item = (OsString, OsString)> {
     })
 }
 
+/// The plugins that run, for a signal that ends the program: it knows no owner.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills the groups of all plugins, for a program that ends now.
+pub(crate) fn kill_running() {
+    for &plugin in running().iter() {
+        // The program ends; nobody is left to hear of a failure.
+        let _ = kill_process_group(plugin, Signal::KILL);
+    }
+}
+
 /// A plugin that runs, the leader of a process group of its own. Ends with all of the group when dropped.
 pub(super) struct Running {
     child: Child,
@@ -96,6 +111,7 @@ impl Running {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
+        running().push(Pid::from_child(&child));
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let clock = Rc::new(Cell::new(Instant::now() + limit));
         let running = Running { child, input, output, clock, _reaper: reaper };
@@ -151,6 +167,7 @@ impl Drop for Running {
         self.wait_until(self.clock.get().min(Instant::now() + GOODBYE));
         // No group is left where all of it has ended.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        running().retain(|&plugin| plugin != Pid::from_child(&self.child));
         // Not for ever: one that the kernel does not let go of stays.
         self.wait_until(Instant::now() + GOODBYE);
         let _ = self.child.try_wait();

@@ -439,6 +439,93 @@ fn suse_hands_the_whole_saving_over() {
     assert_eq!(suse(&SUSE.replace("\"/var", "\"FILE:///var")).problems(), Vec::<String>::new());
 }
 
+/// As `suse-transfer` takes it: all but 0 to 31 is 0.
+#[test]
+fn a_dump_level_of_suse_is_the_one_that_saves() {
+    for level in ["all", "+5", "'0x1f'", "32", "'1 2'"] {
+        let machine = suse(&format!("{SUSE}KDUMP_DUMPLEVEL={level}\n"));
+        assert!(lines_of(&machine, "warning  collector").contains("KDUMP_DUMPLEVEL="), "{level}");
+        assert!(lines_of(&machine, "target ").contains("at level 0"), "{level}");
+    }
+    let machine = suse(&format!("{SUSE}KDUMP_DUMPLEVEL=031\n"));
+    assert!(lines_of(&machine, "target ").contains("at level 31"));
+}
+
+/// What `check` finds about plugged memory.
+fn hotplug(machine: &Machine) -> Option<String> {
+    let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
+    text.lines().find(|line| line.contains("lacks acpi_no_memhotplug")).map(str::to_owned)
+}
+
+#[test]
+fn plugged_memory_is_not_for_the_capture_kernel() {
+    let word = "acpi_no_memhotplug";
+    let fedora = |sysconfig: &str| {
+        let machine = Machine::fedora(FEDORA);
+        machine.file("etc/sysconfig/kdump", sysconfig);
+        machine
+    };
+    for machine in [
+        fedora(""),
+        fedora("KDUMP_COMMANDLINE_APPEND=\"nr_cpus=1 acpi_no_memhotplugs\"\n"),
+        fedora(&format!("#KDUMP_COMMANDLINE_APPEND={word}\n")),
+        Machine::debian(DEBIAN),
+        suse(&format!("{SUSE}KDUMP_COMMANDLINE=\"console=ttyS0\"\n")),
+    ] {
+        let found = hotplug(&machine).unwrap();
+        assert!(found.starts_with("warning  collector"), "{found}");
+        assert_eq!(machine.problems(), Vec::<String>::new());
+    }
+    let debian = Machine::debian(DEBIAN);
+    debian.file("proc/cmdline", &format!("quiet {word}\n"));
+    for machine in [
+        fedora(&format!("KDUMP_COMMANDLINE_APPEND=\"nr_cpus=1 {word} panic=10\"\n")),
+        fedora(&format!("KDUMP_COMMANDLINE=\"{word}\"\n")),
+        Machine::debian(&DEBIAN.replace("nr_cpus=1", word)),
+        debian,
+        suse(SUSE),
+        suse(&format!("{SUSE}KDUMP_COMMANDLINE=\"a\"\nKDUMP_COMMANDLINE_APPEND={word}\n")),
+    ] {
+        assert_eq!(hotplug(&machine), None);
+    }
+    for firmware in ["devicetree/base/model", "ipl/ipl_type"] {
+        let machine = fedora("");
+        machine.file(&format!("sys/firmware/{firmware}"), "x");
+        assert_eq!(hotplug(&machine), None, "no ACPI there");
+        machine.file("sys/firmware/acpi/tables/DSDT", "x");
+        assert!(hotplug(&machine).is_some());
+    }
+}
+
+#[test]
+fn a_machine_without_kdump_scripts_is_loaded_by_us() {
+    let machine = Machine::new();
+    machine
+        .file("etc/vmcore-encrypt/config", "TARGET=file\nDEVICE=/dev/vda1\nFSTYPE=ext4\n")
+        .file("usr/lib/vmcore-encrypt/save", "#!/bin/sh\n")
+        .file("usr/lib/vmcore-encrypt/functions.sh", "");
+    let text = |machine: &Machine| String::from_utf8(machine.check(&[]).stdout).unwrap();
+    let found = text(&machine);
+    assert!(found.contains("warning  collector  vmcore-encrypt-load.service is not enabled"), "{found}");
+    assert!(found.contains("start vmcore-encrypt-load.service; it builds the image"), "{found}");
+    machine.file("sys/kernel/kexec_crash_loaded", "0\n");
+    assert!(text(&machine).contains("hint: start vmcore-encrypt-load.service and look"));
+    let wanted = machine.path("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wanted).unwrap();
+    symlink(
+        "/usr/lib/systemd/system/vmcore-encrypt-load.service",
+        wanted.join("vmcore-encrypt-load.service"),
+    )
+    .unwrap();
+    for name in ["initrd.img", "initrd.img-6.1.0"] {
+        machine.image(&format!("var/lib/vmcore-encrypt/{name}"), machine.good_image());
+        let found = text(&machine);
+        assert!(found.contains("ok       collector  vmcore-encrypt-load.service loads"), "{found}");
+        assert!(!found.contains("no kdump image"), "{name}: {found}");
+        fs::remove_file(machine.path(&format!("var/lib/vmcore-encrypt/{name}"))).unwrap();
+    }
+}
+
 #[test]
 fn ways_of_the_log_beside_the_dump_are_reported() {
     let machine = Machine::fedora(FEDORA);

@@ -4,6 +4,7 @@
 
 mod debian;
 mod fedora;
+mod hotplug;
 mod none;
 mod suse;
 

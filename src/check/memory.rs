@@ -33,7 +33,11 @@ pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findi
     };
     if !loaded {
         let text = "no capture kernel is loaded: the next crash is not saved";
-        findings.problem(CHECK, text, "start the kdump service and look at its messages");
+        let hint = match plan.distribution {
+            Distribution::None => "start vmcore-encrypt-load.service and look at its messages",
+            _ => "start the kdump service and look at its messages",
+        };
+        findings.problem(CHECK, text, hint);
     }
     let size = if has_fadump(machine) { RESERVED } else { "/sys/kernel/kexec_crash_size" };
     let reserved = machine.number(size).unwrap_or(0);

@@ -154,7 +154,7 @@ fn no_sample_gives_a_shell() {
             && suse.contains("\nKDUMP_IMMEDIATE_REBOOT=\"true\"\n")
     );
     let debian = fs::read_to_string(module_dir().join("debian/kdump-tools")).unwrap();
-    assert!(debian.contains(" panic=10\"") && debian.contains("\nKDUMP_DUMP_DMESG=0\n"));
+    assert!(debian.contains(" acpi_no_memhotplug panic=10\"") && debian.contains("\nKDUMP_DUMP_DMESG=0\n"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::findings::Findings;
 use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge_own};
-use super::{CHECK, DOCS, SAVE, Scripts, View, check_command_line, check_program, in_plain, none};
+use super::{CHECK, DOCS, SAVE, Scripts, View, check_command_line, check_program, hotplug, in_plain, none};
 use std::io::ErrorKind;
 
 const CONF: &str = "/etc/default/kdump-tools";
@@ -71,6 +71,8 @@ impl Scripts for KdumpTools {
                 "set KDUMP_DUMP_DMESG=0",
             );
         }
+        let words = format!("{} {}", base(view.machine, &settings), settings.text("KDUMP_CMDLINE_APPEND"));
+        hotplug::check(view.machine, &words, "KDUMP_CMDLINE_APPEND", CONF, findings);
     }
 
     fn fadump(&self, view: &View<'_>, findings: &mut Findings) {

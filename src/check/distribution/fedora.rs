@@ -11,7 +11,8 @@ use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge, judge_own};
 use super::{
-    CHECK, DOCS, NAME, PROGRAM, SAVE, Scripts, View, check_command_line, check_program, in_plain, none,
+    CHECK, DOCS, NAME, PROGRAM, SAVE, Scripts, View, check_command_line, check_program, hotplug, in_plain,
+    none,
 };
 use conf::{Conf, Setting};
 
@@ -195,6 +196,12 @@ fn check_sysconfig(machine: &Machine, findings: &mut Findings) {
     for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
         check_command_line(settings.text(key), &format!("{key} of {SYSCONFIG}"), findings);
     }
+    let base = match settings.text("KDUMP_COMMANDLINE") {
+        "" => machine.read("/proc/cmdline").unwrap_or_default(),
+        words => words.to_owned(),
+    };
+    let words = format!("{base} {}", settings.text("KDUMP_COMMANDLINE_APPEND"));
+    hotplug::check(machine, &words, "KDUMP_COMMANDLINE_APPEND", SYSCONFIG, findings);
 }
 
 #[cfg(test)]

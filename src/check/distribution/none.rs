@@ -28,12 +28,27 @@ impl Scripts for Own {
         if view.config.target() != Target::Kdump {
             findings.ok(CHECK, "our own script saves, from an image of its own");
         }
+        check_loader(view, findings);
     }
 
     fn fadump(&self, _view: &View<'_>, findings: &mut Findings) {
         let text =
             "FADump is on: after a crash the firmware starts the ordinary initramfs, and no dump is saved";
         findings.problem(CHECK, text, "boot with fadump=off and load a capture kernel with kexec");
+    }
+}
+
+/// Whether something loads the capture kernel at the next boot.
+fn check_loader(view: &View<'_>, findings: &mut Findings) {
+    const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/vmcore-encrypt-load.service";
+    if view.machine.path(WANTED).symlink_metadata().is_ok() {
+        findings.ok(CHECK, "vmcore-encrypt-load.service loads the capture kernel at each boot");
+    } else {
+        findings.warning(
+            CHECK,
+            "vmcore-encrypt-load.service is not enabled: nothing known loads a capture kernel at the next boot",
+            "systemctl enable --now vmcore-encrypt-load.service",
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::findings::Findings;
 use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge_own};
-use super::{CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, in_plain};
+use super::{CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, hotplug, in_plain};
 
 const SYSCONFIG: &str = "/etc/sysconfig/kdump";
 /// The same in an image, as SUSE's dracut module writes it.
@@ -65,6 +65,12 @@ impl Scripts for Kdump {
             findings.warning(CHECK, text, "set KDUMP_SAVEDIR");
         }
         let _ = plan;
+        // Where it is empty, SUSE's load.sh makes a command line that has the word.
+        let whole = settings.text("KDUMP_COMMANDLINE");
+        if !whole.is_empty() {
+            let words = format!("{whole} {}", settings.text("KDUMP_COMMANDLINE_APPEND"));
+            hotplug::check(view.machine, &words, "KDUMP_COMMANDLINE", SYSCONFIG, findings);
+        }
     }
 
     fn fadump(&self, _view: &View<'_>, findings: &mut Findings) {
@@ -144,22 +150,16 @@ fn check_target(settings: &Settings, path: &str, plan: &mut Plan, findings: &mut
 /// The level that `suse-transfer` uses, which takes bad values as SUSE's own kdump-save does.
 fn dump_level(view: &View<'_>, settings: &Settings, path: &str, findings: &mut Findings) -> u8 {
     let value = settings.text("KDUMP_DUMPLEVEL");
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let warn = |findings: &mut Findings, level: &str| {
-        let text = format!("KDUMP_DUMPLEVEL={value} of {path} is no dump level: {level} is used");
-        findings.warning(CHECK, text, "set a number from 0 to 31");
-    };
-    match value.parse::<u8>().ok().filter(|level| *level <= 31) {
-        Some(level) => level,
-        None if is_number => {
-            warn(findings, "0, which leaves nothing out,");
-            0
-        }
-        None if value.is_empty() => view.config.levels().last().map_or(31, |level| level.get()),
-        None => {
-            warn(findings, "31");
-            31
-        }
+    if value.is_empty() {
+        return view.config.levels().last().map_or(31, |level| level.get());
     }
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let level = value.parse::<u8>().ok().filter(|level| is_number && *level <= 31);
+    level.unwrap_or_else(|| {
+        let text = format!(
+            "KDUMP_DUMPLEVEL={value} of {path} is no dump level: 0, which leaves nothing out, is used"
+        );
+        findings.warning(CHECK, text, "set a number from 0 to 31");
+        0
+    })
 }

@@ -25,14 +25,17 @@ pub(super) fn find(
         Distribution::Fedora => fedora(machine, release.trim()),
         Distribution::Debian => vec![format!("/var/lib/kdump/initrd.img-{}", release.trim())],
         Distribution::Suse => suse(release.trim()),
-        Distribution::None => vec!["/var/lib/vmcore-encrypt/initrd.img".to_owned()],
+        Distribution::None => own(release.trim()),
     };
     // A link counts as there, and is refused when it is opened.
     let is_there = |path: &PathBuf| machine.path(path).symlink_metadata().is_ok_and(|data| !data.is_dir());
     let found = places.into_iter().map(PathBuf::from).find(is_there);
     let unified = unified(machine);
     if found.is_none() {
-        let hint = "start the kdump service; it builds the image";
+        let hint = match distribution {
+            Distribution::None => "start vmcore-encrypt-load.service; it builds the image",
+            _ => "start the kdump service; it builds the image",
+        };
         findings.problem(CHECK, "no kdump image of the running kernel is there", hint);
     }
     if let Some(path) = unified {
@@ -46,6 +49,14 @@ pub(super) fn find(
         );
     }
     found
+}
+
+/// As `vmcore-encrypt-load` has it, and as docs/kdump.md names it for `vmcore-encrypt-mkinitrd`.
+fn own(release: &str) -> Vec<String> {
+    vec![
+        format!("/var/lib/vmcore-encrypt/initrd.img-{release}"),
+        "/var/lib/vmcore-encrypt/initrd.img".to_owned(),
+    ]
 }
 
 /// Source: kdump-utils `kdump-lib.sh`, `prepare_kdump_bootinfo`; kernel-install(8) for the directories by machine id or

@@ -19,6 +19,7 @@ mod hostile;
 mod images;
 mod jail;
 mod kdump_tools;
+mod load;
 mod machine;
 mod packages;
 mod rearm;

@@ -118,12 +118,101 @@ fn the_debian_package_is_complete() {
         "./usr/lib/vmcore-encrypt/vmcore-encrypt",
         "./usr/share/initramfs-tools/hooks/vmcore-encrypt",
         "./etc/vmcore-encrypt/config",
+        "./usr/lib/systemd/system/vmcore-encrypt-load.service",
+        "./usr/lib/udev/rules.d/98-vmcore-encrypt.rules",
+        "./usr/share/vmcore-encrypt/examples/kdump-tools",
+        "./usr/share/man/man1/vmcore-encrypt-check.1.gz",
+        "./usr/share/man/man8/vmcore-encrypt-load.8.gz",
+        "./usr/share/man/man8/vmcore-encrypt-mkinitrd.8.gz",
+        "./usr/share/man/man8/vmcore-encrypt-rearm.8.gz",
+        "./usr/share/doc/vmcore-encrypt/changelog.gz",
+        "./usr/share/doc/vmcore-encrypt/copyright",
     ] {
         assert!(list.contains(file), "{list}");
     }
     assert!(list.lines().all(|line| line.contains(" root/root ")), "{list}");
     assert!(info.contains(&format!("Version: {}\n", env!("CARGO_PKG_VERSION"))), "{info}");
     assert!(!list.contains("/etc/vmcore-encrypt/recipients"), "recipients are the administrator's");
+}
+
+/// The bytes of a package depend on what is in it, not on when or where it was made.
+#[test]
+fn two_builds_of_a_package_have_the_same_bytes() {
+    if !has("dpkg-deb") {
+        return;
+    }
+    let build = |_| {
+        let out = TempDir::new().unwrap();
+        make_package("deb", out.path());
+        fs::read(find(out.path(), ".deb")).unwrap()
+    };
+    let packages: Vec<Vec<u8>> = (0..2).map(build).collect();
+    assert!(!packages[0].is_empty() && packages[0] == packages[1]);
+}
+
+#[test]
+fn lintian_finds_no_error() {
+    if !has("dpkg-deb") || !has("lintian") {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    make_package("deb", out.path());
+    let checked =
+        Command::new("lintian").args(["--fail-on", "error"]).arg(find(out.path(), ".deb")).output().unwrap();
+    assert!(checked.status.success(), "{}", text(&checked));
+}
+
+/// Image builders and chroots install packages where systemd does not run.
+#[test]
+fn units_are_turned_on_where_systemd_does_not_run() {
+    if !has("dpkg-deb") || !has("deb-systemd-helper") {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    make_package("deb", out.path());
+    let root = out.path().join("root");
+    let unpacked =
+        Command::new("dpkg-deb").arg("-R").arg(find(out.path(), ".deb")).arg(&root).output().unwrap();
+    assert!(unpacked.status.success(), "{}", text(&unpacked));
+    let run = |script: &str, action: &str| {
+        let ran = Command::new(root.join("DEBIAN").join(script))
+            .arg(action)
+            .env("DPKG_ROOT", &root)
+            .env("DPKG_MAINTSCRIPT_PACKAGE", "vmcore-encrypt")
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{script} {action}: {}", text(&ran));
+    };
+    let wanted = |unit: &str, target: &str| {
+        let link = root.join("etc/systemd/system").join(format!("{target}.wants")).join(unit);
+        link.symlink_metadata().is_ok()
+    };
+    run("postinst", "configure");
+    let on = [
+        ("vmcore-encrypt-check.service", "multi-user.target"),
+        ("vmcore-encrypt-check.timer", "timers.target"),
+        ("vmcore-encrypt-rearm.path", "multi-user.target"),
+    ];
+    for (unit, target) in on {
+        assert!(wanted(unit, target), "{unit}");
+    }
+    for unit in ["kmsg", "load", "pstore"] {
+        assert!(
+            !wanted(&format!("vmcore-encrypt-{unit}.service"), "multi-user.target"),
+            "{unit} is a choice"
+        );
+    }
+    // What an administrator has turned off stays off.
+    fs::remove_file(root.join("etc/systemd/system/multi-user.target.wants/vmcore-encrypt-rearm.path"))
+        .unwrap();
+    run("postinst", "configure");
+    assert!(!wanted("vmcore-encrypt-rearm.path", "multi-user.target"));
+    run("prerm", "remove");
+    run("postrm", "remove");
+    run("postrm", "purge");
+    for (unit, target) in on {
+        assert!(!wanted(unit, target), "{unit}");
+    }
 }
 
 #[test]
@@ -140,9 +229,24 @@ fn the_rpm_package_is_complete() {
         "/usr/lib/vmcore-encrypt/vmcore-encrypt\n",
         "/etc/kdump/pre.d/vmcore-encrypt\n",
         "/usr/lib/vmcore-encrypt/suse-transfer\n",
+        "/usr/share/vmcore-encrypt/examples/sysconfig.kdump\n",
+        "/usr/share/man/man8/vmcore-encrypt-load.8",
+        "/usr/lib/udev/rules.d/98-vmcore-encrypt.rules\n",
     ] {
         assert!(list.contains(file), "{list}");
     }
+    if has("rpmlint") {
+        let filters = module_dir().join("rpm/rpmlintrc");
+        let checked = text(&Command::new("rpmlint").arg("-r").arg(filters).arg(&package).output().unwrap());
+        assert!(
+            checked.contains(" checked; ") && !checked.lines().any(|line| line.contains(" E: ")),
+            "{checked}"
+        );
+    }
+    let scripts = text(&Command::new("rpm").args(["-qp", "--scripts"]).arg(&package).output().unwrap());
+    let preset = scripts.contains("systemctl --no-reload preset vmcore-encrypt-check.service")
+        || scripts.contains("systemd-update-helper install-system-units vmcore-encrypt-check.service");
+    assert!(preset, "units are turned on where systemd does not run: {scripts}");
     let config = text(&Command::new("rpm").arg("-qcp").arg(&package).output().unwrap());
     assert_eq!(config, "/etc/vmcore-encrypt/config\n");
 }

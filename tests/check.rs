@@ -354,10 +354,10 @@ fn of_collector(machine: &Machine) -> Vec<String> {
 
 fn suse(conf: &str) -> Machine {
     let machine = Machine::new();
-    machine
-        .file("etc/sysconfig/kdump", conf)
-        .file("usr/lib/vmcore-encrypt/suse-transfer", "")
-        .image("var/lib/kdump/initrd", machine.good_image());
+    machine.file("etc/sysconfig/kdump", conf).file("usr/lib/vmcore-encrypt/suse-transfer", "").image(
+        "var/lib/kdump/initrd",
+        machine.archive().file("usr/lib/vmcore-encrypt/suse-transfer", "").end(),
+    );
     machine
 }
 
@@ -1069,7 +1069,7 @@ fn the_image_is_looked_for_where_it_is() {
             .file(conf, text)
             .file("usr/lib/vmcore-encrypt/suse-transfer", "")
             .file("etc/machine-id", "0123abcd\n")
-            .image(path, machine.good_image());
+            .image(path, machine.archive().file("usr/lib/vmcore-encrypt/suse-transfer", "").end());
         let text = String::from_utf8(machine.check(&[]).stdout).unwrap();
         assert!(text.contains(&format!("/{path} is up to date")), "{path}: {text}");
         let transfer = "usr/lib/vmcore-encrypt/suse-transfer";

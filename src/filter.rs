@@ -10,6 +10,7 @@ mod dump_level;
 mod judge;
 mod record;
 mod rules;
+mod structures;
 mod survey;
 mod urgency;
 mod walk;

@@ -22,7 +22,7 @@ pub use kernel_read::KernelRead;
 pub use mem_map::MemMap;
 pub use page::{CompoundKeys, PageLayout, flag, page_type};
 pub use slab::SlabCaches;
-pub use struct_frames::struct_frames;
+pub use struct_frames::{struct_frames, vmemmap_frames};
 
 use crate::units::{PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo};

@@ -79,6 +79,7 @@ impl Forged {
             segments,
             streamed_notes: 0,
             live: false,
+            without_structures: false,
             part: None,
         };
         let bytes = kdump.encode().unwrap();

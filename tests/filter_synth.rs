@@ -8,8 +8,11 @@ use std::io;
 use std::ops::Range;
 
 use synth::{Class, Core, Flag, Kernel, Model, Page, Presence, Synth, Word, arch, kernel, zoo};
-use vmcore_encrypt::filter::{Beyond, Classifier, DumpLevel, PageClass, WINDOW_PAGES};
+use vmcore_encrypt::filter::{
+    Beyond, Classifier, Counts, DumpLevel, PageClass, Survey, WINDOW_PAGES, Wanted,
+};
 use vmcore_encrypt::read_at::ReadAt;
+use vmcore_encrypt::units::{Pfn, PfnRange, PfnSet};
 use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
 
 /// A vmcore in memory, with file ranges that fail to read.
@@ -53,6 +56,7 @@ fn class(class: PageClass) -> Class {
         PageClass::Offlined => Class::Offlined,
         // No description has lists.
         PageClass::CpuList => Class::Free,
+        PageClass::Structures => panic!("only a survey tells"),
         PageClass::Hwpoison => Class::Hwpoison,
         PageClass::Offline => Class::Offline,
     }
@@ -355,6 +359,87 @@ fn offlined_blocks_are_free() {
         let (mut classifier, _) = Classifier::new(&vmcore, DumpLevel::ALL);
         while classifier.next_window().is_some() {}
         assert_eq!(classifier.counts().of(PageClass::Offlined), 0);
+    }
+}
+
+/// RAM with user, cache and free pages whose structures fill pages of the virtual memory map, and others whose
+/// structures share such a page with those of kernel data. The builder maps pages of equal structures to one frame.
+fn tenants(arch: arch::Arch) -> Synth {
+    let (ram, page) = (arch.ram, arch.page());
+    let (first, per_frame) = (ram / page + 0x1000, page / 64);
+    let (arena, own) = (ram + 0x4000 * page, arch.roots() * 8 + 3 * arch.pages_per_section() * 64);
+    Synth::new(arch, kernel::v6_12())
+        .fill(synth::Content::Zero)
+        .arena(arena)
+        .ram(ram..arena + own + (64 << 20))
+        .page(first, Page::hugetlb(12))
+        .page(first + 0x1000, Page::hugetlb(12))
+        .page(first + 0x2000, Page::free(10))
+        .pages(first + 0x2400, per_frame - 1, &Page::anon())
+        .pages(first + 0x2800, per_frame, &Page::cache())
+}
+
+/// Frames with structures, each told whether it goes at level 31: it describes no page that is kept.
+fn frames(core: &Core) -> Vec<(u64, bool)> {
+    let (page, classes) = (core.page_size(), core.classes(31));
+    let mut described: std::collections::BTreeMap<u64, Vec<u64>> = std::collections::BTreeMap::new();
+    for (&first, &frame) in &core.struct_frames {
+        described.entry(frame / page).or_default().extend(first..first + page / 64);
+    }
+    let is = |pfn: u64, class| usize::try_from(pfn).is_ok_and(|pfn| classes.get(pfn) == Some(&class));
+    let goes = |pages: &[u64]| {
+        pages.iter().all(|&pfn| core.presence(pfn) == Presence::Data && !is(pfn, Class::Kept))
+    };
+    described.iter().map(|(&frame, pages)| (frame, goes(pages))).collect()
+}
+
+fn survey(vmcore: &Vmcore, level: u8, beyond: Beyond) -> (PfnSet, Counts) {
+    let level = DumpLevel::new(level).unwrap();
+    let survey = Survey::of(vmcore, &[level], beyond);
+    let mut pages = survey.pages(level, Wanted::Kept, PfnRange { start: Pfn(0), end: survey.max_mapnr() });
+    let kept = std::iter::from_fn(|| pages.next_window()).flat_map(|pages| pages.wanted).collect();
+    (kept, pages.counts())
+}
+
+/// Of the page structures those go that describe only pages that are left out, on every architecture; a frame that is
+/// mapped at several places stays if one of them describes a page that is kept.
+#[test]
+fn structures_of_pages_that_are_left_out_go() {
+    for (name, arch) in arch::all() {
+        let core = tenants(arch).build();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        core.write_to(file.path());
+        let vmcore = Vmcore::open(file.path()).unwrap();
+        let without = Beyond { structures: true, ..Beyond::default() };
+        let ((all, before), (kept, counts)) =
+            (survey(&vmcore, 31, Beyond::default()), survey(&vmcore, 31, without));
+        let frames = frames(&core);
+        let wrong: Vec<_> = frames.iter().filter(|(pfn, goes)| kept.contains(Pfn(*pfn)) == *goes).collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:x?}");
+        let gone: PfnSet =
+            frames.iter().filter(|frame| frame.1).map(|&(pfn, _)| PfnRange::new(pfn, pfn + 1)).collect();
+        assert!(gone.count() > 1 && gone.count() < frames.len() as u64, "{name}: {gone:?}");
+        assert!(kept == all.without(&gone), "{name}");
+        assert_eq!(counts.of(PageClass::Structures), gone.count(), "{name}");
+        assert_eq!(counts.of(PageClass::Kept) + gone.count(), before.of(PageClass::Kept), "{name}");
+        for level in [1, 7, 15, 23, 27] {
+            assert_eq!(survey(&vmcore, level, without), survey(&vmcore, level, Beyond::default()), "{name}");
+        }
+    }
+}
+
+/// In flat memory nothing tells that the array of structures is one. Pages that cannot be judged are kept, and so are
+/// their structures.
+#[test]
+fn structures_that_are_in_no_virtual_memory_map_stay() {
+    let without = Beyond { structures: true, ..Beyond::default() };
+    let arch = arch::x86_64::four_level();
+    for core in [tenants(arch.clone()).model(Model::Flat).build(), tenants(arch).unmapped_section(0).build()]
+    {
+        let vmcore = open(&core, vec![]);
+        let (kept, counts) = survey(&vmcore, 31, without);
+        assert_eq!(counts.of(PageClass::Structures), 0);
+        assert_eq!(kept, survey(&vmcore, 31, Beyond::default()).0);
     }
 }
 

@@ -173,6 +173,7 @@ impl Victim {
             + pages.free
             + pages.offlined
             + pages.cpu_lists
+            + pages.structures
             + pages.hwpoison
             + pages.offline;
         assert!(pages.saved + pages.zero + pages.unreadable + excluded <= pages.present, "{pages:?}");

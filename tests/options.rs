@@ -80,6 +80,7 @@ fn combinations_that_contradict_themselves_are_refused() {
         "--split --dump-dmesg",
         "--dry-run --dump-dmesg",
         "--partial-dmesg",
+        "--drop-page-structures --as-makedumpfile",
         "-d 32",
         "-d x",
         "-L 0",

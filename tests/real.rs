@@ -10,7 +10,7 @@ use common::{judge, or_skip, succeed, text};
 use readers::{Elf, Found, Kdump};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vmcore_encrypt::filter::{DumpLevel, Survey, Wanted};
+use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass, Survey, Wanted};
 use vmcore_encrypt::units::{Pfn, PfnRange};
 use vmcore_encrypt::vmcore::Vmcore;
 
@@ -51,14 +51,15 @@ impl Keys {
 }
 
 fn counts(report: &str) -> Vec<u64> {
-    let count = |name| {
-        let line = report.lines().find(|line| line.trim_start().starts_with(name));
-        let hex = line
-            .and_then(|line| line.split("0x").nth(1))
-            .unwrap_or_else(|| panic!("no {name:?} in\n{report}"));
-        u64::from_str_radix(hex.trim(), 16).unwrap()
-    };
-    CLASSES.into_iter().map(count).collect()
+    CLASSES.into_iter().map(|name| count(report, name)).collect()
+}
+
+/// The number in a line of the report.
+fn count(report: &str, name: &str) -> u64 {
+    let line = report.lines().find(|line| line.trim_start().starts_with(name));
+    let hex =
+        line.and_then(|line| line.split("0x").nth(1)).unwrap_or_else(|| panic!("no {name:?} in\n{report}"));
+    u64::from_str_radix(hex.trim(), 16).unwrap()
 }
 
 /// makedumpfile's report and its dump.
@@ -198,6 +199,75 @@ fn crash_and_drgn_read_every_form_and_the_mount() {
     let Some(sum) = first else { return };
     assert_mounted_shows(&keys, &dump, &vmlinux, &vmcore, &sum);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// What an analyst asks crash first. Each answer is the same with and without the structures of pages that are left out.
+const ASKED: [&str; 14] = [
+    "sys",
+    "bt -a",
+    "ps",
+    "log",
+    "mod",
+    "files",
+    "kmem -i",
+    "kmem -s",
+    "vm",
+    "foreach bt",
+    "runq",
+    "mount",
+    "net",
+    "timer",
+];
+
+/// Without the structures of pages that are left out crash and drgn show the very same.
+#[test]
+fn crash_and_drgn_do_without_the_structures_of_pages_that_are_left_out() {
+    let dir = common::scratch("real-structures");
+    let keys = Keys::new(&dir);
+    let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let [dump, with, without] = ["dump.age", "with", "without"].map(|name| dir.join(name));
+    let report = keys.encrypt(&vmcore, 31, &dump, &[]);
+    assert!(!report.contains("Page structures"), "{report}");
+    keys.decrypt(&dump, &with, &[]);
+    let report = keys.encrypt(&vmcore, 31, &dump, &["--drop-page-structures"]);
+    let gone = count(&report, "Page structures");
+    assert!(gone > 100, "{report}");
+    keys.decrypt(&dump, &without, &[]);
+    let info = succeed(common::decrypt().args(["info", "--json", "-i"]).arg(&keys.identity).arg(&dump));
+    assert!(info.contains(&format!("\"structures\": {gone}")), "{info}");
+    assert!(info.contains("\"without_structures\": true"), "{info}");
+    let Some(expected) = or_skip(judge::tasks(&with, &vmlinux)) else { return };
+    assert_eq!(or_skip(judge::tasks(&without, &vmlinux)), Some(expected));
+    for command in ASKED {
+        let [Some(expected), Some(seen)] =
+            [&with, &without].map(|dump| or_skip(judge::crash(dump, &vmlinux, &[command])))
+        else {
+            return;
+        };
+        let own = |text: &str, dump: &Path| text.replace(&dump.display().to_string(), "DUMP");
+        assert_eq!(own(&seen, &without), own(&expected, &with), "{command}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Page by page, by a walker that knows the lists from the debug information: `tests/vm/drgn/lists.py`.
+#[test]
+fn pages_that_are_left_out_as_listed_are_on_lists_of_cpus() {
+    let Some(path) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let Some(seen) = or_skip(judge::listed(&path, &vmlinux)) else { return };
+    let vmcore = Vmcore::open(&path).unwrap();
+    let (mut classifier, _) = Classifier::new(&vmcore, DumpLevel::ALL);
+    let mut found = Vec::new();
+    while let Some(window) = classifier.next_window() {
+        let pages = (window.range.start.0..).zip(window.classes);
+        found.extend(pages.filter(|(_, class)| **class == PageClass::CpuList).map(|(pfn, _)| pfn));
+    }
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|pfn| seen.contains(pfn)), "found {found:x?}, on lists {seen:x?}");
+    let missed = seen.len() - found.len();
+    assert!(missed == 0 || classifier.counts().doubtful_lists > 0, "{missed} of {} are missed", seen.len());
 }
 
 /// What a size limit leaves of a dump, as a share of one at level 31: a quarter lists every task, three quarters (this

@@ -50,6 +50,9 @@ pub struct Head {
     /// Whether the kernel was running while its memory was saved: a moving target, whose pages need not fit together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
+    /// Whether page structures that describe only pages that are left out are left out too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_structures: bool,
     /// Which part of a dump this is; none when it is the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartFacts>,
@@ -102,6 +105,9 @@ pub struct ClassCounts {
     /// Free, on lists of CPUs. Not among the free.
     #[serde(default)]
     pub cpu_lists: u64,
+    /// Of page structures that describe only pages that are left out.
+    #[serde(default)]
+    pub structures: u64,
     /// Could not be read from the vmcore.
     pub unreadable: u64,
     /// Promised by the vmcore's segments, and not in its file.
@@ -188,6 +194,7 @@ impl ClassCounts {
             offline: self.offline + other.offline,
             offlined: self.offlined + other.offlined,
             cpu_lists: self.cpu_lists + other.cpu_lists,
+            structures: self.structures + other.structures,
             doubtful_lists: self.doubtful_lists + other.doubtful_lists,
             unreadable: self.unreadable + other.unreadable,
             missing: self.missing + other.missing,
@@ -339,6 +346,7 @@ impl Head {
             segments: vec![SegmentFacts { paddr: 0, vaddr: 0, size: 9 << 12 }],
             streamed_notes: 0,
             live: false,
+            without_structures: false,
             part: None,
         }
     }

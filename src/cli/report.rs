@@ -24,7 +24,11 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         ("Offline pages", pages.offline),
     ];
     // What makedumpfile keeps, so that its lines stay its own.
-    let more = [("Offlined block pages", pages.offlined), ("Free pages on CPU lists", pages.cpu_lists)];
+    let more = [
+        ("Offlined block pages", pages.offlined),
+        ("Free pages on CPU lists", pages.cpu_lists),
+        ("Page structures", pages.structures),
+    ];
     let excluded: u64 = classes.iter().chain(&more).map(|(_, count)| count).sum::<u64>() + pages.left_out;
     let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
     // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
@@ -40,6 +44,7 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
     let others = [
         more[0],
         more[1],
+        more[2],
         ("Left out before", pages.left_out),
         ("Unreadable pages", pages.unreadable),
         ("Missing pages", pages.missing),

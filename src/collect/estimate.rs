@@ -38,6 +38,7 @@ fn pages(counts: &Counts, level: u8) -> u64 {
         (PageClass::Free, DumpLevel::FREE),
         (PageClass::Offlined, DumpLevel::FREE),
         (PageClass::CpuList, DumpLevel::FREE),
+        (PageClass::Structures, DumpLevel::PRIVATE_CACHE | DumpLevel::USER | DumpLevel::FREE),
     ];
     classes.iter().filter(|(_, bits)| level & bits == 0).map(|(class, _)| counts.of(*class)).sum()
 }

@@ -96,6 +96,7 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
         segments: segments.collect(),
         streamed_notes: kdump.streamed,
         live: false,
+        without_structures: false,
         part: None,
     }
 }

@@ -26,10 +26,13 @@ pub enum PageClass {
     Offlined,
     /// Excluded: free, on a list of a CPU.
     CpuList,
+    /// Excluded: holds page structures, all of them of pages that are left out. Not of one page alone, so that only a
+    /// survey tells.
+    Structures,
 }
 
 /// Number of classes.
-const CLASSES: usize = 11;
+const CLASSES: usize = 12;
 
 /// Pages that are compared at once, since long runs of a class are the rule. Compiles to vector code.
 const STRIDE: usize = 64;
@@ -72,11 +75,18 @@ impl Counts {
         }
     }
 
+    /// Takes pages from those that are kept: structures of pages that are left out.
+    pub(super) fn leave_structures(&mut self, pages: u64) {
+        let kept = &mut self.pages[PageClass::Kept as usize];
+        *kept = kept.saturating_sub(pages);
+        self.pages[PageClass::Structures as usize] += pages;
+    }
+
     /// All counters, in a fixed order.
     pub(super) fn to_array(self) -> [u64; COUNTERS] {
-        let [a, b, c, d, e, f, g, h, i, j, k] = self.pages;
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.pages;
         let (unreadable, without) = (self.unreadable_struct_pages, self.without_struct_page);
-        [a, b, c, d, e, f, g, h, i, j, k, unreadable, without, self.doubtful, self.doubtful_lists]
+        [a, b, c, d, e, f, g, h, i, j, k, l, unreadable, without, self.doubtful, self.doubtful_lists]
     }
 
     /// Adds counters in the order of [`Counts::to_array`].

@@ -47,6 +47,13 @@ impl DumpLevel {
         DumpLevel(self.0 | DumpLevel::ZERO)
     }
 
+    /// Whether the level leaves out all that pages of no kernel data hold: free pages, all cache, user data.
+    #[must_use]
+    pub fn keeps_kernel_alone(self) -> bool {
+        let bits = DumpLevel::PRIVATE_CACHE | DumpLevel::USER | DumpLevel::FREE;
+        self.0 & bits == bits
+    }
+
     /// Whether the level has a bit, one of the constants above.
     #[must_use]
     pub fn excludes(self, bit: u8) -> bool {

@@ -10,6 +10,7 @@ use super::class::Counts;
 use super::dump_level::DumpLevel;
 use super::judge::{Judge, Judged};
 use super::record::{self, Fate, MAX_RECORD, Place, Record};
+use super::structures::{Finder, Structures};
 use super::walk::{self, Walk};
 use super::warning::Warning;
 use crate::mm::KernelImage;
@@ -20,9 +21,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Which pages are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those that the level keeps.
+    /// Those that the level keeps. The first window waits for the whole walk where page structures are left out.
     Kept,
-    /// Those of them that every level keeps.
+    /// Those of them that every level keeps. Of page structures that are left out it does not know; none is of the kernel
+    /// image.
     Essential,
     /// Those of them that an analyst needs before all others: page tables, stacks, per-CPU memory, buffers, tasks, slabs
     /// whose cache cannot be told.
@@ -37,6 +39,7 @@ pub struct Survey<'a> {
     /// What cannot be told at each lane's level, or at all.
     warnings: Result<Vec<Vec<Warning>>, Warning>,
     image: KernelImage,
+    beyond: Beyond,
     end: Pfn,
     state: Mutex<State<'a>>,
 }
@@ -48,6 +51,8 @@ struct State<'a> {
     record: Record,
     /// Pages of the image's text that the kernel gave back, as far as a walk came.
     given_back: PfnSet,
+    /// The page structures that a lane leaves out: those of the lane that was asked for last.
+    structures: Option<(usize, Structures)>,
     /// How far any walk came, and windows before that which were walked again.
     seen: Pfn,
     again: u64,
@@ -115,8 +120,9 @@ impl<'a> Survey<'a> {
         }
         let given_back = std::mem::take(&mut walk.marks.given_back);
         let record = Record::new(lanes.len(), limit);
-        let state = Mutex::new(State { judge, walk, record, given_back, seen: Pfn(0), again: 0 });
-        Survey { vmcore, lanes, warnings, image, end, state }
+        let state =
+            Mutex::new(State { judge, walk, record, given_back, structures: None, seen: Pfn(0), again: 0 });
+        Survey { vmcore, lanes, warnings, image, beyond, end, state }
     }
 
     /// The vmcore.
@@ -189,6 +195,12 @@ impl<'a> Survey<'a> {
         Effort { record: state.record.bytes(), full_at, windows_again: state.again }
     }
 
+    /// Whether pages of page structures are left out at a level.
+    #[must_use]
+    pub fn leaves_structures(&self, level: DumpLevel) -> bool {
+        self.beyond.structures && self.judges() && level.keeps_kernel_alone()
+    }
+
     /// The lane of a level; that of the level that excludes all there is for one that was not named before.
     fn lane(&self, level: DumpLevel) -> usize {
         self.lanes.iter().position(|&lane| lane == level.with_zero()).unwrap_or(0)
@@ -224,6 +236,37 @@ impl State<'_> {
         self.again += u64::from(window.end <= self.seen);
         self.seen = self.seen.max(window.end);
         keep_given_back(&mut self.given_back, walk);
+    }
+
+    /// Finds the page structures that a lane leaves out, once everything is walked. What does not fit the record keeps
+    /// its structures.
+    fn find_structures(&mut self, vmcore: &Vmcore, lane: usize, image: KernelImage, end: Pfn) {
+        if self.structures.as_ref().is_some_and(|(known, _)| *known == lane) {
+            return;
+        }
+        self.structures = None;
+        self.record_up_to(vmcore, end);
+        let Some(judge) = &self.judge else { return };
+        let mut finder = Finder::new(judge, &[image.text, image.data]);
+        let (mut place, mut next) = (Place::default(), Pfn(0));
+        while let Some(window) =
+            walk::next_window(vmcore, next, end).filter(|window| window.end <= self.record.end())
+        {
+            next = window.start;
+            self.record.replay(&mut place, window.count(), lane, &mut Counts::default(), |(fate, count)| {
+                let run = PfnRange { start: next, end: next.saturating_add(count) };
+                next = run.end;
+                if fate.is_kept(lane) {
+                    finder.keep(run);
+                }
+            });
+            next = window.end;
+        }
+        vmcore
+            .backed()
+            .intersect(PfnRange { start: next, end: end.max(next) })
+            .for_each(|run| finder.keep(run));
+        self.structures = Some((lane, finder.found()));
     }
 
     /// A walk that comes to the window at `start` next: on from where the record ends, or from so far before the window
@@ -279,7 +322,12 @@ impl Surveyed<'_, '_> {
             Wanted::Essential => fate.is_kept(lane) && fate.is_kept(0),
             Wanted::Urgent => fate.is_kept(lane) && fate.is_urgent(),
         };
+        let leaves_structures = wanted == Wanted::Kept
+            && self.survey.lanes.get(lane).is_some_and(|&level| self.survey.leaves_structures(level));
         let mut state = self.survey.state();
+        if leaves_structures {
+            state.find_structures(vmcore, lane, self.survey.image, self.survey.end);
+        }
         if state.record_up_to(vmcore, window.end) {
             let place =
                 self.place.get_or_insert_with(|| find(&state.record, vmcore, window, self.survey.end));
@@ -291,6 +339,9 @@ impl Surveyed<'_, '_> {
             state.walk_again(vmcore, walk);
             self.counts.add_array(walk.take_counts(lane).to_array());
             record::runs(walk).for_each(|(fate, count)| pages.push(count, is_wanted(fate)));
+        }
+        if let Some((_, structures)) = state.structures.as_ref().filter(|_| leaves_structures) {
+            self.counts.leave_structures(pages.leave(structures));
         }
         drop(state);
         Some(Pages { window: window.intersect(self.range), wanted: pages.wanted })
@@ -335,6 +386,16 @@ impl Gathered {
             Some(last) if last.end == pages.start => last.end = pages.end,
             _ => self.wanted.push(pages),
         }
+    }
+
+    /// Takes out the page structures that are left out; how many pages that was.
+    fn leave(&mut self, structures: &Structures) -> u64 {
+        let left: PfnSet = self.wanted.iter().flat_map(|&run| structures.left_out(run)).collect();
+        if !left.is_empty() {
+            let wanted: PfnSet = std::mem::take(&mut self.wanted).into();
+            self.wanted = wanted.without(&left).into_ranges();
+        }
+        left.count()
     }
 }
 
@@ -553,6 +614,37 @@ mod tests {
         assert_eq!(urgent(&survey), PfnSet::default());
         for wanted_pages in [Wanted::Kept, Wanted::Essential] {
             assert_eq!(wanted(&survey, level(31), wanted_pages, all(&survey)).0, *core.backed());
+        }
+    }
+
+    #[test]
+    fn structures_go_with_what_they_describe_as_far_as_the_record_knows() {
+        let mut world = World::new(3 * WINDOW_PAGES);
+        for first in [4096, 2 * WINDOW_PAGES + 1024] {
+            world.free(first, 10);
+        }
+        // One kept page among those of two frames.
+        world.free(8192, 6);
+        world.free(8192 + 65, 0);
+        let core = world.vmcore();
+        let frame = |pfn: u64| PAGES / 4096 + pfn / 64;
+        let near = PfnRange::new(frame(4096), frame(5120));
+        let far = PfnRange::new(frame(2 * WINDOW_PAGES + 1024), frame(2 * WINDOW_PAGES + 2048));
+        let single = PfnRange::new(frame(8192), frame(8192) + 1);
+        let beyond = Beyond { structures: true, ..Beyond::default() };
+        for (limit, gone) in [(MAX_RECORD, vec![near, single, far]), (0, vec![near, single])] {
+            let survey = Survey::prepare(&core, &[level(31), level(15)], beyond, limit);
+            let kept = wanted(&survey, level(31), Wanted::Kept, all(&survey));
+            let before = wanted(&Survey::new(&core, &[]), level(31), Wanted::Kept, all(&survey));
+            let gone = PfnSet::from(gone);
+            assert_eq!(kept.0, before.0.without(&gone), "limit {limit}");
+            assert_eq!(kept.1.of(PageClass::Structures), gone.count(), "limit {limit}");
+            assert!(survey.leaves_structures(level(31)) && !survey.leaves_structures(level(15)));
+            assert_eq!(wanted(&survey, level(15), Wanted::Kept, all(&survey)).1.of(PageClass::Structures), 0);
+            // A part knows of what is outside it.
+            let part = PfnRange::new(0, WINDOW_PAGES);
+            let parts = wanted(&survey, level(31), Wanted::Kept, part).0;
+            assert!(parts.iter().eq(kept.0.intersect(part)), "limit {limit}");
         }
     }
 

@@ -107,6 +107,19 @@ impl MemMap {
         (is_exact && self.struct_page(memory, pfn).ok()? == Some(at)).then_some(pfn)
     }
 
+    /// Where the virtual memory map would have the structure of pfn 0, as the section of `pfn` has it: alike in all sections
+    /// of a kernel with such a map. `None` in flat memory, and where the section has no structures or cannot be read.
+    #[must_use]
+    pub fn vmemmap_of(&self, memory: &KernelMemory<'_>, pfn: Pfn) -> Option<VirtAddr> {
+        if matches!(self.model, Model::Flat { .. }) {
+            return None;
+        }
+        match self.section(memory, pfn.0 >> self.section_shift) {
+            Ok(Section::Coded(base, _)) => Some(base),
+            Ok(Section::Absent) | Err(_) => None,
+        }
+    }
+
     /// Whether the section of `pfn` lacks the mark of memory that is online: a memory block that was taken offline, or
     /// that never was online. The kernel uses no page of it. False where that cannot be told.
     #[must_use]

@@ -63,6 +63,14 @@ pub(crate) fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
     Ok((numbers[0], numbers[1]))
 }
 
+/// Pages on the lists of free pages of all CPUs, ascending, as drgn finds them: `tests/vm/drgn/lists.py`.
+pub(crate) fn listed(dump: &Path, vmlinux: &Path) -> Result<Vec<u64>, Absent> {
+    let mut drgn = Command::new(program("drgn")?);
+    drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/lists.py"));
+    let seen = succeed(drgn.stdin(Stdio::null()));
+    Ok(seen.split_whitespace().map(|number| number.parse().unwrap()).collect())
+}
+
 /// What drgn finds of the planted secrets: `tests/vm/drgn/planted.py`.
 pub(crate) fn drgn(dump: &Path, vmlinux: &Path, secrets: &Path) -> Result<String, Absent> {
     let mut drgn = Command::new(program("drgn")?);

@@ -76,6 +76,8 @@ struct Inside {
     release: String,
     /// Whether the kernel was running while its memory was saved.
     live: bool,
+    /// Whether page structures that describe only pages that were left out were left out too.
+    without_structures: bool,
     /// Which of how many parts it is; none of a whole dump.
     part: Option<(u32, u32)>,
     machine: String,
@@ -147,6 +149,7 @@ fn inside(dump: &Dump) -> Inside {
         creator: facts.creator.clone(),
         release: facts.release.clone(),
         live: facts.live,
+        without_structures: facts.without_structures,
         part: facts.part.as_ref().map(|part| (part.number, part.of)),
         machine: kdump.uts.name(UTS_MACHINE),
         node: kdump.uts.name(UTS_NODE),

@@ -72,6 +72,10 @@ struct FilterArgs {
     /// Save the free pages that CPUs keep on lists of their own: for who hunts a use after free
     #[arg(long)]
     keep_cpu_lists: bool,
+    /// Leave out page structures that describe only pages that are left out, at levels that leave out all cache, user and
+    /// free pages: on a machine with much memory they are most of the dump
+    #[arg(long, conflicts_with = "as_makedumpfile")]
+    drop_page_structures: bool,
     /// Save the kernel log alone, as the dmesg sub-command does
     #[arg(long, conflicts_with = "dry_run")]
     dump_dmesg: bool,
@@ -181,7 +185,11 @@ impl Args {
         if self.filter.as_makedumpfile {
             return Beyond::NOTHING;
         }
-        Beyond { cpu_lists: !self.filter.keep_cpu_lists, ..Beyond::default() }
+        Beyond {
+            cpu_lists: !self.filter.keep_cpu_lists,
+            structures: self.filter.drop_page_structures,
+            ..Beyond::default()
+        }
     }
 
     /// Whether only the kernel log is wanted.

@@ -49,7 +49,11 @@ const OPTIONS: &[Foreign] = &[
     option("-x", Value::Taken, Refused(SYMBOLS)),
     option("-i", Value::Taken, Refused(SYMBOLS)),
     option("-g", Value::Taken, Refused(SYMBOLS)),
-    option("-e", Value::None, Refused("a dump without its struct pages breaks the tools that read it")),
+    option(
+        "-e",
+        Value::None,
+        Refused("--drop-page-structures leaves out those that describe only pages that are left out"),
+    ),
     option("--config", Value::Taken, Refused(ERASE)),
     option("--eppic", Value::Taken, Refused(ERASE)),
     option("--extension", Value::Taken, Refused("filters are built in")),

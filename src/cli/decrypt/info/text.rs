@@ -114,6 +114,7 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
         ("offline", pages.offline),
         ("offlined block", pages.offlined),
         ("CPU lists", pages.cpu_lists),
+        ("structures", pages.structures),
         ("unreadable", pages.unreadable),
         ("missing", pages.missing),
     ];
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(lines[1], "  saved                   500   1.95 MiB ###############");
         assert_eq!(lines[2], "  zero                      1   4.00 KiB #");
         assert_eq!(lines[3], "  cache                     0    0 bytes");
-        assert_eq!(lines[13].matches('#').count(), 30);
+        assert_eq!(lines.last().unwrap().matches('#').count(), 30);
     }
 
     #[test]

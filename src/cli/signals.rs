@@ -55,10 +55,12 @@ impl Stop {
         for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ] {
             flag::register(signal, Arc::clone(&nobody_asks))?;
         }
+        // Before the flags: a signal that comes between the two still ends the program.
+        on_signals(&ENDING, GRACE)?;
         for &signal in ENDING.iter().filter(|&&signal| !is_ignored(signal)) {
             flag::register(signal, Arc::clone(asked))?;
         }
-        on_signals(&ENDING, GRACE)
+        Ok(())
     }
 }
 
@@ -82,6 +84,10 @@ fn on_signals(signals: &[i32], grace: Duration) -> io::Result<()> {
         // Actions run in this order: whoever reads the byte knows the signal.
         flag::register_usize(signal, Arc::clone(&last), usize::try_from(signal).unwrap_or_default())?;
         pipe::register(signal, asks.try_clone()?)?;
+    }
+    if last.load(Ordering::Relaxed) != 0 {
+        // It came before its byte could be written.
+        asks.try_clone()?.write_all(&[0])?;
     }
     let wait = move || {
         if asked.read_exact(&mut [0]).is_err() {

@@ -150,6 +150,10 @@ impl Write for Upload {
         if self.filling.len() == ROOM {
             self.ship()?;
         }
+        // Every object but the last has the same size, and a flush has put the last one.
+        if self.filling.is_empty() && !self.size.is_multiple_of(OBJECT) {
+            return Err(io::Error::other("bytes follow the last object"));
+        }
         if self.filling.capacity() < ROOM {
             self.filling.reserve_exact(ROOM);
         }
@@ -159,8 +163,11 @@ impl Write for Upload {
         Ok(take)
     }
 
+    /// Puts what is in hand, whole or not: whoever flushes has written all. So a store that has no room left is known
+    /// while the collector can still try its next level.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.ship()?;
+        self.settle()
     }
 }
 

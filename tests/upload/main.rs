@@ -164,7 +164,7 @@ fn what_passes_is_tried_again_and_nothing_comes_twice() {
 fn a_slow_store_is_waited_for() {
     let (home, store) = (home(), Store::start());
     store.fail("/000001", Fault::Slow);
-    succeed(&mut collect(home, &["-d", "0", "--stall", "2", &store.url("slow")]));
+    succeed(&mut collect(home, &["-d", "0", "--stall", "4", &store.url("slow")]));
     assert_eq!(store.sets().len(), 1);
     assert_eq!(store.puts().len(), 4, "nothing is given up that moves");
 }
@@ -221,9 +221,9 @@ fn a_full_store_gets_the_next_level_as_another_set() {
     for (status, body) in [(507, ""), (403, "<Code>QuotaExceeded</Code>")] {
         let (home, store) = (home(), Store::start());
         store.fail("/000001", Fault::Answer(status, body, 1));
-        let output = run(&mut collect(home, &["-d", "0,0", &store.url("full")]));
+        let output = run(&mut collect(home, &["-d", "0,1", &store.url("full")]));
         let said = text(&output.stderr);
-        assert!(output.status.success() && said.contains("retrying at level 0"), "{said}");
+        assert!(output.status.success() && said.contains("retrying at level 1"), "{said}");
         let sets = store.sets();
         assert_eq!(sets.len(), 2, "{sets:?}");
         let marks = store.objects().keys().filter(|path| path.ends_with("/end")).count();
@@ -234,7 +234,7 @@ fn a_full_store_gets_the_next_level_as_another_set() {
     }
     // A limit is a full store too.
     let (home, store) = (home(), Store::start());
-    fails(&run(&mut collect(home, &["-d", "0,0", "-L", "20M", &store.url("limit")])), 7, &["limit"]);
+    fails(&run(&mut collect(home, &["-d", "0,1", "-L", "20M", &store.url("limit")])), 7, &["limit"]);
     assert_eq!(store.sets().len(), 2);
 }
 

@@ -16,6 +16,7 @@ mod kdump_view;
 mod memory;
 mod notes;
 mod open;
+mod parts;
 mod set;
 mod source;
 mod stream;
@@ -26,6 +27,7 @@ pub use elf_view::ElfView;
 pub use head::DumpHead;
 pub use kdump_view::KdumpView;
 pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, local_noticing, without_armor, without_frame};
+pub(crate) use parts::Joined;
 pub use set::{Notice, SetFacts};
 #[cfg(feature = "remote")]
 pub(crate) use set::{report_missing, shape_of};
@@ -58,6 +60,9 @@ pub enum Error {
     /// The decrypted stream contradicts itself.
     #[error("reading the decrypted stream: {0}")]
     Malformed(String),
+    /// The parts of a dump do not make up one dump.
+    #[error("joining the parts of a dump: {0}")]
+    Parts(String),
     /// The frame of a raw partition around the dump cannot be read.
     #[error(transparent)]
     Frame(#[from] crate::raw::Error),
@@ -130,7 +135,10 @@ pub struct Held {
 
 /// An open dump. Reads are positioned, so threads share one by reference.
 pub struct Dump {
+    /// Its own stream; of a dump in parts that of the first part, which has the notes.
     stream: Stream,
+    /// Those of the other parts.
+    more: Vec<Stream>,
     head: DumpHead,
     tail: Option<Tail>,
     damage: Option<StreamError>,
@@ -138,8 +146,8 @@ pub struct Dump {
     index: PageIndex,
     index_state: IndexState,
     cache: BlockCache,
-    /// Where the tail starts in the stream.
-    tail_at: Option<u64>,
+    /// Where the last block of the stream ends, and where its tail starts.
+    after_blocks: (u64, Option<u64>),
     note_records: OnceLock<Vec<notes::NoteRecord>>,
 }
 
@@ -154,7 +162,24 @@ impl Dump {
         identities: &Identities,
         cache: usize,
     ) -> Result<Dump, Error> {
-        let stream = Stream::open(source, identities)?;
+        Dump::from_stream(Stream::open(source, identities)?, cache)
+    }
+
+    /// The same with the key of the payload, which starts at byte `start` of the source.
+    ///
+    /// # Errors
+    /// As [`Dump::from_source`].
+    #[cfg(feature = "convert")]
+    pub(crate) fn with_key(
+        source: Arc<dyn Source>,
+        start: u64,
+        key: crypt::PayloadKey,
+        cache: usize,
+    ) -> Result<Dump, Error> {
+        Dump::from_stream(Stream::with_key(source, start, key)?, cache)
+    }
+
+    fn from_stream(stream: Stream, cache: usize) -> Result<Dump, Error> {
         let (head, damage) = match stream.read_head() {
             // Damage there costs nothing that the copy of the head has.
             Err(Error::Stream(cause)) => {
@@ -179,7 +204,20 @@ impl Dump {
         judge_tables(&head.facts, index.pages(), stream.len())?;
         let damage = damage.or(index.damage()).or(stream.trailing());
         let (cache, note_records) = (BlockCache::new(cache), OnceLock::new());
-        Ok(Dump { stream, head, tail, damage, present, index, index_state, cache, tail_at, note_records })
+        let (more, after_blocks) = (Vec::new(), (index.blocks_end(), tail_at));
+        Ok(Dump {
+            stream,
+            more,
+            head,
+            tail,
+            damage,
+            present,
+            index,
+            index_state,
+            cache,
+            after_blocks,
+            note_records,
+        })
     }
 
     /// The facts of the dump and its KDUMP head, notes and VMCOREINFO within.
@@ -203,7 +241,7 @@ impl Dump {
     /// Why the payload is not all there; `None` when its final chunk is authentic.
     #[must_use]
     pub fn cut(&self) -> Option<StreamError> {
-        self.stream.cut()
+        std::iter::once(&self.stream).chain(&self.more).find_map(Stream::cut)
     }
 
     /// What is wrong with the file, as far as opening it met that: damage, or else that it is cut. Damage in a block shows
@@ -228,7 +266,7 @@ impl Dump {
     /// Bytes of the decrypted stream.
     #[must_use]
     pub fn stream_len(&self) -> u64 {
-        self.stream.len()
+        std::iter::once(&self.stream).chain(&self.more).map(Stream::len).sum()
     }
 
     /// What the index holds.
@@ -261,11 +299,61 @@ impl Dump {
         }
         let place = self.index.block(found.block);
         let block = self.cache.get(found.block, || {
-            self.stream.read_block(place, self.head.page, |map| self.index.is_map_of(found.block, map))
+            self.stream_of(found.block)
+                .read_block(place, self.head.page, |map| self.index.is_map_of(found.block, map))
         })?;
         PageBytes::new(block, found.nth, self.head.page)
             .map(Page::Data)
             .ok_or_else(|| Error::malformed("a block lacks pages that the index names"))
+    }
+
+    /// The stream that a block is in.
+    fn stream_of(&self, block: u32) -> &Stream {
+        let part = self.index.part_of(block);
+        part.checked_sub(1).and_then(|more| self.more.get(more)).unwrap_or(&self.stream)
+    }
+
+    /// Authenticates every chunk.
+    ///
+    /// # Errors
+    /// The first one that fails, or that the dump is cut.
+    pub fn authenticate(&self) -> Result<(), Error> {
+        let mut chunk = Vec::new();
+        for stream in std::iter::once(&self.stream).chain(&self.more) {
+            (0..stream.chunks()).try_for_each(|number| stream.read_chunk(number, &mut chunk))?;
+            stream.cut().or(stream.trailing()).map_or(Ok(()), |fault| Err(Error::Stream(fault)))?;
+        }
+        Ok(())
+    }
+
+    /// One dump of all of its parts, which come in any order. What was kept of each in memory is kept of the whole.
+    ///
+    /// # Errors
+    /// [`Error::Parts`]: one is missing, comes twice or is of another dump; [`Error::Malformed`] where two have the same
+    /// page.
+    pub fn join(mut parts: Vec<Dump>) -> Result<Dump, Error> {
+        let mut joined = Joined::default();
+        for part in &parts {
+            joined.begin(part.facts()).map_err(Error::Parts)?;
+            part.tail.iter().for_each(|tail| joined.end(tail));
+        }
+        let (facts, tail) = joined.whole().map_err(Error::Parts)?;
+        let tail = parts.iter().all(|part| part.tail.is_some()).then_some(tail);
+        parts.sort_by_key(|part| part.facts().part.as_ref().map(|part| part.number));
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().ok_or_else(|| Error::Parts("there is none".to_owned()))?;
+        for part in parts {
+            whole.index.append(part.index)?;
+            whole.more.push(part.stream);
+            whole.damage = whole.damage.or(part.damage);
+            if part.index_state != IndexState::Whole {
+                whole.index_state = part.index_state;
+            }
+        }
+        whole.head.facts.part = facts.part;
+        whole.head.kdump.split = None;
+        whole.tail = tail;
+        Ok(whole)
     }
 
     fn without_bytes(&self, pfn: Pfn) -> Page {

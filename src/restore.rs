@@ -9,7 +9,6 @@ mod foreign;
 mod frames;
 mod kdump_file;
 mod pages;
-mod parts;
 mod salvage;
 mod unpack;
 

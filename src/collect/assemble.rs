@@ -33,6 +33,8 @@ pub(super) struct Assembler {
     /// The first page that could not be read.
     first_failure: Option<ReadError>,
     notes_lost: u64,
+    /// Pages that an earlier collector lost, and whether its dump was whole.
+    lost_before: (u64, bool),
 }
 
 impl Assembler {
@@ -63,6 +65,7 @@ impl Assembler {
             pages: ClassCounts { present, total, left_out: facts.left_out, ..ClassCounts::default() },
             first_failure: None,
             notes_lost: 0,
+            lost_before: facts.lost_before,
         })
     }
 
@@ -147,7 +150,8 @@ impl Assembler {
             saved: *saved,
             ..classes
         };
-        let complete = !self.is_full() && !self.pages.is_lacking();
+        self.pages.missing += self.lost_before.0;
+        let complete = !self.is_full() && self.lost_before.1 && !self.pages.is_lacking();
         let status = if complete { 0 } else { kdump::STATUS_INCOMPLETE };
         self.frames.record(kdump::STATUS_OFFSET, &self.order.u32_bytes(status))?;
         self.frames.raw(END_RECORD);

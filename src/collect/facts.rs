@@ -19,6 +19,8 @@ pub(super) struct DumpFacts {
     pub present: PfnSet,
     /// Of these, how many an earlier filter left out.
     pub left_out: u64,
+    /// Pages that an earlier collector lost, and whether its dump was whole.
+    pub lost_before: (u64, bool),
     /// The head of the KDUMP file.
     pub kdump: kdump::Head,
     /// Where its parts lie.
@@ -35,7 +37,9 @@ impl DumpFacts {
         let present: PfnSet = vmcore.present().intersect(all).collect();
         let split = part.map(|part| part.range);
         let range = split.unwrap_or(all).intersect(all);
-        let left_out = vmcore.left_out().intersect(range).map(PfnRange::count).sum();
+        let left_out: u64 = vmcore.left_out().intersect(range).map(PfnRange::count).sum();
+        let lost_before = vmcore.origin().map_or((0, true), |origin| (origin.lost, origin.complete));
+        let left_out = left_out.saturating_sub(lost_before.0);
         let kdump = kdump::Head { split, ..kdump_head(vmcore, options.level, max_mapnr) };
         let layout = kdump.layout()?;
         let pages = present.count();
@@ -43,7 +47,7 @@ impl DumpFacts {
         let part = part.map(Part::facts);
         let live = options.live || vmcore.origin().is_some_and(|origin| origin.live);
         let head = Head { part, live, ..stream_head(vmcore, &kdump, data_offset) };
-        Ok(DumpFacts { max_mapnr, present, left_out, kdump, layout, head })
+        Ok(DumpFacts { max_mapnr, present, left_out, lost_before, kdump, layout, head })
     }
 
     /// How many pages exist.

@@ -63,6 +63,8 @@ impl KdumpFile {
                 cpus: header.cpus,
                 phys_base: header.phys_base,
                 eraseinfo: header.eraseinfo.clone(),
+                lost: 0,
+                complete: true,
                 live: false,
             },
             source: Box::new(PageReader::new(stored)),

@@ -51,6 +51,8 @@ pub(super) struct PageIndex {
     /// What tells the map of each block.
     maps: Vec<u64>,
     marks: MapMarks,
+    /// Of the further parts of a dump: the number of the first block, and what tells their maps.
+    parts: Vec<(u32, MapMarks)>,
     runs: Vec<Run>,
     /// Whether damaged chunks were passed over, and the blocks in them.
     gaps: bool,
@@ -215,6 +217,29 @@ impl PageIndex {
         self.blocks.get(number as usize).copied().unwrap_or(none)
     }
 
+    /// Which of the appended parts a block is of, from 1; 0 for the first index.
+    pub(super) fn part_of(&self, block: u32) -> usize {
+        self.parts.partition_point(|&(first, _)| first <= block)
+    }
+
+    /// Adds the index of another part of the same dump.
+    ///
+    /// # Errors
+    /// Both have the same page.
+    pub(super) fn append(&mut self, other: PageIndex) -> Result<(), Error> {
+        let blocks = u32::try_from(self.blocks.len() + other.blocks.len());
+        let first = blocks.map(|all| all - u32::try_from(other.blocks.len()).unwrap_or(0));
+        let first = first.map_err(|_| Error::malformed("it has more than 2^32 blocks"))?;
+        self.runs.extend(other.runs.into_iter().map(|run| Run { block: run.block + first, ..run }));
+        self.blocks.extend(other.blocks);
+        self.data_pages.extend(other.data_pages);
+        self.maps.extend(other.maps);
+        self.parts.push((first, other.marks));
+        self.gaps |= other.gaps;
+        self.cut |= other.cut;
+        self.sort()
+    }
+
     /// Where the last block ends in the stream.
     pub(super) fn blocks_end(&self) -> u64 {
         self.blocks.iter().map(|place| place.offset.saturating_add(place.len)).max().unwrap_or(0)
@@ -222,7 +247,9 @@ impl PageIndex {
 
     /// Whether a map is the one that a block is known by.
     pub(super) fn is_map_of(&self, number: u32, map: &BlockMap) -> bool {
-        self.maps.get(number as usize) == Some(&self.marks.of(map))
+        let part = self.part_of(number).checked_sub(1).and_then(|part| self.parts.get(part));
+        let marks = part.map_or(&self.marks, |(_, marks)| marks);
+        self.maps.get(number as usize) == Some(&marks.of(map))
     }
 
     /// Counts.

@@ -42,6 +42,8 @@ impl Dump {
                 cpus: kdump.nr_cpus,
                 phys_base: kdump.phys_base,
                 eraseinfo: kdump.eraseinfo.clone(),
+                lost: self.tail().map_or(0, |tail| tail.pages.lost()),
+                complete: self.is_complete(),
                 live: facts.live,
             },
         }))

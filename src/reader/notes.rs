@@ -39,7 +39,8 @@ impl Dump {
     /// The records after the last block, as far as they can be read.
     fn find_note_records(&self) -> Vec<NoteRecord> {
         let mut records = Vec::new();
-        let (from, to) = (self.index.blocks_end(), self.tail_at.unwrap_or(self.stream.len()));
+        let (from, tail) = self.after_blocks;
+        let to = tail.unwrap_or(self.stream.len());
         // Damage there costs what lies in it; what comes before is known then.
         let _ = self.stream.frames(from, to, |frame, content| {
             if let Frame::Data(bytes) = content {

@@ -7,7 +7,7 @@ use crate::blocks::{
     is_ours,
 };
 use crate::crypt::stream::{CHUNK_SIZE, RandomAccess};
-use crate::crypt::{Identities, StreamError};
+use crate::crypt::{Identities, PayloadKey, StreamError};
 use crate::kdump::record_head;
 use crate::units::PageSize;
 use std::io::BufReader;
@@ -43,10 +43,14 @@ impl Stream {
     pub(super) fn open(source: Arc<dyn Source>, identities: &Identities) -> Result<Stream, Error> {
         let opened = identities.open(&mut BufReader::new(SourceReader::new(Arc::clone(&source))))?;
         let start = opened.payload_start;
+        Stream::with_key(source, start, opened.key)
+    }
+
+    /// Opens the payload that starts at a place, with its key.
+    pub(super) fn with_key(source: Arc<dyn Source>, start: u64, key: PayloadKey) -> Result<Stream, Error> {
         let encrypted = source.len().saturating_sub(start);
         let is_remote = source.is_remote();
-        let (access, end) =
-            RandomAccess::new_or_cut(source, start, encrypted, opened.key).map_err(Error::read)?;
+        let (access, end) = RandomAccess::new_or_cut(source, start, encrypted, key).map_err(Error::read)?;
         let is_trailing = |end: &StreamError| matches!(end, StreamError::TrailingData { .. });
         let (cut, trailing) = (end.filter(|end| !is_trailing(end)), end.filter(is_trailing));
         Ok(Stream { access, cut, trailing, is_remote, idle: Mutex::new(Vec::new()) })

@@ -2,12 +2,11 @@
 
 use super::elf_file::ElfFile;
 use super::kdump_file::KdumpFile;
-use super::parts::Joined;
 use super::salvage::{Faults, KernelData, Losses, Outcome, TakenPages, Tracker};
 use super::unpack::Arranged;
 use super::{Error, Output, Report, Written};
 use crate::blocks::{BlockMap, DataPlaces, Head, NamedPages, RunKind, Tail, judge_pages, judge_records};
-use crate::reader::DumpHead;
+use crate::reader::{DumpHead, Joined};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use std::io::Write;
 
@@ -98,7 +97,7 @@ impl<'a> Arranger<'a> {
     fn place(&mut self, piece: Arranged) -> Result<(), Error> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => {
-                self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head))?;
+                self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head)).map_err(Error::Parts)?;
                 self.begin(*head);
                 let records = self.rescue.as_mut().and_then(|rescue| rescue.records.take());
                 return records.map_or(Ok(()), |records| self.records(&records));
@@ -236,7 +235,7 @@ impl<'a> Arranger<'a> {
 
     /// Ends the output of all parts.
     pub(super) fn finish_parts(mut self) -> Result<Report, Error> {
-        let (head, tail) = self.joined.take().unwrap_or_default().whole()?;
+        let (head, tail) = self.joined.take().unwrap_or_default().whole().map_err(Error::Parts)?;
         self.pages = std::mem::take(&mut self.earlier);
         (self.head, self.tail) = (Some(head), Some(tail));
         self.finish(None)

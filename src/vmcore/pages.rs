@@ -48,6 +48,10 @@ pub struct Origin {
     pub phys_base: u64,
     /// Which ranges makedumpfile or a redaction erased, in its own text form; empty as a rule.
     pub eraseinfo: Vec<u8>,
+    /// Pages that the dump should hold and lacks, where it is not known which; present ones that are not held.
+    pub lost: u64,
+    /// Whether the dump is all that its collector was to save.
+    pub complete: bool,
     /// Whether the kernel was running while its memory was saved.
     pub live: bool,
 }

@@ -1,12 +1,11 @@
 //! The parts of a dump that was written to several places at the same time: whether they are all there, each once,
 //! and nothing else.
 
-use super::Error;
 use crate::blocks::{ClassCounts, Head, PartFacts, Tail};
 
 /// What is known of the parts that came so far.
 #[derive(Default)]
-pub(super) struct Joined {
+pub(crate) struct Joined {
     head: Option<Head>,
     seen: Vec<u32>,
     pages: ClassCounts,
@@ -18,21 +17,21 @@ impl Joined {
     ///
     /// # Errors
     /// It is a whole dump, a part of another one, or came before.
-    pub(super) fn begin(&mut self, head: &Head) -> Result<(), Error> {
+    pub(crate) fn begin(&mut self, head: &Head) -> Result<(), String> {
         let part = part_of(head)?;
         let first = self.head.get_or_insert_with(|| head.clone());
         if !belong_together(first, head) {
-            return Err(Error::Parts(format!("part {} is of another dump than the first one", part.number)));
+            return Err(format!("part {} is of another dump than the first one", part.number));
         }
         if self.seen.contains(&part.number) {
-            return Err(Error::Parts(format!("part {} comes twice", part.number)));
+            return Err(format!("part {} comes twice", part.number));
         }
         self.seen.push(part.number);
         Ok(())
     }
 
     /// A part has ended.
-    pub(super) fn end(&mut self, tail: &Tail) {
+    pub(crate) fn end(&mut self, tail: &Tail) {
         self.pages = self.pages.join(tail.pages);
         self.cut |= !tail.complete;
     }
@@ -41,19 +40,19 @@ impl Joined {
     ///
     /// # Errors
     /// A part is missing.
-    pub(super) fn whole(self) -> Result<(Head, Tail), Error> {
-        let head = self.head.ok_or_else(|| Error::Parts("there is none".to_owned()))?;
+    pub(crate) fn whole(self) -> Result<(Head, Tail), String> {
+        let head = self.head.ok_or_else(|| "there is none".to_owned())?;
         let of = part_of(&head)?.of;
         if let Some(missing) = (1..=of).find(|number| !self.seen.contains(number)) {
-            return Err(Error::Parts(format!("part {missing} of {of} is missing")));
+            return Err(format!("part {missing} of {of} is missing"));
         }
         let tail = Tail { pages: self.pages, last_index: None, complete: !self.cut, head_copy: None };
         Ok((Head { part: None, ..head }, tail))
     }
 }
 
-fn part_of(head: &Head) -> Result<&PartFacts, Error> {
-    head.part.as_ref().ok_or_else(|| Error::Parts("one of them is a dump of its own, not a part".to_owned()))
+fn part_of(head: &Head) -> Result<&PartFacts, String> {
+    head.part.as_ref().ok_or_else(|| "one of them is a dump of its own, not a part".to_owned())
 }
 
 /// All but the part itself is the same, since one program wrote them at the same time.
@@ -75,10 +74,10 @@ mod tests {
         let mut joined = Joined::default();
         let pages = ClassCounts { present: 9, saved: 2, ..ClassCounts::default() };
         for head in heads {
-            joined.begin(head).map_err(|error| error.to_string())?;
+            joined.begin(head)?;
             joined.end(&Tail { pages, last_index: Some(1), complete: true, head_copy: None });
         }
-        joined.whole().map_err(|error| error.to_string())
+        joined.whole()
     }
 
     #[test]
@@ -90,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_foreign_or_double_is_said() {
-        let said = |heads: &[Head]| join(heads).unwrap_err().replace("joining the parts of a dump: ", "");
+        let said = |heads: &[Head]| join(heads).unwrap_err();
         assert_eq!(said(&[head("a", 1), head("a", 3)]), "part 2 of 3 is missing");
         assert_eq!(said(&[head("a", 1), head("b", 2)]), "part 2 is of another dump than the first one");
         assert_eq!(said(&[head("a", 1), head("a", 1)]), "part 1 comes twice");

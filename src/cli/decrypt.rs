@@ -9,6 +9,7 @@ mod keygen;
 mod kmsg;
 mod mount;
 mod plain;
+mod refilter;
 mod restore;
 mod rewrap;
 mod salvage;
@@ -67,6 +68,8 @@ enum Command {
     Mount(mount::Args),
     /// Give a dump to other recipients
     Rewrap(rewrap::Args),
+    /// Make a dump at a higher level, for other recipients, of a dump
+    Refilter(refilter::Args),
     /// Make an identity and its recipient
     Keygen(keygen::Args),
     /// Decrypt the kernel messages in a log
@@ -98,6 +101,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Mount(args)), _) => mount::run(args),
         (Some(Command::Rewrap(args)), _) => rewrap::run(args),
+        (Some(Command::Refilter(args)), _) => refilter::run(args),
         (Some(Command::Keygen(args)), _) => keygen::run(args),
         (Some(Command::Kmsg(args)), _) => kmsg::run(args),
         (None, Some(args)) => restore::run(args),

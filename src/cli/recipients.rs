@@ -31,7 +31,7 @@ pub(super) struct RecipientArgs {
     recipients: Vec<String>,
     /// Encrypt to the recipients in this file, one a line; repeatable
     /// [default: /etc/vmcore-encrypt/recipients when no -r is given]
-    #[arg(short = 'R', long = "recipients-file", value_name = "FILE", help_heading = HEADING)]
+    #[arg(short = 'R', long = "recipients-file", alias = "to", value_name = "FILE", help_heading = HEADING)]
     files: Vec<PathBuf>,
     /// Known only to be refused with the reason
     #[arg(long, hide = true)]

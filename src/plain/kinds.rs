@@ -47,12 +47,12 @@ const KINDS: &[Kind] = &[
     kind(
         b"age-encryption.org/",
         "encrypted already",
-        "vmcore-decrypt restores it, and rewrap gives it to other recipients",
+        "vmcore-decrypt refilter makes a new dump of it for other recipients, and rewrap gives them all of it",
     ),
     kind(
         b"-----BEGIN AGE",
         "encrypted already",
-        "vmcore-decrypt restores it, and rewrap gives it to other recipients",
+        "vmcore-decrypt refilter makes a new dump of it for other recipients, and rewrap gives them all of it",
     ),
     kind(&[0x28, 0xb5, 0x2f, 0xfd], "compressed", "zstd -dc FILE | vmcore-encrypt - DUMPFILE"),
     kind(&[0x1f, 0x8b], "compressed", "gzip -dc FILE | vmcore-encrypt - DUMPFILE"),

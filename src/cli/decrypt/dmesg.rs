@@ -3,7 +3,7 @@
 
 use super::super::{Failure, Status, input_name, say, status, stdout};
 use super::PROGRAM;
-use super::input::{self, IdentityArgs};
+use super::input::{self, IdentityArgs, Opened};
 use crate::blocks::{FRAME_MAGIC, SKIPPABLE_MAGIC};
 use crate::crypt::{DecryptReader, Identities, StreamError};
 use crate::klog;
@@ -26,8 +26,10 @@ pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
 
-    /// The encrypted dump, or an encrypted file of vmcore-encrypt dmesg or pstore (then - is standard input)
-    dump: PathBuf,
+    /// The encrypted dump, or an encrypted file of vmcore-encrypt dmesg or pstore (then - is standard input). Of a dump in
+    /// parts all parts
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
 }
 
 /// Runs the sub-command.
@@ -35,21 +37,18 @@ pub(super) struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
-    let path = &args.dump;
+    let identities = args.identities.read(&args.dumps)?;
     let mut out = io::BufWriter::new(stdout::text());
+    let [path] = &args.dumps[..] else {
+        return print_log(&args.dumps, &input::open_parts(&args.dumps, &identities, BLOCKS)?, &mut out);
+    };
     if path == Path::new("-") {
         let mut dump = input::open_sequential(path, |_, bytes| bytes)?;
         print_saved_log(path, &mut *dump, &identities, &mut out)?;
     } else {
         let source = input::open_source(path)?;
         match Dump::from_source(Arc::clone(&source), &identities, BLOCKS) {
-            Ok(dump) => {
-                let dump = Arc::new(dump);
-                print_log(path, &dump, &mut out)?;
-                out.flush().map_err(|error| written(&error))?;
-                return dump.fault().map_or(Ok(()), |fault| Err(input::stream_failure(path, &fault)));
-            }
+            Ok(dump) => return print_log(&args.dumps, &input::joined(&args.dumps, vec![dump])?, &mut out),
             Err(reader::Error::NotADump) => print_from_source(path, source, &identities, &mut out)?,
             Err(error) => return Err(input::reader_failure(path, &error)),
         }
@@ -64,16 +63,24 @@ fn written(error: &io::Error) -> Failure {
     Failure::caused("writing to standard output", error)
 }
 
-/// Prints the log inside the crashed kernel's memory.
-fn print_log(path: &Path, dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), Failure> {
-    let doing = || format!("reading the kernel log of {}", input_name(path));
+/// Prints the log inside the crashed kernel's memory, and reports what is wrong with the dump.
+fn print_log(paths: &[PathBuf], opened: &Opened, out: &mut dyn Write) -> Result<(), Failure> {
+    let dump = &opened.dump;
+    paths.iter().for_each(|path| input::warn_of_part(path, dump.facts().part.as_ref()));
+    print_messages(paths, dump, out)?;
+    out.flush().map_err(|error| written(&error))?;
+    opened.fault.clone().map_or(Ok(()), Err)
+}
+
+fn print_messages(paths: &[PathBuf], dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), Failure> {
+    let doing = || format!("reading the kernel log of {}", input::names(paths));
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let memory = KernelMemory::new(&vmcore).map_err(|error| Failure::caused(doing(), &error))?;
     let stats = klog::dmesg(&memory, out).map_err(|error| {
         let failure = Failure::caused(doing(), &error);
         match dump.fault() {
             Some(fault) => failure.status(input::stream_status(&fault)).hint(format!("the dump is {fault}")),
-            None => failure,
+            None => failure.maybe_hint(dump.facts().part.as_ref().map(|_| "the log may be in another part")),
         }
     })?;
     if stats.damaged > 0 {

@@ -2,13 +2,13 @@
 
 mod text;
 
-use super::super::{Failure, input_name, status, stdout};
+use super::super::{Failure, status, stdout};
 use super::input;
 use crate::blocks::ClassCounts;
 use crate::crypt::StreamError;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
-use crate::reader::{Dump, IndexState, Source, SourceReader};
+use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source, SourceReader};
 use crate::text::ascii_json;
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -31,8 +31,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// The encrypted dump
-    dump: PathBuf,
+    /// The encrypted dump; of a dump in parts all parts, or one
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
 }
 
 /// What is known of a dump.
@@ -104,34 +105,60 @@ struct Inside {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let source = input::open_source(&args.dump)?;
-    let (info, fault) = gather(args, &source)?;
+    let sources = args.dumps.iter().map(|dump| input::open_source(dump)).collect::<Result<Vec<_>, _>>()?;
+    let (info, fault) = gather(args, &sources)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&info)
             .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?;
         ascii_json(&json) + "\n"
     } else {
-        text::show(&input_name(&args.dump), &info)
+        text::show(&input::names(&args.dumps), &info)
     };
     stdout::print(&text)?;
-    fault.map_or(Ok(()), |fault| Err(input::stream_failure(&args.dump, &fault)))
+    fault.map_or(Ok(()), Err)
 }
 
-/// What is known, and what is wrong with the file.
-fn gather(args: &Args, source: &Arc<dyn Source>) -> Result<(Info, Option<StreamError>), Failure> {
-    let (recipients, mut fault) = outside(&args.dump, source)?;
-    let set = source.set().map(|set| Set { objects: set.objects, end_mark: set.has_end });
+/// What is known, and what is wrong with the first file that something is wrong with.
+fn gather(args: &Args, sources: &[Arc<dyn Source>]) -> Result<(Info, Option<Failure>), Failure> {
+    let (recipients, mut fault) = all_outside(args, sources)?;
+    let set = set_of(sources);
     let is_cut = fault.is_some() || set.as_ref().is_some_and(|set| !set.end_mark);
     let payload = if is_cut { Payload::Cut } else { Payload::Unknown };
-    let mut info = Info { file_size: source.len(), recipients, payload, set, dump: None };
+    let file_size = sources.iter().map(|source| source.len()).sum();
+    let mut info = Info { file_size, recipients, payload, set, dump: None };
     if !args.identities.is_empty() {
-        let identities = input::read_identities(&args.identities, std::slice::from_ref(&args.dump))?;
-        let dump = input::open_dump(&args.dump, Arc::clone(source), &identities)?;
-        info.payload = if dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
-        info.dump = Some(inside(&dump));
-        fault = dump.fault();
+        let identities = input::read_identities(&args.identities, &args.dumps)?;
+        let open = |(dump, source): (&PathBuf, &Arc<dyn Source>)| {
+            Dump::from_source(Arc::clone(source), &identities, BLOCK_CACHE)
+                .map_err(|error| input::reader_failure(dump, &error))
+        };
+        let dumps = args.dumps.iter().zip(sources).map(open).collect::<Result<Vec<_>, _>>()?;
+        let opened = input::joined(&args.dumps, dumps)?;
+        info.payload = if opened.dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
+        info.dump = Some(inside(&opened.dump));
+        fault = opened.fault;
     }
     Ok((info, fault))
+}
+
+/// What anybody can see of all files. Parts are for the same recipients: one program wrote them.
+fn all_outside(args: &Args, sources: &[Arc<dyn Source>]) -> Result<(Vec<String>, Option<Failure>), Failure> {
+    let (mut recipients, mut fault) = (None, None);
+    for (dump, source) in args.dumps.iter().zip(sources) {
+        let (of_this, wrong) = outside(dump, source)?;
+        recipients.get_or_insert(of_this);
+        fault = fault.or(wrong.map(|wrong| input::stream_failure(dump, &wrong)));
+    }
+    Ok((recipients.unwrap_or_default(), fault))
+}
+
+/// The numbered objects that the dump, or its parts, are in.
+fn set_of(sources: &[Arc<dyn Source>]) -> Option<Set> {
+    let sets = sources.iter().filter_map(|source| source.set());
+    sets.map(|set| Set { objects: set.objects, end_mark: set.has_end }).reduce(|one, other| Set {
+        objects: one.objects + other.objects,
+        end_mark: one.end_mark && other.end_mark,
+    })
 }
 
 /// What anybody can see: who opens the file, and whether its length is possible.

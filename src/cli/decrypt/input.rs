@@ -5,11 +5,12 @@ use super::super::{Failure, Status, input_name, prompt, quoted, say};
 use super::default_identity;
 use super::plain::Plain;
 use super::{PROGRAM, apart};
+use crate::blocks::PartFacts;
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{
-    self, BLOCK_CACHE, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local_noticing,
-    without_armor, without_frame,
+    self, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local_noticing, without_armor,
+    without_frame,
 };
 use clap::Args;
 use std::fs::File;
@@ -211,15 +212,61 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     Ok(None)
 }
 
-/// Opens a dump to be looked into.
-pub(super) fn open_dump(
-    path: &Path,
-    source: Arc<dyn Source>,
+/// A dump that is read at any place, from one file or from those of all its parts.
+pub(super) struct Opened {
+    pub(super) dump: Arc<Dump>,
+    /// What is wrong with the first file that something is wrong with.
+    pub(super) fault: Option<Failure>,
+}
+
+/// Opens a dump, or all parts of one, to be read at any place. At most `cache` bytes of decompressed blocks are kept.
+pub(super) fn open_parts(
+    paths: &[PathBuf],
     identities: &Identities,
-) -> Result<Arc<Dump>, Failure> {
-    let dump =
-        Dump::from_source(source, identities, BLOCK_CACHE).map_err(|error| reader_failure(path, &error))?;
-    Ok(Arc::new(dump))
+    cache: usize,
+) -> Result<Opened, Failure> {
+    let open = |path: &PathBuf| {
+        let source = open_source(path)?;
+        Dump::from_source(source, identities, cache).map_err(|error| reader_failure(path, &error))
+    };
+    let dumps = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    joined(paths, dumps)
+}
+
+/// The dump of these files, each opened: the only one, or all parts together.
+pub(super) fn joined(paths: &[PathBuf], mut dumps: Vec<Dump>) -> Result<Opened, Failure> {
+    let faulty = paths.iter().zip(&dumps).find_map(|(path, dump)| Some((path, dump.fault()?)));
+    let fault = faulty.map(|(path, fault)| stream_failure(path, &fault));
+    let dump = match dumps.len() {
+        1 => dumps.swap_remove(0),
+        _ => Dump::join(dumps).map_err(|error| parts_failure(paths, &error))?,
+    };
+    Ok(Opened { dump: Arc::new(dump), fault })
+}
+
+/// What is wrong with several files as the parts of one dump.
+fn parts_failure(paths: &[PathBuf], error: &reader::Error) -> Failure {
+    let failure = Failure::caused(format!("opening {}", names(paths)), error);
+    match error {
+        reader::Error::Parts(_) => failure.hint("name every part of one dump once"),
+        _ => failure.status(Status::Damaged),
+    }
+}
+
+/// The names of a dump's files, for a message.
+pub(super) fn names(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| input_name(path)).collect::<Vec<_>>().join(", ")
+}
+
+/// Warns that a dump is one part of a dump, and reports which.
+pub(super) fn warn_of_part(path: &Path, part: Option<&PartFacts>) {
+    if let Some(part) = part {
+        let name = input_name(path);
+        let text =
+            format!("{name} is part {} of {}: the pages of the others are missing", part.number, part.of);
+        say(PROGRAM, "warning", &text);
+        say(PROGRAM, "hint", "name all parts of the dump");
+    }
 }
 
 /// The copy of a dump's head at its end; `None` where there is none, or the dump is read from front to back only.

@@ -6,10 +6,11 @@ mod command;
 
 use super::super::{Failure, Status, quoted, say, status};
 use super::PROGRAM;
-use super::input::{self, IdentityArgs};
+use super::input::{self, IdentityArgs, Opened};
 use crate::crypt;
 use crate::mount::table::{self, Occupant};
 use crate::mount::{DumpDirectory, Mounted};
+use crate::reader::BLOCK_CACHE;
 use clap::Args as ClapArgs;
 use command::{Event, Signals};
 use std::ffi::OsString;
@@ -39,7 +40,7 @@ where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, 
 
 With COMMAND the exit status is that of the command: 128 and the number of the signal that ended it, \
 127 when it is not found, 126 when it cannot be run.", status::OPENING))]
-#[command(override_usage = "vmcore-decrypt mount [OPTIONS] <DUMP> <DIRECTORY> [-- <COMMAND>...]
+#[command(override_usage = "vmcore-decrypt mount [OPTIONS] <DUMP>... <DIRECTORY> [-- <COMMAND>...]
        vmcore-decrypt mount --unmount <DIRECTORY>")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -57,12 +58,9 @@ pub(super) struct Args {
     #[arg(long = background::SERVING, hide = true, requires = "background")]
     serving: bool,
 
-    /// The encrypted dump
-    #[arg(required_unless_present = "unmount")]
-    dump: Option<PathBuf>,
-    /// An empty directory
-    #[arg(required_unless_present = "unmount", value_hint = clap::ValueHint::DirPath)]
-    directory: Option<PathBuf>,
+    /// The encrypted dump; of a dump in parts all parts. The last word is DIRECTORY, an empty directory
+    #[arg(value_name = "DUMP", required_unless_present = "unmount", value_hint = clap::ValueHint::AnyPath)]
+    words: Vec<PathBuf>,
     /// Run this while the dump is mounted
     #[arg(last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
@@ -73,12 +71,16 @@ pub(super) struct Args {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    match (&args.unmount, &args.dump, &args.directory) {
-        (Some(directory), _, _) => unmount_foreign(directory),
-        (None, Some(_), Some(directory)) if args.background && !args.serving => background::start(directory),
-        (None, Some(dump), Some(directory)) => Job { args, dump, directory }.run(),
-        // The parser asks for both.
-        (None, _, _) => Err(Failure::new(Status::Usage, "mounting: a dump and a directory must be named")),
+    match (&args.unmount, &args.words[..]) {
+        (Some(directory), _) => unmount_foreign(directory),
+        (None, [_, .., directory]) if args.background && !args.serving => background::start(directory),
+        (None, [dumps @ .., directory]) if !dumps.is_empty() => Job { args, dumps, directory }.run(),
+        (None, [dump, ..]) => {
+            Err(Failure::new(Status::Usage, format!("mounting {}: no directory is named", quoted(dump)))
+                .hint("vmcore-decrypt mount DUMP DIRECTORY: name an empty directory after the dump"))
+        }
+        // The parser asks for a dump.
+        (None, []) => Err(Failure::new(Status::Usage, "mounting: a dump and a directory must be named")),
     }
 }
 
@@ -102,21 +104,21 @@ fn unmount_foreign(directory: &Path) -> Result<(), Failure> {
 /// One mount of one dump.
 struct Job<'a> {
     args: &'a Args,
-    dump: &'a Path,
+    /// The dump, or all of its parts.
+    dumps: &'a [PathBuf],
     directory: &'a Path,
 }
 
 impl Job<'_> {
     fn run(&self) -> Result<(), Failure> {
-        let identities = self.args.identities.read(std::slice::from_ref(&self.dump.to_owned()))?;
+        let identities = self.args.identities.read(self.dumps)?;
         lock_memory();
-        let source = input::open_source(self.dump)?;
-        let dump = input::open_dump(self.dump, source, &identities)?;
-        let fault = dump.fault().map(|fault| input::stream_failure(self.dump, &fault));
+        let Opened { dump, fault } = input::open_parts(self.dumps, &identities, BLOCK_CACHE)?;
+        self.dumps.iter().for_each(|path| input::warn_of_part(path, dump.facts().part.as_ref()));
         if let Some(fault) = &fault {
             say(PROGRAM, "warning", fault.message());
         } else if !dump.is_complete() {
-            say(PROGRAM, "warning", &format!("{} is incomplete: pages are missing", quoted(self.dump)));
+            say(PROGRAM, "warning", &format!("{} is incomplete: pages are missing", self.names()));
         }
         self.check_directory()?;
         let (events, received) = channel();
@@ -152,7 +154,11 @@ fn swaps_to_disk(swaps: &str) -> bool {
 
 impl Job<'_> {
     fn doing(&self) -> String {
-        format!("mounting {} on {}", quoted(self.dump), quoted(self.directory))
+        format!("mounting {} on {}", self.names(), quoted(self.directory))
+    }
+
+    fn names(&self) -> String {
+        input::names(self.dumps)
     }
 
     /// Refuses a directory that something is in or on. What a process of ours has left behind is cleared.
@@ -185,7 +191,7 @@ impl Job<'_> {
     }
 
     fn mount(&self, dump: &std::sync::Arc<crate::reader::Dump>) -> Result<Mounted, Failure> {
-        let name = quoted(self.dump);
+        let name = self.names();
         let doing = || self.doing();
         let on_error = {
             let name = name.clone();

@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Opens the output, which is a file beside `path` until it is whole.
-fn open_output(path: &Path, overwrite: bool) -> Result<Stream, Failure> {
+pub(super) fn open_output(path: &Path, overwrite: bool) -> Result<Stream, Failure> {
     if path == Path::new("-") || special::is_stdout(path) {
         let terminal = "writing an encrypted stream to a terminal is refused";
         return Stream::stdout().map_err(|error| stdout_failure(&error, terminal));
@@ -126,7 +126,7 @@ fn replaced(dump: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Before anything is written: the old header resists quantum computers, the new one would not.
-fn warn_of_downgrade(old: &Header, recipients: &Recipients) {
+pub(super) fn warn_of_downgrade(old: &Header, recipients: &Recipients) {
     if let Some(kind) = rewrap::downgrade(old, recipients) {
         let text = format!(
             "the dump was closed to quantum computers, and recipient {kind} does not keep it so: whoever stores the new \

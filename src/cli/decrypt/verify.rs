@@ -1,6 +1,6 @@
 //! `vmcore-decrypt verify DUMP`: everything is authenticated and decompressed, nothing is written.
 
-use super::super::{Failure, Status, input_name, status, stdout};
+use super::super::{Failure, Status, status, stdout};
 use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::blocks::ClassCounts;
@@ -40,8 +40,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// The encrypted dump; - is standard input
-    dump: PathBuf,
+    /// The encrypted dump; - is standard input. Of a dump in parts all parts, or one
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
 }
 
 /// What `--json` prints; docs/json.md describes it.
@@ -59,6 +60,8 @@ struct Verdict {
     complete: bool,
     /// Bytes of a page; absent where the dump is not ours or could not be read to its end.
     page_size: Option<u64>,
+    /// Number and count, of one part of a dump.
+    part: Option<(u32, u32)>,
     /// Pages per class, in pages, where they are known.
     pages: Option<ClassCounts>,
 }
@@ -82,6 +85,7 @@ impl Verdict {
             authentic: report.is_some(),
             complete: report.is_some_and(|report| report.complete),
             page_size: head.map(|head| head.page_size),
+            part: head.and_then(|head| head.part.as_ref()).map(|part| (part.number, part.of)),
             pages: head.and(report).map(|report| report.pages),
         }
     }
@@ -101,7 +105,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let result = verify(args);
     let end = match &result {
         Ok(report) if !report.complete => {
-            let message = format!("verifying {}: it lacks pages that it should have", input_name(&args.dump));
+            let message =
+                format!("verifying {}: it lacks pages that it should have", input::names(&args.dumps));
             Err(Failure::new(Status::Incomplete, message)
                 .hint("what it holds is authentic; it was incomplete when it was saved"))
         }
@@ -117,15 +122,27 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn verify(args: &Args) -> Result<Report, Failure> {
-    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
-    let mut dump = watched("verifying", &args.dump)?;
-    restore::restore(&mut *dump, &identities, Output::Nothing, input::threads(args.num_threads))
-        .map_err(|error| failure(&args.dump, None, &error))
+    let identities = args.identities.read(&args.dumps)?;
+    let opened: Result<Vec<_>, _> = args.dumps.iter().map(|dump| watched("verifying", dump)).collect();
+    let threads = input::threads(args.num_threads);
+    let report = match &mut opened?[..] {
+        [dump] => {
+            restore::restore(&mut **dump, &identities, Output::Nothing, threads).map_err(|error| (0, error))
+        }
+        parts => restore::join(parts, &identities, Output::Nothing, threads),
+    };
+    report.map_err(|(at, error)| match (&error, args.dumps.get(at)) {
+        (restore::Error::Parts(_), _) | (_, None) => {
+            Failure::caused(format!("verifying {}", input::names(&args.dumps)), &error)
+                .hint("name every part of one dump once")
+        }
+        (_, Some(dump)) => failure(dump, None, &error),
+    })
 }
 
 fn verdict(args: &Args, report: &Report) -> String {
     let Some(head) = &report.head else {
-        return format!("{}: authentic; a stream of another collector", input_name(&args.dump));
+        return format!("{}: authentic; a stream of another collector", input::names(&args.dumps));
     };
     let saved = size::show(report.pages.saved.saturating_mul(head.page_size));
     let pages = &report.pages;
@@ -137,9 +154,11 @@ fn verdict(args: &Args, report: &Report) -> String {
         }
         false => "ended early by its size limit".to_owned(),
     };
+    let part = head.part.as_ref().map(|part| format!(" (part {} of {})", part.number, part.of));
     format!(
-        "{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",
-        input_name(&args.dump),
+        "{}{}: authentic, {end}: {} pages with data ({saved}), {} zero pages",
+        input::names(&args.dumps),
+        part.unwrap_or_default(),
         report.pages.saved,
         report.pages.zero
     )

@@ -1,0 +1,167 @@
+//! `vmcore-decrypt refilter DUMP OUT`: a dump at a higher level, to other recipients, with a file key of its own. The pages
+//! go from one encrypted file into the other, and no plaintext reaches a disk.
+
+use super::super::progress::{Progress, Step};
+use super::super::recipients::{self, RecipientArgs};
+use super::super::signals::remove_unfinished_on_signals;
+use super::super::{Failure, Status, input_name, output_name, report, say, status};
+use super::apart;
+use super::input::{self, IdentityArgs};
+use super::rewrap::{open_output, warn_of_downgrade};
+use super::{PROGRAM, with_entropy};
+use crate::collect::{self, Options, Report};
+use crate::crypt::Header;
+use crate::filter::{DumpLevel, Survey};
+use crate::reader::{BLOCK_CACHE, Dump};
+use crate::vmcore::Vmcore;
+use clap::Args as ClapArgs;
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+/// The arguments of `refilter`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = status::help("Examples:
+  vmcore-decrypt refilter -i key.txt -d 31 -R vendor.txt vmcore.age for-the-vendor.age
+  vmcore-decrypt refilter -i key.txt -r age1... part1.age part2.age whole.age
+
+The new dump has a file key of its own: whoever could open the old file cannot open the new one by that, and the other way \
+round. Pages that the old dump left out stay out: levels can only rise.", Status::ALL))]
+pub(super) struct Args {
+    #[command(flatten)]
+    identities: IdentityArgs,
+    #[command(flatten)]
+    recipients: RecipientArgs,
+    /// Which pages to leave out, as with vmcore-encrypt [default: the level of the dump]
+    #[arg(short = 'd', long = "dump-level", value_name = "N")]
+    level: Option<DumpLevel>,
+    /// zstd level of the new dump
+    #[arg(long, value_name = "LEVEL", default_value_t = 1, allow_hyphen_values = true,
+          value_parser = clap::value_parser!(i32).range(-7..=19))]
+    compress_level: i32,
+    /// Overwrite an existing output file, once the new one is whole
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// Threads that decrypt, compress and encrypt [default: one per CPU]
+    #[arg(long, value_name = "N")]
+    num_threads: Option<NonZero<usize>>,
+
+    /// The encrypted dump; of a dump in parts all parts
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
+    /// The new dump; - is standard output
+    output: PathBuf,
+}
+
+/// Runs the sub-command.
+///
+/// # Errors
+/// What stopped it, ready to be said.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    args.identities.apart_from(&args.output, &args.dumps)?;
+    apart::check(&args.output, args.recipients.named_files().iter().map(PathBuf::as_path))?;
+    let identities = args.identities.read(&args.dumps)?;
+    let recipients = args.recipients.read()?;
+    let source = input::open_source(args.dump())?;
+    let mut start = io::BufReader::new(crate::reader::SourceReader::new(source));
+    let old = Header::read(&mut start).map_err(|cause| input::crypt_failure(args.dump(), &cause))?;
+    warn_of_downgrade(&old, &recipients);
+    let input::Opened { dump, fault } = input::open_parts(&args.dumps, &identities, BLOCK_CACHE)?;
+    input::warn_of_part(args.dump(), dump.facts().part.as_ref());
+    if let Some(fault) = fault {
+        say(PROGRAM, "warning", fault.message());
+    }
+    let doing = || format!("reading {}", input_name(args.dump()));
+    let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
+    let level = args.level(&dump);
+    let survey = Survey::new(&vmcore, &[level]);
+    let judges = warn(args, &survey, level);
+    remove_unfinished_on_signals()?;
+    let mut stream = open_output(&args.output, args.force)?;
+    let options = Options {
+        level,
+        threads: input::threads(args.num_threads),
+        compression: args.compress_level,
+        limit: None,
+        part: None,
+        live: false,
+    };
+    let mut progress = Progress::new(PROGRAM, "refiltering", io::stderr().is_terminal());
+    let mut update = |share| progress.update(Step::Share(share));
+    let made = with_entropy(|entropy| {
+        collect::collect_surveyed(&survey, &recipients, entropy, &options, &mut stream, &mut update)
+    });
+    let made = made.map_err(|error| args.failure(&error))?;
+    stream.finish().map_err(|error| args.failure(&collect::Error::Write(error)))?;
+    // A console that is gone is no reason to fail after the dump is safe.
+    let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
+    args.conclude(&dump, &vmcore, &made, judges || level.get() <= DumpLevel::ZERO)
+}
+
+/// Warns of what cannot be filtered; whether pages are judged at all.
+fn warn(args: &Args, survey: &Survey<'_>, level: DumpLevel) -> bool {
+    for warning in survey.warnings(level) {
+        let text = Failure::caused(format!("filtering {}", input_name(args.dump())), warning);
+        say(PROGRAM, "warning", text.message());
+    }
+    survey.judges()
+}
+
+impl Args {
+    /// The dump, or the first of its parts.
+    fn dump(&self) -> &Path {
+        self.dumps.first().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
+    /// The level asked for, or the dump's own. What that one left out does not come back.
+    fn level(&self, dump: &Dump) -> DumpLevel {
+        let former = DumpLevel::new(dump.facts().dump_level).unwrap_or(DumpLevel::ALL);
+        let level = self.level.unwrap_or(former);
+        if former.get() & !level.get() != 0 {
+            let text = format!(
+                "level {level} is lower than the input's: {} is of level {former}, so the new dump is of level {}",
+                input_name(self.dump()),
+                former.get() | level.get()
+            );
+            say(PROGRAM, "warning", &text);
+        }
+        level
+    }
+
+    fn failure(&self, error: &collect::Error) -> Failure {
+        match error {
+            collect::Error::Write(error) => {
+                let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room");
+                Failure::caused(format!("writing {}", output_name(&self.output)), error).maybe_hint(hint)
+            }
+            collect::Error::Crypt(error) => recipients::failure("encrypting", error),
+            error => Failure::caused(format!("refiltering {}", input_name(self.dump())), error),
+        }
+    }
+
+    /// What was not as it should be. Chunks that could not be opened cost their pages.
+    fn conclude(&self, dump: &Dump, vmcore: &Vmcore, made: &Report, judges: bool) -> Result<(), Failure> {
+        let output = output_name(&self.output);
+        let failed = |status, why: &str| {
+            Err(Failure::new(status, format!("refiltering {}: {why}", input_name(self.dump())))
+                .hint(format!("what is authentic of it is in {output}")))
+        };
+        let pages = &made.pages;
+        if let Some(first) = &made.first_failure {
+            let cause = Failure::caused(first.to_string(), &first.cause);
+            let text =
+                format!("{} pages could not be read, the first: {}", pages.unreadable, cause.message());
+            say(PROGRAM, "warning", &text);
+        }
+        if !dump.is_complete() || dump.facts().part.is_some() || pages.is_lacking() {
+            return failed(Status::Incomplete, "the dump is incomplete, and so is the new one");
+        }
+        say(PROGRAM, "note", &format!("the new dump is {output}"));
+        let warned = pages.lost() > 0 || made.notes_lost > 0 || !vmcore.flaws().is_empty();
+        match (judges, warned) {
+            (false, _) => failed(Status::Warned, "pages could not be judged, the new dump holds all of them"),
+            (true, true) => failed(Status::Warned, "the new dump is whole, but not all is as it should be"),
+            (true, false) => Ok(()),
+        }
+    }
+}

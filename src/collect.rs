@@ -21,7 +21,7 @@ mod tables;
 
 use crate::blocks::{self, ClassCounts};
 use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
-use crate::crypt::{self, Entropy, Recipients};
+use crate::crypt::{self, Entropy, PayloadKey, Recipients};
 use crate::filter::{DumpLevel, Survey};
 use crate::kdump;
 use crate::pipeline::{self, regroup};
@@ -134,6 +134,32 @@ pub fn collect_surveyed(
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
+    let kept = collect_kept(survey, recipients, entropy, options, out, progress)?;
+    Ok(kept.report)
+}
+
+/// A dump whose payload key is still held: to read back what was written.
+pub struct Kept {
+    /// What was collected.
+    pub report: Report,
+    /// The key of the payload.
+    pub key: PayloadKey,
+    /// Where the payload starts in the dump, bytes.
+    pub start: u64,
+}
+
+/// As [`collect_surveyed`], and keeps the payload key.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_kept(
+    survey: &Survey<'_>,
+    recipients: &Recipients,
+    entropy: &mut Entropy<'_>,
+    options: &Options,
+    out: &mut (dyn Write + Send),
+    progress: &mut (dyn FnMut(f64) + Send),
+) -> Result<Kept, Error> {
     let range = options.part.as_ref().map(|part| part.range);
     let vmcore = survey.vmcore();
     let source = RefCell::new(PageSource::new(survey, options.level, range));
@@ -141,7 +167,8 @@ pub fn collect_surveyed(
     facts.head.without_structures = survey.leaves_structures(options.level);
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
-    let mut written = header.len() as u64;
+    let start = header.len() as u64;
+    let mut written = start;
     let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(written)));
     let stream = RefCell::new(Assembler::start(&facts, limit)?);
 
@@ -175,7 +202,8 @@ pub fn collect_surveyed(
         }
         Ok(())
     })?;
-    stream.into_inner().report(written).checked()
+    let report = stream.into_inner().report(written).checked()?;
+    Ok(Kept { report, key, start })
 }
 
 impl Report {

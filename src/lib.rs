@@ -141,7 +141,7 @@ pub mod pstore;
 #[doc(hidden)]
 pub mod raw;
 pub mod read_at;
-#[cfg(feature = "analyst")]
+#[cfg(any(feature = "analyst", feature = "convert"))]
 pub mod reader;
 #[cfg(feature = "remote")]
 pub mod remote;

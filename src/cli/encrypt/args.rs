@@ -20,7 +20,7 @@ const MAX_PARTS: usize = 64;
 const LEVELS: [i32; 3] = [-1, 1, 3];
 
 /// Whether a dump file is a URL; what no file system has as a path is none of its files.
-fn is_url(name: &str) -> bool {
+pub(super) fn is_url(name: &str) -> bool {
     let scheme = name.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
@@ -30,7 +30,15 @@ fn is_url(name: &str) -> bool {
 // An optional group of arguments is there when a member is; clap fills no members in where groups nest.
 #[group(id = "dump", args = ["vmcore"])]
 pub(super) struct Args {
-    /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
+    #[cfg_attr(
+        feature = "convert",
+        doc = "The vmcore: /proc/vmcore in the capture kernel, or a dump that is there already: an ELF core, a kdump-compressed file \
+               or a flattened one; - is standard input"
+    )]
+    #[cfg_attr(
+        not(feature = "convert"),
+        doc = "The vmcore: /proc/vmcore in the capture kernel, or a copy of one"
+    )]
     pub vmcore: PathBuf,
     /// The dump file; standard output when absent or with -F. With --split several, one for each part
     #[arg(value_name = "DUMPFILE")]
@@ -135,6 +143,14 @@ struct OutputArgs {
     /// Do everything but write
     #[arg(long)]
     dry_run: bool,
+    /// Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it
+    #[cfg(feature = "convert")]
+    #[arg(long, conflicts_with_all = ["split", "flattened", "framed", "output_device", "dry_run", "dump_dmesg"])]
+    remove_source: bool,
+    /// With --remove-source: remove the input also where the level leaves pages of it out
+    #[cfg(feature = "convert")]
+    #[arg(long, requires = "remove_source")]
+    allow_fewer_pages: bool,
     /// Threads that read, compress and encrypt [default: one per CPU]
     #[arg(long, value_name = "N")]
     num_threads: Option<usize>,
@@ -205,6 +221,13 @@ impl Args {
     /// Whether the vmcore is to be read by position only.
     pub(super) fn is_unmapped(&self) -> bool {
         self.output.non_mmap
+    }
+
+    /// The dump file, where the input is to be removed after all; and whether pages may be left out then.
+    #[cfg(feature = "convert")]
+    pub(super) fn removes_source(&self) -> Option<(Option<&Path>, bool)> {
+        let output = &self.output;
+        output.remove_source.then(|| (self.dumpfiles.first().map(PathBuf::as_path), output.allow_fewer_pages))
     }
 
     /// Whether checking the command line is all there is to do.

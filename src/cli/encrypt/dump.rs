@@ -7,6 +7,8 @@ use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, Status, quoted, report, say};
 use super::args::{Args, Message};
 use super::output::Place;
+#[cfg(feature = "convert")]
+use super::removal::Removal;
 use super::{PROGRAM, dmesg, estimate, input, with_entropy};
 use crate::collect::{self, Options, Part, Report};
 use crate::crypt::Recipients;
@@ -49,19 +51,45 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let recipients = args.recipients.read()?;
     let stop = Stop::install()?;
-    let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
-    let vmcore = open(&args.vmcore)?;
+    #[cfg(feature = "convert")]
+    let removal = Removal::prepare(args)?;
+    #[cfg(feature = "convert")]
+    let vmcore = match &removal {
+        Some(removal) => input::open_held(&args.vmcore, removal.file())?,
+        None => open_input(args)?,
+    };
+    #[cfg(not(feature = "convert"))]
+    let vmcore = open_input(args)?;
     warn_of_lower_level(args, &vmcore);
     let live = estimate::is_live(&args.vmcore);
     if live {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
-    let saved =
-        Dump { args, places, vmcore, live, recipients, stop }.save().or_else(|end| tolerated(args, end));
+    let dump = Dump {
+        args,
+        places,
+        vmcore,
+        live,
+        recipients,
+        stop,
+        #[cfg(feature = "convert")]
+        kept: std::sync::Mutex::default(),
+    };
+    let saved = dump.save();
+    #[cfg(feature = "convert")]
+    let saved = saved.and_then(|()| {
+        removal.map_or(Ok(()), |removal| removal.remove(&dump.vmcore, dump.kept.into_inner().ok().flatten()))
+    });
+    let saved = saved.or_else(|end| tolerated(args, end));
     if let Some(peak) = peak_memory().filter(|_| args.shows(Message::Debug)) {
         say(PROGRAM, "debug", &format!("peak memory {peak}"));
     }
     saved
+}
+
+fn open_input(args: &Args) -> Result<Vmcore, Failure> {
+    let open = if args.is_unmapped() { input::open_unmapped_vmcore } else { input::open_vmcore };
+    open(&args.vmcore)
 }
 
 /// What the collector of the input left out does not come back at a lower level.
@@ -118,6 +146,9 @@ struct Dump<'a> {
     live: bool,
     recipients: Recipients,
     stop: Stop,
+    /// The payload key of the dump and where its payload starts, where it is to be read back.
+    #[cfg(feature = "convert")]
+    kept: std::sync::Mutex<Option<(crate::crypt::PayloadKey, u64)>>,
 }
 
 enum Outcome {
@@ -278,9 +309,16 @@ impl Dump<'_> {
             Progress::new(PROGRAM, "collecting", self.args.shows(Message::Progress) && is_first);
         let mut out = Stoppable { inner: stream, stop: &self.stop, left: options.limit };
         let mut update = |share| progress.update(Step::Share(share));
-        with_entropy(|entropy| {
-            collect::collect_surveyed(survey, &self.recipients, entropy, options, &mut out, &mut update)
-        })
+        let made = with_entropy(|entropy| {
+            collect::collect_kept(survey, &self.recipients, entropy, options, &mut out, &mut update)
+        })?;
+        #[cfg(feature = "convert")]
+        if self.args.removes_source().is_some()
+            && let Ok(mut kept) = self.kept.lock()
+        {
+            *kept = Some((made.key, made.start));
+        }
+        Ok(made.report)
     }
 
     /// The report, and what was not as it should be.

@@ -7,7 +7,15 @@ use std::path::Path;
 
 /// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
 pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
-    opened(path, any_form(path))
+    opened(path, any_form(path, path))
+}
+
+/// Opens a dump of any form by an open file: what is read is that file, whatever its name leads to meanwhile.
+#[cfg(feature = "convert")]
+pub(super) fn open_held(path: &Path, file: &std::fs::File) -> Result<Vmcore, Failure> {
+    use std::os::fd::AsRawFd;
+    let held = std::path::PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    opened(path, any_form(path, &held))
 }
 
 /// Opens a vmcore that is read by position only.
@@ -45,19 +53,19 @@ fn of_vmcore(path: &Path, error: &Error) -> Failure {
 }
 
 #[cfg(not(feature = "convert"))]
-fn any_form(path: &Path) -> Result<Vmcore, Failure> {
-    Vmcore::open(path).map_err(|error| of_vmcore(path, &error))
+fn any_form(path: &Path, file: &Path) -> Result<Vmcore, Failure> {
+    Vmcore::open(file).map_err(|error| of_vmcore(path, &error))
 }
 
 /// Opens a dump of any form, from standard input too.
 #[cfg(feature = "convert")]
-fn any_form(path: &Path) -> Result<Vmcore, Failure> {
+fn any_form(path: &Path, file: &Path) -> Result<Vmcore, Failure> {
     use crate::plain;
     let opened = if path == Path::new("-") {
         let input = std::io::stdin();
         super::with_entropy(|entropy| plain::open_stream(&mut input.lock(), entropy))
     } else {
-        plain::open(path)
+        plain::open(file)
     };
     opened.map_err(|error| match &error {
         plain::Error::Vmcore(error) => of_vmcore(path, error),

@@ -1,0 +1,236 @@
+//! `--remove-source`: the plain input goes once the encrypted dump replaces it. Who may write to its directory may exchange
+//! names meanwhile, so the file is held open from before it is read, and its name goes only while it leads there.
+
+use super::super::{Failure, Status, quoted, say};
+use super::PROGRAM;
+use super::args::{Args, is_url};
+use crate::collect::is_zero;
+use crate::crypt::PayloadKey;
+use crate::reader::{BLOCK_CACHE, Dump, Page, local};
+use crate::units::{PfnRange, PfnSet};
+use crate::vmcore::{ReadError, Vmcore};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Pages that a thread compares at a time.
+const AT_ONCE: u64 = 4096;
+/// Bytes of notes compared at a time.
+const NOTES: usize = 256 << 10;
+
+/// A file that is to be removed.
+pub(super) struct Removal {
+    path: PathBuf,
+    output: PathBuf,
+    may_leave_out: bool,
+    file: File,
+    before: Metadata,
+    directory: File,
+    name: std::ffi::OsString,
+}
+
+/// What differs, or cannot be told.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Dump(#[from] crate::reader::Error),
+    #[error("reading it again")]
+    Source(#[source] ReadError),
+    #[error("{0}")]
+    Differs(String),
+}
+
+fn differs(why: impl Into<String>) -> Error {
+    Error::Differs(why.into())
+}
+
+impl Removal {
+    /// Holds the input, where it is to be removed.
+    ///
+    /// # Errors
+    /// It is no regular file, or the dump goes into none.
+    pub(super) fn prepare(args: &Args) -> Result<Option<Removal>, Failure> {
+        let Some((output, may_leave_out)) = args.removes_source() else { return Ok(None) };
+        let path = &args.vmcore;
+        let usage = |why: &str| Failure::new(Status::Usage, format!("--remove-source: {why}"));
+        let output = output.ok_or_else(|| usage("a dump file must be named"))?;
+        if output.to_str().is_some_and(is_url) {
+            return Err(usage("the dump must go into a file: what is in a store is not read back"));
+        }
+        let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?;
+        let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = File::open(parent).map_err(|error| failed(&error))?;
+        let file =
+            open_name(&directory, name, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| failed(&error))?;
+        let before = file.metadata().map_err(|error| failed(&error))?;
+        if !before.is_file() {
+            return Err(usage("the input must be a regular file, and no link to one"));
+        }
+        if output.metadata().is_ok_and(|there| is_same(&there, &before)) {
+            return Err(usage("the input and the dump must be different files"));
+        }
+        let (path, output, name) = (path.clone(), output.to_owned(), name.to_owned());
+        Ok(Some(Removal { path, output, may_leave_out, file, before, directory, name }))
+    }
+
+    /// The open input.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads the dump back with the key that made it, compares it with the input, and removes the input's name.
+    ///
+    /// # Errors
+    /// Anything that is not as it must be; the input stays then.
+    pub(super) fn remove(self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<(), Failure> {
+        let doing = format!("removing {}", quoted(&self.path));
+        let stays =
+            |error: &Error| Failure::caused(&doing, error).hint("it stays; the encrypted dump is whole");
+        let left_out = self.check(vmcore, kept).map_err(|error| stays(&error))?;
+        if left_out > 0 && !self.may_leave_out {
+            let why = format!(
+                "{doing}: {left_out} of its pages are not in the dump, since the level leaves them out"
+            );
+            return Err(Failure::new(Status::Failure, why).hint(
+                "it stays; --allow-fewer-pages removes it all the same, a lower level keeps the pages",
+            ));
+        }
+        if self.before.nlink() > 1 {
+            let text = format!(
+                "{} has {} more names (hard links), which keep it",
+                quoted(&self.path),
+                self.before.nlink() - 1
+            );
+            say(PROGRAM, "warning", &text);
+        }
+        self.unlink().map_err(|error| stays(&error))?;
+        let text = format!(
+            "{} is removed: its blocks are free and not overwritten, and snapshots and backups keep theirs",
+            quoted(&self.path)
+        );
+        say(PROGRAM, "note", &text);
+        Ok(())
+    }
+
+    /// Whether the dump replaces the input; how many pages of it the level left out.
+    fn check(&self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<u64, Error> {
+        let (key, start) = kept.ok_or_else(|| differs("the dump was not made"))?;
+        let output = File::open(&self.output)?;
+        let there = output.metadata()?;
+        if !there.is_file() || is_same(&there, &self.before) {
+            return Err(differs("the dump is in no file of its own"));
+        }
+        // From the disk, not from memory: it was synced, so the kernel may drop its pages.
+        fadvise(&output, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
+        let dump = Arc::new(Dump::with_key(local(&self.output)?, start, key, BLOCK_CACHE)?);
+        dump.authenticate()?;
+        if !dump.is_complete() {
+            return Err(differs("the dump is incomplete"));
+        }
+        compare_notes(vmcore, &dump)?;
+        compare_pages(vmcore, &dump)
+    }
+
+    /// Removes the name while it leads to the file that was read, and that file is as it was.
+    fn unlink(&self) -> Result<(), Error> {
+        let now = self.file.metadata()?;
+        let as_it_was = |now: &Metadata| {
+            is_same(now, &self.before)
+                && now.len() == self.before.len()
+                && (now.mtime(), now.mtime_nsec()) == (self.before.mtime(), self.before.mtime_nsec())
+        };
+        let named = open_name(&self.directory, &self.name, OFlags::PATH)?.metadata()?;
+        if !as_it_was(&now) || !as_it_was(&named) {
+            return Err(differs("it changed, or its name leads to another file now"));
+        }
+        unlinkat(&self.directory, &self.name, AtFlags::empty()).map_err(io::Error::from)?;
+        Ok(self.directory.sync_all()?)
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Opens a name of a directory, no symbolic link.
+fn open_name(directory: &File, name: &OsStr, how: OFlags) -> io::Result<File> {
+    Ok(openat(directory, name, how | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
+/// All notes, bit for bit.
+fn compare_notes(vmcore: &Vmcore, dump: &Arc<Dump>) -> Result<(), Error> {
+    let again = dump.vmcore().map_err(|error| differs(error.to_string()))?;
+    let (one, other) = (vmcore.notes(), again.notes());
+    let mut same = one.bytes() == other.bytes() && one.streamed_len() == other.streamed_len();
+    let (mut a, mut b) = (vec![0; NOTES], vec![0; NOTES]);
+    for at in (0..one.streamed_len()).step_by(NOTES) {
+        same = same
+            && vmcore.read_streamed_notes(at, &mut a) + again.read_streamed_notes(at, &mut b) == 0
+            && a == b;
+    }
+    if same { Ok(()) } else { Err(differs("the notes of the dump are others")) }
+}
+
+/// Every page of the input, bit for bit; how many the dump leaves out.
+fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<u64, Error> {
+    let work = pieces(vmcore.backed());
+    let (next, left_out) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let compare = || -> Result<(), Error> {
+        while let Some(range) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            left_out.fetch_add(compare_range(vmcore, dump, *range)?, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(compare)).collect();
+        let mut ended = started.into_iter().map(|thread| thread.join());
+        // A panic of ours has been printed; it goes on here.
+        ended.try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok(left_out.into_inner())
+}
+
+fn pieces(pages: &PfnSet) -> Vec<PfnRange> {
+    let cut = |range: PfnRange| {
+        let step = usize::try_from(AT_ONCE).unwrap_or(1);
+        (range.start.0..range.end.0)
+            .step_by(step)
+            .map(move |start| PfnRange::new(start, range.end.0.min(start + AT_ONCE)))
+    };
+    pages.iter().flat_map(cut).collect()
+}
+
+fn compare_range(vmcore: &Vmcore, dump: &Dump, range: PfnRange) -> Result<u64, Error> {
+    let (mut page, mut left_out) = (vec![0; vmcore.page_size().len()], 0);
+    for pfn in range.iter() {
+        let same = match dump.page(pfn)? {
+            Page::Excluded => {
+                left_out += 1;
+                continue;
+            }
+            Page::Absent => false,
+            Page::Data(bytes) => {
+                vmcore.read_pages(pfn, &mut page).map_err(Error::Source)?;
+                page[..] == bytes[..]
+            }
+            Page::Zero => {
+                vmcore.read_pages(pfn, &mut page).map_err(Error::Source)?;
+                is_zero(&page)
+            }
+        };
+        if !same {
+            return Err(differs(format!("the dump has another {pfn}")));
+        }
+    }
+    Ok(left_out)
+}

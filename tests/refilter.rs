@@ -1,0 +1,216 @@
+//! A dump becomes another one: at a higher level for other recipients, of one file or of all parts. And the plain input
+//! goes when the encrypted dump replaces it, and only then.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+mod common;
+mod readers;
+mod synth;
+
+use common::text;
+use readers::Kdump;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use synth::{Content, Page, Synth, arch, kernel};
+
+/// A directory with two pairs of keys and a vmcore.
+struct Lab {
+    dir: PathBuf,
+    owner: (PathBuf, PathBuf),
+    vendor: (PathBuf, PathBuf),
+    vmcore: PathBuf,
+}
+
+impl Lab {
+    fn new(name: &str) -> Lab {
+        let dir = common::scratch(name);
+        let keys = |who: &str| {
+            fs::create_dir(dir.join(who)).unwrap();
+            common::keys(&dir.join(who))
+        };
+        let (owner, vendor) = (keys("owner"), keys("vendor"));
+        let vmcore = dir.join("vmcore");
+        Synth::new(arch::x86_64::four_level(), kernel::v6_12())
+            .fill(Content::Pattern)
+            .image(0x40_0000..0x60_0000)
+            .ram(0x10_0000..0x180_0000)
+            .ram(0x900_0000..0xa00_0000)
+            .ram(0x2800_0000..0x2900_0000)
+            .page(0x1400, Page::free(8))
+            .pages(0x9000, 0x400, &Page::cache())
+            .pages(0x9800, 16, &Page::kernel().with(Content::Zero))
+            .pages(0x2_8000, 0x200, &Page::anon())
+            .build()
+            .write_to(&vmcore);
+        Lab { dir, owner, vendor, vmcore }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn encrypt(&self, words: &[&str], input: &Path, out: &[PathBuf]) -> Output {
+        let mut command = common::encrypt();
+        common::run(command.args(words).arg("-R").arg(&self.owner.1).arg(input).args(out))
+    }
+
+    fn decrypt(&self, words: &[&str], identity: &Path, files: &[PathBuf]) -> Output {
+        let mut command = common::decrypt();
+        let (first, rest) = words.split_first().map_or((None, words), |(first, rest)| (Some(first), rest));
+        common::run(command.args(first).arg("-i").arg(identity).args(rest).args(files))
+    }
+
+    fn restored(&self, identity: &Path, dump: &Path) -> Kdump {
+        let out = self.path("restored");
+        let output = self.decrypt(&["-f"], identity, &[dump.to_owned(), out.clone()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Kdump::open(&out)
+    }
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn assert_same(one: &Kdump, other: &Kdump) {
+    assert!(one.bitmaps() == other.bitmaps());
+    assert_eq!((one.status, one.nr_cpus, one.dump_level), (other.status, other.nr_cpus, other.dump_level));
+    assert_eq!((one.notes(), one.vmcoreinfo()), (other.notes(), other.vmcoreinfo()));
+    assert!((0..one.max_mapnr).all(|pfn| one.page(pfn) == other.page(pfn)));
+}
+
+#[test]
+fn a_refiltered_dump_is_what_collecting_at_that_level_had_given() {
+    let lab = Lab::new("refilter");
+    let (low, parts) = (lab.path("low.age"), [lab.path("part.1"), lab.path("part.2"), lab.path("part.3")]);
+    succeeded(&lab.encrypt(&["-d", "1"], &lab.vmcore, std::slice::from_ref(&low)));
+    succeeded(&lab.encrypt(&["-d", "1", "--split"], &lab.vmcore, &parts));
+    for level in ["1", "9", "31"] {
+        let fresh = lab.path("fresh.age");
+        succeeded(&lab.encrypt(&["-f", "-d", level], &lab.vmcore, std::slice::from_ref(&fresh)));
+        let fresh = lab.restored(&lab.owner.0, &fresh);
+        for input in [std::slice::from_ref(&low), &parts[..]] {
+            let out = lab.path("new.age");
+            let to = lab.vendor.1.to_str().unwrap();
+            let files = [input, std::slice::from_ref(&out)].concat();
+            succeeded(&lab.decrypt(&["refilter", "-f", "-d", level, "--to", to], &lab.owner.0, &files));
+            assert_same(&lab.restored(&lab.vendor.0, &out), &fresh);
+            // A file key of its own: the owner cannot open it, and it is whole.
+            assert_eq!(
+                lab.decrypt(&["verify"], &lab.owner.0, std::slice::from_ref(&out)).status.code(),
+                Some(3)
+            );
+            let said = succeeded(&lab.decrypt(&["info"], &lab.vendor.0, std::slice::from_ref(&out)));
+            assert!(!said.to_lowercase().contains("part"), "{said}");
+        }
+    }
+    // Levels can only rise.
+    let (high, out) = (lab.path("high.age"), lab.path("again.age"));
+    succeeded(&lab.encrypt(&["-d", "31"], &lab.vmcore, std::slice::from_ref(&high)));
+    let to = lab.vendor.1.to_str().unwrap();
+    let output = lab.decrypt(&["refilter", "-d", "1", "-R", to], &lab.owner.0, &[high.clone(), out.clone()]);
+    assert!(text(&output.stderr).contains("level 1 is lower than the input's"), "{}", text(&output.stderr));
+    assert_same(&lab.restored(&lab.vendor.0, &out), &lab.restored(&lab.owner.0, &high));
+    // No input is overwritten.
+    for input in [&high, &lab.owner.0, &lab.vendor.1] {
+        let before = fs::read(input).unwrap();
+        let output = lab.decrypt(&["refilter", "-f", "-R", to], &lab.owner.0, &[high.clone(), input.clone()]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(fs::read(input).unwrap() == before);
+    }
+    // A dump that is cut gives an incomplete one, and its status.
+    let bytes = fs::read(&high).unwrap();
+    fs::write(&high, &bytes[..bytes.len() / 2]).unwrap();
+    let output = lab.decrypt(&["refilter", "-f", "-R", to], &lab.owner.0, &[high, out.clone()]);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    assert_eq!(lab.restored(&lab.vendor.0, &out).status & 8, 8);
+}
+
+#[test]
+fn every_command_takes_all_parts_and_names_a_missing_one() {
+    let lab = Lab::new("refilter-parts");
+    let (whole, parts) = (lab.path("whole.age"), [lab.path("p1"), lab.path("p2"), lab.path("p3")]);
+    succeeded(&lab.encrypt(&["-d", "31"], &lab.vmcore, std::slice::from_ref(&whole)));
+    succeeded(&lab.encrypt(&["-d", "31", "--split"], &lab.vmcore, &parts));
+    let mut turned = parts.clone();
+    turned.rotate_left(1);
+    let log = succeeded(&lab.decrypt(&["dmesg"], &lab.owner.0, std::slice::from_ref(&whole)));
+    assert!(!log.is_empty() && succeeded(&lab.decrypt(&["dmesg"], &lab.owner.0, &turned)) == log);
+    assert!(succeeded(&lab.decrypt(&["verify"], &lab.owner.0, &turned)).contains("authentic, complete"));
+    let facts = |files: &[PathBuf]| -> serde_json::Value {
+        serde_json::from_str(&succeeded(&lab.decrypt(&["info", "--json"], &lab.owner.0, files))).unwrap()
+    };
+    let (one, all) = (facts(std::slice::from_ref(&whole)), facts(&turned));
+    for member in ["part", "complete", "data_pages", "zero_pages", "pages"] {
+        assert_eq!(one["dump"][member], all["dump"][member], "{member}");
+    }
+    let out = lab.path("out");
+    let to = lab.vendor.1.to_str().unwrap();
+    for words in [&["dmesg"][..], &["verify"], &["info"], &["refilter", "-f", "-R", to]] {
+        let with_out = |files: &[PathBuf]| match words[0] {
+            "refilter" => [files, std::slice::from_ref(&out)].concat(),
+            _ => files.to_vec(),
+        };
+        let output = lab.decrypt(words, &lab.owner.0, &with_out(&[parts[0].clone(), parts[2].clone()]));
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains("part 2 of 3 is missing"), "{words:?}: {said}");
+        let alone = lab.decrypt(words, &lab.owner.0, &with_out(&parts[1..2]));
+        let said = text(&alone.stderr) + &text(&alone.stdout);
+        assert!(said.contains("part 2 of 3") || said.contains("2 of 3"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn the_input_goes_only_when_the_dump_replaces_it() {
+    let lab = Lab::new("remove-source");
+    let input = lab.path("input");
+    let out = lab.path("out.age");
+    let fresh = || {
+        let _ = fs::remove_file(&out);
+        let _ = fs::remove_file(&input);
+        fs::copy(&lab.vmcore, &input).unwrap();
+    };
+    let run = |words: &[&str], input: &Path| {
+        lab.encrypt(&[&["--remove-source"], words].concat(), input, std::slice::from_ref(&out))
+    };
+    // The level leaves pages out.
+    fresh();
+    let output = run(&["-d", "31"], &input);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("are not in the dump") && input.exists() && out.exists());
+    fresh();
+    succeeded(&run(&["-d", "31", "--allow-fewer-pages"], &input));
+    assert!(!input.exists());
+    fresh();
+    fs::hard_link(&input, lab.path("second-name")).unwrap();
+    let output = run(&["-d", "1"], &input);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && !input.exists(), "{said}");
+    assert!(said.contains("1 more names (hard links)") && said.contains("not overwritten"), "{said}");
+    let kept = lab.restored(&lab.owner.0, &out);
+    assert!((0..kept.max_mapnr).any(|pfn| matches!(kept.page(pfn), readers::Found::Bytes(_))));
+    // A link is not the file; the same name twice is no dump; a pipe and standard input have no name.
+    fresh();
+    let link = lab.path("link");
+    symlink(&input, &link).unwrap();
+    assert_ne!(run(&["-d", "1"], &link).status.code(), Some(0));
+    assert!(link.exists() && input.exists());
+    let same = lab.encrypt(&["-f", "-d", "1", "--remove-source"], &input, std::slice::from_ref(&input));
+    assert!(!same.status.success());
+    assert_eq!(
+        lab.encrypt(&["--remove-source"], Path::new("-"), std::slice::from_ref(&out)).status.code(),
+        Some(1)
+    );
+    assert_eq!(lab.encrypt(&["--remove-source"], &input, &[]).status.code(), Some(2));
+    let far = [PathBuf::from("https://127.0.0.1:9/bucket/dump.age")];
+    assert_eq!(lab.encrypt(&["--remove-source"], &input, &far).status.code(), Some(2));
+    assert!(input.exists());
+    // What needs a warning is no success.
+    fresh();
+    let bytes = fs::read(&input).unwrap();
+    fs::write(&input, &bytes[..bytes.len() - 5000]).unwrap();
+    let output = run(&["-d", "1"], &input);
+    assert!(output.status.code() != Some(0) && input.exists(), "{}", text(&output.stderr));
+}

@@ -1,6 +1,6 @@
 //! Starting points for the fuzz targets of `tests/fuzz`: a small honest input of every kind, written where `make fuzz`
 //! looks for them; and the targets themselves, which must take them here as well, without a fuzzer.
-#![cfg(all(feature = "analyst", feature = "check"))]
+#![cfg(all(feature = "analyst", feature = "check", feature = "convert"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
 #[path = "common/archive.rs"]
@@ -16,18 +16,22 @@ mod synth;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use dump::{IDENTITY, collect, plaintext};
+use dump::{IDENTITY, collect, identities, plaintext};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::io::Write;
+use std::num::NonZero;
 use std::path::Path;
 use synth::{Content, Page, Synth, arch, kernel};
 use vmcore_encrypt::blocks::{Frame, Splitter};
+use vmcore_encrypt::compress::Codec;
 use vmcore_encrypt::klog::{self, KernelRead};
 use vmcore_encrypt::mm::KernelMemory;
 use vmcore_encrypt::raw::{FrameHeader, FrameWriter};
+use vmcore_encrypt::restore::{self, Output};
+use vmcore_encrypt::sink::OutputFile;
 use vmcore_encrypt::units::{ByteOrder, VirtAddr};
 use vmcore_encrypt::vmcore::{Vmcore, VmcoreInfo};
 
@@ -97,6 +101,7 @@ fn seeds() -> Seeds {
     seeds.add("dump", "whole", &plain[..]);
     seeds.add("dump", "cut", &plain[..plain.len() / 2]);
     frames(&mut seeds, &plain);
+    plain_dumps(&mut seeds, &file, directory.path());
     streams(&mut seeds, &plain);
     let record = "6,17,1000,-,caller=T1;a message\n SUBSYSTEM=pci\n";
     seeds.add("kmsg", "records", format!("{record}4,19,2000,c;behind a gap\\x09\n"));
@@ -266,6 +271,30 @@ fn streams(seeds: &mut Seeds, plain: &[u8]) {
     assert_eq!(offset, [0; 8]);
     let size = usize::try_from(u64::from_be_bytes(*size.first_chunk().unwrap())).unwrap();
     seeds.add("facts", "kdump", &flattened[4112..4112 + size.min(16 << 10)]);
+}
+
+/// The fuzzer takes no longer inputs.
+const LONGEST: usize = 64 << 10;
+
+/// KDUMP files of each compression, a flattened one, and an ELF core, as other tools leave them.
+fn plain_dumps(seeds: &mut Seeds, dump: &[u8], directory: &Path) {
+    let codecs = [Codec::Zlib, Codec::Lzo, Codec::Snappy, Codec::Zstd, Codec::None];
+    for (codec, name) in codecs.into_iter().zip(["zlib", "lzo", "snappy", "zstd", "raw"]) {
+        let path = directory.join(name);
+        let file = OutputFile::create_hidden(&path, false).unwrap();
+        let output = Output::Kdump(&file, codec);
+        restore::restore(&mut &dump[..], &identities(), output, NonZero::<usize>::MIN).unwrap();
+        file.finish().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.starts_with(b"KDUMP   "));
+        seeds.add("plain", name, &bytes[..bytes.len().min(LONGEST)]);
+    }
+    let mut stream = Vec::new();
+    let output = Output::Flattened(&mut stream);
+    restore::restore(&mut &dump[..], &identities(), output, NonZero::<usize>::MIN).unwrap();
+    seeds.add("plain", "flattened", &stream[..stream.len().min(LONGEST)]);
+    let core = fs::read(directory.join("vmcore")).unwrap();
+    seeds.add("plain", "elf", &core[..core.len().min(LONGEST)]);
 }
 
 fn framed(data: &[u8]) -> Vec<u8> {

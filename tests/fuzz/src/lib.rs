@@ -17,6 +17,7 @@ pub mod keys;
 pub mod klog;
 pub mod kmsg;
 pub mod payload;
+pub mod plain;
 pub mod raw_frame;
 pub mod vmcore;
 pub mod vmcoreinfo;
@@ -35,7 +36,7 @@ use vmcore_encrypt::vmcore::VmcoreInfo;
 type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 18] = [
+pub const TARGETS: [(&str, Run); 19] = [
     ("age_header", age_header::run),
     ("btf", btf::run),
     ("check", check::run),
@@ -51,6 +52,7 @@ pub const TARGETS: [(&str, Run); 18] = [
     ("klog", klog::run),
     ("kmsg", kmsg::run),
     ("payload", payload::run),
+    ("plain", plain::run),
     ("raw_frame", raw_frame::run),
     ("vmcore", vmcore::run),
     ("vmcoreinfo", vmcoreinfo::run),

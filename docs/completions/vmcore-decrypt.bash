@@ -9,10 +9,10 @@ _vmcore_decrypt() {
             continue
         fi
         case $word in
-            --cmdline|--compress|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-i|-o|-r|-u) skip=1 ;;
+            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             --) command=restore && break ;;
             -* | =) ;;
-            restore|info|verify|dmesg|mount|rewrap|keygen|kmsg|help) command=$word && break ;;
+            restore|info|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
             *) command=restore && break ;;
         esac
     done
@@ -97,6 +97,32 @@ _vmcore_decrypt() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
+        refilter:-i | refilter:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        refilter:-r | refilter:--recipient)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        refilter:-R | refilter:--recipients-file)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        refilter:-d | refilter:--dump-level)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        refilter:--compress-level)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        refilter:--num-threads)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
         keygen:-o | keygen:--output)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -117,6 +143,7 @@ _vmcore_decrypt() {
         dmesg) options='-i --identity -q --quiet -h --help' ;;
         mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
         rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
+        refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --compress-level --num-threads -f --force -q --quiet -h --help' ;;
         keygen) options='-o --output --pq --passphrase -y --to-recipient -q --quiet -h --help' ;;
         kmsg) options='-i --identity --records -q --quiet -h --help' ;;
     esac
@@ -126,8 +153,8 @@ _vmcore_decrypt() {
     fi
     compopt -o filenames
     case $command in
-        '') mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
-        help) mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap keygen kmsg' -- "$current") ;;
+        '') mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap refilter keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
+        help) mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap refilter keygen kmsg' -- "$current") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     esac
 }

@@ -7,13 +7,13 @@ function __vmcore_decrypt_command
             continue
         end
         switch $word
-            case --cmdline --compress --format --identity --num-threads --output --recipient --recipients-file --unmount -R -i -o -r -u
+            case --cmdline --compress --compress-level --dump-level --format --identity --num-threads --output --recipient --recipients-file --unmount -R -d -i -o -r -u
                 set skip 1
             case --
                 echo restore
                 return
             case '-*'
-            case restore info verify dmesg mount rewrap keygen kmsg help
+            case restore info verify dmesg mount rewrap refilter keygen kmsg help
                 echo $word
                 return
             case '*'
@@ -41,6 +41,8 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a mount -d 'Show a dum
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a mount -d 'Show a dump as files, without restoring it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a rewrap -d 'Give a dump to other recipients'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a rewrap -d 'Give a dump to other recipients'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a refilter -d 'Make a dump at a higher level, for other recipients, of a dump'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a refilter -d 'Make a dump at a higher level, for other recipients, of a dump'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a keygen -d 'Make an identity and its recipient'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a keygen -d 'Make an identity and its recipient'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a kmsg -d 'Decrypt the kernel messages in a log'
@@ -97,6 +99,16 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -l in-place -d 'Repla
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -l add -d 'Keep the recipients that the dump has, beside the new ones'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -F
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s R -l recipients-file -r -F -d 'Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s d -l dump-level -x -d 'Which pages to leave out, as with vmcore-encrypt default the level of the dump'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l compress-level -x -d 'zstd level of the new dump'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l num-threads -x -d 'Threads that decrypt, compress and encrypt default one per CPU'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is keygen' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is keygen' -s o -l output -r -F -d 'The identity file, or with -y the recipients file; it must not exist default standard output'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is keygen' -l pq -d 'Post-quantum dumps stay closed to quantum computers too (age 1.3 and later, or this program)'

@@ -8,6 +8,7 @@ _vmcore-decrypt_commands() {
         'dmesg:Print the crashed kernels log'
         'mount:Show a dump as files, without restoring it'
         'rewrap:Give a dump to other recipients'
+        'refilter:Make a dump at a higher level, for other recipients, of a dump'
         'keygen:Make an identity and its recipient'
         'kmsg:Decrypt the kernel messages in a log'
     )
@@ -22,10 +23,10 @@ _vmcore-decrypt() {
             continue
         fi
         case $word in
-            (--cmdline|--compress|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-i|-o|-r|-u) skip=1 ;;
+            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             (--) command=restore; break ;;
             (-*) ;;
-            (restore|info|verify|dmesg|mount|rewrap|keygen|kmsg|help) command=$word; break ;;
+            (restore|info|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
             (*) command=restore; break ;;
         esac
     done
@@ -99,6 +100,19 @@ _vmcore-decrypt() {
                 '*'{-f,--force}'[Overwrite an existing output file, or the dump itself where no output is named]' \
                 '*'--in-place'[Replace the dump itself]' \
                 '*'--add'[Keep the recipients that the dump has, beside the new ones]' \
+                '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
+                '*'{-h,--help}'[Print help]' \
+                '*: :_files'
+            ;;
+        (refilter)
+            _arguments -s \
+                '*'{-i,--identity}'[Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities]:file:_files' \
+                '*'{-r,--recipient}'[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:value: ' \
+                '*'{-R,--recipients-file}'[Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given]:file:_files' \
+                '*'{-d,--dump-level}'[Which pages to leave out, as with vmcore-encrypt default the level of the dump]:value: ' \
+                '*'--compress-level'[zstd level of the new dump]:value: ' \
+                '*'--num-threads'[Threads that decrypt, compress and encrypt default one per CPU]:value: ' \
+                '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'

@@ -64,6 +64,8 @@ _vmcore-encrypt() {
                 '*'--keep-incomplete'[Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains -incomplete or .incomplete]' \
                 '*'--non-mmap'[Read /proc/vmcore page by page instead of mapping it slower, for kernels that cannot map it right]' \
                 '*'--dry-run'[Do everything but write]' \
+                '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
+                '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
                 '*'-D'[Debug messages too]' \
                 '*'--show-stats'[The report even where --message-level leaves it out]' \
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \
@@ -185,6 +187,8 @@ _vmcore-encrypt() {
                 '*'--keep-incomplete'[Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains -incomplete or .incomplete]' \
                 '*'--non-mmap'[Read /proc/vmcore page by page instead of mapping it slower, for kernels that cannot map it right]' \
                 '*'--dry-run'[Do everything but write]' \
+                '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
+                '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
                 '*'-D'[Debug messages too]' \
                 '*'--show-stats'[The report even where --message-level leaves it out]' \
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \

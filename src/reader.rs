@@ -28,7 +28,7 @@ pub use head::DumpHead;
 pub use kdump_view::KdumpView;
 pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, local_noticing, without_armor, without_frame};
 pub(crate) use parts::Joined;
-pub use set::{Notice, SetFacts};
+pub use set::{Notice, SetFacts, is_set};
 #[cfg(feature = "remote")]
 pub(crate) use set::{report_missing, shape_of};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
@@ -38,6 +38,7 @@ use crate::crypt::{self, Identities, StreamError};
 use crate::units::{Pfn, PfnSet};
 use blocks::BlockCache;
 use index::PageIndex;
+use source::Beginning;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use stream::Stream;
@@ -218,6 +219,22 @@ impl Dump {
             after_blocks,
             note_records,
         })
+    }
+
+    /// Opens a dump that is only glanced at. A cut one, which has no index, is read through for its first `most` bytes alone:
+    /// what an analyst needs before all else is there.
+    ///
+    /// # Errors
+    /// As [`Dump::from_source`].
+    pub fn glance(
+        source: Arc<dyn Source>,
+        identities: &Identities,
+        cache: usize,
+        most: u64,
+    ) -> Result<Dump, Error> {
+        let is_cut = source.len() > most && Stream::open(Arc::clone(&source), identities)?.cut().is_some();
+        let source = if is_cut { Arc::new(Beginning::new(source, most)) } else { source };
+        Dump::from_source(source, identities, cache)
     }
 
     /// The facts of the dump and its KDUMP head, notes and VMCOREINFO within.

@@ -7,12 +7,14 @@
 //! before it (`cli::quoted`).
 
 mod bounded;
+mod list;
 mod pieces;
 mod set;
 
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, Source};
 use bounded::{Connector, TOO_MUCH};
+pub use list::list;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -110,6 +112,15 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static)
         innermost = cause;
     }
     innermost
+}
+
+/// The size of a file; `None` where it is absent, or not to be seen.
+fn head(place: &Place, path: &Path) -> Result<Option<u64>, Error> {
+    match place.runtime.block_on(place.store.head(path)).map_err(Error::from) {
+        Ok(meta) => Ok(Some(meta.size)),
+        Err(Error::NotFound | Error::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a name is a URL that this room reads.

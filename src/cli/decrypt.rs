@@ -1,12 +1,14 @@
 //! `vmcore-decrypt`: the analyst's command line and its sub-commands, one file each.
 
 mod apart;
+mod crash;
 mod default_identity;
 mod dmesg;
 mod info;
 mod input;
 mod keygen;
 mod kmsg;
+mod list;
 mod mount;
 mod plain;
 mod refilter;
@@ -19,6 +21,8 @@ use super::{Failure, Status, order, progress, say_notice, status};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
+
+use crash::crash_facts;
 
 const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.
@@ -60,6 +64,8 @@ enum Command {
     Restore(Box<restore::Args>),
     /// Show what a dump holds and who can open it
     Info(info::Args),
+    /// List the crashes of a fleet: the dumps of directories and buckets
+    List(list::Args),
     /// Check that a dump is whole and authentic, without writing it
     Verify(verify::Args),
     /// Print the crashed kernel's log
@@ -97,6 +103,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match (&cli.command, &cli.restore) {
         (Some(Command::Restore(args)), _) => restore::run(args),
         (Some(Command::Info(args)), _) => info::run(args),
+        (Some(Command::List(args)), _) => list::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
         (Some(Command::Mount(args)), _) => mount::run(args),

@@ -52,6 +52,12 @@ pub(crate) fn directory_of(path: &Path) -> Option<&Path> {
     })
 }
 
+/// Whether a path names a set of numbered objects.
+#[must_use]
+pub fn is_set(path: &Path) -> bool {
+    directory_of(path).is_some()
+}
+
 impl SetSource {
     /// Opens the set in a directory; `notice` hears of objects that are missing.
     ///

@@ -83,6 +83,37 @@ impl<S: ReadAt + Send + Sync> Source for FramedAt<S> {
     }
 }
 
+/// The first bytes of a source.
+pub(super) struct Beginning {
+    source: Arc<dyn Source>,
+    len: u64,
+}
+
+impl Beginning {
+    pub(super) fn new(source: Arc<dyn Source>, most: u64) -> Beginning {
+        let len = source.len().min(most);
+        Beginning { source, len }
+    }
+}
+
+impl ReadAt for Beginning {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let room = left.min(out.len());
+        self.source.read_at(&mut out[..room], offset)
+    }
+}
+
+impl Source for Beginning {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn is_remote(&self) -> bool {
+        self.source.is_remote()
+    }
+}
+
 /// A source read from front to back.
 pub struct SourceReader {
     source: Arc<dyn Source>,

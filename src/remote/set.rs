@@ -1,13 +1,12 @@
 //! A dump as numbered objects on a server (`crate::objects`). Its shape is known from the end mark; without one from a
 //! list of the objects, or, where the server gives none, by asking for some of them.
 
-use super::{Error, Pieces, Place, Version, get};
+use super::{Error, Pieces, Place, Version, get, head};
 use crate::objects::{self, Shape};
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, SetFacts, Source, report_missing, shape_of};
 use futures_util::StreamExt;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -138,15 +137,6 @@ fn probed(place: &Place) -> Result<Shape, Error> {
         }
     }
     Shape::of_objects(first, there, last_size).ok_or_else(not_one)
-}
-
-/// The size of an object; `None` where it is absent, or not to be seen.
-fn head(place: &Place, path: &Path) -> Result<Option<u64>, Error> {
-    match place.runtime.block_on(place.store.head(path)).map_err(Error::from) {
-        Ok(meta) => Ok(Some(meta.size)),
-        Err(Error::NotFound | Error::Refused) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 impl ReadAt for RemoteSet {

@@ -3,11 +3,12 @@
 mod text;
 
 use super::super::{Failure, status, stdout};
-use super::input;
+use super::{crash_facts, input};
 use crate::blocks::ClassCounts;
 use crate::crypt::StreamError;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
+use crate::klog::CrashFacts;
 use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source, SourceReader};
 use crate::text::ascii_json;
 use clap::Args as ClapArgs;
@@ -95,6 +96,9 @@ struct Inside {
     blocks: u64,
     data_pages: u64,
     zero_pages: u64,
+    /// What the log tells of the crash; absent where it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crash: Option<CrashFacts>,
     /// Pages per class; absent when the dump is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pages: Option<ClassCounts>,
@@ -170,7 +174,7 @@ fn outside(path: &Path, source: &Arc<dyn Source>) -> Result<(Vec<String>, Option
     Ok((header.stanza_types(), chunk_count(length).err()))
 }
 
-fn inside(dump: &Dump) -> Inside {
+fn inside(dump: &Arc<Dump>) -> Inside {
     let (facts, kdump, held) = (dump.facts(), &dump.head().kdump, dump.held());
     Inside {
         creator: facts.creator.clone(),
@@ -193,6 +197,7 @@ fn inside(dump: &Dump) -> Inside {
         blocks: held.blocks,
         data_pages: held.data,
         zero_pages: held.zero,
+        crash: crash_facts(dump),
         pages: dump.tail().map(|tail| tail.pages),
     }
 }

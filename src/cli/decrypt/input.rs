@@ -188,6 +188,11 @@ fn is_remote(path: &Path) -> bool {
     cfg!(feature = "remote") && path.to_str().is_some_and(|name| name.contains("://")) && !path.exists()
 }
 
+/// Whether a name is a URL.
+pub(super) fn is_url(name: &str) -> bool {
+    name.contains("://") && !Path::new(name).exists()
+}
+
 /// The dump on a server, when `path` is a URL.
 #[cfg(feature = "remote")]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {

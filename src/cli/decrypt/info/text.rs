@@ -2,6 +2,7 @@
 
 use super::{Info, Inside, Payload};
 use crate::blocks::ClassCounts;
+use crate::klog::CrashFacts;
 use crate::text::{printable, rfc3339, size};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -69,6 +70,9 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
     line(text, "Machine", &format!("{}, {} CPUs", known(&dump.machine), dump.cpus));
     line(text, "Node", &known(&dump.node));
     line(text, "Crash time", &crash_time(dump.crash_time));
+    if let Some(crash) = &dump.crash {
+        show_crash(text, crash);
+    }
     line(text, "Made by", &dump.creator);
     line(text, "Dump level", &dump.dump_level.to_string());
     line(text, "State", &state(dump));
@@ -79,6 +83,32 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
         Some(pages) => table(text, pages, dump.page_size),
         None => line(text, "Pages", &format!("{} with data, {} zero", dump.data_pages, dump.zero_pages)),
     }
+}
+
+/// What the log tells of the crash, as far as it does.
+fn show_crash(text: &mut String, crash: &CrashFacts) {
+    line(text, "Panic", crash.panic.as_deref().unwrap_or("no line of the log tells"));
+    if let (Some(cpu), Some(pid), Some(task)) = (crash.cpu, crash.pid, &crash.task) {
+        line(text, "Where", &format!("CPU {cpu}, task {task:?} (pid {pid})"));
+    }
+    if let Some(taints) = &crash.taints {
+        line(text, "Taints", if taints.is_empty() { "none" } else { taints });
+    }
+    if let Some(uptime) = crash.uptime {
+        line(text, "Uptime", &duration(uptime));
+    }
+    if let Some(hardware) = &crash.hardware {
+        line(text, "Hardware", hardware);
+    }
+}
+
+/// `3 days 04:05:06`.
+fn duration(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+    let seconds = seconds as u64;
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    if days == 0 { clock } else { format!("{days} days {clock}") }
 }
 
 /// Whether it holds what it should, and what it lacks.
@@ -153,6 +183,13 @@ mod tests {
         assert_eq!(lines[2], "  zero                      1   4.00 KiB #");
         assert_eq!(lines[3], "  cache                     0    0 bytes");
         assert_eq!(lines.last().unwrap().matches('#').count(), 30);
+    }
+
+    #[test]
+    fn an_uptime_reads_as_a_clock() {
+        assert_eq!(duration(5.4), "00:00:05");
+        assert_eq!(duration(3.0 * 86400.0 + 3600.0 * 4.0 + 61.0), "3 days 04:01:01");
+        assert!(!duration(f64::MAX).is_empty() && !duration(f64::NAN).is_empty());
     }
 
     #[test]

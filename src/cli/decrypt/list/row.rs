@@ -1,0 +1,136 @@
+//! One dump in a list: what can be known of it without a key, and with one.
+
+use super::super::super::quoted;
+use super::super::{crash_facts, input};
+use super::Args;
+use crate::crypt::Identities;
+use crate::crypt::header::Header;
+use crate::crypt::stream::{NONCE_SIZE, chunk_count};
+use crate::klog::{CrashFacts, signature};
+use crate::reader::{self, Dump, Source, SourceReader};
+use crate::text::{rfc3339, size};
+use serde::Serialize;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Bytes of decompressed blocks kept for one dump.
+const CACHE: usize = 8 << 20;
+/// Bytes that are read of a cut dump, which has no index: what an analyst needs first is at its beginning.
+const GLANCE: u64 = 64 << 20;
+/// Place of the host's name in `struct utsname`.
+const UTS_NODE: usize = 1;
+
+/// A line of the list.
+#[derive(Serialize)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Time of the crash, RFC 3339.
+    pub(super) time: Option<String>,
+    host: Option<String>,
+    kernel: Option<String>,
+    /// Bytes of the dump.
+    size: Option<u64>,
+    /// `complete`, `incomplete`, `cut`, or `unknown` where only an identity can tell.
+    state: &'static str,
+    /// Types of the header's stanzas.
+    recipients: Vec<String>,
+    crash: Option<CrashFacts>,
+    /// What crashes of one kind have in common.
+    pub(super) signature: Option<String>,
+    /// Why nothing more is known.
+    error: Option<String>,
+}
+
+impl Row {
+    /// Reads what can be known of a dump; `None` for what an identity opens and is no dump, such as a saved log.
+    pub(super) fn read(path: &Path, identities: Option<&Identities>) -> Option<Row> {
+        let mut row = Row {
+            name: path.to_string_lossy().into_owned(),
+            time: None,
+            host: None,
+            kernel: None,
+            size: None,
+            state: "unknown",
+            recipients: Vec::new(),
+            crash: None,
+            signature: None,
+            error: None,
+        };
+        let source = match input::open_source(path) {
+            Ok(source) => source,
+            Err(failure) => {
+                row.error = Some(failure.message().to_owned());
+                return Some(row);
+            }
+        };
+        row.outside(path, &source);
+        let (Some(identities), None) = (identities, &row.error) else { return Some(row) };
+        match Dump::glance(source, identities, CACHE, GLANCE) {
+            Ok(dump) => row.inside(&Arc::new(dump)),
+            Err(reader::Error::NotADump) => return None,
+            Err(error) => row.error = Some(input::reader_failure(path, &error).message().to_owned()),
+        }
+        Some(row)
+    }
+
+    /// What anybody can see.
+    fn outside(&mut self, path: &Path, source: &Arc<dyn Source>) {
+        self.size = Some(source.len());
+        let mut reader = BufReader::new(SourceReader::new(Arc::clone(source)));
+        match Header::read(&mut reader) {
+            Ok(header) => {
+                let start = (header.encoded_len() + NONCE_SIZE) as u64;
+                let possible = source.len().checked_sub(start).is_some_and(|len| chunk_count(len).is_ok());
+                let has_end = source.set().is_none_or(|set| set.has_end);
+                self.state = if possible && has_end { "unknown" } else { "cut" };
+                self.recipients = header.stanza_types();
+            }
+            Err(error) => self.error = Some(input::crypt_failure(path, &error).message().to_owned()),
+        }
+    }
+
+    fn inside(&mut self, dump: &Arc<Dump>) {
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        let seconds = u64::try_from(dump.facts().crash_time).ok().filter(|&seconds| seconds > 0);
+        let time = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        self.time = time.and_then(rfc3339);
+        self.host = known(dump.head().kdump.uts.name(UTS_NODE));
+        self.kernel = known(dump.facts().release.clone());
+        self.state = match (dump.cut().is_some(), dump.is_complete()) {
+            (true, _) => "cut",
+            (false, true) => "complete",
+            (false, false) => "incomplete",
+        };
+        self.crash = crash_facts(dump);
+        self.signature = self.crash.as_ref().map(signature);
+    }
+
+    /// Whether it is one of those asked for.
+    pub(super) fn is_wanted(&self, args: &Args) -> bool {
+        let kernel = args.kernel.as_ref();
+        let kernel =
+            kernel.is_none_or(|text| self.kernel.as_ref().is_some_and(|kernel| kernel.contains(text)));
+        let panic = self.crash.as_ref().and_then(|crash| crash.panic.as_deref()).unwrap_or("").to_lowercase();
+        let words = args.panic.as_deref().unwrap_or("").to_lowercase();
+        kernel && words.split_whitespace().all(|word| panic.contains(word))
+    }
+
+    /// `TIME STATE SIZE HOST KERNEL NAME: PANIC`.
+    pub(super) fn line(&self) -> String {
+        let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let panic = self.crash.as_ref().and_then(|crash| crash.panic.clone());
+        let what = self.error.as_ref().map(|error| format!("error: {error}")).or(panic);
+        format!(
+            "{:<20} {:<10} {:>10} {:<16} {:<24} {}{}",
+            shown(&self.time),
+            self.state,
+            self.size.map_or_else(|| "-".to_owned(), size::show),
+            shown(&self.host),
+            shown(&self.kernel),
+            quoted(Path::new(&self.name)),
+            what.map(|what| format!(": {what}")).unwrap_or_default()
+        )
+    }
+}

@@ -1,0 +1,73 @@
+//! The dumps of a bucket: sets of numbered objects and single files, as the store lists them.
+
+use super::{Error, Kind, head, parse, place};
+use crate::objects;
+use futures_util::StreamExt;
+use object_store::ObjectStore;
+use reqwest::Url;
+
+/// The object that `check` writes.
+const PROBE: &str = "vmcore-encrypt-probe";
+
+/// Names each dump below a URL to `take`, until that returns false. A URL of `https://` is a dump itself: web servers have
+/// no list.
+///
+/// # Errors
+/// See [`Error`].
+pub fn list(url: &str, take: &mut dyn FnMut(String) -> bool) -> Result<(), Error> {
+    let parsed = parse(url)?;
+    if matches!(parsed.scheme(), "https" | "http") {
+        take(url.to_owned());
+        return Ok(());
+    }
+    let place = place(&parsed, Kind::Set)?;
+    if !place.path.as_ref().is_empty()
+        && !parsed.path().ends_with('/')
+        && head(&place, &place.path)?.is_some()
+    {
+        take(url.to_owned());
+        return Ok(());
+    }
+    place.runtime.block_on(async {
+        let mut listed = place.store.list(Some(&place.path));
+        while let Some(meta) = listed.next().await {
+            if let Some(dump) = dump_of(&parsed, meta?.location.as_ref())
+                && !take(dump)
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The URL of the dump whose first object, or only file, has this key.
+fn dump_of(bucket: &Url, key: &str) -> Option<String> {
+    let (set, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let path = match objects::number(name) {
+        Some(0) if !set.is_empty() => format!("{set}/"),
+        Some(_) => return None,
+        None if name == objects::END || name == PROBE => return None,
+        None => key.to_owned(),
+    };
+    let mut url = bucket.clone();
+    url.set_path(&path.replace('%', "%25"));
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_named_once_and_files_by_themselves() {
+        let bucket: Url = "s3://bucket/prefix/".parse().unwrap();
+        let dump = |key: &str| dump_of(&bucket, key);
+        assert_eq!(dump("a/b/000000").as_deref(), Some("s3://bucket/a/b/"));
+        assert_eq!(dump("vmcore.age").as_deref(), Some("s3://bucket/vmcore.age"));
+        assert_eq!(dump("a b%20c.age").as_deref(), Some("s3://bucket/a%20b%2520c.age"));
+        for other in ["a/b/000001", "a/b/end", "a/vmcore-encrypt-probe", "000001"] {
+            assert_eq!(dump(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `vmcore-decrypt list` and what `info` tells of a crash: dumps of machines whose logs tell different crashes, in a
+//! directory, whole, cut, as numbered objects, for another identity, beside files that are no dumps.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
+
+mod common;
+mod synth;
+
+use common::{run, scratch, succeed, text};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use synth::{Log, Message, Synth, arch, kernel};
+
+/// A machine that crashed with these lines.
+fn dump(home: &Path, name: &str, recipients: &Path, lines: &[&str]) -> PathBuf {
+    let messages = (1..).zip(lines).map(|(at, line)| Message::new(at * 1_500_000_000, 7, line)).collect();
+    let log = Log::of(messages);
+    let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x80_0000);
+    let (vmcore, out) = (home.join("vmcore"), home.join("dumps").join(name));
+    fs::write(&vmcore, machine.log(log).build().to_bytes()).unwrap();
+    fs::create_dir_all(out.parent().unwrap()).unwrap();
+    let mut command = common::encrypt();
+    command.args(["-d", "0", "-R"]).arg(recipients).arg(&vmcore).arg(&out);
+    let output = run(&mut command);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    out
+}
+
+fn oops(address: &str, task: &str) -> [String; 5] {
+    [
+        format!("BUG: unable to handle page fault for address: {address}"),
+        format!("CPU: 1 UID: 0 PID: 42 Comm: {task} Tainted: G           OE      6.12.0 #1"),
+        "Hardware name: Synthetic Machine".to_owned(),
+        "RIP: 0010:crasher_write+0x16/0x20".to_owned(),
+        "---[ end trace 0000000000000000 ]---".to_owned(),
+    ]
+}
+
+/// Dumps, and the identity of all but one.
+fn fleet(name: &str) -> (PathBuf, PathBuf) {
+    let home = scratch(name);
+    let other = scratch(&format!("{name}-other"));
+    let ((identity, recipients), (_, others)) = (common::keys(&home), common::keys(&other));
+    for (file, address, task) in
+        [("a/1.age", "ffff888012345678", "my task"), ("a/2.age", "00000000000000b8", "sh")]
+    {
+        dump(&home, file, &recipients, &oops(address, task).each_ref().map(String::as_str));
+    }
+    let panicked =
+        ["Kernel panic - not syncing: sysrq triggered crash", "CPU: 0 PID: 9 Comm: sh Not tainted 6.12.0 #1"];
+    let whole = dump(&home, "panic.age", &recipients, &panicked);
+    dump(&home, "theirs.age", &others, &panicked);
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(home.join("dumps/cut.age"), &bytes[..bytes.len() - 70_000]).unwrap();
+    let set = home.join("dumps/set");
+    fs::create_dir(&set).unwrap();
+    fs::write(set.join("000000"), &bytes).unwrap();
+    fs::write(home.join("dumps/notes.txt"), "no dump").unwrap();
+    let log = home.join("dumps/vmcore-dmesg.txt.age");
+    succeed(common::encrypt().arg("dmesg").arg("-R").arg(&recipients).arg(home.join("vmcore")).arg(log));
+    (home.join("dumps"), identity)
+}
+
+fn list(words: &[&str], identity: Option<&Path>, place: &Path) -> Command {
+    let mut command = common::decrypt();
+    command.arg("list").args(words);
+    if let Some(identity) = identity {
+        command.arg("-i").arg(identity);
+    }
+    command.arg(place);
+    command
+}
+
+fn json(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_dump_has_a_line_that_tells_its_crash() {
+    let (dumps, identity) = fleet("list");
+    let lines = succeed(&mut list(&[], Some(&identity), &dumps));
+    assert_eq!(lines.lines().count(), 6, "{lines}");
+    let line = |name: &str| lines.lines().find(|line| line.contains(name)).unwrap();
+    assert!(
+        line("1.age").contains("complete") && line("1.age").ends_with("address: ffff888012345678"),
+        "{lines}"
+    );
+    assert!(
+        line("panic.age").contains("sysrq triggered crash") && line("set").contains("sysrq triggered"),
+        "{lines}"
+    );
+    assert!(line("cut.age").contains(" cut "), "{lines}");
+    assert!(line("theirs.age").contains("error: "), "{lines}");
+    let rows = json(&succeed(&mut list(&["--json", "--sort", "--jobs", "1"], Some(&identity), &dumps)));
+    assert_eq!(rows.len(), 6);
+    let row = rows.iter().find(|row| row["name"].as_str().unwrap().ends_with("1.age")).unwrap();
+    assert_eq!(row["crash"]["task"], "my task");
+    assert_eq!(row["crash"]["taints"], "GOE");
+    assert_eq!(row["crash"]["hardware"], "Synthetic Machine");
+    assert_eq!(row["crash"]["functions"][0], "crasher_write");
+    assert_eq!(row["kernel"], rows[1]["kernel"]);
+}
+
+#[test]
+fn crashes_are_chosen_and_counted() {
+    let (dumps, identity) = fleet("list-choose");
+    let count = |words: &[&str]| succeed(&mut list(words, Some(&identity), &dumps)).lines().count();
+    assert_eq!(count(&["--panic", "PAGE fault"]), 2);
+    assert_eq!(count(&["--panic", "page sysrq"]), 0);
+    assert_eq!(count(&["--kernel", "6.12"]), 5);
+    assert_eq!(count(&["--kernel", "6.13"]), 0);
+    let groups = json(&succeed(&mut list(&["--group", "--json"], Some(&identity), &dumps)));
+    let of =
+        |word: &str| groups.iter().find(|group| group["signature"].as_str().unwrap().contains(word)).unwrap();
+    assert_eq!(of("page fault")["count"], 2);
+    assert_eq!(
+        of("page fault")["signature"],
+        "BUG: unable to handle page fault for address: # @ crasher_write"
+    );
+    assert!(of("sysrq")["count"].as_u64().unwrap() >= 2, "{groups:?}");
+}
+
+#[test]
+fn without_an_identity_what_can_be_known_is_listed() {
+    let (dumps, _) = fleet("list-without");
+    let rows = json(&succeed(&mut list(&["--json"], None, &dumps)));
+    // The saved log looks like a dump.
+    assert_eq!(rows.len(), 7);
+    for row in &rows {
+        assert!(row["size"].as_u64().unwrap() > 0 && row["recipients"][0] == "X25519", "{row}");
+        assert!(row["crash"].is_null() && row["host"].is_null());
+        let is_cut = row["name"].as_str().unwrap().ends_with("set");
+        assert!(!is_cut || row["state"] == "cut", "a set without an end mark is cut: {row}");
+    }
+    let refused = run(&mut list(&["--group"], None, &dumps));
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_place_that_is_not_there_has_a_line_and_hostile_text_commands_nothing() {
+    let home = scratch("list-hostile");
+    let (identity, recipients) = common::keys(&home);
+    dump(&home, "a.age", &recipients, &["BUG: \u{1b}[2Jgone", "CPU: x PID: Comm: \u{1b}]0;x"]);
+    for words in [&[][..], &["--json"]] {
+        let mut command = list(words, Some(&identity), &home.join("dumps"));
+        let shown = succeed(command.arg(home.join("none")));
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(shown.contains("No such file") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn info_tells_the_crash() {
+    let home = scratch("list-info");
+    let (identity, recipients) = common::keys(&home);
+    let lines = oops("ffff888012345678", "sh");
+    let dump = dump(&home, "a.age", &recipients, &lines.each_ref().map(String::as_str));
+    let mut info = common::decrypt();
+    let shown = succeed(info.arg("info").arg("-i").arg(&identity).arg(&dump));
+    for words in [
+        "Panic           BUG: unable to handle page fault for address: ffff888012345678",
+        "CPU 1, task \"sh\" (pid 42)",
+        "Taints          GOE",
+        "Uptime          00:00:01",
+        "Hardware        Synthetic Machine",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let mut info = common::decrypt();
+    let shown: Value =
+        serde_json::from_str(&succeed(info.args(["info", "--json", "-i"]).arg(&identity).arg(&dump)))
+            .unwrap();
+    assert_eq!(shown["dump"]["crash"]["pid"], 42);
+}

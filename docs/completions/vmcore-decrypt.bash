@@ -9,10 +9,10 @@ _vmcore_decrypt() {
             continue
         fi
         case $word in
-            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             --) command=restore && break ;;
             -* | =) ;;
-            restore|info|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
+            restore|info|list|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
             *) command=restore && break ;;
         esac
     done
@@ -57,6 +57,23 @@ _vmcore_decrypt() {
         info:-i | info:--identity)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        list:-i | list:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        list:--kernel)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        list:--panic)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
+        list:--jobs)
+            mapfile -t COMPREPLY < <(:)
             return
             ;;
         verify:-i | verify:--identity)
@@ -139,6 +156,7 @@ _vmcore_decrypt() {
         '') options='-i --identity --format --compress --num-threads -f --force --salvage --json -q --quiet -v --version -h --help' ;;
         restore) options='-i --identity --format --compress --num-threads -f --force --salvage --json -q --quiet -h --help' ;;
         info) options='-i --identity --json -q --quiet -h --help' ;;
+        list) options='-i --identity --kernel --panic --jobs --json --sort --group -q --quiet -h --help' ;;
         verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
         dmesg) options='-i --identity -q --quiet -h --help' ;;
         mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
@@ -153,8 +171,8 @@ _vmcore_decrypt() {
     fi
     compopt -o filenames
     case $command in
-        '') mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap refilter keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
-        help) mapfile -t COMPREPLY < <(compgen -W 'restore info verify dmesg mount rewrap refilter keygen kmsg' -- "$current") ;;
+        '') mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg mount rewrap refilter keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
+        help) mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg mount rewrap refilter keygen kmsg' -- "$current") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     esac
 }

@@ -7,13 +7,13 @@ function __vmcore_decrypt_command
             continue
         end
         switch $word
-            case --cmdline --compress --compress-level --dump-level --format --identity --num-threads --output --recipient --recipients-file --unmount -R -d -i -o -r -u
+            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --unmount -R -d -i -o -r -u
                 set skip 1
             case --
                 echo restore
                 return
             case '-*'
-            case restore info verify dmesg mount rewrap refilter keygen kmsg help
+            case restore info list verify dmesg mount rewrap refilter keygen kmsg help
                 echo $word
                 return
             case '*'
@@ -33,6 +33,8 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a restore -d 'Turn a d
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a restore -d 'Turn a dump back into a file that crash, drgn and gdb read; so does the command line without a sub-command'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a info -d 'Show what a dump holds and who can open it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a info -d 'Show what a dump holds and who can open it'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a list -d 'List the crashes of a fleet the dumps of directories and buckets'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a list -d 'List the crashes of a fleet the dumps of directories and buckets'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a verify -d 'Check that a dump is whole and authentic, without writing it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a verify -d 'Check that a dump is whole and authentic, without writing it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a dmesg -d 'Print the crashed kernels log'
@@ -73,6 +75,16 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is info' -s i -l identity -r -F 
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is info' -l json -d 'One JSON object'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is info' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is info' -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -F
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -s i -l identity -r -F -d 'Identity file, to look inside; repeatable'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l kernel -x -d 'Only crashes of kernels whose release contains this'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l panic -x -d 'Only crashes whose panic line has each of these words, in any case'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l jobs -x -d 'How many dumps are read at once'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l json -d 'One JSON object a line'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l sort -d 'In the order of the crashes time'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -l group -d 'Count crashes of the same kind one line for each, the most frequent first'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is list' -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is verify' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is verify' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is verify' -l num-threads -x -d 'Threads that decrypt and decompress default one per CPU'

@@ -4,6 +4,7 @@ _vmcore-decrypt_commands() {
     local -a commands=(
         'restore:Turn a dump back into a file that crash, drgn and gdb read; so does the command line without a sub-command'
         'info:Show what a dump holds and who can open it'
+        'list:List the crashes of a fleet the dumps of directories and buckets'
         'verify:Check that a dump is whole and authentic, without writing it'
         'dmesg:Print the crashed kernels log'
         'mount:Show a dump as files, without restoring it'
@@ -23,10 +24,10 @@ _vmcore-decrypt() {
             continue
         fi
         case $word in
-            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--num-threads|--output|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             (--) command=restore; break ;;
             (-*) ;;
-            (restore|info|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
+            (restore|info|list|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
             (*) command=restore; break ;;
         esac
     done
@@ -62,6 +63,19 @@ _vmcore-decrypt() {
             _arguments -s \
                 '*'{-i,--identity}'[Identity file, to look inside; repeatable]:file:_files' \
                 '*'--json'[One JSON object]' \
+                '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
+                '*'{-h,--help}'[Print help]' \
+                '*: :_files'
+            ;;
+        (list)
+            _arguments -s \
+                '*'{-i,--identity}'[Identity file, to look inside; repeatable]:file:_files' \
+                '*'--kernel'[Only crashes of kernels whose release contains this]:value: ' \
+                '*'--panic'[Only crashes whose panic line has each of these words, in any case]:value: ' \
+                '*'--jobs'[How many dumps are read at once]:value: ' \
+                '*'--json'[One JSON object a line]' \
+                '*'--sort'[In the order of the crashes time]' \
+                '*'--group'[Count crashes of the same kind one line for each, the most frequent first]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'

@@ -155,11 +155,12 @@ mod tests {
         assert_eq!(of(4_107_542_400), "21000301T000000Z");
     }
 
-    /// Made by `systemd-id128 machine-id --app-specific=6d1f54b7530c4e1a9a6c2b7d4f0e8831` on such a machine.
+    /// Made by `systemd-id128 machine-id --app-specific=6d1f54b7530c4e1a9a6c2b7d4f0e8831` of systemd, with this id in
+    /// `/etc/machine-id`.
     #[test]
     fn the_hash_is_the_one_that_systemd_makes() {
-        let hash = machine_hash("0123456789abcdef0123456789abcdef").unwrap();
-        assert_eq!((hash.len(), hash.as_bytes()[12]), (32, b'4'));
+        let hash = machine_hash("0123456789abcdef0123456789abcdef");
+        assert_eq!(hash.as_deref(), Some("7bc82c739ff044a3b837564b22854a42"));
         for none in [
             "",
             "uninitialized",

@@ -312,7 +312,7 @@ fn what_cannot_be_is_refused_before_the_first_page() {
     assert!(store.puts().is_empty(), "checking asks no server");
 }
 
-/// A real server: moto. It honours `If-None-Match`, and the library signs each request.
+/// A real server: moto. The library signs each request.
 #[test]
 fn a_bucket_takes_a_dump_and_no_second_one_of_its_name() {
     let home = home();

@@ -508,7 +508,8 @@ fn dumps_of_makedumpfile_in_every_form_are_inputs() {
             let converted = lab.convert(&out, level.parse().unwrap());
             let kdump = converted.kdump.unwrap_or_else(|| panic!("{options} {level}: {}", converted.said));
             let classes = lab.core.classes(level.parse().unwrap());
-            for pfn in 0..lab.core.max_mapnr() {
+            // They take a poisoned page's neighbours along, and keep a poisoned tail.
+            for pfn in (0..lab.core.max_mapnr()).filter(|&pfn| !lab.core.is_broken_in_part(pfn)) {
                 let (found, ours) = (kdump.page(pfn), expected(&lab.core, &classes, pfn));
                 // An ELF core of theirs has no zero pages.
                 let is_zero = options == "-E"

@@ -22,6 +22,8 @@
 //! |---|---|
 //! | read pages, facts, VMCOREINFO of a dump | [`reader::Dump`] |
 //! | read the crashed kernel's memory by address, its log | [`mm::KernelMemory`], [`klog::dmesg`] |
+//! | ask the crashed kernel for its symbols, types, modules | [`kernel::Kernel`] |
+//! | report why it crashed | [`report::Report`] |
 //! | turn a dump back into a file for crash or gdb | [`restore::restore`] |
 //! | save a vmcore | [`collect::collect`] |
 //! | judge the pages of a vmcore | [`filter::Classifier`] |
@@ -54,6 +56,7 @@
 //! | `config` | `/etc/vmcore-encrypt/config`: its keys, checked |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
 //! | `mount` | a dump as a read-only directory |
+//! | `report` | why a machine died, from its memory alone |
 //! | `remote` | a dump on a server, by range |
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | a map on several threads, in order |
@@ -145,6 +148,8 @@ pub mod read_at;
 pub mod reader;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "analyst")]
+pub mod report;
 #[cfg(feature = "analyst")]
 pub mod restore;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! A dump as a read-only directory: `vmcore` (a KDUMP file), `vmcore.elf`, `dmesg.txt` and
+//! A dump as a read-only directory: `vmcore` (a KDUMP file), `vmcore.elf`, `dmesg.txt`, `report.txt` and
 //! `vmcoreinfo.txt`. Nothing is restored: each read decrypts the blocks it touches, of which a bounded
 //! number is kept in memory, and no plain byte is written to a disk. The FUSE protocol is spoken
 //! directly to the kernel; who waits for the end of the mount is the caller's matter.
@@ -8,7 +8,10 @@ pub(crate) mod table;
 use crate::kdump;
 use crate::klog;
 use crate::mm::KernelMemory;
+use crate::read_at::ReadAt;
 use crate::reader::{Dump, ElfView, KdumpView};
+use crate::report::{Options, Report, show};
+use crate::text::printable;
 use crate::vmcore::PhysSource;
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -18,7 +21,7 @@ use fuser::{
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nothing in the directory ever changes.
@@ -69,6 +72,7 @@ impl DumpDirectory {
         if let Ok(text) = log {
             entries.push(Entry { name: "dmesg.txt", content: Box::new(text) });
         }
+        entries.push(Entry { name: "report.txt", content: Box::new(ReportText::new(dump)) });
         entries.push(Entry { name: "vmcoreinfo.txt", content: Box::new(dump.vmcoreinfo().to_vec()) });
         let seconds = u64::try_from(dump.facts().crash_time).unwrap_or(0);
         let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
@@ -129,6 +133,44 @@ fn log(dump: &Arc<Dump>) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     klog::dmesg(&memory, &mut text).map_err(|error| error.to_string())?;
     Ok(text)
+}
+
+/// The report, made when somebody first looks at the file: it reads more of the dump than all other files need.
+struct ReportText {
+    dump: Arc<Dump>,
+    text: OnceLock<Vec<u8>>,
+}
+
+impl ReportText {
+    fn new(dump: &Arc<Dump>) -> ReportText {
+        ReportText { dump: Arc::clone(dump), text: OnceLock::new() }
+    }
+
+    fn text(&self) -> &Vec<u8> {
+        self.text.get_or_init(|| report(&self.dump))
+    }
+}
+
+impl ReadAt for ReportText {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.text().read_at(buf, offset)
+    }
+}
+
+impl PhysSource for ReportText {
+    fn len(&self) -> u64 {
+        self.text().len() as u64
+    }
+}
+
+/// The report; where nothing can be read of the memory, why.
+fn report(dump: &Arc<Dump>) -> Vec<u8> {
+    let vmcore = dump.vmcore().map_err(|error| error.to_string());
+    let report = vmcore
+        .and_then(|vmcore| Report::of_vmcore(&vmcore, Options::default()).map_err(|error| error.to_string()));
+    let text = report
+        .map_or_else(|why| format!("not readable: {}\n", printable(&why)), |report| show(&report, false));
+    text.into_bytes()
 }
 
 impl Filesystem for DumpDirectory {

@@ -366,7 +366,10 @@ fn a_mount_serves_a_command_and_ends_with_it() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "dmesg.txt\nvmcore\nvmcore.elf\nvmcoreinfo.txt\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "dmesg.txt\nreport.txt\nvmcore\nvmcore.elf\nvmcoreinfo.txt\n"
+    );
     assert!(!is_mounted(&directory));
     let kdump = Kdump::open(&sample.directory.path().join("vmcore"));
     sample.check("mounted", |pfn| kdump.page(pfn));

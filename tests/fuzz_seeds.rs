@@ -93,7 +93,9 @@ fn seeds() -> Seeds {
     core.write_to(&vmcore);
     seeds.add("vmcore", "x86_64", &fs::read(&vmcore).unwrap()[..64 << 10]);
     seeds.add("vmcoreinfo", "x86_64", core.vmcoreinfo.as_bytes());
-    seeds.add("klog", "ring", log(&vmcore));
+    let log = log(&vmcore);
+    seeds.add("report", "log", [&[0x80][..], &log].concat());
+    seeds.add("klog", "ring", log);
     descriptions(&mut seeds);
     let file = collect(&vmcore, 31, 1, None).bytes;
     let plain = plaintext(&file);
@@ -130,7 +132,10 @@ fn descriptions(seeds: &mut Seeds) {
         let mut memory = table.bytes;
         memory.resize(memory.len().next_power_of_two(), 0);
         let lines = table.lines.replace('\n', ";") + "SYMBOL(_stext)=ffffffff81000000;\n";
-        seeds.add("kallsyms", format!("{generation:?}"), [lines.into_bytes(), memory].concat());
+        let bytes = [lines.into_bytes(), memory].concat();
+        let machine = u8::try_from(seeds.0.len() % 6).unwrap();
+        seeds.add("report", format!("{generation:?}"), [&[machine][..], &bytes].concat());
+        seeds.add("kallsyms", format!("{generation:?}"), bytes);
     }
     for big in [false, true] {
         let mut base = Types::new(big);

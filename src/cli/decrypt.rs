@@ -12,6 +12,7 @@ mod list;
 mod mount;
 mod plain;
 mod refilter;
+mod report;
 mod restore;
 mod rewrap;
 mod salvage;
@@ -70,6 +71,8 @@ enum Command {
     Verify(verify::Args),
     /// Print the crashed kernel's log
     Dmesg(dmesg::Args),
+    /// Report why the machine died
+    Report(report::Args),
     /// Show a dump as files, without restoring it
     Mount(mount::Args),
     /// Give a dump to other recipients
@@ -106,6 +109,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (Some(Command::List(args)), _) => list::run(args),
         (Some(Command::Verify(args)), _) => verify::run(args),
         (Some(Command::Dmesg(args)), _) => dmesg::run(args),
+        (Some(Command::Report(args)), _) => report::run(args),
         (Some(Command::Mount(args)), _) => mount::run(args),
         (Some(Command::Rewrap(args)), _) => rewrap::run(args),
         (Some(Command::Refilter(args)), _) => refilter::run(args),

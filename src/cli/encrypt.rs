@@ -41,7 +41,7 @@ const PROGRAM: &str = "vmcore-encrypt";
 const DMESG_NAME: &str = "vmcore-dmesg";
 /// The other program and its sub-commands, for who takes one for the other.
 const OTHER: (&str, &[&str]) =
-    ("vmcore-decrypt", &["info", "keygen", "mount", "refilter", "restore", "rewrap", "verify"]);
+    ("vmcore-decrypt", &["info", "keygen", "mount", "refilter", "report", "restore", "rewrap", "verify"]);
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]

@@ -109,7 +109,8 @@ impl<'k> Object<'k> {
         Ok(Object::new(self.kernel, self.address.wrapping_add(member.offset()), member.type_id))
     }
 
-    /// An element of an array of structures, or of what an element is; `None` past the array's end.
+    /// An element of an array, as a structure; `None` past the array's end. An array of no declared length, at the end of a
+    /// structure, has no end that is known.
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ impl<'k> Object<'k> {
     pub fn element(&self, path: &str, nth: u64) -> Result<Option<Object<'k>>, Error> {
         let (member, types) = (self.member(path)?, self.kernel.types()?);
         let Shape::Array(element, count) = types.shape(member.type_id) else { return Ok(None) };
-        let size = types.size(element).filter(|_| nth < u64::from(count));
+        let size = types.size(element).filter(|_| count == 0 || nth < u64::from(count));
         let place = size.and_then(|size| size.checked_mul(nth)?.checked_add(member.offset()));
         Ok(place.map(|place| Object::new(self.kernel, self.address.wrapping_add(place), element)))
     }

@@ -32,7 +32,14 @@ impl<'a> Kernel<'a> {
         let ranges = self.ranges.get_or_init(|| {
             let pair =
                 |start, end| -> Result<Range, Error> { Ok((self.symbol(start)?.0, self.symbol(end)?.0)) };
-            [pair("_stext", "_etext"), pair("_sinittext", "_einittext")].into_iter().flatten().collect()
+            // What runs first is before _stext on some architectures.
+            let pairs = [
+                pair("_stext", "_etext"),
+                pair("_sinittext", "_einittext"),
+                pair("_text", "_stext"),
+                pair("_start", "_stext"),
+            ];
+            pairs.into_iter().flatten().filter(|(start, end)| start < end).collect()
         });
         ranges.iter().any(|&(start, end)| (start..end).contains(&at.0))
     }

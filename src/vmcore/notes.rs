@@ -82,6 +82,12 @@ impl Notes {
         self.cpus
     }
 
+    /// The contents of the `NT_PRSTATUS` notes that are in memory, in the file's order, which need not be that of the CPUs.
+    pub fn prstatus(&self) -> impl Iterator<Item = &[u8]> {
+        let notes = self.notes.iter().filter(|note| note.name == "CORE" && note.kind == NT_PRSTATUS);
+        notes.filter_map(|note| self.bytes.get(note.desc.clone()))
+    }
+
     /// Bytes of the notes that are not in memory: device dumps, and what is too much to keep.
     #[must_use]
     pub fn streamed_len(&self) -> u64 {

@@ -35,8 +35,8 @@ const SWAPS: &str = "/proc/swaps";
   vmcore-decrypt mount -i key.txt --background vmcore.age /mnt
   vmcore-decrypt mount --unmount /mnt
 
-The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt and vmcoreinfo.txt, each decrypted \
-where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
+The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt, report.txt and vmcoreinfo.txt, each \
+decrypted where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
 
 With COMMAND the exit status is that of the command: 128 and the number of the signal that ended it, \
 127 when it is not found, 126 when it cannot be run.", status::OPENING))]

@@ -19,6 +19,7 @@ pub mod kmsg;
 pub mod payload;
 pub mod plain;
 pub mod raw_frame;
+pub mod report;
 pub mod vmcore;
 pub mod vmcoreinfo;
 
@@ -54,6 +55,7 @@ pub const TARGETS: [(&str, Run); 19] = [
     ("payload", payload::run),
     ("plain", plain::run),
     ("raw_frame", raw_frame::run),
+    ("report", report::run),
     ("vmcore", vmcore::run),
     ("vmcoreinfo", vmcoreinfo::run),
 ];

@@ -1,0 +1,228 @@
+//! Tasks: all of them counted by state, those that matter with their stacks.
+//!
+//! Source: Linux `include/linux/sched.h` (`TASK_*`, `EXIT_*`), `fs/proc/array.c` (letters).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::trace::{Trace, hex};
+use super::unwind::{Start, Unwinder};
+use super::{Options, lossy};
+use crate::kernel::{Error, Kernel, Object};
+use crate::units::VirtAddr;
+use crate::vmcore::Machine;
+
+/// The most tasks walked: a quarter of the kernel's own limit of pids.
+const MAX_TASKS: u64 = 1 << 20;
+/// The most functions of all traces, so that a forged dump cannot fill memory: 100,000 tasks of ten.
+const MAX_FRAMES: usize = 1 << 20;
+/// The most tasks listed, unless all are asked for.
+const MAX_LISTED: usize = 64;
+/// A task that waits longer without being interruptible is hung: the kernel's own default.
+/// Source: Linux `kernel/hung_task.c`, `sysctl_hung_task_timeout_secs`.
+pub(super) const HUNG_SECONDS: u64 = 120;
+
+/// Bits of a task's state.
+const UNINTERRUPTIBLE: u64 = 2;
+const NOLOAD: u64 = 0x400;
+/// Letters of the lowest bits, and of those of a task that ended.
+const LETTERS: [(u64, &str); 7] =
+    [(0x10, "X"), (0x20, "Z"), (0x80, "X"), (0x40, "P"), (8, "t"), (4, "T"), (1, "S")];
+
+/// A task.
+#[derive(Clone, Debug, Serialize)]
+pub struct Task {
+    /// Its number; of a thread its own, as in /proc/PID/task.
+    pub pid: i64,
+    /// The process it belongs to.
+    pub tgid: i64,
+    /// Its name.
+    pub name: String,
+    /// Its state in one letter, as ps prints it.
+    pub state: &'static str,
+    /// The CPU it runs or ran on; `None` where that is not known.
+    pub cpu: Option<u64>,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Whether it has no program of its own: a kernel thread, or a task that ended.
+    pub kernel_thread: bool,
+    /// Seconds since it last ran, where the kernel keeps that.
+    pub waiting: Option<u64>,
+    /// Address of its `struct task_struct`.
+    #[serde(serialize_with = "hex")]
+    pub address: u64,
+    /// Its stack; of a running task the CPU has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+}
+
+/// The tasks.
+#[derive(Debug, Default, Serialize)]
+pub struct Tasks {
+    /// Number of all.
+    pub count: u64,
+    /// Number by state.
+    pub states: BTreeMap<&'static str, u64>,
+    /// Why not all of them could be read.
+    pub damaged: Option<String>,
+    /// Those that wait without being interruptible, the longest first; with all asked for every task.
+    pub listed: Vec<Task>,
+    /// Tasks that should be listed, and are more than are shown.
+    pub more: u64,
+}
+
+/// Reads the tasks.
+pub(super) fn read(kernel: &Kernel<'_>, machine: Machine, options: Options) -> Result<Tasks, Error> {
+    let unwinder = Unwinder::new(kernel, machine);
+    let mut reader = Reader { kernel, unwinder, options, tasks: Tasks::default(), frames: 0 };
+    let walked = reader.walk();
+    let mut tasks = reader.tasks;
+    match walked {
+        Err(error) if tasks.count == 0 => return Err(error),
+        Err(error) => tasks.damaged = Some(error.line()),
+        Ok(()) => {}
+    }
+    if !options.all_tasks {
+        tasks.listed.sort_by_key(|task| std::cmp::Reverse(task.waiting));
+    }
+    Ok(tasks)
+}
+
+/// The task that a CPU runs.
+pub(super) fn current(kernel: &Kernel<'_>, cpu: u32) -> Result<Task, Error> {
+    let queue = kernel.per_cpu_object("runqueues", "rq", cpu)?;
+    let task = queue.follow("curr")?.ok_or_else(|| Error::NoSymbol("task that the CPU runs".into()))?;
+    read_task(kernel, &kernel.object("task_struct", task.address())?)
+}
+
+struct Reader<'k> {
+    kernel: &'k Kernel<'k>,
+    unwinder: Unwinder<'k>,
+    options: Options,
+    tasks: Tasks,
+    frames: usize,
+}
+
+impl<'k> Reader<'k> {
+    /// Idle tasks are on no list: each CPU has one. The others are the threads of the leaders on `init_task`'s list.
+    fn walk(&mut self) -> Result<(), Error> {
+        let kernel = self.kernel;
+        for cpu in kernel.cpus("present")? {
+            let idle = kernel.per_cpu_object("runqueues", "rq", cpu).and_then(|queue| queue.follow("idle"));
+            match idle.and_then(|idle| idle.map(|idle| self.take(idle.address().0)).transpose()) {
+                Ok(_) => {}
+                Err(error) => self.damaged(&error),
+            }
+        }
+        let init = kernel.variable("init_task", "task_struct")?;
+        let offset = kernel.offset_of("task_struct", "tasks")?;
+        for node in kernel.list(init.address_of("tasks")?, MAX_TASKS, "list of tasks") {
+            let leader = kernel.object("task_struct", VirtAddr(node?.0.wrapping_sub(offset)))?;
+            if let Err(error) = self.threads(&leader) {
+                self.damaged(&error);
+            }
+            if self.tasks.count > MAX_TASKS {
+                return Err(Error::Endless("list of tasks"));
+            }
+        }
+        Ok(())
+    }
+
+    /// `thread_head` of `struct signal_struct` since commit 0c740d0afc3b ("introduce for_each_thread()") (in v3.14).
+    fn threads(&mut self, leader: &Object<'k>) -> Result<(), Error> {
+        let Some(signal) = leader.follow("signal")? else { return self.take(leader.address().0) };
+        let offset = self.kernel.offset_of("task_struct", "thread_node")?;
+        let limit = MAX_TASKS - self.tasks.count.min(MAX_TASKS);
+        for node in self.kernel.list(signal.address_of("thread_head")?, limit, "list of threads") {
+            self.take(node?.0.wrapping_sub(offset))?;
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, error: &Error) {
+        self.tasks.damaged.get_or_insert_with(|| error.line());
+    }
+
+    fn take(&mut self, address: u64) -> Result<(), Error> {
+        let object = self.kernel.object("task_struct", VirtAddr(address))?;
+        let mut task = read_task(self.kernel, &object)?;
+        self.tasks.count += 1;
+        *self.tasks.states.entry(task.state).or_default() += 1;
+        if task.state != "D" && !self.options.all_tasks {
+            return Ok(());
+        }
+        let room = self.options.all_tasks || self.tasks.listed.len() < MAX_LISTED;
+        if !room || self.frames > MAX_FRAMES {
+            self.tasks.more += 1;
+            return Ok(());
+        }
+        // A task that ended has given its stack back.
+        if !task.running && object.uint("stack").unwrap_or(1) != 0 {
+            let trace = self.unwinder.trace(Start::Sleeping(object));
+            self.frames += trace.frames.len() + 1;
+            task.trace = Some(trace);
+        }
+        self.tasks.listed.push(task);
+        Ok(())
+    }
+}
+
+fn read_task(kernel: &Kernel<'_>, task: &Object<'_>) -> Result<Task, Error> {
+    let state = task.uint("__state").or_else(|_| task.uint("state"))? | task.uint("exit_state")?;
+    let running = task.uint("on_cpu").is_ok_and(|on| on != 0);
+    let cpu = task.uint("thread_info.cpu").or_else(|_| task.uint("cpu")).ok().map(|cpu| cpu & 0xffff_ffff);
+    Ok(Task {
+        pid: task.int("pid")?,
+        tgid: task.int("tgid")?,
+        name: lossy(&task.text("comm")?),
+        state: letter(state),
+        cpu,
+        running,
+        kernel_thread: task.uint("mm")? == 0,
+        waiting: cpu.filter(|_| !running).and_then(|cpu| waiting(kernel, task, cpu)),
+        address: task.address().0,
+        trace: None,
+    })
+}
+
+fn letter(state: u64) -> &'static str {
+    if let Some((_, letter)) = LETTERS.iter().find(|(bit, _)| state & bit != 0) {
+        return letter;
+    }
+    match (state & UNINTERRUPTIBLE != 0, state & NOLOAD != 0) {
+        (true, true) => "I",
+        (true, false) => "D",
+        (false, _) => "R",
+    }
+}
+
+/// Seconds since a task last got a CPU, by that CPU's clock.
+fn waiting(kernel: &Kernel<'_>, task: &Object<'_>, cpu: u64) -> Option<u64> {
+    let last = task.uint("sched_info.last_arrival").ok().filter(|&last| last != 0)?;
+    let queue = kernel.per_cpu_object("runqueues", "rq", u32::try_from(cpu).ok()?).ok()?;
+    Some(queue.uint("clock").ok()?.checked_sub(last)? / 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_letters_of_ps() {
+        for (state, expected) in [
+            (0, "R"),
+            (1, "S"),
+            (2, "D"),
+            (0x402, "I"),
+            (0x102, "D"),
+            (4, "T"),
+            (8, "t"),
+            (0x20, "Z"),
+            (0x90, "X"),
+            (0x40, "P"),
+        ] {
+            assert_eq!(letter(state), expected, "{state:#x}");
+        }
+    }
+}

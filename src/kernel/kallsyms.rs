@@ -7,6 +7,7 @@
 
 mod index;
 mod names;
+mod search;
 
 pub(super) use index::Builder;
 pub use index::{Symbol, Symbols};
@@ -34,7 +35,8 @@ pub struct Kallsyms<'a> {
     tokens: Tokens,
     /// Whether a length may take two bytes.
     long_names: bool,
-    addresses: Addresses,
+    /// What the addresses may be: VMCOREINFO's own symbols decide.
+    addresses: Vec<Addresses>,
 }
 
 /// Where the addresses of symbols come from.
@@ -46,9 +48,11 @@ enum Addresses {
     Offsets(VirtAddr, Option<u64>),
 }
 
-/// What a 32-bit number of the offset table means.
+/// What an entry of the table of addresses means: a 32-bit number, but for the first meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
+    /// No number at all: a 64-bit address.
+    Whole,
     /// Not negative: the number itself, a per-CPU offset. Negative: base - 1 - number. x86-64 from 4.6 to 6.14.
     AbsolutePerCpu(u64),
     /// Base + number. Other architectures from 4.6, x86-64 from 6.15, until 6.19.
@@ -62,6 +66,7 @@ impl Meaning {
     fn address(self, place: VirtAddr, number: u32) -> u64 {
         let signed = i64::from(number.cast_signed());
         match self {
+            Meaning::Whole => number.into(),
             Meaning::AbsolutePerCpu(_) if signed >= 0 => u64::from(number),
             Meaning::AbsolutePerCpu(base) => base.wrapping_sub(1).wrapping_add_signed(-signed),
             Meaning::BaseRelative(base) => base.wrapping_add(u64::from(number)),
@@ -73,32 +78,42 @@ impl Meaning {
 /// How symbols of the table become addresses.
 struct Decoder {
     table: VirtAddr,
-    meaning: Option<Meaning>,
+    meaning: Meaning,
 }
 
 impl<'a> Kallsyms<'a> {
-    /// The table that VMCOREINFO leads to.
+    /// The table that VMCOREINFO leads to; before v6.0 it is searched for in the kernel's image.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingKey`] for a kernel that does not describe its table, [`Error::Read`], or [`Error::Absurd`].
+    /// [`Error::NoSymbols`] for a kernel without a table that can be found, [`Error::Read`], or [`Error::Absurd`].
     pub fn open(memory: &'a dyn KernelRead) -> Result<Kallsyms<'a>, Error> {
         let (reader, info) = (Reader(memory), memory.info());
-        let key = |name, key| info.symbol(name).ok_or(Error::MissingKey(key));
-        let count =
-            reader.u32(key("kallsyms_num_syms", "SYMBOL(kallsyms_num_syms)")?, "kallsyms_num_syms")?;
+        let key = |name: &str| info.symbol(&format!("kallsyms_{name}"));
+        let (Some(names), Some(number), Some(table), Some(index)) =
+            (key("names"), key("num_syms"), key("token_table"), key("token_index"))
+        else {
+            return Kallsyms::searched(reader, info);
+        };
+        let count = reader.u32(number, "kallsyms_num_syms")?;
         if count == 0 || count > MAX_SYMBOLS {
             return Err(Error::Absurd { what: "number of symbols", value: count.into() });
         }
-        let table = key("kallsyms_token_table", "SYMBOL(kallsyms_token_table)")?;
-        let index = key("kallsyms_token_index", "SYMBOL(kallsyms_token_index)")?;
+        let tokens = read_tokens(reader, table, index)?;
+        let addresses = vec![read_addresses(reader, info)?];
+        Ok(Kallsyms { reader, count, names, tokens, long_names: has_long_names(info), addresses })
+    }
+
+    fn searched(reader: Reader<'a>, info: &VmcoreInfo) -> Result<Kallsyms<'a>, Error> {
+        let start = info.symbol("_stext").ok_or(Error::MissingKey("SYMBOL(kallsyms_names)"))?;
+        let found = search::search(reader, start)?;
         Ok(Kallsyms {
             reader,
-            count,
-            names: key("kallsyms_names", "SYMBOL(kallsyms_names)")?,
-            tokens: read_tokens(reader, table, index)?,
-            long_names: has_long_names(info),
-            addresses: read_addresses(reader, info)?,
+            count: found.count,
+            names: found.names,
+            tokens: read_tokens(reader, found.token_table, found.token_index)?,
+            long_names: false,
+            addresses: found.addresses,
         })
     }
 
@@ -182,51 +197,52 @@ impl<'a> Kallsyms<'a> {
     /// Chooses the meaning of the address table that makes the most of VMCOREINFO's own symbols come out right. One or
     /// two never do: `mem_section` prints a pointer's value, not a symbol's address.
     fn decoder(&self, samples: &[(u32, VirtAddr)]) -> Result<Decoder, Error> {
-        let (table, base) = match self.addresses {
-            Addresses::Absolute(table) => return Ok(Decoder { table, meaning: None }),
-            Addresses::Offsets(table, base) => (table, base),
-        };
-        let candidates = base.map(|base| [Meaning::AbsolutePerCpu(base), Meaning::BaseRelative(base)]);
-        let candidates = candidates.into_iter().flatten().chain([Meaning::PlaceRelative]);
+        let candidates = self.addresses.iter().flat_map(|&addresses| match addresses {
+            Addresses::Absolute(table) => vec![(table, Meaning::Whole)],
+            Addresses::Offsets(table, base) => {
+                let with_base = |base| [Meaning::AbsolutePerCpu(base), Meaning::BaseRelative(base)];
+                let with_base = base.map(with_base).into_iter().flatten();
+                with_base.chain([Meaning::PlaceRelative]).map(|meaning| (table, meaning)).collect()
+            }
+        });
         let mut best = (0, None);
-        for meaning in candidates {
-            let decoder = Decoder { table, meaning: Some(meaning) };
+        for (table, meaning) in candidates {
+            let decoder = Decoder { table, meaning };
             let is_right = |&&(number, at): &&(u32, VirtAddr)| {
                 self.address(&decoder, number).is_ok_and(|found| found == at)
             };
             let right = samples.iter().filter(is_right).count();
             if right > best.0 {
-                best = (right, Some(meaning));
+                best = (right, Some(decoder));
             }
         }
-        match best.1 {
-            Some(meaning) => Ok(Decoder { table, meaning: Some(meaning) }),
-            None => Err(Error::Absurd { what: "table of symbol addresses", value: table.0 }),
-        }
+        let absurd =
+            Error::Absurd { what: "table of symbol addresses, of which none is right: symbols", value: 0 };
+        best.1.ok_or(absurd)
     }
 
     fn address(&self, decoder: &Decoder, number: u32) -> Result<VirtAddr, Error> {
         let what = "the address of a symbol";
-        let Some(meaning) = decoder.meaning else {
+        if decoder.meaning == Meaning::Whole {
             let place = decoder.table.wrapping_add(8 * u64::from(number));
             return self.reader.u64(place, what).map(VirtAddr);
-        };
+        }
         let place = decoder.table.wrapping_add(4 * u64::from(number));
-        Ok(VirtAddr(meaning.address(place, self.reader.u32(place, what)?)))
+        Ok(VirtAddr(decoder.meaning.address(place, self.reader.u32(place, what)?)))
     }
 
     fn all_addresses(&self, decoder: &Decoder) -> Result<Vec<u64>, Error> {
         let (order, what) = (self.reader.0.byte_order(), "the addresses of symbols");
         // At most 32 MiB: the count is bounded.
         let count = usize::try_from(self.count).unwrap_or(0);
-        let Some(meaning) = decoder.meaning else {
+        if decoder.meaning == Meaning::Whole {
             let bytes = self.reader.vec(decoder.table, count * 8, what)?;
             return Ok(bytes.as_chunks().0.iter().map(|chunk| order.u64(*chunk)).collect());
-        };
+        }
         let bytes = self.reader.vec(decoder.table, count * 4, what)?;
         let places = (decoder.table.0..).step_by(4).map(VirtAddr);
         let numbers = bytes.as_chunks().0.iter().map(|chunk| order.u32(*chunk));
-        Ok(places.zip(numbers).map(|(place, number)| meaning.address(place, number)).collect())
+        Ok(places.zip(numbers).map(|(place, number)| decoder.meaning.address(place, number)).collect())
     }
 }
 
@@ -272,7 +288,7 @@ fn has_long_names(info: &VmcoreInfo) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Pieces;
-    use super::super::testing::description::{Generation, SymbolTable, kallsyms};
+    use super::super::testing::description::{Generation, SymbolTable, kallsyms, old_kallsyms};
     use super::*;
     use crate::units::ByteOrder;
 
@@ -403,9 +419,46 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_keys_has_no_table() {
+    fn a_kernel_without_keys_and_without_a_table_has_none() {
         let memory = Pieces::new(ByteOrder::Little, "OSRELEASE=5.14.0\n");
         let error = Kallsyms::open(&memory).err().unwrap();
-        assert_eq!(error.to_string(), "VMCOREINFO has no usable SYMBOL(kallsyms_num_syms)");
+        assert_eq!(error.to_string(), "VMCOREINFO has no usable SYMBOL(kallsyms_names)");
+        let memory = Pieces::new(ByteOrder::Little, "SYMBOL(_stext)=ffffffff81000000\n");
+        let error = Kallsyms::open(&memory).err().unwrap();
+        assert!(error.to_string().contains("a search of the kernel's image did not find it"), "{error}");
+    }
+
+    /// Before v6.0: more than three blocks of markers, in the order that the tables had then.
+    #[test]
+    fn a_table_that_nothing_leads_to_is_found_in_the_image() {
+        let names: Vec<String> = (0..1000).map(|nth| format!("do_function_{nth}")).collect();
+        let mut symbols: Vec<(char, &str, u64)> = vec![('T', "_stext", TEXT)];
+        symbols.extend(names.iter().zip(1..).map(|(name, nth)| ('t', name.as_str(), TEXT + 16 * nth)));
+        symbols.push(('D', "init_uts_ns", TEXT + 0x0180_0000));
+        for generation in [Generation::Absolute, Generation::AbsolutePerCpu, Generation::BaseRelative] {
+            for order in [ByteOrder::Little, ByteOrder::Big] {
+                let table = old_kallsyms(order == ByteOrder::Big, generation, &symbols);
+                let info = "OSRELEASE=5.14.0\nSYMBOL(_stext)=ffffffff81000000\nSYMBOL(init_uts_ns)=ffffffff82800000\n";
+                let mut memory = Pieces::new(order, info);
+                // Another table of digits comes first, in code; pages that are missing are between.
+                let mut image = vec![0x90; 0x3000];
+                image[0x100..0x114].copy_from_slice(b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00");
+                memory.put(TEXT, image);
+                let mut bytes = vec![0; 0x2000];
+                bytes.extend(table);
+                bytes.resize(bytes.len().next_multiple_of(4096) + 0x4000, 0);
+                memory.put(TEXT + 0x0010_0000, bytes);
+                let loaded = Kallsyms::open(&memory).unwrap().load().unwrap();
+                assert_eq!(loaded.len(), symbols.len(), "{generation:?}");
+                for (kind, name, at) in &symbols {
+                    let found = loaded.all(name).next().unwrap();
+                    assert_eq!(
+                        (char::from(found.kind), found.address.0),
+                        (*kind, *at),
+                        "{generation:?} {name}"
+                    );
+                }
+            }
+        }
     }
 }

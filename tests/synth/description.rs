@@ -194,6 +194,69 @@ fn compress(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// Each name, compressed, after its length.
+fn compressed(symbols: &[(char, &str, u64)]) -> Vec<Vec<u8>> {
+    let one = |(kind, name, _): &(char, &str, u64)| {
+        let tokens = compress(&format!("{kind}{name}"));
+        let len = tokens.len();
+        let head = if len < 128 { vec![len as u8] } else { vec![len as u8 | 0x80, (len >> 7) as u8] };
+        [head, tokens].concat()
+    };
+    symbols.iter().map(one).collect()
+}
+
+fn token_texts() -> Vec<String> {
+    let text = |byte: u8| {
+        let token = TOKENS.iter().find(|(token, _)| *token == byte);
+        let own = || if byte.is_ascii_graphic() { char::from(byte).to_string() } else { String::new() };
+        token.map_or_else(own, |(_, text)| (*text).to_owned())
+    };
+    (0..=255).map(text).collect()
+}
+
+/// The tables in the order they had before v6.0, when nothing led to them: addresses, base, number, names, markers, tokens,
+/// index.
+pub fn old_kallsyms(big: bool, generation: Generation, symbols: &[(char, &str, u64)]) -> Vec<u8> {
+    let order = Order { big };
+    let base = symbols.iter().map(|(_, _, at)| *at).min().unwrap();
+    let mut bytes = Vec::new();
+    for (_, _, at) in symbols {
+        bytes.extend(match generation {
+            Generation::Absolute => order.u64(*at).to_vec(),
+            Generation::AbsolutePerCpu => order.u32(base.wrapping_sub(1).wrapping_sub(*at) as u32).to_vec(),
+            _ => order.u32((at - base) as u32).to_vec(),
+        });
+    }
+    let align = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(8), 0);
+    align(&mut bytes);
+    if generation != Generation::Absolute {
+        bytes.extend(order.u64(base));
+    }
+    bytes.extend(order.u32(symbols.len() as u32));
+    align(&mut bytes);
+    let mut markers = Vec::new();
+    let start = bytes.len();
+    for (nth, name) in compressed(symbols).iter().enumerate() {
+        if nth % 256 == 0 {
+            markers.push((bytes.len() - start) as u32);
+        }
+        bytes.extend(name);
+    }
+    align(&mut bytes);
+    bytes.extend(markers.iter().flat_map(|&marker| order.u32(marker)));
+    align(&mut bytes);
+    let mut at = 0_u16;
+    let mut index = Vec::new();
+    for text in token_texts() {
+        index.extend(order.u16(at));
+        at += text.len() as u16 + 1;
+        bytes.extend(text.bytes().chain([0]));
+    }
+    align(&mut bytes);
+    bytes.extend(index);
+    bytes
+}
+
 /// The table of `symbols` (type, name, address), in their order, at `at`.
 pub fn kallsyms(big: bool, generation: Generation, at: u64, symbols: &[(char, &str, u64)]) -> SymbolTable {
     let order = Order { big };
@@ -208,21 +271,8 @@ pub fn kallsyms(big: bool, generation: Generation, at: u64, symbols: &[(char, &s
     place("num_syms", &mut bytes);
     bytes.extend(order.u32(symbols.len() as u32));
     place("names", &mut bytes);
-    for (kind, name, _) in symbols {
-        let tokens = compress(&format!("{kind}{name}"));
-        match tokens.len() {
-            len @ ..128 => bytes.push(len as u8),
-            len => bytes.extend([len as u8 | 0x80, (len >> 7) as u8]),
-        }
-        bytes.extend(tokens);
-    }
-    let texts: Vec<String> = (0..=255_u8)
-        .map(|byte| {
-            let token = TOKENS.iter().find(|(token, _)| *token == byte);
-            let own = || if byte.is_ascii_graphic() { char::from(byte).to_string() } else { String::new() };
-            token.map_or_else(own, |(_, text)| (*text).to_owned())
-        })
-        .collect();
+    bytes.extend(compressed(symbols).concat());
+    let texts = token_texts();
     place("token_table", &mut bytes);
     let mut starts = Vec::new();
     let mut at_token = 0_u16;

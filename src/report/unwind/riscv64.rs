@@ -14,14 +14,19 @@ pub(super) fn walk(walk: &mut Walk<'_>, start: Start<'_>) -> Result<(), End> {
             walk.u64(task.address_of("thread.s")?.0)?
         }
     };
-    while frame != 0 {
+    // Code that ran before the kernel's own mapping was on left addresses of the lower half.
+    while frame >> 63 != 0 {
         let (link, next) = (walk.u64(frame.wrapping_sub(8))?, walk.u64(frame.wrapping_sub(16))?);
         if link == 0 {
             return Ok(());
         }
         walk.call(link)?;
+        // A new task begins here; s0 is whatever its creator had.
+        if is_in(walk, link, &[b"ret_from_fork", b"ret_from_fork_kernel_asm", b"ret_from_fork_user_asm"]) {
+            return Ok(());
+        }
         // The entry code makes a frame record of its own; the registers that it saved are above it.
-        if is_entry(walk, link) {
+        if is_in(walk, link, &[b"handle_exception", b"ret_from_exception"]) {
             let registers = walk.registers(frame)?;
             frame = interrupted(walk, &registers)?;
             continue;
@@ -50,8 +55,8 @@ fn interrupted(walk: &mut Walk<'_>, registers: &Registers) -> Result<u64, End> {
     Ok(frame)
 }
 
-/// Whether a return address is in the code that takes exceptions.
-fn is_entry(walk: &Walk<'_>, address: u64) -> bool {
+/// Whether a return address is in one of these functions.
+fn is_in(walk: &Walk<'_>, address: u64, names: &[&[u8]]) -> bool {
     let found = walk.kernel.location(VirtAddr(address.wrapping_sub(1)));
-    found.is_some_and(|found| matches!(&found.function[..], b"handle_exception" | b"ret_from_exception"))
+    found.is_some_and(|found| names.contains(&&found.function[..]))
 }

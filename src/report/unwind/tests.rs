@@ -124,6 +124,20 @@ fn riscv64_follows_the_chain_through_an_exception() {
     assert_eq!(world.unwind(None), (expected, None));
     // A program's address ends at once.
     assert_eq!(world.unwind(Some(&[(0, 0x1000)])), (vec![], None));
+    // An address of before the kernel's own mapping ends the chain.
+    world.word(0x500 - 16, 0x8004_8f28);
+    assert_eq!(world.unwind(None).1, None);
+}
+
+#[test]
+fn riscv64_stacks_of_new_tasks_end_where_they_began() {
+    let more = [('T', "ret_from_fork", at("entry", 0x10))];
+    let mut world = World::new(Machine::Riscv64, &types(false, &["ra", "s"], |_, _| ()), &more, "");
+    world.word(0x100 - 8, at("entry", 0x20));
+    world.word(0x100 - 16, at("one", 0));
+    world.task(&[at("two", 0x10), STACK + 0x100]);
+    let expected = vec![(at("two", 0x10), false), (at("entry", 0x20), false)];
+    assert_eq!(world.unwind(None), (expected, None));
 }
 
 #[test]

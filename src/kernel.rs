@@ -69,11 +69,12 @@ impl<'a> Kernel<'a> {
         Reader(self.memory)
     }
 
-    /// What of the description cannot be used, one line each; empty for a kernel that describes itself.
+    /// What of the description cannot be used, in one line; empty for a kernel that describes itself.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let lines = [self.symbols().err(), self.types().err()];
-        lines.into_iter().flatten().map(|error| error.line()).collect()
+        // Without symbols there are no types either: one reason is enough.
+        let reason = self.symbols().err().or_else(|| self.types().err());
+        reason.into_iter().map(|error| error.line()).collect()
     }
 
     /// The symbol table.
@@ -84,18 +85,22 @@ impl<'a> Kernel<'a> {
     pub fn symbols(&self) -> Result<&Symbols, Error> {
         let load = || Kallsyms::open(self.memory).and_then(|table| table.load());
         let loaded = self.symbols.get_or_init(load);
-        loaded.as_ref().map_err(|error| Error::NoSymbols(error.line()))
+        loaded.as_ref().map_err(|error| match error {
+            Error::NoSymbols(why) => Error::NoSymbols(why.clone()),
+            error => Error::NoSymbols(error.line()),
+        })
     }
 
     /// The kernel's types.
     ///
     /// # Errors
     ///
-    /// [`Error::NoTypes`], with the reason.
+    /// [`Error::NoTypes`], with the reason; [`Error::NoSymbols`] where no symbol leads to them.
     pub fn types(&self) -> Result<&Btf<'static>, Error> {
         let loaded = self.types.get_or_init(|| self.read_types());
         loaded.as_ref().map_err(|error| match error {
             Error::NoTypes(why) => Error::NoTypes(why.clone()),
+            Error::NoSymbols(why) => Error::NoSymbols(why.clone()),
             error => Error::NoTypes(error.line()),
         })
     }

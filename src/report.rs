@@ -76,7 +76,7 @@ pub struct Options {
 /// The report. Texts come from the dump: a terminal must not get them raw.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What of the kernel's own description cannot be used, one line each.
+    /// What of the kernel's own description cannot be used; empty where all can.
     pub missing: Vec<String>,
     /// Kernel and machine.
     pub system: System,

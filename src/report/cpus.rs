@@ -68,6 +68,7 @@ fn numbered(
         let order = source.memory.byte_order();
         for (cpu, note) in online.iter().zip(source.notes) {
             let registers = Registers::of_note(source.machine, note, order).map(|(registers, _)| registers);
+            let registers = registers.filter(|registers| !registers.is_empty());
             if let Some(at) = present.iter().position(|other| other == cpu) {
                 saved[at] = registers;
             }
@@ -87,6 +88,7 @@ fn numbered(
 fn by_notes(source: &Source<'_>, unwinder: &Unwinder<'_>, error: &Error) -> Vec<Cpu> {
     let order = source.memory.byte_order();
     let notes = source.notes.iter().filter_map(|note| Registers::of_note(source.machine, note, order));
+    let notes = notes.filter(|(registers, _)| !registers.is_empty());
     let of = |(registers, _): (Registers, u32)| {
         let mut cpu = Cpu { task: Section::Error(error.line()), ..bare(unwinder, source, Some(registers)) };
         cpu.panicked = cpu.trace.as_ref().is_some_and(is_panic);

@@ -1,8 +1,9 @@
 //! `vmcore-decrypt report DUMP`: why the machine died, from the dump alone.
 
-use super::super::{Failure, Status, input_name, say, status, stdout};
+use super::super::{Failure, Status, say, status, stdout};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
+use crate::reader::BLOCK_CACHE;
 use crate::report::{Options, Report, show};
 use crate::text::ascii_json;
 use clap::{Args as ClapArgs, ValueEnum};
@@ -27,8 +28,9 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Which::Blocked)]
     tasks: Which,
 
-    /// The encrypted dump
-    dump: PathBuf,
+    /// The encrypted dump; of one in parts all parts
+    #[arg(value_name = "DUMP", required = true)]
+    dumps: Vec<PathBuf>,
 }
 
 /// Tasks to show.
@@ -45,21 +47,25 @@ enum Which {
 /// # Errors
 /// What stopped it, ready to be said.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let identities = args.identities.read(std::slice::from_ref(&args.dump))?;
-    let source = input::open_source(&args.dump)?;
-    let dump = input::open_dump(&args.dump, source, &identities)?;
+    let identities = args.identities.read(&args.dumps)?;
+    let opened = input::open_parts(&args.dumps, &identities, BLOCK_CACHE)?;
+    let dump = &opened.dump;
+    args.dumps.iter().for_each(|path| input::warn_of_part(path, dump.facts().part.as_ref()));
+    let names = input::names(&args.dumps);
     if !dump.is_complete() {
-        let text = format!("{} is incomplete: pages are missing", input_name(&args.dump));
-        say(PROGRAM, "warning", &text);
+        say(PROGRAM, "warning", &format!("{names} is incomplete: pages are missing"));
     }
-    let doing = || format!("reporting on {}", input_name(&args.dump));
+    let doing = || format!("reporting on {names}");
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let options = Options { all_tasks: args.tasks == Which::All };
     let report = Report::of_vmcore(&vmcore, options).map_err(|error| Failure::caused(doing(), &error))?;
-    if !args.json {
-        return stdout::print(&show(&report, options.all_tasks));
+    if args.json {
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::caused("encoding the report as JSON", &error))?;
+        stdout::print(&(ascii_json(&json) + "\n"))?;
+    } else {
+        stdout::print(&show(&report, options.all_tasks))?;
     }
-    let json = serde_json::to_string_pretty(&report)
-        .map_err(|error| Failure::caused("encoding the report as JSON", &error))?;
-    stdout::print(&(ascii_json(&json) + "\n"))
+    // The report is printed first; then the status tells that the dump is damaged or cut.
+    opened.fault.clone().map_or(Ok(()), Err)
 }

@@ -37,7 +37,7 @@ use vmcore_encrypt::vmcore::VmcoreInfo;
 type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 19] = [
+pub const TARGETS: [(&str, Run); 20] = [
     ("age_header", age_header::run),
     ("btf", btf::run),
     ("check", check::run),

@@ -9,10 +9,10 @@ _vmcore_decrypt() {
             continue
         fi
         case $word in
-            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             --) command=restore && break ;;
             -* | =) ;;
-            restore|info|list|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
+            restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
             *) command=restore && break ;;
         esac
     done
@@ -90,6 +90,15 @@ _vmcore_decrypt() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
+        report:-i | report:--identity)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        report:--tasks)
+            mapfile -t COMPREPLY < <(compgen -W 'blocked all' -- "$current")
+            return
+            ;;
         mount:-i | mount:--identity)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -159,6 +168,7 @@ _vmcore_decrypt() {
         list) options='-i --identity --kernel --panic --jobs --json --sort --group -q --quiet -h --help' ;;
         verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
         dmesg) options='-i --identity -q --quiet -h --help' ;;
+        report) options='-i --identity --tasks --json -q --quiet -h --help' ;;
         mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
         rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
         refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --compress-level --num-threads -f --force -q --quiet -h --help' ;;
@@ -171,8 +181,8 @@ _vmcore_decrypt() {
     fi
     compopt -o filenames
     case $command in
-        '') mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg mount rewrap refilter keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
-        help) mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg mount rewrap refilter keygen kmsg' -- "$current") ;;
+        '') mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg report mount rewrap refilter keygen kmsg' -- "$current"; compgen -f -- "$current") ;;
+        help) mapfile -t COMPREPLY < <(compgen -W 'restore info list verify dmesg report mount rewrap refilter keygen kmsg' -- "$current") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     esac
 }

@@ -7,13 +7,13 @@ function __vmcore_decrypt_command
             continue
         end
         switch $word
-            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --unmount -R -d -i -o -r -u
+            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --tasks --unmount -R -d -i -o -r -u
                 set skip 1
             case --
                 echo restore
                 return
             case '-*'
-            case restore info list verify dmesg mount rewrap refilter keygen kmsg help
+            case restore info list verify dmesg report mount rewrap refilter keygen kmsg help
                 echo $word
                 return
             case '*'
@@ -39,6 +39,8 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a verify -d 'Check tha
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a verify -d 'Check that a dump is whole and authentic, without writing it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a dmesg -d 'Print the crashed kernels log'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a dmesg -d 'Print the crashed kernels log'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a report -d 'Report why the machine died'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a report -d 'Report why the machine died'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a mount -d 'Show a dump as files, without restoring it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is help' -a mount -d 'Show a dump as files, without restoring it'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -a rewrap -d 'Give a dump to other recipients'
@@ -95,6 +97,12 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is dmesg' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is dmesg' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is dmesg' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is dmesg' -s h -l help -d 'Print help'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -F
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l tasks -x -a 'blocked all' -d 'Which tasks are shown with their stacks'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l json -d 'One JSON object'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s h -l help -d 'Print help (see more with --help)'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s u -l unmount -x -a '(__fish_complete_directories)' -d 'End the mount on this directory'

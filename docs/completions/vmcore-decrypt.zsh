@@ -7,6 +7,7 @@ _vmcore-decrypt_commands() {
         'list:List the crashes of a fleet the dumps of directories and buckets'
         'verify:Check that a dump is whole and authentic, without writing it'
         'dmesg:Print the crashed kernels log'
+        'report:Report why the machine died'
         'mount:Show a dump as files, without restoring it'
         'rewrap:Give a dump to other recipients'
         'refilter:Make a dump at a higher level, for other recipients, of a dump'
@@ -24,10 +25,10 @@ _vmcore-decrypt() {
             continue
         fi
         case $word in
-            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             (--) command=restore; break ;;
             (-*) ;;
-            (restore|info|list|verify|dmesg|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
+            (restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
             (*) command=restore; break ;;
         esac
     done
@@ -94,6 +95,15 @@ _vmcore-decrypt() {
                 '*'{-i,--identity}'[Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities]:file:_files' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \
+                '*: :_files'
+            ;;
+        (report)
+            _arguments -s \
+                '*'{-i,--identity}'[Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities]:file:_files' \
+                '*'--tasks'[Which tasks are shown with their stacks]:value:(blocked all)' \
+                '*'--json'[One JSON object]' \
+                '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
+                '*'{-h,--help}'[Print help (see more with --help)]' \
                 '*: :_files'
             ;;
         (mount)

@@ -147,6 +147,10 @@ install() {
     echo : > "$initdir/bin/kdump.sh"
     echo plain > "$initdir/sbin/vmcore-dmesg"
     cp /etc/kdump.conf "$initdir/etc/kdump.conf"
+    local script
+    for script in /etc/kdump/pre.d/*; do
+        [ ! -x "$script" ] || inst_simple "$script"
+    done
 }
 "#;
 

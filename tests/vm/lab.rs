@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Most that the collector may add to an image, unpacked and packed. kdump's estimates count the latter three times.
-const COLLECTOR_BYTES: u64 = 4_000_000;
+const COLLECTOR_BYTES: u64 = 4 << 20;
 const PACKED_BYTES: usize = (2 << 20) - (100 << 10);
 
 #[test]

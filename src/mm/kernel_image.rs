@@ -12,7 +12,7 @@ const DATA_ALIGN: u64 = 2 << 20;
 const IN_DATA: [&str; 6] =
     ["init_top_pgt", "swapper_pg_dir", "init_uts_ns", "printk_rb_static", "prb", "node_online_map"];
 
-/// The pages of a kernel image, at most [`MAX_IMAGE`]. Those that the kernel gave back after boot are among them, and
+/// The pages of a kernel image, at most `MAX_IMAGE`. Those that the kernel gave back after boot are among them, and
 /// may hold anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelImage {

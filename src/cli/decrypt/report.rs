@@ -58,7 +58,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let doing = || format!("reporting on {names}");
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let options = Options { all_tasks: args.tasks == Which::All };
-    let report = Report::of_vmcore(&vmcore, options).map_err(|error| Failure::caused(doing(), &error))?;
+    let report = Report::of_vmcore(&vmcore, options).map_err(|error| {
+        let failure = Failure::caused(doing(), &error);
+        match dump.fault() {
+            Some(fault) => failure.status(input::stream_status(&fault)).hint(format!("the dump is {fault}")),
+            None => failure,
+        }
+    })?;
     if args.json {
         let json = serde_json::to_string_pretty(&report)
             .map_err(|error| Failure::caused("encoding the report as JSON", &error))?;

@@ -277,12 +277,7 @@ fn read_tokens(reader: Reader<'_>, table: VirtAddr, index: VirtAddr) -> Result<T
 /// Whether names longer than 127 tokens have a length of two bytes: since commit 73bbb94466fd ("kallsyms: support
 /// "big" kernel symbols") (in v6.1). Nothing in memory tells, so the release does; it matters for such names alone.
 fn has_long_names(info: &VmcoreInfo) -> bool {
-    let release = info.string("OSRELEASE").unwrap_or_default();
-    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor) >= (6, 1),
-        _ => true,
-    }
+    info.version().is_none_or(|version| version >= (6, 1))
 }
 
 #[cfg(test)]

@@ -76,6 +76,13 @@ impl VmcoreInfo {
         names.filter_map(|name| Some((name, self.symbol(name)?)))
     }
 
+    /// Major and minor version of `OSRELEASE`; `None` where it does not begin with two numbers.
+    #[must_use]
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.string("OSRELEASE")?.split('.').map(leading_number);
+        Some((numbers.next()??, numbers.next()??))
+    }
+
     /// `NUMBER(name)`: decimal, or hex with `0x`; values above `i64::MAX` wrap around.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<i64> {
@@ -119,6 +126,11 @@ impl VmcoreInfo {
     }
 }
 
+fn leading_number(text: &str) -> Option<u32> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
 fn parse_number(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
@@ -143,6 +155,23 @@ mod tests {
         assert_eq!(info.number("phys_base"), Some(-239_075_328));
         assert_eq!(info.address("VMALLOC_START"), Some(0xffff_d373_4000_0000));
         assert_eq!(info.number("bad"), None);
+    }
+
+    #[test]
+    fn a_version_is_two_numbers_whatever_follows() {
+        for (release, version) in [
+            ("5.14.0-503.el9", Some((5, 14))),
+            ("6.10-rc1", Some((6, 10))),
+            ("10.1", Some((10, 1))),
+            ("6", None),
+            ("6.x", None),
+            ("?", None),
+            ("99999999999.1", None),
+        ] {
+            let info = VmcoreInfo::parse(format!("OSRELEASE={release}\n").as_bytes());
+            assert_eq!(info.version(), version, "{release}");
+        }
+        assert_eq!(VmcoreInfo::parse(b"").version(), None);
     }
 
     #[test]

@@ -153,13 +153,6 @@ fn missing_offline(info: &VmcoreInfo, layout: &PageLayout) -> Option<&'static st
 }
 
 /// Whether the release is this version or a later one; false when it names none.
-fn is_since(info: &VmcoreInfo, (major, minor): (u32, u32)) -> bool {
-    let mut numbers = info.string("OSRELEASE").unwrap_or_default().split('.').map(leading_number);
-    let version = (numbers.next().flatten(), numbers.next().flatten());
-    matches!(version, (Some(first), Some(second)) if (first, second) >= (major, minor))
-}
-
-fn leading_number(text: &str) -> Option<u32> {
-    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    text.get(..end)?.parse().ok()
+fn is_since(info: &VmcoreInfo, first: (u32, u32)) -> bool {
+    info.version().is_some_and(|version| version >= first)
 }

@@ -60,12 +60,7 @@ fn interrupted(walk: &mut Walk<'_>, registers: &Registers) -> Result<u64, End> {
 }
 
 fn is_old(walk: &Walk<'_>) -> bool {
-    let release = walk.kernel.memory().info().string("OSRELEASE").unwrap_or_default();
-    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor) < (6, 5),
-        _ => false,
-    }
+    walk.kernel.memory().info().version().is_some_and(|version| version < (6, 5))
 }
 
 fn registers_in(walk: &Walk<'_>, frame: u64) -> Option<u64> {

@@ -167,7 +167,7 @@ pub enum ByteOrder {
 }
 
 macro_rules! byte_order_fns {
-    ($($read:ident $write:ident $int:ty, $n:literal;)*) => { $(
+    ($($read:ident $read_at:ident $write:ident $int:ty, $n:literal;)*) => { $(
         /// Decodes an integer from its bytes.
         #[must_use]
         pub fn $read(self, bytes: [u8; $n]) -> $int {
@@ -175,6 +175,13 @@ macro_rules! byte_order_fns {
                 ByteOrder::Little => <$int>::from_le_bytes(bytes),
                 ByteOrder::Big => <$int>::from_be_bytes(bytes),
             }
+        }
+
+        /// Decodes the integer at an offset of a slice; `None` past its end.
+        #[inline]
+        #[must_use]
+        pub fn $read_at(self, bytes: &[u8], at: usize) -> Option<$int> {
+            bytes.get(at..)?.first_chunk().map(|chunk| self.$read(*chunk))
         }
 
         /// Encodes an integer as bytes.
@@ -190,9 +197,9 @@ macro_rules! byte_order_fns {
 
 impl ByteOrder {
     byte_order_fns! {
-        u16 u16_bytes u16, 2;
-        u32 u32_bytes u32, 4;
-        u64 u64_bytes u64, 8;
+        u16 u16_at u16_bytes u16, 2;
+        u32 u32_at u32_bytes u32, 4;
+        u64 u64_at u64_bytes u64, 8;
     }
 }
 

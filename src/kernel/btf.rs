@@ -14,7 +14,6 @@ pub use members::Member;
 use std::borrow::Cow;
 
 use super::Error;
-use super::bytes::u32_at;
 use crate::units::ByteOrder;
 use layout::{Header, record_len};
 
@@ -230,7 +229,7 @@ impl<'a> Btf<'a> {
             kind::PTR => Shape::Pointer(record.word),
             kind::STRUCT | kind::UNION => Shape::Struct(id),
             kind::ARRAY => {
-                let word = |nth: usize| u32_at(&btf.bytes, record.payload + 4 * nth, btf.order).unwrap_or(0);
+                let word = |nth: usize| btf.order.u32_at(&btf.bytes, record.payload + 4 * nth).unwrap_or(0);
                 Shape::Array(word(0), word(2))
             }
             _ => Shape::Opaque,
@@ -296,7 +295,7 @@ impl<'a> Btf<'a> {
         let step = if wide { 12 } else { 8 };
         (0..record.count as usize).map_while(move |nth| {
             let at = record.payload.checked_add(nth.checked_mul(step)?)?;
-            let word = |at| u32_at(&self.bytes, at, self.order);
+            let word = |at| self.order.u32_at(&self.bytes, at);
             let (name, low) = (word(at)?, word(at + 4)?);
             let value = match (wide, record.flag) {
                 (true, _) => (u64::from(word(at + 8)?) << 32 | u64::from(low)).cast_signed(),
@@ -309,13 +308,13 @@ impl<'a> Btf<'a> {
 
     /// Whether an integer's encoding has the sign bit. Source: Linux `BTF_INT_SIGNED`, bit 0 of bits 24 to 27.
     fn is_signed(&self, record: &Record) -> bool {
-        u32_at(&self.bytes, record.payload, self.order).is_some_and(|word| word >> 24 & 1 != 0)
+        self.order.u32_at(&self.bytes, record.payload).is_some_and(|word| word >> 24 & 1 != 0)
     }
 }
 
 impl Record {
     fn read(bytes: &[u8], at: usize, order: ByteOrder) -> Option<Record> {
-        let word = |nth: usize| u32_at(bytes, at.checked_add(4 * nth)?, order);
+        let word = |nth: usize| order.u32_at(bytes, at.checked_add(4 * nth)?);
         let info = word(1)?;
         Some(Record {
             name: word(0)?,

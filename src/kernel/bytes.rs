@@ -23,16 +23,12 @@ impl Reader<'_> {
 
     /// The u32 at an address.
     pub(super) fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
-        let mut bytes = [0; 4];
-        self.bytes(at, &mut bytes, what)?;
-        Ok(self.0.byte_order().u32(bytes))
+        self.0.read_u32(at).map_err(|source| Error::Read { what, at, source })
     }
 
     /// The u64 (or pointer) at an address.
     pub(super) fn u64(self, at: VirtAddr, what: &'static str) -> Result<u64, Error> {
-        let mut bytes = [0; 8];
-        self.bytes(at, &mut bytes, what)?;
-        Ok(self.0.byte_order().u64(bytes))
+        self.0.read_u64(at).map_err(|source| Error::Read { what, at, source })
     }
 
     /// An unsigned integer of 1, 2, 4 or 8 bytes.
@@ -53,19 +49,4 @@ pub(super) fn uint(bytes: &[u8], order: ByteOrder) -> u64 {
         ByteOrder::Little => bytes.iter().take(8).rev().fold(0, join),
         ByteOrder::Big => bytes.iter().take(8).fold(0, join),
     }
-}
-
-/// The u16 at an offset of a slice; `None` past its end.
-pub(super) fn u16_at(bytes: &[u8], at: usize, order: ByteOrder) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|chunk| order.u16(*chunk))
-}
-
-/// The u32 at an offset of a slice; `None` past its end.
-pub(super) fn u32_at(bytes: &[u8], at: usize, order: ByteOrder) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|chunk| order.u32(*chunk))
-}
-
-/// The u64 at an offset of a slice; `None` past its end.
-pub(super) fn u64_at(bytes: &[u8], at: usize, order: ByteOrder) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|chunk| order.u64(*chunk))
 }

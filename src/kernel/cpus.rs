@@ -2,7 +2,6 @@
 //!
 //! Source: Linux `include/linux/percpu-defs.h`, `mm/percpu.c` (`__per_cpu_offset`), `kernel/cpu.c` (`__cpu_online_mask`).
 
-use super::bytes::u64_at;
 use super::{Error, Kernel, Object};
 use crate::units::VirtAddr;
 
@@ -30,7 +29,7 @@ impl<'a> Kernel<'a> {
         let bytes = self.reader().vec(at, words * 8, "a mask of CPUs")?;
         let order = self.memory().byte_order();
         let is_set = |cpu: &u32| {
-            let word = u64_at(&bytes, (cpu / 64) as usize * 8, order).unwrap_or(0);
+            let word = order.u64_at(&bytes, (cpu / 64) as usize * 8).unwrap_or(0);
             word >> (cpu % 64) & 1 != 0
         };
         Ok((0..count).filter(is_set).collect())

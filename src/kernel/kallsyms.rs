@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::Error;
-use super::bytes::{Reader, u16_at};
+use super::bytes::Reader;
 use crate::mm::KernelRead;
 use crate::units::VirtAddr;
 use crate::vmcore::VmcoreInfo;
@@ -260,7 +260,7 @@ fn read_addresses(reader: Reader<'_>, info: &VmcoreInfo) -> Result<Addresses, Er
 fn read_tokens(reader: Reader<'_>, table: VirtAddr, index: VirtAddr) -> Result<Tokens, Error> {
     let order = reader.0.byte_order();
     let index = reader.vec(index, 2 * TOKENS, "kallsyms_token_index")?;
-    let starts: Vec<u16> = (0..TOKENS).filter_map(|at| u16_at(&index, 2 * at, order)).collect();
+    let starts: Vec<u16> = (0..TOKENS).filter_map(|at| order.u16_at(&index, 2 * at)).collect();
     let last = usize::from(starts.iter().copied().max().unwrap_or(0));
     let mut text = reader.vec(table, last, "kallsyms_token_table")?;
     // The end of the last string is not known: it is looked for in small steps.

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use super::bytes::u64_at;
 use super::{Error, Kernel};
 use crate::units::VirtAddr;
 
@@ -113,7 +112,7 @@ impl<'a> Kernel<'a> {
                 let mut bytes = [0; 24];
                 self.bytes(VirtAddr(next), &mut bytes, what)?;
                 let order = self.memory().byte_order();
-                let word = |at| u64_at(&bytes, at, order).unwrap_or(0);
+                let word = |at| order.u64_at(&bytes, at).unwrap_or(0);
                 open.push((next, word(8)));
                 next = word(16);
             }

@@ -6,7 +6,6 @@
 use std::cell::OnceCell;
 
 use super::btf::{Btf, MAX_BTF};
-use super::bytes::{u16_at, u32_at, u64_at};
 use super::kallsyms::{Builder, Symbols};
 use super::{Error, Kernel, Object};
 use crate::units::VirtAddr;
@@ -93,7 +92,7 @@ impl<'a> Kernel<'a> {
         let entries = self.reader().vec(VirtAddr(table.uint("symtab")?), len * ELF_SYMBOL, what)?;
         let order = self.memory().byte_order();
         let entries: Vec<&[u8; ELF_SYMBOL]> = entries.as_chunks().0.iter().collect();
-        let name_at = |entry: &[u8]| u32_at(entry, 0, order).unwrap_or(0) as usize;
+        let name_at = |entry: &[u8]| order.u32_at(entry, 0).unwrap_or(0) as usize;
         let last = entries.iter().map(|entry| name_at(*entry)).max().unwrap_or(0);
         if last > MAX_NAMES {
             return Err(absurd(last as u64));
@@ -105,9 +104,9 @@ impl<'a> Kernel<'a> {
         for entry in entries {
             let rest = names.get(name_at(entry)..).unwrap_or_default();
             let name = rest.split(|&byte| byte == 0).next().unwrap_or_default();
-            let defined = u16_at(entry, 6, order) != Some(0);
+            let defined = order.u16_at(entry, 6) != Some(0);
             if defined && is_name(name) && builder.push(kind_of(entry[4]), name).is_some() {
-                addresses.push(u64_at(entry, 8, order).unwrap_or(0));
+                addresses.push(order.u64_at(entry, 8).unwrap_or(0));
             }
         }
         Ok(builder.finish(addresses))

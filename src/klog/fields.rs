@@ -35,20 +35,12 @@ impl Fields<'_> {
 
     /// The u32 at an address; `what` says which, for the error.
     pub(super) fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
-        let mut bytes = [0; 4];
-        self.read(at, &mut bytes, what)?;
-        Ok(self.0.byte_order().u32(bytes))
+        self.0.read_u32(at).map_err(|source| Error::Read { what, at, source })
     }
 
     /// The u64 (or pointer) at an address.
     pub(super) fn u64(self, at: VirtAddr, what: &'static str) -> Result<u64, Error> {
-        let mut bytes = [0; 8];
-        self.read(at, &mut bytes, what)?;
-        Ok(self.0.byte_order().u64(bytes))
-    }
-
-    fn read(self, at: VirtAddr, bytes: &mut [u8], what: &'static str) -> Result<(), Error> {
-        self.0.read(at, bytes).map_err(|source| Error::Read { what, at, source })
+        self.0.read_u64(at).map_err(|source| Error::Read { what, at, source })
     }
 }
 
@@ -61,18 +53,14 @@ pub(super) struct Bytes<'a> {
 
 impl Bytes<'_> {
     pub(super) fn u16(self, offset: usize) -> Option<u16> {
-        self.array(offset).map(|bytes| self.order.u16(bytes))
+        self.order.u16_at(self.bytes, offset)
     }
 
     pub(super) fn u32(self, offset: usize) -> Option<u32> {
-        self.array(offset).map(|bytes| self.order.u32(bytes))
+        self.order.u32_at(self.bytes, offset)
     }
 
     pub(super) fn u64(self, offset: usize) -> Option<u64> {
-        self.array(offset).map(|bytes| self.order.u64(bytes))
-    }
-
-    fn array<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
-        self.bytes.get(offset..)?.first_chunk().copied()
+        self.order.u64_at(self.bytes, offset)
     }
 }

@@ -20,6 +20,28 @@ pub trait KernelRead {
     ///
     /// The address is not mapped, or its page is not there.
     fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>>;
+
+    /// The u32 at an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`KernelRead::read`].
+    fn read_u32(&self, at: VirtAddr) -> Result<u32, Box<dyn StdError + Send + Sync>> {
+        let mut bytes = [0; 4];
+        self.read(at, &mut bytes)?;
+        Ok(self.byte_order().u32(bytes))
+    }
+
+    /// The u64 (or pointer) at an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`KernelRead::read`].
+    fn read_u64(&self, at: VirtAddr) -> Result<u64, Box<dyn StdError + Send + Sync>> {
+        let mut bytes = [0; 8];
+        self.read(at, &mut bytes)?;
+        Ok(self.byte_order().u64(bytes))
+    }
 }
 
 impl KernelRead for KernelMemory<'_> {

@@ -98,14 +98,14 @@ impl PageLayout {
     #[inline]
     #[must_use]
     pub fn u64(&self, page: &[u8], at: usize) -> u64 {
-        page.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, |b| self.order.u64(b))
+        self.order.u64_at(page, at).unwrap_or(0)
     }
 
     /// The u32 at `at` in one structure's bytes; 0 outside them.
     #[inline]
     #[must_use]
     pub fn u32(&self, page: &[u8], at: usize) -> u32 {
-        page.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, |b| self.order.u32(b))
+        self.order.u32_at(page, at).unwrap_or(0)
     }
 }
 

@@ -51,7 +51,7 @@ impl Registers {
 
     /// The registers and the process id of a note.
     pub(super) fn of_note(machine: Machine, note: &[u8], order: ByteOrder) -> Option<(Registers, u32)> {
-        let pid = order.u32(*note.get(PR_PID..)?.first_chunk()?);
+        let pid = order.u32_at(note, PR_PID)?;
         Some((Registers::parse(machine, note.get(PR_REG..)?, order)?, pid))
     }
 

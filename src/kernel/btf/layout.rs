@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::super::Error;
-use super::super::bytes::{u16_at, u32_at};
 use super::kind;
 use crate::units::ByteOrder;
 
@@ -27,9 +26,9 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn parse(bytes: &[u8], order: ByteOrder) -> Result<Header, Error> {
         let cut = || Error::NoTypes("its header is cut".into());
-        let word = |at| u32_at(bytes, at, order).ok_or_else(cut);
+        let word = |at| order.u32_at(bytes, at).ok_or_else(cut);
         let version = *bytes.get(2).ok_or_else(cut)?;
-        if u16_at(bytes, 0, order) != Some(MAGIC) || version != 1 {
+        if order.u16_at(bytes, 0) != Some(MAGIC) || version != 1 {
             return Err(Error::NoTypes("it does not begin as BTF does".into()));
         }
         let len = word(4)?;

@@ -1,6 +1,5 @@
 //! Members of structures and unions by name, through those that have none.
 
-use super::super::bytes::u32_at;
 use super::{Btf, Record, Shape, TypeId};
 
 /// Anonymous structures inside each other that are looked through.
@@ -67,7 +66,7 @@ impl Btf<'_> {
     /// With the kind flag, bits 0 to 23 of the third word are the offset and 24 to 31 the width of a bit-field.
     fn nth_member(&self, record: &Record, nth: u32) -> Option<(&[u8], Member)> {
         let at = record.payload.checked_add((nth as usize).checked_mul(12)?)?;
-        let word = |nth: usize| u32_at(&self.bytes, at + 4 * nth, self.order);
+        let word = |nth: usize| self.order.u32_at(&self.bytes, at + 4 * nth);
         let (name, type_id, place) = (word(0)?, word(1)?, word(2)?);
         let (bits, width) = if record.flag { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
         Some((self.string(name), Member { bits: bits.into(), type_id, width }))

@@ -5,7 +5,7 @@
 //! of tokens; each aligned to 4 or 8 bytes. Source: Linux `scripts/kallsyms.c` (in v5.15), `write_src`.
 
 use super::super::Error;
-use super::super::bytes::{Reader, u16_at, u32_at};
+use super::super::bytes::Reader;
 use super::{Addresses, MAX_SYMBOLS, TOKENS};
 use crate::units::{ByteOrder, VirtAddr};
 
@@ -120,13 +120,13 @@ fn tables(reader: Reader<'_>, zero: u64) -> Option<Found> {
 }
 
 fn read_index(bytes: &[u8], order: ByteOrder) -> Option<Vec<u16>> {
-    (0..TOKENS).map(|nth| u16_at(bytes, 2 * nth, order)).collect()
+    (0..TOKENS).map(|nth| order.u16_at(bytes, 2 * nth)).collect()
 }
 
 /// The markers before the tokens: growing numbers that begin with 0, after which there may be 4 bytes of padding.
 fn read_markers(reader: Reader<'_>, table: u64, order: ByteOrder) -> Option<(u64, Vec<u32>)> {
     let bytes = readable(reader, table.wrapping_sub(MAX_MARKERS as u64), MAX_MARKERS);
-    let words: Vec<u32> = (0..bytes.len() / 4).filter_map(|nth| u32_at(&bytes, 4 * nth, order)).collect();
+    let words: Vec<u32> = (0..bytes.len() / 4).filter_map(|nth| order.u32_at(&bytes, 4 * nth)).collect();
     let padding = usize::from(words.last() == Some(&0));
     let mut markers = Vec::new();
     let mut above = u32::MAX;
@@ -156,7 +156,7 @@ fn find_names(reader: Reader<'_>, markers_at: u64, markers: &[u32]) -> Option<(u
     let blocks = u32::try_from(markers.len()).ok()?;
     let top = usize::try_from(MAX_BLOCK).ok()?;
     (8..=top.min(bytes.len())).step_by(8).find_map(|start| {
-        let count = u32_at(&bytes, start - 8, order)?;
+        let count = order.u32_at(&bytes, start - 8)?;
         let names = bytes.get(start..)?;
         let fits = count > 0 && count <= MAX_SYMBOLS && count.div_ceil(256) == blocks;
         (fits && agrees(names, markers, count)).then_some((lowest.wrapping_add(start as u64), count))

@@ -55,11 +55,11 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn u32(&self, at: usize) -> u32 {
-        self.order.u32(self.bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+        self.order.u32_at(self.bytes, at).unwrap_or_default()
     }
 
     fn u64(&self, at: usize) -> u64 {
-        self.order.u64(self.bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+        self.order.u64_at(self.bytes, at).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,6 @@ use super::trace::Trace;
 use super::{Section, Source, lossy, taints};
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::{PageSize, VirtAddr};
-use crate::vmcore::Machine;
 
 /// Bytes of each name in `struct new_utsname`, NUL included. Source: Linux `include/uapi/linux/utsname.h`.
 const UTS_NAME: u64 = 65;
@@ -26,7 +25,7 @@ pub struct System {
     pub version: Section<String>,
     /// Host name.
     pub node: Section<String>,
-    /// Architecture.
+    /// Architecture, as uname -m prints it.
     pub machine: &'static str,
     /// Maker and model.
     pub hardware: Option<String>,
@@ -89,25 +88,13 @@ pub(super) fn system(kernel: &Kernel<'_>, source: &Source<'_>) -> System {
         release: Section::of(release),
         version: Section::of(uts_name(kernel, 3)),
         node: Section::of(uts_name(kernel, 1)),
-        machine: machine(source.machine),
+        machine: source.machine.facts().name,
         hardware: hardware(kernel),
         cpus: Section::of(cpus(kernel)),
         page_size: info.page_size().unwrap_or(PageSize::K4).bytes(),
         uptime: Section::of(uptime(kernel)),
         taints: Section::of(mask.map(taints::letters)),
         taints_in_words: words,
-    }
-}
-
-fn machine(machine: Machine) -> &'static str {
-    match machine {
-        Machine::X86_64 => "x86_64",
-        Machine::Aarch64 => "aarch64",
-        Machine::Ppc64 => "ppc64",
-        Machine::S390x => "s390x",
-        Machine::Riscv64 => "riscv64",
-        Machine::Loongarch64 => "loongarch64",
-        Machine::Other(_) => "unknown",
     }
 }
 

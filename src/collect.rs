@@ -118,7 +118,17 @@ pub fn collect(
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Report, Error> {
     let survey = Survey::new(vmcore, &[options.level]);
-    collect_surveyed(&survey, recipients, entropy, options, out, progress)
+    Ok(collect_surveyed(&survey, recipients, entropy, options, out, progress)?.report)
+}
+
+/// A dump that was just written, with its payload key for whoever reads it back; the key is wiped with it.
+pub struct Collected {
+    /// What was collected.
+    pub report: Report,
+    /// The key of the payload.
+    pub key: PayloadKey,
+    /// Where the payload starts in the dump, bytes.
+    pub start: u64,
 }
 
 /// The same of a vmcore of which a survey knows something already: what is known of its pages is not looked for again.
@@ -133,33 +143,7 @@ pub fn collect_surveyed(
     options: &Options,
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(f64) + Send),
-) -> Result<Report, Error> {
-    let kept = collect_kept(survey, recipients, entropy, options, out, progress)?;
-    Ok(kept.report)
-}
-
-/// A dump whose payload key is still held: to read back what was written.
-pub struct Kept {
-    /// What was collected.
-    pub report: Report,
-    /// The key of the payload.
-    pub key: PayloadKey,
-    /// Where the payload starts in the dump, bytes.
-    pub start: u64,
-}
-
-/// As [`collect_surveyed`], and keeps the payload key.
-///
-/// # Errors
-/// As [`collect`].
-pub fn collect_kept(
-    survey: &Survey<'_>,
-    recipients: &Recipients,
-    entropy: &mut Entropy<'_>,
-    options: &Options,
-    out: &mut (dyn Write + Send),
-    progress: &mut (dyn FnMut(f64) + Send),
-) -> Result<Kept, Error> {
+) -> Result<Collected, Error> {
     let range = options.part.as_ref().map(|part| part.range);
     let vmcore = survey.vmcore();
     let source = RefCell::new(PageSource::new(survey, options.level, range));
@@ -203,7 +187,7 @@ pub fn collect_kept(
         Ok(())
     })?;
     let report = stream.into_inner().report(written).checked()?;
-    Ok(Kept { report, key, start })
+    Ok(Collected { report, key, start })
 }
 
 impl Report {

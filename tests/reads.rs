@@ -86,11 +86,11 @@ fn reads(core: &Core, levels: &[u8]) -> Vec<(u64, usize)> {
         let limit = (number < levels.len()).then_some(1 << 20);
         let threads = NonZero::<usize>::MIN;
         let options = Options { level, threads, compression: 1, limit, part: None, live: false };
-        let report = with_entropy(|entropy| {
+        let made = with_entropy(|entropy| {
             let (mut out, mut progress) = (io::sink(), |_| {});
             collect::collect_surveyed(&survey, &recipients(), entropy, &options, &mut out, &mut progress)
         });
-        assert_eq!(report.unwrap().complete, limit.is_none());
+        assert_eq!(made.unwrap().report.complete, limit.is_none());
     }
     assert_eq!(survey.effort().windows_again, 0);
     reads.lock().unwrap().clone()

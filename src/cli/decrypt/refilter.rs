@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let made = with_entropy(|entropy| {
         collect::collect_surveyed(&survey, &recipients, entropy, &options, &mut stream, &mut update)
     });
-    let made = made.map_err(|error| args.failure(&error))?;
+    let made = made.map_err(|error| args.failure(&error))?.report;
     stream.finish().map_err(|error| args.failure(&collect::Error::Write(error)))?;
     // A console that is gone is no reason to fail after the dump is safe.
     let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());

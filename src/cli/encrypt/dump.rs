@@ -310,7 +310,7 @@ impl Dump<'_> {
         let mut out = Stoppable { inner: stream, stop: &self.stop, left: options.limit };
         let mut update = |share| progress.update(Step::Share(share));
         let made = with_entropy(|entropy| {
-            collect::collect_kept(survey, &self.recipients, entropy, options, &mut out, &mut update)
+            collect::collect_surveyed(survey, &self.recipients, entropy, options, &mut out, &mut update)
         })?;
         #[cfg(feature = "convert")]
         if self.args.removes_source().is_some()

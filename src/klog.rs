@@ -12,6 +12,8 @@ mod fields;
 mod line;
 mod records;
 mod ring;
+#[cfg(feature = "analyst")]
+mod text;
 
 use std::io::Write;
 
@@ -20,6 +22,8 @@ pub use crash::{CrashFacts, CrashScan, signature};
 pub use error::Error;
 #[cfg(feature = "analyst")]
 pub(crate) use line::write as write_line;
+#[cfg(feature = "analyst")]
+pub(crate) use text::{LineSplitter, without_prefix};
 
 pub use crate::mm::KernelRead;
 

@@ -4,11 +4,13 @@
 //! Sources of the lines: Linux `kernel/panic.c` (`vpanic`, `oops_enter`, `print_oops_end_marker`), `lib/dump_stack.c`
 //! (`dump_stack_print_info`), `arch/x86/kernel/dumpstack.c`, `arch/arm64/kernel/traps.c`.
 
+use super::text::{LineSplitter, without_prefix};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// How a line begins with which a crash begins.
-const FAULTS: [&str; 20] = [
+/// How a line begins with which a crash begins. A report has a longer list of its own (`report::log`): it names what went
+/// wrong before a panic too, hung tasks and exhausted memory, which are no crash.
+const FAULTS: [&str; 19] = [
     "BUG: ",
     "watchdog: BUG: ",
     "NMI watchdog: ",
@@ -28,7 +30,6 @@ const FAULTS: [&str; 20] = [
     "PANIC: ",
     "Kernel stack overflow",
     "Insufficient stack space",
-    "Oops - ",
 ];
 /// A panic that follows a fault and names it no better.
 const GENERIC: &str = "Kernel panic - not syncing: Fatal exception";
@@ -38,9 +39,8 @@ const END: &str = "---[ end trace";
 const KEPT: usize = 3;
 /// The longest part of a line that is kept, bytes.
 const MAX_LINE: usize = 400;
-/// The longest line that is taken in; the rest of it is left out.
-const MAX_TAKEN: usize = 4 << 10;
-/// Functions that report a crash rather than cause it.
+/// Functions that report a crash rather than cause it: whole names, since the log's own trace begins after most of what a
+/// stack in memory begins with (`report::trace`).
 const REPORTERS: [&str; 12] = [
     "dump_stack",
     "dump_stack_lvl",
@@ -80,7 +80,13 @@ pub struct CrashFacts {
 /// Reads the text that [`super::dmesg`] prints.
 #[derive(Default)]
 pub struct CrashScan {
-    line: Vec<u8>,
+    lines: LineSplitter,
+    found: Found,
+}
+
+/// What the lines told so far.
+#[derive(Default)]
+struct Found {
     facts: CrashFacts,
     /// Whether the fault of the facts is over: another one is a new crash.
     ended: bool,
@@ -91,18 +97,16 @@ impl CrashScan {
     /// What was found.
     #[must_use]
     pub fn facts(mut self) -> CrashFacts {
-        self.end_line();
-        self.facts
+        self.lines.end(|line| self.found.take(line));
+        self.found.facts
     }
+}
 
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(&line);
-        let (time, text) = without_prefix(&text);
-        self.take(time, text);
-    }
-
-    fn take(&mut self, time: Option<f64>, text: &str) {
+impl Found {
+    fn take(&mut self, line: &str) {
+        let (time, text) = without_prefix(line);
+        // Lines of a trace are indented.
+        let text = if time.is_some() { text.trim_start_matches(' ') } else { text };
         let is_generic = text.starts_with(GENERIC) && self.facts.panic.is_some();
         let begins = FAULTS.iter().any(|start| text.starts_with(start)) && !is_generic;
         if begins && (self.facts.panic.is_none() || self.ended) {
@@ -163,40 +167,12 @@ impl CrashScan {
 
 impl Write for CrashScan {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
-            let room = MAX_TAKEN.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
-            if ends {
-                self.end_line();
-            }
-        }
+        self.lines.push(bytes, |line| self.found.take(line));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The time and the text of `[    1.234567] [    T42] text`.
-fn without_prefix(line: &str) -> (Option<f64>, &str) {
-    let bracket = |line: &str| {
-        let (inner, rest) = line.strip_prefix('[')?.split_once(']')?;
-        Some((inner.trim().to_owned(), rest.len()))
-    };
-    let Some((time, rest)) = bracket(line) else { return (None, line) };
-    let Ok(time) = time.parse() else { return (None, line) };
-    let text = line[line.len() - rest..].trim_start_matches(' ');
-    let is_caller = |inner: &str| {
-        let digits = inner.strip_prefix(['T', 'C']).unwrap_or("");
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    match bracket(text) {
-        Some((inner, rest)) if is_caller(&inner) => {
-            (Some(time), text[text.len() - rest..].trim_start_matches(' '))
-        }
-        _ => (Some(time), text),
     }
 }
 
@@ -212,7 +188,8 @@ fn kept(text: &str) -> String {
 }
 
 /// What crashes of one cause have in common: the text without numbers and addresses, and where it happened. The one place
-/// that decides which crashes are the same.
+/// that decides which crashes are the same, for a fleet's dumps, of which only the log is read. (A report's `signature` is
+/// the functions alone, from the stack in memory, for people.)
 #[must_use]
 pub fn signature(facts: &CrashFacts) -> String {
     let text = facts.panic.as_deref().map_or_else(|| "unknown".to_owned(), without_changing);

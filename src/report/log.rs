@@ -6,17 +6,16 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Section;
-use crate::klog;
+use crate::klog::{self, LineSplitter, without_prefix};
 use crate::mm::KernelRead;
 
 /// Lines kept of the end of the log.
 const LAST: usize = 30;
 /// Lines kept that name a reason: the first ones, since what follows an oops is often caused by it.
 const REASONS: usize = 8;
-/// The longest line kept; the kernel's own messages end at 1 KiB.
-const MAX_LINE: usize = 4096;
 
-/// What begins a message about a fault. Source: Linux `kernel/panic.c`, `lib/bug.c`, `arch/*/mm/fault.c`,
+/// What begins a message about a fault, or about what leads to one. How a crash begins, for which these say too much, is in
+/// `klog::CrashScan`. Source: Linux `kernel/panic.c`, `lib/bug.c`, `arch/*/mm/fault.c`,
 /// `kernel/hung_task.c`, `kernel/watchdog.c`, `kernel/rcu/tree_stall.h`, `mm/oom_kill.c`.
 const MARKS: [&str; 17] = [
     "BUG:",
@@ -67,42 +66,34 @@ pub(super) fn read(memory: &dyn KernelRead) -> Section<Log> {
     }
 }
 
-/// Takes the log's text apart into lines.
+/// Takes the log's text line by line.
 #[derive(Default)]
 struct Lines {
     log: Log,
-    line: Vec<u8>,
+    splitter: LineSplitter,
 }
 
-impl Lines {
-    fn take(&mut self) {
-        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-        let text = message(&line);
-        let log = &mut self.log;
+impl Log {
+    fn take(&mut self, line: &str) {
+        let text = message(line);
         if text.starts_with(PANIC) {
-            log.panic.get_or_insert_with(|| text.to_owned());
-        } else if log.panic.is_none() && log.reasons.len() < REASONS && is_reason(text) {
-            log.reasons.push(text.to_owned());
+            self.panic.get_or_insert_with(|| text.to_owned());
+        } else if self.panic.is_none() && self.reasons.len() < REASONS && is_reason(text) {
+            self.reasons.push(text.to_owned());
         }
         if let Some(hardware) = text.strip_prefix("Hardware name: ") {
-            log.hardware.get_or_insert_with(|| hardware.to_owned());
+            self.hardware.get_or_insert_with(|| hardware.to_owned());
         }
-        if log.last.len() == LAST {
-            log.last.pop_front();
+        if self.last.len() == LAST {
+            self.last.pop_front();
         }
-        log.last.push_back(line);
+        self.last.push_back(line.to_owned());
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for &byte in bytes {
-            match byte {
-                b'\n' => self.take(),
-                byte if self.line.len() < MAX_LINE => self.line.push(byte),
-                _ => {}
-            }
-        }
+        self.splitter.push(bytes, |line| self.log.take(line));
         Ok(bytes.len())
     }
 
@@ -117,15 +108,9 @@ fn is_reason(text: &str) -> bool {
 
 /// A line without its time, and without its caller where there is one.
 fn message(line: &str) -> &str {
-    let without =
-        |line: &str| line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|parts| parts.1.len());
-    let rest = |line: &str| without(line).and_then(|len| line.get(line.len() - len..)).map(str::len);
-    let Some(len) = rest(line) else { return line.trim_start() };
-    let text = &line[line.len() - len..];
-    let is_caller = text.trim_start_matches(['[', ' ']).starts_with(['T', 'C']) && text.starts_with('[');
-    match rest(text).filter(|_| is_caller) {
-        Some(len) => &text[text.len() - len..],
-        None => text,
+    match without_prefix(line) {
+        (Some(_), text) => text,
+        (None, line) => line.trim_start(),
     }
 }
 
@@ -157,7 +142,7 @@ mod tests {
             ("[    1.5] a", "a"),
             ("[    1.5] [    T1] a", "a"),
             ("[    1.5] [drm] a", "[drm] a"),
-            ("[    1.5] [CPU] a", "a"),
+            ("[    1.5] [CPU] a", "[CPU] a"),
             ("  a", "a"),
             ("[", "["),
             ("", ""),

@@ -116,7 +116,7 @@ impl Report {
         let panicked = facts::panicked_cpu(&kernel);
         let cpus = cpus::read(&kernel, source, panicked);
         let crash = facts::crash(&kernel, log.read(), panicked, cpus.read().map(Vec::as_slice));
-        let signature = crash.trace().map(trace::signature).unwrap_or_default();
+        let signature = crash.trace.as_ref().map(trace::signature).unwrap_or_default();
         Report {
             missing,
             system: facts::system(&kernel, source),

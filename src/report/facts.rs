@@ -68,14 +68,6 @@ pub struct Crash {
     pub registers: Vec<(&'static str, u64)>,
 }
 
-impl Crash {
-    /// The stack of the panic.
-    #[must_use]
-    pub fn trace(&self) -> Option<&Trace> {
-        self.trace.as_ref()
-    }
-}
-
 pub(super) fn system(kernel: &Kernel<'_>, source: &Source<'_>) -> System {
     let mask = kernel.symbol("tainted_mask").and_then(|at| kernel.u64(at, "tainted_mask"));
     let words = mask.as_ref().map(|mask| taints::words(*mask)).unwrap_or_default();

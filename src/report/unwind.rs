@@ -105,6 +105,18 @@ impl<'k> Unwinder<'k> {
 }
 
 impl Walk<'_> {
+    /// Adds the function that registers were saved in, by the name of the one that has the address; the walk ends where
+    /// that was a program.
+    fn interrupted(&mut self, registers: &Registers, address: &str) -> Result<(), End> {
+        self.kernel_alone(registers)?;
+        self.exact(registers.get(address))
+    }
+
+    /// Ends the walk where registers are those of a program.
+    fn kernel_alone(&self, registers: &Registers) -> Result<(), End> {
+        if registers.is_user(self.machine) { Err(End::Bottom) } else { Ok(()) }
+    }
+
     /// Adds an address that was interrupted.
     fn exact(&mut self, address: u64) -> Result<(), End> {
         self.push(Step { address, exact: true })

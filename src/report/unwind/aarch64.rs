@@ -42,11 +42,8 @@ impl Layout {
 
 /// Adds the function that was interrupted; where the walk goes on comes back.
 fn interrupted(walk: &mut Walk<'_>, layout: &Layout, registers: &Registers) -> Result<u64, End> {
-    if registers.is_user(walk.machine) {
-        return Err(End::Bottom);
-    }
+    walk.interrupted(registers, "pc")?;
     let (pc, record) = (registers.get("pc"), registers.get("x29"));
-    walk.exact(pc)?;
     // A function without a record of its own, or before it made one, has its caller in x30. The value may also be left
     // over from a call: then it is in the function itself, or in its record already.
     let link = layout.plain(registers.get("x30"));

@@ -48,15 +48,11 @@ pub(super) fn walk(walk: &mut Walk<'_>, start: Start<'_>) -> Result<(), End> {
 /// to save current r1 in pt_regs") (in v6.5) a note's r1 was the frame of the caller, whose address is in the link
 /// register.
 fn interrupted(walk: &mut Walk<'_>, registers: &Registers) -> Result<u64, End> {
-    if registers.is_user(walk.machine) {
-        return Err(End::Bottom);
-    }
-    let (ip, frame) = (registers.get("nip"), registers.get("r1"));
-    walk.exact(ip)?;
+    walk.interrupted(registers, "nip")?;
     if walk.list.len() == 1 && is_old(walk) {
         walk.call(registers.get("link"))?;
     }
-    Ok(frame)
+    Ok(registers.get("r1"))
 }
 
 fn is_old(walk: &Walk<'_>) -> bool {

@@ -39,10 +39,7 @@ pub(super) fn walk(walk: &mut Walk<'_>, start: Start<'_>) -> Result<(), End> {
 /// Adds the function that was interrupted; where the walk goes on comes back. A function that calls none saves s0 alone, in
 /// the place of the return address, which is in its register then.
 fn interrupted(walk: &mut Walk<'_>, registers: &Registers) -> Result<u64, End> {
-    if registers.is_user(walk.machine) {
-        return Err(End::Bottom);
-    }
-    walk.exact(registers.get("pc"))?;
+    walk.interrupted(registers, "pc")?;
     let frame = registers.get("s0");
     if frame == 0 {
         return Ok(0);

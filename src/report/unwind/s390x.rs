@@ -38,9 +38,6 @@ pub(super) fn walk(walk: &mut Walk<'_>, start: Start<'_>) -> Result<(), End> {
 }
 
 fn interrupted(walk: &mut Walk<'_>, registers: &Registers) -> Result<u64, End> {
-    if registers.is_user(walk.machine) {
-        return Err(End::Bottom);
-    }
-    walk.exact(registers.get("psw_addr"))?;
+    walk.interrupted(registers, "psw_addr")?;
     Ok(registers.get("r15"))
 }

@@ -22,9 +22,7 @@ struct State {
 pub(super) fn walk(walk: &mut Walk<'_>, orc: &Result<Orc, String>, start: Start<'_>) -> Result<(), End> {
     let mut state = match start {
         Start::Registers(registers) => {
-            if registers.is_user(walk.machine) {
-                return Err(End::Bottom);
-            }
+            walk.kernel_alone(registers)?;
             from_registers(registers.clone())
         }
         Start::Sleeping(task) => sleeping(walk, task.uint("thread.sp")?)?,
@@ -75,9 +73,7 @@ fn step(walk: &Walk<'_>, state: &mut State, entry: &Entry) -> Result<(), End> {
     match entry.kind {
         Kind::Regs => {
             let registers = walk.registers(frame)?;
-            if registers.is_user(walk.machine) {
-                return Err(End::Bottom);
-            }
+            walk.kernel_alone(&registers)?;
             *state = State { bp: before, ..from_registers(registers) };
         }
         Kind::Iret => {

@@ -190,18 +190,24 @@ impl<'a> Btf<'a> {
 
     /// Types of a name, this part's before the base's.
     fn named(&self, name: &str, wanted: impl Fn(u8) -> bool + Copy) -> impl Iterator<Item = TypeId> {
-        let mut found = Vec::new();
-        let mut part = Some(self);
-        while let Some(btf) = part {
-            let ids = btf.first_id()..;
-            let matching = ids.zip(&btf.starts).filter(|&(_, &at)| {
-                Record::read(&btf.bytes, at as usize, btf.order)
-                    .is_some_and(|record| wanted(record.kind) && btf.string(record.name) == name.as_bytes())
-            });
-            found.extend(matching.map(|(id, _)| id));
-            part = btf.base;
-        }
-        found.into_iter()
+        let ids = self
+            .parts()
+            .flat_map(|btf| (btf.first_id()..).zip(btf.own_records()).map(move |found| (btf, found)));
+        let is_named = move |btf: &Btf<'_>, record: &Record| {
+            wanted(record.kind) && btf.string(record.name) == name.as_bytes()
+        };
+        ids.filter(move |(btf, (_, record))| is_named(btf, record)).map(|(_, (id, _))| id)
+    }
+
+    /// This part, and the base that it goes on from.
+    fn parts(&self) -> impl Iterator<Item = &Btf<'a>> {
+        std::iter::successors(Some(self), |btf| btf.base)
+    }
+
+    /// The records of this part, in order.
+    fn own_records(&self) -> impl Iterator<Item = Record> {
+        // Each was read before.
+        self.starts.iter().map_while(|&at| Record::read(&self.bytes, at as usize, self.order))
     }
 
     /// The type without typedefs, const, volatile, restrict and tags.
@@ -260,17 +266,14 @@ impl<'a> Btf<'a> {
     /// The value of an enumerator, whatever enumeration it belongs to.
     #[must_use]
     pub fn enumerator(&self, name: &str) -> Option<i64> {
-        let mut part = Some(self);
-        while let Some(btf) = part {
-            let found = btf.own_enums().find_map(|record| {
-                btf.values(&record).find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
-            });
-            if found.is_some() {
-                return found;
-            }
-            part = btf.base;
-        }
-        None
+        let value = |btf: &Btf<'_>, record: &Record| {
+            btf.values(record).find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
+        };
+        self.parts().find_map(|btf| {
+            let mut enums =
+                btf.own_records().filter(|record| matches!(record.kind, kind::ENUM | kind::ENUM64));
+            enums.find_map(|record| value(btf, &record))
+        })
     }
 
     /// The enumerators of an enumeration, in order.
@@ -281,11 +284,6 @@ impl<'a> Btf<'a> {
         // A declaration without values may come first.
         let mut full = records.filter(|(_, record)| record.count > 0);
         full.next().map(|(btf, record)| btf.values(&record).collect()).unwrap_or_default()
-    }
-
-    fn own_enums(&self) -> impl Iterator<Item = Record> {
-        let records = self.starts.iter().filter_map(|&at| Record::read(&self.bytes, at as usize, self.order));
-        records.filter(|record| matches!(record.kind, kind::ENUM | kind::ENUM64))
     }
 
     /// Names and values of an enumeration's record in this part.

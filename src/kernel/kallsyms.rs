@@ -148,18 +148,13 @@ impl<'a> Kallsyms<'a> {
     ///
     /// As [`Kallsyms::scan`]; or no meaning of the address table agrees with VMCOREINFO.
     pub fn find(&self, wanted: &[&str]) -> Result<Vec<Option<VirtAddr>>, Error> {
-        let info = self.reader.0.info();
         let mut numbers: Vec<Option<u32>> = vec![None; wanted.len()];
         let places: HashMap<&[u8], usize> =
             wanted.iter().enumerate().map(|(at, name)| (name.as_bytes(), at)).collect();
-        let known: HashMap<&[u8], VirtAddr> =
-            info.symbols().map(|(name, at)| (name.as_bytes(), at)).collect();
-        let mut samples = Vec::new();
-        self.scan(|number, _, name| {
+        let samples = self.scan_with_samples(|number, _, name| {
             if let Some(slot) = places.get(name).and_then(|&at| numbers.get_mut(at)) {
                 slot.get_or_insert(number);
             }
-            samples.extend(known.get(name).map(|&at| (number, at)));
             ControlFlow::Continue(())
         })?;
         let decoder = self.decoder(&samples)?;
@@ -179,11 +174,7 @@ impl<'a> Kallsyms<'a> {
     pub fn load(&self) -> Result<Symbols, Error> {
         let mut builder = Builder::default();
         let mut too_large = false;
-        let known: HashMap<&[u8], VirtAddr> =
-            self.reader.0.info().symbols().map(|(name, at)| (name.as_bytes(), at)).collect();
-        let mut samples = Vec::new();
-        self.scan(|number, kind, name| {
-            samples.extend(known.get(name).map(|&at| (number, at)));
+        let samples = self.scan_with_samples(|_, kind, name| {
             too_large = builder.push(kind, name).is_none();
             if too_large { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -192,6 +183,22 @@ impl<'a> Kallsyms<'a> {
         }
         let decoder = self.decoder(&samples)?;
         Ok(builder.finish(self.all_addresses(&decoder)?))
+    }
+
+    /// Scans as [`Kallsyms::scan`] does; gives the numbers of the symbols that VMCOREINFO has too, with their addresses.
+    fn scan_with_samples(
+        &self,
+        mut take: impl FnMut(u32, u8, &[u8]) -> ControlFlow<()>,
+    ) -> Result<Vec<(u32, VirtAddr)>, Error> {
+        let info = self.reader.0.info();
+        let known: HashMap<&[u8], VirtAddr> =
+            info.symbols().map(|(name, at)| (name.as_bytes(), at)).collect();
+        let mut samples = Vec::new();
+        self.scan(|number, kind, name| {
+            samples.extend(known.get(name).map(|&at| (number, at)));
+            take(number, kind, name)
+        })?;
+        Ok(samples)
     }
 
     /// Chooses the meaning of the address table that makes the most of VMCOREINFO's own symbols come out right. One or

@@ -20,6 +20,7 @@ pub use btf::Btf;
 pub use cpus::MAX_CPUS;
 pub use error::Error;
 pub use kallsyms::{Kallsyms, Symbols};
+pub use list::{Linked, List};
 pub use modules::Module;
 pub use object::Object;
 pub use text::Location;

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::{Error, Kernel};
+use super::btf::TypeId;
+use super::{Error, Kernel, Object};
 use crate::units::VirtAddr;
 
 /// The nodes of a `struct list_head`, one after the other, without the head.
@@ -55,7 +56,40 @@ impl List<'_> {
     }
 }
 
+/// Structures that are on lists by one of their members.
+pub struct Linked<'k> {
+    kernel: &'k Kernel<'k>,
+    type_id: TypeId,
+    /// Where the member is, in bytes.
+    offset: u64,
+}
+
+impl<'k> Linked<'k> {
+    /// Those on the list at a head, at most `limit`. An error is the last item.
+    pub fn on(
+        &self,
+        head: VirtAddr,
+        limit: u64,
+        what: &'static str,
+    ) -> impl Iterator<Item = Result<Object<'k>, Error>> + use<'k> {
+        let Linked { kernel, type_id, offset } = *self;
+        let object =
+            move |node: VirtAddr| Object::new(kernel, VirtAddr(node.0.wrapping_sub(offset)), type_id);
+        kernel.list(head, limit, what).map(move |node| node.map(object))
+    }
+}
+
 impl<'a> Kernel<'a> {
+    /// Structures that are on lists by a member, a `struct list_head`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::offset_of`].
+    pub fn linked(&self, structure: &str, member: &str) -> Result<Linked<'_>, Error> {
+        let offset = self.offset_of(structure, member)?;
+        Ok(Linked { kernel: self, type_id: self.structure(structure)?, offset })
+    }
+
     /// Walks the list at a head, at most `limit` nodes. An error is the last item.
     #[must_use]
     pub fn list(&self, head: VirtAddr, limit: u64, what: &'static str) -> List<'_> {

@@ -58,10 +58,9 @@ impl<'a> Kernel<'a> {
     }
 
     fn read_modules(&self, modules: &mut Vec<Module>) -> Result<(), Error> {
-        let offset = self.offset_of("module", "list")?;
-        for node in self.list(self.symbol("modules")?, MAX_MODULES, "list of modules") {
-            let at = VirtAddr(node?.0.wrapping_sub(offset));
-            modules.push(read_module(&self.object("module", at)?)?);
+        let linked = self.linked("module", "list")?;
+        for module in linked.on(self.symbol("modules")?, MAX_MODULES, "list of modules") {
+            modules.push(read_module(&module?)?);
         }
         Ok(())
     }
@@ -119,9 +118,9 @@ impl<'a> Kernel<'a> {
     /// [`Error::NoTypes`]; as [`Kernel::types`].
     pub fn module_types(&self, module: &Module) -> Result<Btf<'_>, Error> {
         let base = self.types()?;
-        let offset = self.offset_of("btf_module", "list")?;
-        for node in self.list(self.symbol("btf_modules")?, MAX_MODULES, "list of modules' types") {
-            let entry = self.object("btf_module", VirtAddr(node?.0.wrapping_sub(offset)))?;
+        let linked = self.linked("btf_module", "list")?;
+        for entry in linked.on(self.symbol("btf_modules")?, MAX_MODULES, "list of modules' types") {
+            let entry = entry?;
             if entry.uint("module")? == module.address.0 {
                 let btf = entry.follow("btf")?;
                 return self

@@ -122,11 +122,11 @@ fn caches(kernel: &Kernel<'_>) -> (Vec<Cache>, Option<Error>) {
 }
 
 fn read_caches(kernel: &Kernel<'_>, caches: &mut Vec<Cache>) -> Result<(), Error> {
-    let offset = kernel.offset_of("kmem_cache", "list")?;
+    let linked = kernel.linked("kmem_cache", "list")?;
     let nodes = kernel.symbol("nr_node_ids").and_then(|at| kernel.u32(at, "nr_node_ids"));
     let nodes = u64::from(nodes.unwrap_or(1)).clamp(1, MAX_NODES);
-    for node in kernel.list(kernel.symbol("slab_caches")?, MAX_CACHES, "list of slab caches") {
-        let cache = kernel.object("kmem_cache", VirtAddr(node?.0.wrapping_sub(offset)))?;
+    for cache in linked.on(kernel.symbol("slab_caches")?, MAX_CACHES, "list of slab caches") {
+        let cache = cache?;
         let objects = objects(kernel, &cache, nodes)?;
         let size = cache.uint("size")?;
         caches.push(Cache {

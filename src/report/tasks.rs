@@ -10,7 +10,6 @@ use super::trace::{Trace, hex};
 use super::unwind::{Start, Unwinder};
 use super::{Options, lossy};
 use crate::kernel::{Error, Kernel, Object};
-use crate::units::VirtAddr;
 use crate::vmcore::Machine;
 
 /// The most tasks walked: a quarter of the kernel's own limit of pids.
@@ -91,9 +90,14 @@ pub(super) fn read(kernel: &Kernel<'_>, machine: Machine, options: Options) -> R
 
 /// The task that a CPU runs.
 pub(super) fn current(kernel: &Kernel<'_>, cpu: u32) -> Result<Task, Error> {
-    let queue = kernel.per_cpu_object("runqueues", "rq", cpu)?;
-    let task = queue.follow("curr")?.ok_or_else(|| Error::NoSymbol("task that the CPU runs".into()))?;
-    read_task(kernel, &kernel.object("task_struct", task.address())?)
+    let task = of_queue(kernel, cpu, "curr")?;
+    read_task(kernel, &task.ok_or_else(|| Error::NoSymbol("task that the CPU runs".into()))?)
+}
+
+/// The task that a member of a CPU's `struct rq` leads to.
+fn of_queue<'k>(kernel: &'k Kernel<'k>, cpu: u32, member: &str) -> Result<Option<Object<'k>>, Error> {
+    let task = kernel.per_cpu_object("runqueues", "rq", cpu)?.follow(member)?;
+    task.map(|task| kernel.object("task_struct", task.address())).transpose()
 }
 
 struct Reader<'k> {
@@ -109,17 +113,15 @@ impl<'k> Reader<'k> {
     fn walk(&mut self) -> Result<(), Error> {
         let kernel = self.kernel;
         for cpu in kernel.cpus("present")? {
-            let idle = kernel.per_cpu_object("runqueues", "rq", cpu).and_then(|queue| queue.follow("idle"));
-            match idle.and_then(|idle| idle.map(|idle| self.take(idle.address().0)).transpose()) {
-                Ok(_) => {}
-                Err(error) => self.damaged(&error),
+            let idle = of_queue(kernel, cpu, "idle");
+            if let Err(error) = idle.and_then(|idle| idle.map_or(Ok(()), |idle| self.take(idle))) {
+                self.damaged(&error);
             }
         }
         let init = kernel.variable("init_task", "task_struct")?;
-        let offset = kernel.offset_of("task_struct", "tasks")?;
-        for node in kernel.list(init.address_of("tasks")?, MAX_TASKS, "list of tasks") {
-            let leader = kernel.object("task_struct", VirtAddr(node?.0.wrapping_sub(offset)))?;
-            if let Err(error) = self.threads(&leader) {
+        let leaders = kernel.linked("task_struct", "tasks")?;
+        for leader in leaders.on(init.address_of("tasks")?, MAX_TASKS, "list of tasks") {
+            if let Err(error) = self.threads(&leader?) {
                 self.damaged(&error);
             }
             if self.tasks.count > MAX_TASKS {
@@ -131,11 +133,11 @@ impl<'k> Reader<'k> {
 
     /// `thread_head` of `struct signal_struct` since commit 0c740d0afc3b ("introduce for_each_thread()") (in v3.14).
     fn threads(&mut self, leader: &Object<'k>) -> Result<(), Error> {
-        let Some(signal) = leader.follow("signal")? else { return self.take(leader.address().0) };
-        let offset = self.kernel.offset_of("task_struct", "thread_node")?;
+        let Some(signal) = leader.follow("signal")? else { return self.take(*leader) };
+        let threads = self.kernel.linked("task_struct", "thread_node")?;
         let limit = MAX_TASKS - self.tasks.count.min(MAX_TASKS);
-        for node in self.kernel.list(signal.address_of("thread_head")?, limit, "list of threads") {
-            self.take(node?.0.wrapping_sub(offset))?;
+        for thread in threads.on(signal.address_of("thread_head")?, limit, "list of threads") {
+            self.take(thread?)?;
         }
         Ok(())
     }
@@ -144,8 +146,7 @@ impl<'k> Reader<'k> {
         self.tasks.damaged.get_or_insert_with(|| error.line());
     }
 
-    fn take(&mut self, address: u64) -> Result<(), Error> {
-        let object = self.kernel.object("task_struct", VirtAddr(address))?;
+    fn take(&mut self, object: Object<'k>) -> Result<(), Error> {
         let mut task = read_task(self.kernel, &object)?;
         self.tasks.count += 1;
         *self.tasks.states.entry(task.state).or_default() += 1;

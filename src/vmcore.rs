@@ -77,14 +77,11 @@ impl Vmcore {
     /// As [`Vmcore::open`].
     pub fn from_source(source: Box<dyn PhysSource>) -> Result<Vmcore, Error> {
         let mut layout = elf::read_layout(source.as_ref())?;
-        let (notes, broken) = notes::read_notes(source.as_ref(), &layout.notes, layout.byte_order);
-        let vmcoreinfo = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
+        let (notes, vmcoreinfo, mut flaws) = read_notes(source.as_ref(), &layout.notes, layout.byte_order);
         let page_size =
             vmcoreinfo.as_ref().and_then(VmcoreInfo::page_size).unwrap_or(layout.machine.usual_page_size());
         let length = source.len();
         let memory = Memory::new(source, &layout.segments);
-        let mut flaws: Vec<Flaw> = broken.map(Flaw::Notes).into_iter().collect();
-        flaws.extend(vmcoreinfo.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo));
         flaws.extend(layout.absurd.map(|(count, first)| Flaw::Segments { count, first }));
         let backed = PfnSet::touched(memory.extents(), page_size);
         let mut present = PfnSet::touched(layout.segments.iter().map(|s| (s.paddr.0, s.mem_size)), page_size);
@@ -119,10 +116,7 @@ impl Vmcore {
     #[must_use]
     pub fn from_pages(pages: Pages) -> Vmcore {
         let whole = elf::FileRange { offset: 0, size: pages.notes.len() };
-        let (notes, broken) = notes::read_notes(pages.notes.as_ref(), &[whole], pages.byte_order);
-        let vmcoreinfo = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
-        let mut flaws: Vec<Flaw> = broken.map(Flaw::Notes).into_iter().collect();
-        flaws.extend(vmcoreinfo.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo));
+        let (notes, vmcoreinfo, mut flaws) = read_notes(pages.notes.as_ref(), &[whole], pages.byte_order);
         if !pages.lost.is_empty() {
             flaws.push(Flaw::Lost { pages: pages.lost.count() });
         }
@@ -280,6 +274,19 @@ impl Vmcore {
         }
         Ok(())
     }
+}
+
+/// The notes, VMCOREINFO among them, and what is not as it should be of either.
+fn read_notes(
+    source: &dyn PhysSource,
+    ranges: &[elf::FileRange],
+    order: ByteOrder,
+) -> (Notes, Option<VmcoreInfo>, Vec<Flaw>) {
+    let (notes, broken) = notes::read_notes(source, ranges, order);
+    let info = notes.vmcoreinfo_text().map(VmcoreInfo::parse);
+    let cut = info.as_ref().filter(|info| info.is_cut()).map(|_| Flaw::Vmcoreinfo);
+    let flaws = broken.map(Flaw::Notes).into_iter().chain(cut).collect();
+    (notes, info, flaws)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use error::Error;
 pub use kernel_image::KernelImage;
 pub use kernel_read::KernelRead;
 pub use mem_map::MemMap;
-pub use page::{CompoundKeys, PageLayout, flag, page_type};
+pub use page::{CompoundKeys, NO_TYPE, PageLayout, flag, page_type};
 pub use slab::SlabCaches;
 pub use struct_frames::{struct_frames, vmemmap_frames};
 

@@ -8,12 +8,10 @@
 //! (`struct per_cpu_pages`).
 
 use super::judge::Judge;
-use crate::mm::{KernelMemory, MemMap, PageLayout};
+use crate::mm::{KernelMemory, MemMap, NO_TYPE, PageLayout};
 use crate::units::{Pfn, VirtAddr};
 use std::collections::HashMap;
 
-/// `_mapcount` of a page that is neither mapped nor of any type.
-const NO_TYPE: u32 = u32::MAX;
 /// The page flags proper: a free page has none. Above them are node, zone and the last CPU, alike in all free pages of a
 /// zone. Every 64-bit kernel has 20 flags or more. Source: Linux `include/linux/page-flags.h`
 /// (`PAGE_FLAGS_CHECK_AT_PREP`), `mm/page_alloc.c` (`page_cpupid_reset_last`).

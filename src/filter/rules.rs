@@ -7,14 +7,12 @@ mod resolve;
 
 use super::class::PageClass;
 use super::cpu_lists::ListRules;
-use crate::mm::{CompoundKeys, PageLayout};
+use crate::mm::{CompoundKeys, NO_TYPE, PageLayout};
 use crate::units::Pfn;
 
 /// Log2 of the pages in the largest page there is: 16 GiB, in 4 KiB pages. Broken memory must not claim more, since
 /// one page then takes all behind it along. Source: Linux `arch/powerpc/mm/hugetlbpage.c`.
 const MAX_ORDER: u32 = 22;
-/// `_mapcount` of a page that is neither mapped nor of any type.
-const NO_TYPE: u32 = u32::MAX;
 /// Pages of the largest block whose first page is looked at for the others: a stack of 16 KiB, in 4 KiB pages.
 const SMALL_BLOCK: usize = 4;
 /// Flags of a structure that was never filled in, which then looks like a tail. Source: Linux

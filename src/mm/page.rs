@@ -133,6 +133,9 @@ fn compound_keys(info: &VmcoreInfo, size: u64) -> CompoundKeys {
     }
 }
 
+/// `_mapcount` of a page that is neither mapped nor of any type.
+pub const NO_TYPE: u32 = u32::MAX;
+
 /// A page type as the whole 32-bit word that `_mapcount` then holds.
 #[must_use]
 pub fn page_type(info: &VmcoreInfo, name: &str) -> Option<u32> {

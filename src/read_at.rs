@@ -1,5 +1,5 @@
-//! Reading by position: files, memory, and whatever else several threads read at the same time. What is read, and how long
-//! it is, is the other rooms' matter.
+//! Reading by position: files, memory, and whatever else several threads read at the same time. The other rooms know what
+//! is read, and how long it is.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -11,7 +11,7 @@ pub trait ReadAt {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// What the operating system reports.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
@@ -87,9 +87,7 @@ impl FileSource {
         let len = file.seek(SeekFrom::End(0))?;
         Ok(FileSource { file, len })
     }
-}
 
-impl FileSource {
     /// Takes an open file of which `len` bytes count, `u64::MAX` where that is unknown.
     #[must_use]
     pub fn with_len(file: File, len: u64) -> FileSource {

@@ -1,9 +1,19 @@
-//! Random access to a payload in a file: any chunk opens alone, once the last one has proved the length.
+//! Random access to a payload in a file: any chunk opens alone, once the last one has proved the length. Of the chunks
+//! that were read in part the last few are kept, in plain, and wiped when they go.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zeroize::Zeroizing;
 
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, encrypted_offset};
 use crate::read_at::{ReadAt, read_exact_at};
+
+/// Chunks that are kept, 512 KiB: each of a few neighbouring reads begins in the chunk in which another one ended.
+const KEPT: usize = 8;
+
+/// The plaintext of a chunk.
+type Chunk = Arc<Zeroizing<Vec<u8>>>;
 
 /// A payload that is read anywhere. Takes `&self`: share it among threads.
 pub struct RandomAccess<S> {
@@ -13,6 +23,8 @@ pub struct RandomAccess<S> {
     encrypted: u64,
     ended: bool,
     key: PayloadKey,
+    /// Chunks by their index, the last one that was read in front.
+    kept: Mutex<Vec<(u64, Chunk)>>,
 }
 
 impl<S: ReadAt> RandomAccess<S> {
@@ -41,7 +53,8 @@ impl<S: ReadAt> RandomAccess<S> {
         key: PayloadKey,
     ) -> io::Result<(Self, Option<StreamError>)> {
         let chunks = encrypted.div_ceil(ENCRYPTED_CHUNK_SIZE as u64);
-        let mut access = RandomAccess { source, start, chunks, encrypted, ended: true, key };
+        let mut access =
+            RandomAccess { source, start, chunks, encrypted, ended: true, key, kept: Mutex::default() };
         let Err(why) = access.check_end()? else { return Ok((access, None)) };
         if !matches!(why, StreamError::TrailingData { .. }) {
             access.chunks = encrypted / ENCRYPTED_CHUNK_SIZE as u64;
@@ -126,12 +139,12 @@ impl<S: ReadAt> RandomAccess<S> {
     /// # Errors
     /// As [`RandomAccess::read_chunk`].
     pub fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut chunk = zeroize::Zeroizing::new(Vec::new());
         let mut done = 0;
         while done < out.len() {
             let at = offset.saturating_add(done as u64);
             let within = usize::try_from(at % CHUNK_SIZE as u64).unwrap_or(0);
-            self.read_chunk(at / CHUNK_SIZE as u64, &mut chunk)?;
+            let index = at / CHUNK_SIZE as u64;
+            let chunk = self.chunk(index)?;
             let piece = chunk.get(within..).unwrap_or(&[]);
             let take = piece.len().min(out.len() - done);
             if take == 0 {
@@ -139,8 +152,31 @@ impl<S: ReadAt> RandomAccess<S> {
             }
             out[done..done + take].copy_from_slice(&piece[..take]);
             done += take;
+            if take < chunk.len() {
+                self.keep(index, chunk);
+            }
         }
         Ok(done)
+    }
+
+    /// A chunk, kept or read.
+    fn chunk(&self, index: u64) -> io::Result<Chunk> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, chunk)) = kept.iter().find(|(kept, _)| *kept == index) {
+            return Ok(Arc::clone(chunk));
+        }
+        drop(kept);
+        let mut chunk = Zeroizing::new(Vec::new());
+        self.read_chunk(index, &mut chunk)?;
+        Ok(Arc::new(chunk))
+    }
+
+    /// Keeps a chunk of which the next read may need the rest.
+    fn keep(&self, index: u64, chunk: Chunk) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(kept, _)| *kept != index);
+        kept.truncate(KEPT - 1);
+        kept.insert(0, (index, chunk));
     }
 }
 
@@ -172,6 +208,37 @@ mod tests {
                 assert_eq!(&out[..got], &expected[..expected.len().min(want)], "{len} at {at}");
             }
         }
+    }
+
+    /// Counts the reads of its bytes.
+    struct Counted<'a>(&'a [u8], std::cell::Cell<usize>);
+
+    impl ReadAt for Counted<'_> {
+        fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.1.set(self.1.get() + 1);
+            self.0.read_at(out, offset)
+        }
+    }
+
+    #[test]
+    fn neighbouring_reads_open_a_chunk_once_and_few_are_kept() {
+        let (plain, sealed) = file(20 * CHUNK_SIZE);
+        let source = Counted(&sealed, std::cell::Cell::new(0));
+        let access = RandomAccess::new(source, 4, sealed.len() as u64 - 4, test_key()).unwrap();
+        let reads = |part: usize, starts: std::ops::Range<usize>| {
+            let before = access.source.1.get();
+            for at in starts.step_by(part) {
+                let mut out = vec![0; part];
+                let read = access.read_at(&mut out, at as u64).unwrap();
+                assert_eq!(out[..read], plain[at..at + read], "{part} at {at}");
+            }
+            access.source.1.get() - before
+        };
+        assert_eq!(reads(10_000, 0..plain.len()), 20);
+        assert_eq!(reads(CHUNK_SIZE, 0..CHUNK_SIZE), 1, "it is long gone");
+        assert_eq!(reads(CHUNK_SIZE, 0..CHUNK_SIZE), 1, "one that was read whole is not kept");
+        assert_eq!(reads(CHUNK_SIZE + 1, 0..plain.len()), 20);
+        assert_eq!(access.kept.lock().unwrap().len(), KEPT);
     }
 
     #[test]

@@ -6,9 +6,6 @@ use futures_util::StreamExt;
 use object_store::ObjectStore;
 use reqwest::Url;
 
-/// The object that `check` writes.
-const PROBE: &str = "vmcore-encrypt-probe";
-
 /// Names each dump below a URL to `take`, until that returns false. A URL of `https://` is a dump itself: web servers have
 /// no list.
 ///
@@ -47,7 +44,7 @@ fn dump_of(bucket: &Url, key: &str) -> Option<String> {
     let path = match objects::number(name) {
         Some(0) if !set.is_empty() => format!("{set}/"),
         Some(_) => return None,
-        None if name == objects::END || name == PROBE => return None,
+        None if name == objects::END => return None,
         None => key.to_owned(),
     };
     let mut url = bucket.clone();
@@ -66,7 +63,7 @@ mod tests {
         assert_eq!(dump("a/b/000000").as_deref(), Some("s3://bucket/a/b/"));
         assert_eq!(dump("vmcore.age").as_deref(), Some("s3://bucket/vmcore.age"));
         assert_eq!(dump("a b%20c.age").as_deref(), Some("s3://bucket/a%20b%2520c.age"));
-        for other in ["a/b/000001", "a/b/end", "a/vmcore-encrypt-probe", "000001"] {
+        for other in ["a/b/000001", "a/b/end", "000001"] {
             assert_eq!(dump(other), None, "{other}");
         }
     }

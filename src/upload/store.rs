@@ -23,10 +23,6 @@ use tokio::runtime::{Builder, Runtime};
 const WAIT: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
 /// An object is given up after so many times the stall limit without success.
 const PATIENCE: u32 = 5;
-/// Name of the object that `check` writes.
-const PROBE: &str = "vmcore-encrypt-probe";
-/// What is in it.
-const PROBE_TEXT: &[u8] = b"vmcore-encrypt check was here; nothing needs this object\n";
 /// Makes a directory on a WebDAV server (RFC 4918 section 9.3).
 const MKCOL: &[u8] = b"MKCOL";
 
@@ -131,8 +127,8 @@ impl Store {
                 done.map(drop).map_err(|error| self.meaning(&error))
             }
             Way::Puts { base, headers } => {
-                let path = if set.is_empty() { object.to_owned() } else { format!("{set}/{object}") };
-                let url = base.join(&path).map_err(|error| Error::Url(error.to_string()))?;
+                let url =
+                    base.join(&format!("{set}/{object}")).map_err(|error| Error::Url(error.to_string()))?;
                 self.put_to(url, headers, bytes).await
             }
             Way::Presigned(urls) => {
@@ -162,21 +158,6 @@ impl Store {
                 .error
                 .unwrap_or_else(|| Error::Settings("the store's answer is not understood".to_owned())),
             (_, None) => Error::Settings("the credentials for the store are not complete".to_owned()),
-        }
-    }
-
-    /// Puts an object with a fixed name, which shows that the next dump could be put. One that is there is as good: the
-    /// store checks the right to write first.
-    ///
-    /// # Errors
-    /// As for the objects of a dump; [`Error::Settings`] for presigned URLs, which a probe would use up.
-    pub fn probe(&self) -> Result<(), Error> {
-        if matches!(self.way, Way::Presigned(_)) {
-            return Err(Error::Settings("presigned URLs cannot be tried without using them up".to_owned()));
-        }
-        match self.put("", PROBE, &Bytes::from_static(PROBE_TEXT)) {
-            Err(Error::Exists) => Ok(()),
-            result => result,
         }
     }
 }

@@ -8,12 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, PutMode, PutOptions, RetryConfig};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, Url};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -207,12 +208,20 @@ fn refused(error: &object_store::Error) -> Error {
 
 type Built = (Arc<dyn ObjectStore>, Client);
 
+/// A store's builder with the credentials, each set by `set` under the key that the store knows it by.
+fn with_pairs<'a, B, K: FromStr<Err = object_store::Error>>(
+    builder: B,
+    credentials: &'a Credentials,
+    set: impl Fn(B, K, &'a str) -> B,
+) -> Result<B, Error> {
+    credentials.pairs().try_fold(builder, |builder, (key, value)| {
+        Ok(set(builder, key.parse().map_err(|error| refused(&error))?, value))
+    })
+}
+
 fn s3(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
-    for (key, value) in credentials.pairs() {
-        let key: AmazonS3ConfigKey = key.parse().map_err(|error| refused(&error))?;
-        builder = builder.with_config(key, value);
-    }
+    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
+    let builder = with_pairs(builder, credentials, AmazonS3Builder::with_config)?;
     let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     let client = client.with_plain(plain.as_deref() == Some("true"));
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
@@ -220,21 +229,15 @@ fn s3(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, 
 }
 
 fn google(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
-    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
-    for (key, value) in credentials.pairs() {
-        let key: GoogleConfigKey = key.parse().map_err(|error| refused(&error))?;
-        builder = builder.with_config(key, value);
-    }
+    let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
+    let builder = with_pairs(builder, credentials, GoogleCloudStorageBuilder::with_config)?;
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
     Ok((Arc::new(store), client))
 }
 
 fn azure(container: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
-    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
-    for (key, value) in credentials.pairs() {
-        let key: AzureConfigKey = key.parse().map_err(|error| refused(&error))?;
-        builder = builder.with_config(key, value);
-    }
+    let builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
+    let builder = with_pairs(builder, credentials, MicrosoftAzureBuilder::with_config)?;
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
     Ok((Arc::new(store), client))
 }

@@ -9,6 +9,7 @@
 //! The variables left out reach the second start in a file in memory (memfd_create(2)), which it reads and closes before
 //! any library runs. The mark holds its descriptor's number alone.
 
+use crate::crypt::is_for_identity_plugins;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,19 +32,9 @@ pub(super) const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
 /// What both programs use: where programs and temporary files are, how text and time are shown.
 const COMMON: [&str; 12] =
     [MARK, "PATH", "HOME", "USER", "LOGNAME", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "TZ", "TMPDIR"];
-/// What the analyst's program uses too: trust in servers, proxies, and what plugins ask a person through.
-const ANALYST: [&str; 10] = [
-    "VMCORE_DECRYPT_IDENTITY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "XDG_RUNTIME_DIR",
-    "XDG_CONFIG_HOME",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XAUTHORITY",
-    "GPG_TTY",
-];
+/// What the analyst's program uses too: the default identity, trust in servers. Proxies and what its plugins get are
+/// listed elsewhere.
+const ANALYST: [&str; 4] = ["VMCORE_DECRYPT_IDENTITY", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How names of what an object store is reached with begin.
 const STORES: [&str; 4] = ["AWS_", "GOOGLE_", "AZURE_", "SSL_CERT_"];
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
@@ -160,7 +151,10 @@ fn split(bytes: &[u8]) -> Vec<(OsString, OsString)> {
 fn is_listed(program: Program, name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let analyst = || {
-        ANALYST.contains(&name) || name.starts_with("AWS_") || PROXIES.contains(&&*name.to_ascii_lowercase())
+        ANALYST.contains(&name)
+            || is_for_identity_plugins(name)
+            || name.starts_with("AWS_")
+            || PROXIES.contains(&&*name.to_ascii_lowercase())
     };
     let stores = || cfg!(feature = "upload") && STORES.iter().any(|store| name.starts_with(store));
     COMMON.contains(&name)
@@ -185,7 +179,7 @@ mod tests {
         for name in ["PATH", "LC_ALL", "TERM", "NO_COLOR", "TMPDIR"] {
             assert!(listed(Program::Collector, name) && listed(Program::Analyst, name), "{name}");
         }
-        for name in ["https_proxy", "NO_PROXY", "GPG_TTY"] {
+        for name in ["https_proxy", "NO_PROXY", "GPG_TTY", "DISPLAY", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"] {
             assert!(!listed(Program::Collector, name) && listed(Program::Analyst, name), "{name}");
         }
         for name in ["AWS_REGION", "SSL_CERT_FILE"] {

@@ -21,7 +21,7 @@ use super::Error;
 use super::error::printable;
 use super::header::encode_stanza;
 use process::Running;
-pub(crate) use process::kill_running;
+pub(crate) use process::{is_for_identity_plugins, kill_running};
 
 /// Longest wait for a recipients' plugin. To wrap a key to a recipient takes milliseconds, and nobody's touch.
 pub const PLUGIN_LIMIT: Duration = Duration::from_secs(30);

@@ -55,13 +55,18 @@ const FOR_IDENTITIES: [&str; 9] = [
 
 /// The environment of a plugin.
 fn variables(kind: Kind) -> impl Iterator<Item = (OsString, OsString)> {
-    env::vars_os().filter(move |(name, _)| {
-        name.to_str().is_some_and(|name| {
-            VARIABLES.contains(&name)
-                || name.starts_with("LC_")
-                || (kind == Kind::Identity && FOR_IDENTITIES.contains(&name))
-        })
-    })
+    env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(|name| is_passed_on(kind, name)))
+}
+
+fn is_passed_on(kind: Kind, name: &str) -> bool {
+    VARIABLES.contains(&name)
+        || name.starts_with("LC_")
+        || (kind == Kind::Identity && FOR_IDENTITIES.contains(&name))
+}
+
+/// Whether an identities' plugin gets a variable of this name.
+pub(crate) fn is_for_identity_plugins(name: &str) -> bool {
+    is_passed_on(Kind::Identity, name)
 }
 
 /// The plugins that run, for a signal that ends the program: it knows no owner.

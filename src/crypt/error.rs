@@ -250,7 +250,7 @@ impl RecipientError {
 
 fn list(stanzas: &[String]) -> String {
     let mut names: Vec<String> = Vec::new();
-    for name in stanzas.iter().map(|name| printable(name)) {
+    for name in stanzas.iter().map(|name| one_line(name)) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -259,7 +259,7 @@ fn list(stanzas: &[String]) -> String {
 }
 
 /// Text from outside (plugins, stanza names) as one short line of printable ASCII.
-pub(super) fn printable(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 200;
     let words: Vec<&str> = text.split_whitespace().collect();
     words
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn foreign_text_becomes_one_printable_line() {
-        assert_eq!(printable("a\n\tb\u{1b}[2J c\u{e9}"), "a b?[2J c?");
-        assert_eq!(printable(&"x".repeat(1000)).len(), 200);
+        assert_eq!(one_line("a\n\tb\u{1b}[2J c\u{e9}"), "a b?[2J c?");
+        assert_eq!(one_line(&"x".repeat(1000)).len(), 200);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use age_core::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::armor::dearmored;
-use super::error::printable;
+use super::error::one_line;
 use super::header::Header;
 use super::lines::LineKey;
 use super::plugin::{self, IDENTITY_PLUGIN_LIMIT};
@@ -303,7 +303,7 @@ fn decrypt_error(error: DecryptError) -> Error {
         DecryptError::Io(error) => error.downcast().unwrap_or_else(Error::Io),
         DecryptError::InvalidHeader => Error::BadStanza("it breaks the format's rules".to_owned()),
         DecryptError::DecryptionFailed => Error::BadStanza("it does not decrypt".to_owned()),
-        other => Error::Plugin { message: printable(&other.to_string()) },
+        other => Error::Plugin { message: one_line(&other.to_string()) },
     }
 }
 

@@ -18,7 +18,7 @@ use age_core::format::Stanza;
 use zeroize::Zeroizing;
 
 use super::Error;
-use super::error::printable;
+use super::error::one_line;
 use super::header::encode_stanza;
 use process::Running;
 pub(crate) use process::{is_for_identity_plugins, kill_running};
@@ -75,7 +75,7 @@ impl Plugin {
     }
 
     fn failed(&self, why: &str) -> Error {
-        Error::Plugin { message: printable(&format!("{}: {why}", self.program)) }
+        Error::Plugin { message: one_line(&format!("{}: {why}", self.program)) }
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::entropy::{self, Entropy, Notice};
-use super::error::{RecipientError, printable};
+use super::error::{RecipientError, one_line};
 use super::header::Header;
 use super::lines::LineKey;
 use super::plugin::{PLUGIN_LIMIT, Plugin};
@@ -303,7 +303,7 @@ fn copy(stanza: &Stanza) -> Stanza {
 }
 
 fn wrap_error(kind: &str, error: &age::EncryptError) -> Error {
-    Error::Wrap { kind: kind.to_owned(), message: printable(&error.to_string()) }
+    Error::Wrap { kind: kind.to_owned(), message: one_line(&error.to_string()) }
 }
 
 #[cfg(test)]

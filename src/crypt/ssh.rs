@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_STANDARD_NO_PAD as BASE6
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-use super::error::{Error, RecipientError, printable};
+use super::error::{Error, RecipientError, one_line};
 use super::prompt::{Prompt, no_passphrase};
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
@@ -23,7 +23,7 @@ pub(super) fn parse_recipient(text: &str) -> Result<age::ssh::Recipient, Recipie
         ("ssh-ed25519", [_, _]) => {}
         ("ssh-rsa", [_, exponent, modulus]) => check_rsa(exponent, modulus)?,
         ("ssh-ed25519" | "ssh-rsa", _) | (_, []) => return Err(wrong),
-        _ => return Err(RecipientError::UnsupportedSshKey(printable(key_type))),
+        _ => return Err(RecipientError::UnsupportedSshKey(one_line(key_type))),
     }
     // The crate's parser wants to see the end of the key.
     let key = format!("{key_type} {blob} ").parse().map_err(|_| wrong)?;

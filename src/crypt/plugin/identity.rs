@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use zeroize::Zeroizing;
 
 use super::super::Error;
-use super::super::error::printable;
+use super::super::error::one_line;
 use super::super::header::encode_stanza;
 use super::super::prompt::Prompt;
 use super::{Answer, Kind, Plugin, add_each};
@@ -39,7 +39,7 @@ impl Plugin {
         self.run(Kind::Identity, limit, &request, &mut |stanza| answers.take(stanza))?;
         match (answers.file_key, answers.bad_stanza, answers.errors.as_slice()) {
             (Some(file_key), ..) => Ok(Some(file_key)),
-            (None, Some(why), _) => Err(Error::BadStanza(printable(&format!("{}: {why}", self.program)))),
+            (None, Some(why), _) => Err(Error::BadStanza(one_line(&format!("{}: {why}", self.program)))),
             (None, None, []) => Ok(None),
             (None, None, errors) => Err(self.failed(&errors.join(", "))),
         }
@@ -64,7 +64,7 @@ struct Answers<'a> {
 impl Answers<'_> {
     /// Takes one command of the plugin; the reply to it.
     fn take(&mut self, stanza: Stanza) -> Answer {
-        let words = printable(&String::from_utf8_lossy(&stanza.body));
+        let words = one_line(&String::from_utf8_lossy(&stanza.body));
         match stanza.tag.as_str() {
             "msg" => {
                 self.prompt.message(&words);
@@ -106,7 +106,7 @@ impl Answers<'_> {
     fn confirm(&mut self, args: &[String], question: &str) -> Answer {
         let label = |text: &String| {
             let bytes = BASE64.decode(text).ok()?;
-            Some(printable(&String::from_utf8_lossy(&bytes)))
+            Some(one_line(&String::from_utf8_lossy(&bytes)))
         };
         let labels: Option<Vec<String>> = args.iter().take(2).map(label).collect();
         let Some([yes, no @ ..]) = labels.as_deref() else {

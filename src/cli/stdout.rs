@@ -5,6 +5,10 @@
 use super::Failure;
 use super::progress::clear;
 use crate::sink::special::Stdout;
+#[cfg(feature = "analyst")]
+use crate::text::ascii_json;
+#[cfg(feature = "analyst")]
+use serde::Serialize;
 use signal_hook::consts::SIGPIPE;
 use signal_hook::low_level::emulate_default_handler;
 use std::io::{self, LineWriter, Write};
@@ -34,6 +38,17 @@ pub(super) fn text_that_counts() -> io::Result<LineWriter<Text>> {
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = Text(Stdout::for_text());
     out.write_all(text.as_bytes()).map_err(|error| Failure::caused("writing to standard output", &error))
+}
+
+/// Prints `what` as one JSON object, indented.
+///
+/// # Errors
+/// As [`print`].
+#[cfg(feature = "analyst")]
+pub(super) fn print_json(what: &str, value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::caused(format!("encoding {what} as JSON"), &error))?;
+    print(&(ascii_json(&json) + "\n"))
 }
 
 /// Ends the program if this is the error of a reader that is gone.

@@ -10,7 +10,6 @@ use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::klog::CrashFacts;
 use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source, SourceReader};
-use crate::text::ascii_json;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::io::BufReader;
@@ -111,14 +110,11 @@ struct Inside {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sources = args.dumps.iter().map(|dump| input::open_source(dump)).collect::<Result<Vec<_>, _>>()?;
     let (info, fault) = gather(args, &sources)?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&info)
-            .map_err(|error| Failure::caused("encoding the facts as JSON", &error))?;
-        ascii_json(&json) + "\n"
+    if args.json {
+        stdout::print_json("the facts", &info)?;
     } else {
-        text::show(&input::names(&args.dumps), &info)
-    };
-    stdout::print(&text)?;
+        stdout::print(&text::show(&input::names(&args.dumps), &info))?;
+    }
     fault.map_or(Ok(()), Err)
 }
 

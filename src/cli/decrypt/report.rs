@@ -5,7 +5,6 @@ use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use crate::reader::BLOCK_CACHE;
 use crate::report::{Options, Report, show};
-use crate::text::ascii_json;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::PathBuf;
 
@@ -66,9 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
     })?;
     if args.json {
-        let json = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::caused("encoding the report as JSON", &error))?;
-        stdout::print(&(ascii_json(&json) + "\n"))?;
+        stdout::print_json("the report", &report)?;
     } else {
         stdout::print(&show(&report, options.all_tasks))?;
     }

@@ -5,7 +5,7 @@ use super::super::{Failure, Status, input_name, output_name, say, stdout};
 use super::PROGRAM;
 use super::restore::why_incomplete;
 use crate::restore::{KernelData, Losses, Report, Written};
-use crate::text::{ascii_json, size};
+use crate::text::size;
 use crate::units::{PfnRange, PfnSet};
 use serde::Serialize;
 use std::path::Path;
@@ -182,7 +182,5 @@ fn print_json(output: &Path, report: &Report) -> Result<(), Failure> {
         lost: Pages::from(&losses.pages),
         doubtful: Pages::from(&losses.doubtful),
     };
-    let json = serde_json::to_string_pretty(&salvaged)
-        .map_err(|error| Failure::caused("encoding what was salvaged as JSON", &error))?;
-    stdout::print(&(ascii_json(&json) + "\n"))
+    stdout::print_json("what was salvaged", &salvaged)
 }

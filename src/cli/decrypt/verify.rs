@@ -5,7 +5,7 @@ use super::input::{self, IdentityArgs};
 use super::restore::{failure, watched};
 use crate::blocks::ClassCounts;
 use crate::restore::{self, Output, Report};
-use crate::text::{ascii_json, printable, size};
+use crate::text::{printable, size};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::num::NonZero;
@@ -89,12 +89,6 @@ impl Verdict {
             pages: head.and(report).map(|report| report.pages),
         }
     }
-
-    fn print(&self) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::caused("encoding the verdict as JSON", &error))?;
-        stdout::print(&(ascii_json(&json) + "\n"))
-    }
 }
 
 /// Runs the sub-command.
@@ -114,7 +108,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Err(failure) => Err(failure.clone()),
     };
     match &result {
-        _ if args.json => Verdict::of(&result, &end).print()?,
+        _ if args.json => stdout::print_json("the verdict", &Verdict::of(&result, &end))?,
         Ok(report) => stdout::print(&(printable(&verdict(args, report)) + "\n"))?,
         Err(_) => {}
     }

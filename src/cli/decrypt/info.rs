@@ -5,15 +5,11 @@ mod text;
 use super::super::{Failure, status, stdout};
 use super::{crash_facts, input};
 use crate::blocks::ClassCounts;
-use crate::crypt::StreamError;
-use crate::crypt::header::Header;
-use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::klog::CrashFacts;
-use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source, SourceReader};
+use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source};
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The arguments of `info`.
@@ -145,7 +141,7 @@ fn gather(args: &Args, sources: &[Arc<dyn Source>]) -> Result<(Info, Option<Fail
 fn all_outside(args: &Args, sources: &[Arc<dyn Source>]) -> Result<(Vec<String>, Option<Failure>), Failure> {
     let (mut recipients, mut fault) = (None, None);
     for (dump, source) in args.dumps.iter().zip(sources) {
-        let (of_this, wrong) = outside(dump, source)?;
+        let (of_this, wrong) = input::outside(dump, source)?;
         recipients.get_or_insert(of_this);
         fault = fault.or(wrong.map(|wrong| input::stream_failure(dump, &wrong)));
     }
@@ -159,15 +155,6 @@ fn set_of(sources: &[Arc<dyn Source>]) -> Option<Set> {
         objects: one.objects + other.objects,
         end_mark: one.end_mark && other.end_mark,
     })
-}
-
-/// What anybody can see: who opens the file, and whether its length is possible.
-fn outside(path: &Path, source: &Arc<dyn Source>) -> Result<(Vec<String>, Option<StreamError>), Failure> {
-    let header = Header::read(&mut BufReader::new(SourceReader::new(Arc::clone(source))))
-        .map_err(|error| input::crypt_failure(path, &error))?;
-    let start = (header.encoded_len() + NONCE_SIZE) as u64;
-    let length = source.len().saturating_sub(start);
-    Ok((header.stanza_types(), chunk_count(length).err()))
 }
 
 fn inside(dump: &Arc<Dump>) -> Inside {
@@ -199,5 +186,5 @@ fn inside(dump: &Arc<Dump>) -> Inside {
 }
 
 /// Places of names in `struct utsname`.
-const UTS_NODE: usize = 1;
+pub(super) const UTS_NODE: usize = 1;
 const UTS_MACHINE: usize = 4;

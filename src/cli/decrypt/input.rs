@@ -6,6 +6,8 @@ use super::default_identity;
 use super::plain::Plain;
 use super::{PROGRAM, apart};
 use crate::blocks::PartFacts;
+use crate::crypt::header::Header;
+use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::crypt::{self, Identities, StreamError, dearmored};
 use crate::raw;
 use crate::reader::{
@@ -172,7 +174,22 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         .map(|plain| plain.unwrap_or(source))
 }
 
-/// What is unusual about the dump as it lies.
+/// What anybody can see of a dump: the types of its header's stanzas, and why no payload has its length.
+///
+/// # Errors
+/// The header cannot be read.
+pub(super) fn outside(
+    path: &Path,
+    source: &Arc<dyn Source>,
+) -> Result<(Vec<String>, Option<StreamError>), Failure> {
+    let header = Header::read(&mut BufReader::new(SourceReader::new(Arc::clone(source))))
+        .map_err(|error| crypt_failure(path, &error))?;
+    let start = (header.encoded_len() + NONCE_SIZE) as u64;
+    let length = source.len().saturating_sub(start);
+    Ok((header.stanza_types(), chunk_count(length).err()))
+}
+
+/// Reports what is unusual about how the dump is stored.
 fn notice(text: &str) {
     say(PROGRAM, "warning", text);
 }

@@ -1,16 +1,14 @@
 //! One dump in a list: what can be known of it without a key, and with one.
 
 use super::super::super::quoted;
+use super::super::info::UTS_NODE;
 use super::super::{crash_facts, input};
 use super::Args;
 use crate::crypt::Identities;
-use crate::crypt::header::Header;
-use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::klog::{CrashFacts, signature};
-use crate::reader::{self, Dump, Source, SourceReader};
+use crate::reader::{self, Dump, Source};
 use crate::text::{rfc3339, size};
 use serde::Serialize;
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,8 +17,6 @@ use std::time::{Duration, UNIX_EPOCH};
 const CACHE: usize = 8 << 20;
 /// Bytes that are read of a cut dump, which has no index: what an analyst needs first is at its beginning.
 const GLANCE: u64 = 64 << 20;
-/// Place of the host's name in `struct utsname`.
-const UTS_NODE: usize = 1;
 
 /// A line of the list.
 #[derive(Serialize)]
@@ -78,16 +74,13 @@ impl Row {
     /// What anybody can see.
     fn outside(&mut self, path: &Path, source: &Arc<dyn Source>) {
         self.size = Some(source.len());
-        let mut reader = BufReader::new(SourceReader::new(Arc::clone(source)));
-        match Header::read(&mut reader) {
-            Ok(header) => {
-                let start = (header.encoded_len() + NONCE_SIZE) as u64;
-                let possible = source.len().checked_sub(start).is_some_and(|len| chunk_count(len).is_ok());
+        match input::outside(path, source) {
+            Ok((recipients, wrong)) => {
                 let has_end = source.set().is_none_or(|set| set.has_end);
-                self.state = if possible && has_end { "unknown" } else { "cut" };
-                self.recipients = header.stanza_types();
+                self.state = if wrong.is_none() && has_end { "unknown" } else { "cut" };
+                self.recipients = recipients;
             }
-            Err(error) => self.error = Some(input::crypt_failure(path, &error).message().to_owned()),
+            Err(failure) => self.error = Some(failure.message().to_owned()),
         }
     }
 

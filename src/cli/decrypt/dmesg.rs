@@ -77,11 +77,9 @@ fn print_messages(paths: &[PathBuf], dump: &Arc<Dump>, out: &mut dyn Write) -> R
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let memory = KernelMemory::new(&vmcore).map_err(|error| Failure::caused(doing(), &error))?;
     let stats = klog::dmesg(&memory, out).map_err(|error| {
+        let part = dump.facts().part.as_ref();
         let failure = Failure::caused(doing(), &error);
-        match dump.fault() {
-            Some(fault) => failure.status(input::stream_status(&fault)).hint(format!("the dump is {fault}")),
-            None => failure.maybe_hint(dump.facts().part.as_ref().map(|_| "the log may be in another part")),
-        }
+        input::by_fault(dump, failure.maybe_hint(part.map(|_| "the log may be in another part")))
     })?;
     if stats.damaged > 0 {
         say(PROGRAM, "warning", &format!("{} messages of the kernel log are damaged", stats.damaged));

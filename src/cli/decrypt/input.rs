@@ -331,8 +331,16 @@ pub(super) fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
     Failure::caused(format!("decrypting {}", input_name(dump)), cause).status(status).hint(hint)
 }
 
+/// A failure to find something in a dump: where the dump is damaged or cut, by that.
+pub(super) fn by_fault(dump: &Dump, failure: Failure) -> Failure {
+    match dump.fault() {
+        Some(fault) => failure.status(stream_status(&fault)).hint(format!("the dump is {fault}")),
+        None => failure,
+    }
+}
+
 /// Whether a payload is damaged or cut.
-pub(super) fn stream_status(cause: &StreamError) -> Status {
+fn stream_status(cause: &StreamError) -> Status {
     match cause {
         StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. } => Status::Truncated,
         _ => Status::Damaged,

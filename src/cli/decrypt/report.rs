@@ -57,13 +57,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let doing = || format!("reporting on {names}");
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let options = Options { all_tasks: args.tasks == Which::All };
-    let report = Report::of_vmcore(&vmcore, options).map_err(|error| {
-        let failure = Failure::caused(doing(), &error);
-        match dump.fault() {
-            Some(fault) => failure.status(input::stream_status(&fault)).hint(format!("the dump is {fault}")),
-            None => failure,
-        }
-    })?;
+    let report = Report::of_vmcore(&vmcore, options)
+        .map_err(|error| input::by_fault(dump, Failure::caused(doing(), &error)))?;
     if args.json {
         stdout::print_json("the report", &report)?;
     } else {

@@ -8,7 +8,7 @@ pub(crate) mod table;
 use crate::kdump;
 use crate::klog;
 use crate::mm::KernelMemory;
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, read_full_at};
 use crate::reader::{Dump, ElfView, KdumpView};
 use crate::report::{Options, Report, show};
 use crate::text::printable;
@@ -115,14 +115,8 @@ impl DumpDirectory {
     fn read_full(entry: &Entry, offset: u64, size: u32) -> io::Result<Vec<u8>> {
         let left = entry.content.len().saturating_sub(offset);
         let mut bytes = vec![0; usize::try_from(left.min(size.into())).unwrap_or(0)];
-        let mut done = 0;
-        while done < bytes.len() {
-            match entry.content.read_at(&mut bytes[done..], offset + done as u64)? {
-                0 => break,
-                read => done += read,
-            }
-        }
-        bytes.truncate(done);
+        let read = read_full_at(&*entry.content, &mut bytes, offset)?;
+        bytes.truncate(read);
         Ok(bytes)
     }
 }

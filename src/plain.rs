@@ -14,7 +14,7 @@ mod records;
 mod spool;
 
 use crate::crypt::{self, Entropy};
-use crate::read_at::ReadAt;
+use crate::read_at::{FileSource, read_full_at};
 use crate::vmcore::{self, Flaw, PhysSource, Vmcore};
 use flat::{Flat, HolesAreErrors};
 use kdump::KdumpFile;
@@ -69,33 +69,9 @@ trait Place: PhysSource {
 }
 
 /// A plain file, never mapped: another program may cut it.
-struct PlainFile {
-    file: File,
-    len: u64,
-}
-
-impl PlainFile {
-    fn new(file: File) -> io::Result<PlainFile> {
-        let len = file.metadata()?.len();
-        Ok(PlainFile { file, len })
-    }
-}
-
-impl ReadAt for PlainFile {
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(out, offset)
-    }
-}
-
-impl PhysSource for PlainFile {
-    fn len(&self) -> u64 {
-        self.len
-    }
-}
-
-impl Place for PlainFile {
+impl Place for FileSource {
     fn holds(&self, offset: u64, len: u64) -> bool {
-        offset.checked_add(len).is_some_and(|end| end <= self.len)
+        offset.checked_add(len).is_some_and(|end| end <= FileSource::len(self))
     }
 }
 
@@ -114,10 +90,11 @@ pub fn open(path: &Path) -> Result<Vmcore, Error> {
 
 /// Opens what is in a regular file; `None` when it is no form of this room.
 fn open_file(file: File) -> Result<Option<Vmcore>, Error> {
-    let source = PlainFile::new(file).map_err(Error::Read)?;
+    let len = file.metadata().map_err(Error::Read)?.len();
+    let source = FileSource::with_len(file, len);
     let mut probe = [0; PROBE];
     // What cannot be read at all is the other opener's to report.
-    let Ok(have) = fill(&mut probe, |out, at| source.read_at(out, at)) else { return Ok(None) };
+    let Ok(have) = read_full_at(&source, &mut probe, 0) else { return Ok(None) };
     let probe = &probe[..have];
     if flat::is_flattened(probe) {
         let records = records::in_file(&source)?;
@@ -143,7 +120,7 @@ pub fn open_stream(input: &mut dyn Read, entropy: &mut Entropy<'_>) -> Result<Vm
 /// What flattened records describe.
 fn open_flat(flat: Flat) -> Result<Vmcore, Error> {
     let mut probe = [0; PROBE];
-    let have = fill(&mut probe, |out, at| flat.read_at(out, at)).map_err(Error::Read)?;
+    let have = read_full_at(&flat, &mut probe, 0).map_err(Error::Read)?;
     let probe = &probe[..have];
     let is_cut = flat.is_cut();
     let mut vmcore = if kdump::is_kdump(probe) {
@@ -157,18 +134,4 @@ fn open_flat(flat: Flat) -> Result<Vmcore, Error> {
         vmcore.add_flaw(Flaw::NoEnd);
     }
     Ok(vmcore)
-}
-
-/// Reads as many bytes from the start as there are.
-fn fill(out: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
-    let mut done = 0;
-    while done < out.len() {
-        match read(&mut out[done..], done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }

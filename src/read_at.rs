@@ -1,8 +1,8 @@
-//! Reading by position: files, memory, and whatever else several threads read at the same time. The other rooms know what
-//! is read, and how long it is.
+//! Reading by position: files, memory, and whatever else several threads read at the same time; and reading until there is
+//! enough. The other rooms know what is read, and how long it is.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 /// Bytes that can be read at any position.
@@ -53,23 +53,50 @@ impl<S: ReadAt + ?Sized> ReadAt for Arc<S> {
 /// # Errors
 ///
 /// `UnexpectedEof` where the source ends before; else as the reads.
-pub(crate) fn read_exact_at(
+pub(crate) fn read_exact_at(source: &(impl ReadAt + ?Sized), buf: &mut [u8], offset: u64) -> io::Result<()> {
+    let wanted = buf.len();
+    let read = read_full_at(source, buf, offset)?;
+    if read < wanted { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+/// Fills `buf` from `offset` on as far as the source has bytes; gives their number.
+///
+/// # Errors
+///
+/// As the reads.
+pub(crate) fn read_full_at(
     source: &(impl ReadAt + ?Sized),
-    mut buf: &mut [u8],
-    mut offset: u64,
-) -> io::Result<()> {
-    while !buf.is_empty() {
-        match source.read_at(buf, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                buf = &mut buf[read..];
-                offset = offset.saturating_add(read as u64);
-            }
+    buf: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match source.read_at(&mut buf[done..], offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(done)
+}
+
+/// Fills `buffer` as far as the reader has bytes; gives their number.
+///
+/// # Errors
+///
+/// As the reads.
+pub(crate) fn read_full(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// A file or a block device, with the length it had when it was opened.

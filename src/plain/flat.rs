@@ -119,7 +119,7 @@ mod tests {
     fn bytes_are_found_and_holes_are_zeros_or_errors() {
         let file = flat();
         let mut all = [9; 40];
-        let have = super::super::fill(&mut all, |out, at| file.read_at(out, at)).unwrap();
+        let have = crate::read_at::read_full_at(&file, &mut all, 0).unwrap();
         let expected = [&[0; 10][..], &[0, 1, 2, 3, 4, 100, 101, 102], &[0; 12], &[50, 51]].concat();
         assert_eq!(all[..have], expected);
         let holds =

@@ -6,7 +6,7 @@ mod header;
 mod pages;
 
 use super::{Error, Place};
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{Flaw, Origin, Pages, PhysSource, Segment, Vmcore};
 use header::Header;
@@ -155,7 +155,7 @@ impl Runs {
 
 /// Fills `out`; that the file has so much was not checked.
 fn read_exact(file: &dyn Place, out: &mut [u8], offset: u64) -> Result<(), Error> {
-    let have = super::fill(out, |out, at| file.read_at(out, offset + at)).map_err(Error::Read)?;
+    let have = read_full_at(file, out, offset).map_err(Error::Read)?;
     if have < out.len() {
         return Err(Error::Kdump(format!("it is cut at {:#x}, inside its tables", offset + have as u64)));
     }

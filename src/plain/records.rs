@@ -1,7 +1,8 @@
 //! The records of a flattened stream: where each piece of the plain file is.
 
-use super::{Error, fill};
+use super::Error;
 use crate::kdump::{END_RECORD, FLAT_HEADER_LEN};
+use crate::read_at::read_full_at;
 use crate::vmcore::PhysSource;
 use std::collections::BTreeMap;
 
@@ -99,7 +100,7 @@ pub(super) fn in_file(source: &dyn PhysSource) -> Result<Records, Error> {
     let mut at = FLAT_HEADER_LEN as u64;
     loop {
         let mut head = [0; 16];
-        let have = fill(&mut head, |out, more| source.read_at(out, at + more)).map_err(Error::Read)?;
+        let have = read_full_at(source, &mut head, at).map_err(Error::Read)?;
         if have < head.len() {
             return Ok(records);
         }

@@ -3,11 +3,11 @@
 //! apart on the way.
 
 use super::records::{Record, Records, parse_head};
-use super::{Error, fill, flat};
+use super::{Error, flat};
 use crate::crypt::stream::{RandomAccess, encrypted_len};
 use crate::crypt::{EncryptWriter, Entropy, PayloadKey};
 use crate::kdump::FLAT_HEADER_LEN;
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, read_full};
 use crate::vmcore::PhysSource;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
@@ -118,7 +118,7 @@ impl Copy<'_> {
     }
 
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        fill(out, |out, _| self.input.read(out)).map_err(Error::Read)
+        read_full(self.input, out).map_err(Error::Read)
     }
 }
 

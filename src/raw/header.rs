@@ -1,8 +1,9 @@
 //! The header block of a frame: what a device holds, in its first 4096 bytes, and its copy at the device's end.
 
 use super::{DumpId, Error};
+use crate::read_at::read_full;
 use crc32fast::hash as crc32;
-use std::io::{self, Read};
+use std::io::Read;
 
 /// Bytes of the header block; records start behind it.
 pub const HEADER_LEN: usize = 4096;
@@ -168,20 +169,6 @@ impl Block {
 pub(super) fn copy_place(size: u64) -> Option<u64> {
     let block = HEADER_LEN as u64;
     (size >= MIN_WITH_COPY).then(|| (size / block - 1) * block)
-}
-
-/// Fills `buffer` as far as the reader has bytes; returns how many.
-pub(super) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// Fields of a block that is long enough for them, one behind the other.

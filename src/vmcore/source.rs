@@ -33,6 +33,13 @@ impl PhysSource for Vec<u8> {
     }
 }
 
+/// A file that is read and never mapped.
+impl PhysSource for FileSource {
+    fn len(&self) -> u64 {
+        FileSource::len(self)
+    }
+}
+
 /// A file read with `pread`, or mapped where that is safe.
 pub(super) struct VmcoreFile {
     file: FileSource,

@@ -2,6 +2,7 @@
 
 use super::{Part, bytes_of, read_exact};
 use crate::plain::{Error, Place};
+use crate::read_at::read_full_at;
 use crate::units::{ByteOrder, PageSize, PfnRange, PfnSet};
 use crate::vmcore::Machine;
 use std::ops::Range;
@@ -169,10 +170,7 @@ impl Header {
     fn has_info_note(&self, file: &dyn Place) -> bool {
         let len = usize::try_from((self.notes.end - self.notes.start).min(8 << 20)).unwrap_or(0);
         let mut notes = vec![0; len];
-        let Ok(have) = crate::plain::fill(&mut notes, |out, at| file.read_at(out, self.notes.start + at))
-        else {
-            return false;
-        };
+        let Ok(have) = read_full_at(file, &mut notes, self.notes.start) else { return false };
         let head = &note(self.order, b"VMCOREINFO\0", &self.vmcoreinfo)[..24];
         notes[..have]
             .as_chunks::<4>()

@@ -5,7 +5,7 @@ use super::header::Header;
 use super::{bytes_of, read_exact};
 use crate::kdump::{DESC_LEN, DescFlags};
 use crate::plain::{Error, Place, codec};
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PfnRange, PfnSet};
 use crate::vmcore::PhysSource;
 use std::io;
@@ -157,7 +157,7 @@ impl Stored<'_> {
                 self.bytes.resize(len, 0);
                 self.start = desc.offset;
                 let (file, start) = (self.file, self.start);
-                let have = crate::plain::fill(&mut self.bytes, |out, at| file.read_at(out, start + at))?;
+                let have = read_full_at(file, &mut self.bytes, start)?;
                 self.bytes.truncate(have);
                 0
             }

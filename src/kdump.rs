@@ -7,7 +7,9 @@ mod flat;
 mod header;
 mod page_desc;
 
-pub use flat::{END_RECORD, FLAT_HEADER_LEN, Records, flat_header, record_head};
+pub use flat::{
+    END_RECORD, FLAT_HEADER_LEN, Records, flat_header, is_flattened, parse_record_head, record_head,
+};
 pub use header::{Head, Layout, STATUS_INCOMPLETE, STATUS_OFFSET, Uts};
 pub use page_desc::{DESC_LEN, DescFlags, PageDesc};
 

@@ -14,6 +14,7 @@ mod records;
 mod spool;
 
 use crate::crypt::{self, Entropy};
+use crate::kdump::is_flattened;
 use crate::read_at::{FileSource, read_full_at};
 use crate::vmcore::{self, Flaw, PhysSource, Vmcore};
 use flat::{Flat, HolesAreErrors};
@@ -96,7 +97,7 @@ fn open_file(file: File) -> Result<Option<Vmcore>, Error> {
     // What cannot be read at all is the other opener's to report.
     let Ok(have) = read_full_at(&source, &mut probe, 0) else { return Ok(None) };
     let probe = &probe[..have];
-    if flat::is_flattened(probe) {
+    if is_flattened(probe) {
         let records = records::in_file(&source)?;
         return open_flat(Flat::new(Box::new(source), records)?).map(Some);
     }

@@ -10,11 +10,20 @@ pub const FLAT_HEADER_LEN: usize = 4096;
 /// The record that ends a stream: offset and size are -1.
 pub const END_RECORD: [u8; 16] = [0xff; 16];
 
+/// How a stream begins.
+const SIGNATURE: &[u8; 16] = b"makedumpfile\0\0\0\0";
+
+/// Whether these bytes are the start of a flattened stream.
+#[must_use]
+pub fn is_flattened(start: &[u8]) -> bool {
+    start.starts_with(SIGNATURE)
+}
+
 /// The header: signature, type 1, version 1, zeros up to 4096 bytes.
 #[must_use]
 pub fn flat_header() -> Vec<u8> {
     let mut header = vec![0; FLAT_HEADER_LEN];
-    header[..12].copy_from_slice(b"makedumpfile");
+    header[..16].copy_from_slice(SIGNATURE);
     header[16..24].copy_from_slice(&1i64.to_be_bytes());
     header[24..32].copy_from_slice(&1i64.to_be_bytes());
     header
@@ -29,6 +38,22 @@ pub fn record_head(offset: u64, size: u64) -> [u8; 16] {
     head
 }
 
+/// Place and length of a record's data, bytes, from its head. [`END_RECORD`] is none.
+///
+/// # Errors
+/// The place, where the data are outside of any file: one has at most 2^63 bytes.
+pub fn parse_record_head(head: [u8; 16]) -> Result<(u64, u64), u64> {
+    let [offset, len] = [0, 8].map(|at| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&head[at..at + 8]);
+        u64::from_be_bytes(bytes)
+    });
+    match offset.checked_add(len) {
+        Some(end) if end < 1 << 63 => Ok((offset, len)),
+        _ => Err(offset),
+    }
+}
+
 /// The flattened records in a piece of stream, each with its place and data; the stream's header and
 /// its end record are passed over.
 pub struct Records<'a> {
@@ -40,7 +65,7 @@ impl<'a> Records<'a> {
     /// error, and the last item.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Records<'a> {
-        let header = bytes.starts_with(b"makedumpfile\0\0\0\0") && bytes.len() >= FLAT_HEADER_LEN;
+        let header = is_flattened(bytes) && bytes.len() >= FLAT_HEADER_LEN;
         Records { rest: if header { &bytes[FLAT_HEADER_LEN..] } else { bytes } }
     }
 }

@@ -45,6 +45,18 @@ impl PageDesc {
         bytes[12..16].copy_from_slice(&order.u32_bytes(self.flags.0));
         bytes
     }
+
+    /// Reads a descriptor back; its page flags are not kept.
+    #[must_use]
+    pub fn parse(bytes: &[u8; DESC_LEN], order: ByteOrder) -> PageDesc {
+        let (offset, rest) = bytes.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        let word = |at: usize| rest.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        PageDesc {
+            offset: order.u64(*offset),
+            size: order.u32(word(0)),
+            flags: DescFlags(order.u32(word(4))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +70,7 @@ mod tests {
         let big = *b"\x01\x02\x03\x04\x05\x06\x07\x08\0\0\x10\0\0\0\0\x20\0\0\0\0\0\0\0\0";
         assert_eq!(desc.encode(ByteOrder::Little), little);
         assert_eq!(desc.encode(ByteOrder::Big), big);
+        assert_eq!(PageDesc::parse(&little, ByteOrder::Little), desc);
+        assert_eq!(PageDesc::parse(&big, ByteOrder::Big), desc);
     }
 }

@@ -6,14 +6,6 @@ use crate::read_at::ReadAt;
 use crate::vmcore::PhysSource;
 use std::io;
 
-/// How a flattened stream begins. Source: makedumpfile `makedumpfile.h`, `MAKEDUMPFILE_SIGNATURE`.
-const SIGNATURE: &[u8] = b"makedumpfile\0\0\0\0";
-
-/// Whether bytes are the start of a flattened stream.
-pub(super) fn is_flattened(start: &[u8]) -> bool {
-    start.starts_with(SIGNATURE)
-}
-
 /// A flattened file. What no record describes reads as zeros.
 pub(super) struct Flat {
     stream: Box<dyn PhysSource>,

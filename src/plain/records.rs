@@ -1,7 +1,7 @@
 //! The records of a flattened stream: where each piece of the plain file is.
 
 use super::Error;
-use crate::kdump::{END_RECORD, FLAT_HEADER_LEN};
+use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, parse_record_head};
 use crate::read_at::read_full_at;
 use crate::vmcore::PhysSource;
 use std::collections::BTreeMap;
@@ -78,20 +78,13 @@ fn by_age(records: &[Record]) -> Vec<Record> {
     taken.iter().map(record).collect()
 }
 
-/// Place and length of a record's data, `None` for the end record. A file has at most 2^63 bytes.
+/// Place and length of a record's data, `None` for the end record.
 pub(super) fn parse_head(head: [u8; 16]) -> Result<Option<(u64, u64)>, Error> {
     if head == END_RECORD {
         return Ok(None);
     }
-    let [offset, len] = [0, 8].map(|at| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&head[at..at + 8]);
-        u64::from_be_bytes(bytes)
-    });
-    match offset.checked_add(len) {
-        Some(end) if end < 1 << 63 => Ok(Some((offset, len))),
-        _ => Err(Error::Flattened(format!("one at {offset:#x} is outside of any file"))),
-    }
+    let outside = |offset| Error::Flattened(format!("one at {offset:#x} is outside of any file"));
+    parse_record_head(head).map(Some).map_err(outside)
 }
 
 /// The records of a flattened file. A cut one ends where the file does.

@@ -2,11 +2,11 @@
 //! that only this process has. So whatever ends the run, no plaintext byte stays anywhere. A flattened stream is taken
 //! apart on the way.
 
+use super::Error;
 use super::records::{Record, Records, parse_head};
-use super::{Error, flat};
 use crate::crypt::stream::{RandomAccess, encrypted_len};
 use crate::crypt::{EncryptWriter, Entropy, PayloadKey};
-use crate::kdump::FLAT_HEADER_LEN;
+use crate::kdump::{FLAT_HEADER_LEN, is_flattened};
 use crate::read_at::{ReadAt, read_full};
 use crate::vmcore::PhysSource;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -67,7 +67,7 @@ impl Copy<'_> {
     fn all(&mut self) -> Result<Records, Error> {
         let mut start = vec![0; FLAT_HEADER_LEN];
         let have = self.read(&mut start)?;
-        if flat::is_flattened(&start[..have]) {
+        if is_flattened(&start[..have]) {
             return self.records();
         }
         self.put(&start[..have])?;

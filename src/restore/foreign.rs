@@ -3,7 +3,7 @@
 
 use super::{Error, Output};
 use crate::blocks::{FRAME_MAGIC, Tail, is_ours};
-use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, flat_header};
+use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, is_flattened, parse_record_head};
 use crate::sink::OutputFile;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -16,10 +16,6 @@ const WINDOW_LOG: u32 = 27;
 /// among which none of ours is.
 pub(super) fn is_foreign(start: &[u8]) -> bool {
     is_flattened(start) || (start.starts_with(&FRAME_MAGIC.to_le_bytes()) && !is_ours(start))
-}
-
-fn is_flattened(start: &[u8]) -> bool {
-    start.starts_with(&flat_header()[..16])
 }
 
 /// Restores another collector's stream; it is read to its end, so all of it is authenticated.
@@ -124,7 +120,8 @@ fn rearrange(stream: &mut dyn BufRead, place: &mut Place<'_>) -> Result<(), Erro
         if head == END_RECORD {
             return rest(stream, place);
         }
-        let (mut offset, mut left) = parse_head(head)?;
+        let (mut offset, mut left) = parse_record_head(head)
+            .map_err(|_| Error::malformed("a flattened record lies outside of any file"))?;
         while left > 0 {
             let bytes = stream.fill_buf().map_err(Error::read)?;
             let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -136,16 +133,6 @@ fn rearrange(stream: &mut dyn BufRead, place: &mut Place<'_>) -> Result<(), Erro
             offset += take as u64;
             left -= take as u64;
         }
-    }
-}
-
-/// Place and length of a record's data; a file has at most 2^63 bytes.
-fn parse_head(head: [u8; 16]) -> Result<(u64, u64), Error> {
-    let number = |at: usize| head[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-    let fits = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end < 1 << 63);
-    match (number(0), number(8)) {
-        (Some(offset), Some(size)) if fits(offset, size) => Ok((offset, size)),
-        _ => Err(Error::malformed("a flattened record lies outside of any file")),
     }
 }
 
@@ -179,7 +166,7 @@ fn rest(stream: &mut dyn BufRead, place: &mut Place<'_>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kdump::record_head;
+    use crate::kdump::{flat_header, record_head};
 
     fn stream(records: &[(u64, &[u8])]) -> Vec<u8> {
         let mut bytes = flat_header();

@@ -3,7 +3,7 @@
 
 use super::header::Header;
 use super::{bytes_of, read_exact};
-use crate::kdump::{DESC_LEN, DescFlags};
+use crate::kdump::{DESC_LEN, DescFlags, PageDesc};
 use crate::plain::{Error, Place, codec};
 use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PfnRange, PfnSet};
@@ -39,14 +39,6 @@ impl Dumped {
     }
 }
 
-/// Where a page is stored.
-#[derive(Clone, Copy)]
-struct Desc {
-    offset: u64,
-    size: u32,
-    flags: DescFlags,
-}
-
 /// A KDUMP file's pages.
 pub(super) struct StoredPages {
     pub file: Arc<dyn Place>,
@@ -56,25 +48,16 @@ pub(super) struct StoredPages {
 
 impl StoredPages {
     /// The descriptors of `count` pages from a rank on.
-    fn descs(&self, rank: u64, count: usize) -> Result<Vec<Desc>, Error> {
+    fn descs(&self, rank: u64, count: usize) -> Result<Vec<PageDesc>, Error> {
         let mut bytes = vec![0; count * DESC_LEN];
         let start = rank * DESC_LEN as u64 + self.header.descriptors;
         read_exact(self.file.as_ref(), &mut bytes, start)?;
-        let order = self.header.order;
-        let desc = |desc: &[u8; DESC_LEN]| {
-            let (offset, rest) = desc.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-            let word = |at: usize| rest.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-            Desc {
-                offset: order.u64(*offset),
-                size: order.u32(word(0)),
-                flags: DescFlags(order.u32(word(4))),
-            }
-        };
+        let desc = |bytes| PageDesc::parse(bytes, self.header.order);
         Ok(bytes.as_chunks::<DESC_LEN>().0.iter().map(desc).collect())
     }
 
     /// Whether a descriptor leads to bytes that are there: a collector that ran out of room leaves zeros.
-    fn is_there(&self, desc: Desc) -> bool {
+    fn is_there(&self, desc: PageDesc) -> bool {
         let size = u64::from(desc.size);
         (1..=self.header.page.bytes()).contains(&size)
             && desc.offset >= self.header.descriptors
@@ -103,8 +86,8 @@ impl StoredPages {
     }
 
     /// As far as descriptors are there, one by one; then such that lead nowhere.
-    fn single_descs(&self, rank: u64, count: usize) -> Result<Vec<Desc>, Error> {
-        let nowhere = Desc { offset: 0, size: 0, flags: DescFlags::RAW };
+    fn single_descs(&self, rank: u64, count: usize) -> Result<Vec<PageDesc>, Error> {
+        let nowhere = PageDesc { offset: 0, size: 0, flags: DescFlags::RAW };
         let mut descs = Vec::new();
         for rank in (rank..).take(count) {
             let place = self.header.descriptors + rank * DESC_LEN as u64;
@@ -141,7 +124,7 @@ struct Stored<'a> {
 
 impl Stored<'_> {
     /// The bytes of a page; `following` are its descriptor and those of the pages that are wanted next.
-    fn get(&mut self, desc: Desc, following: &[Desc]) -> io::Result<&[u8]> {
+    fn get(&mut self, desc: PageDesc, following: &[PageDesc]) -> io::Result<&[u8]> {
         let size = usize::try_from(desc.size).unwrap_or(0);
         let inside = desc.offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         let at = match inside.filter(|at| at.checked_add(size).is_some_and(|end| end <= self.bytes.len())) {

@@ -11,6 +11,8 @@ pub use flat::{
     END_RECORD, FLAT_HEADER_LEN, Records, flat_header, is_flattened, parse_record_head, record_head,
 };
 pub use header::{Head, Layout, STATUS_INCOMPLETE, STATUS_OFFSET, Uts};
+#[cfg(feature = "convert")]
+pub(crate) use header::{MAIN_LEN, SIGNATURE, SUB_LEN, UTS_FIELD, main_at, sub_at};
 pub use page_desc::{DESC_LEN, DescFlags, PageDesc};
 
 /// What is wrong with the head of a KDUMP file.

@@ -11,64 +11,68 @@ pub const STATUS_OFFSET: u64 = main_at::STATUS as u64;
 /// Status bit of a dump that was cut.
 pub const STATUS_INCOMPLETE: u32 = 0x08;
 
-const SIGNATURE: &[u8; 8] = b"KDUMP   ";
+/// How the file begins.
+pub(crate) const SIGNATURE: &[u8; 8] = b"KDUMP   ";
 const HEADER_VERSION: u32 = 6;
-const UTS_FIELD: usize = 65;
-const MAIN_LEN: usize = 464;
-const SUB_LEN: usize = 104;
+/// Bytes of one name of `utsname`.
+pub(crate) const UTS_FIELD: usize = 65;
+/// Bytes of the main header.
+pub(crate) const MAIN_LEN: usize = 464;
+/// Bytes of the sub header of version 6, the largest.
+pub(crate) const SUB_LEN: usize = 104;
 
 /// Where the members of `disk_dump_header` are, bytes from its start.
-mod main_at {
+pub(crate) mod main_at {
     /// `header_version`, u32; the signature is before it.
-    pub(super) const VERSION: usize = 8;
+    pub(crate) const VERSION: usize = 8;
     /// `utsname`, six names.
-    pub(super) const UTS: usize = 12;
+    pub(crate) const UTS: usize = 12;
     /// `timestamp.tv_sec`, i64.
-    pub(super) const CRASH_TIME: usize = 408;
+    pub(crate) const CRASH_TIME: usize = 408;
     /// `status`, u32.
-    pub(super) const STATUS: usize = 424;
+    pub(crate) const STATUS: usize = 424;
     /// `block_size`, u32, bytes.
-    pub(super) const BLOCK_SIZE: usize = 428;
+    pub(crate) const BLOCK_SIZE: usize = 428;
     /// `sub_hdr_size`, u32, blocks.
-    pub(super) const SUB_HDR_SIZE: usize = 432;
+    pub(crate) const SUB_HDR_SIZE: usize = 432;
     /// `bitmap_blocks`, u32: blocks of both bitmaps.
-    pub(super) const BITMAP_BLOCKS: usize = 436;
+    pub(crate) const BITMAP_BLOCKS: usize = 436;
     /// `max_mapnr`, u32: at most `u32::MAX`, the sub header has all of it.
-    pub(super) const MAX_MAPNR: usize = 440;
+    pub(crate) const MAX_MAPNR: usize = 440;
     /// `nr_cpus`, u32.
-    pub(super) const NR_CPUS: usize = 460;
+    pub(crate) const NR_CPUS: usize = 460;
 }
 
 /// Where the members of `kdump_sub_header` are, bytes from its start.
-mod sub_at {
+pub(crate) mod sub_at {
     /// `phys_base`, u64.
-    pub(super) const PHYS_BASE: usize = 0;
+    pub(crate) const PHYS_BASE: usize = 0;
     /// `dump_level`, u32.
-    pub(super) const DUMP_LEVEL: usize = 8;
+    pub(crate) const DUMP_LEVEL: usize = 8;
     /// `split`, u32: whether the file is one of several.
-    pub(super) const SPLIT: usize = 12;
+    pub(crate) const SPLIT: usize = 12;
     /// `start_pfn`, u64, for readers of header versions before 6.
-    pub(super) const START_PFN: usize = 16;
+    pub(crate) const START_PFN: usize = 16;
     /// `end_pfn`, u64, for readers of header versions before 6.
-    pub(super) const END_PFN: usize = 24;
+    pub(crate) const END_PFN: usize = 24;
     /// `offset_vmcoreinfo`, u64, bytes from the start of the file.
-    pub(super) const OFFSET_VMCOREINFO: usize = 32;
+    pub(crate) const OFFSET_VMCOREINFO: usize = 32;
     /// `size_vmcoreinfo`, u64, bytes.
-    pub(super) const SIZE_VMCOREINFO: usize = 40;
+    pub(crate) const SIZE_VMCOREINFO: usize = 40;
     /// `offset_note`, u64, bytes from the start of the file.
-    pub(super) const OFFSET_NOTE: usize = 48;
+    pub(crate) const OFFSET_NOTE: usize = 48;
     /// `size_note`, u64, bytes.
-    pub(super) const SIZE_NOTE: usize = 56;
+    pub(crate) const SIZE_NOTE: usize = 56;
     /// `offset_eraseinfo`, u64, bytes from the start of the file.
-    pub(super) const OFFSET_ERASEINFO: usize = 64;
+    pub(crate) const OFFSET_ERASEINFO: usize = 64;
     /// `size_eraseinfo`, u64, bytes.
-    pub(super) const SIZE_ERASEINFO: usize = 72;
+    pub(crate) const SIZE_ERASEINFO: usize = 72;
     /// `start_pfn_64`, u64.
-    pub(super) const START_PFN_64: usize = 80;
+    pub(crate) const START_PFN_64: usize = 80;
     /// `end_pfn_64`, u64.
-    pub(super) const END_PFN_64: usize = 88;
+    pub(crate) const END_PFN_64: usize = 88;
     /// `max_mapnr_64`, u64.
-    pub(super) const MAX_MAPNR_64: usize = 96;
+    pub(crate) const MAX_MAPNR_64: usize = 96;
 }
 
 /// The six names of `uname`, as the crashed kernel kept them: sysname, nodename, release, version,

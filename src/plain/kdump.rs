@@ -6,6 +6,7 @@ mod header;
 mod pages;
 
 use super::{Error, Place};
+use crate::kdump::SIGNATURE;
 use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{Flaw, Origin, Pages, PhysSource, Segment, Vmcore};
@@ -21,7 +22,7 @@ const MAX_RUNS: usize = 1 << 25;
 
 /// Whether bytes are the start of a KDUMP file.
 pub(super) fn is_kdump(start: &[u8]) -> bool {
-    start.starts_with(header::SIGNATURE)
+    start.starts_with(SIGNATURE)
 }
 
 /// A KDUMP file.

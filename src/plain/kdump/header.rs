@@ -1,23 +1,17 @@
 //! Main header and sub header of a KDUMP file, each field checked before it is believed.
 
 use super::{Part, bytes_of, read_exact};
+use crate::kdump::{MAIN_LEN, STATUS_INCOMPLETE, SUB_LEN, UTS_FIELD, main_at, sub_at};
 use crate::plain::{Error, Place};
 use crate::read_at::read_full_at;
 use crate::units::{ByteOrder, PageSize, PfnRange, PfnSet};
 use crate::vmcore::Machine;
 use std::ops::Range;
 
-/// How a KDUMP file begins.
-pub(super) const SIGNATURE: &[u8] = b"KDUMP   ";
-/// Bytes of the main header.
-const MAIN_LEN: usize = 464;
-/// Bytes of the sub header of version 6, the largest.
-const SUB_LEN: usize = 104;
-/// Where `block_size` is, and where it is in a file of a 32-bit machine, whose `timeval` is 8 bytes at 404.
-const BLOCK_SIZE: usize = 428;
+/// Where `block_size` is in a file of a 32-bit machine, whose `timeval` is 8 bytes at 404.
 const BLOCK_SIZE_32: usize = 416;
-/// Bits of `status`. Source: makedumpfile `diskdump_mod.h`, `DUMP_DH_COMPRESSED_INCOMPLETE`.
-const INCOMPLETE: u32 = 0x08;
+/// Bytes of the six names of `utsname`.
+const UTS_LEN: usize = 6 * UTS_FIELD;
 /// VMCOREINFO is one page of at most 64 KiB; erase information a few lines.
 const MAX_TEXT: u64 = 1 << 20;
 /// Where x86-64 kernels are mapped, and how much at most. Source: Linux `arch/x86/include/asm/page_64_types.h`,
@@ -74,12 +68,12 @@ impl Header {
         let mut main = [0; MAIN_LEN];
         read_exact(file, &mut main, 0)?;
         let order = [ByteOrder::Little, ByteOrder::Big].into_iter();
-        let mut orders =
-            order.filter(|order| (1..=6).contains(&Fields { bytes: &main, order: *order }.u32(8)));
+        let mut orders = order
+            .filter(|order| (1..=6).contains(&Fields { bytes: &main, order: *order }.u32(main_at::VERSION)));
         let order = orders.next().ok_or_else(|| fail("its version is none of 1 to 6"))?;
         let main = Fields { bytes: &main, order };
         let page = |at| PageSize::from_bytes(u64::from(main.u32(at)));
-        let page = page(BLOCK_SIZE).ok_or_else(|| match page(BLOCK_SIZE_32) {
+        let page = page(main_at::BLOCK_SIZE).ok_or_else(|| match page(BLOCK_SIZE_32) {
             Some(_) => fail("it is of a 32-bit machine, and only 64-bit ones are supported"),
             None => fail("its block size is no page size"),
         })?;
@@ -90,39 +84,44 @@ impl Header {
     }
 
     fn parse(main: &Fields<'_>, sub: &Fields<'_>, page: PageSize) -> Result<Header, Error> {
-        let version = main.u32(8);
+        let version = main.u32(main_at::VERSION);
         let since = |first: u32| version >= first;
-        let uts = main.bytes[12..12 + 390].to_vec();
-        let max_mapnr = if since(6) { sub.u64(96) } else { u64::from(main.u32(440)) };
+        let uts = main.bytes[main_at::UTS..main_at::UTS + UTS_LEN].to_vec();
+        let max_mapnr =
+            if since(6) { sub.u64(sub_at::MAX_MAPNR_64) } else { u64::from(main.u32(main_at::MAX_MAPNR)) };
         let machine = machine(&uts);
         let tables = Tables::new(main, page, max_mapnr, machine)?;
-        if since(2) && sub.u32(12) != 0 {
-            let places = if since(6) { [80, 88] } else { [16, 24] };
+        if since(2) && sub.u32(sub_at::SPLIT) != 0 {
+            let places = if since(6) {
+                [sub_at::START_PFN_64, sub_at::END_PFN_64]
+            } else {
+                [sub_at::START_PFN, sub_at::END_PFN]
+            };
             let [start, end] = places.map(|at| sub.u64(at));
             return Err(Error::Part { start, end });
         }
-        let level = if since(1) { sub.u32(8) } else { 0 };
-        let size = if since(4) { sub.u64(56) } else { 0 };
-        let notes =
-            sub.u64(48)..sub.u64(48).checked_add(size).ok_or_else(|| fail("its notes have no end"))?;
+        let level = if since(1) { sub.u32(sub_at::DUMP_LEVEL) } else { 0 };
+        let size = if since(4) { sub.u64(sub_at::SIZE_NOTE) } else { 0 };
+        let notes = sub.u64(sub_at::OFFSET_NOTE)
+            ..sub.u64(sub_at::OFFSET_NOTE).checked_add(size).ok_or_else(|| fail("its notes have no end"))?;
         Ok(Header {
             order: main.order,
             page,
             machine,
             uts,
-            crash_time: main.u64(408).cast_signed(),
-            cpus: main.u32(460),
+            crash_time: main.u64(main_at::CRASH_TIME).cast_signed(),
+            cpus: main.u32(main_at::NR_CPUS),
             level: u8::try_from(level)
                 .ok()
                 .filter(|&level| level <= 31)
                 .ok_or_else(|| fail("its dump level is above 31"))?,
-            phys_base: sub.u64(0),
+            phys_base: sub.u64(sub_at::PHYS_BASE),
             max_mapnr,
             bitmap1: tables.bitmap1,
             bitmap2: tables.bitmap2,
             descriptors: tables.descriptors,
             eraseinfo: Vec::new(),
-            status: main.u32(424),
+            status: main.u32(main_at::STATUS),
             version,
             notes: if size == 0 { 0..0 } else { notes },
             vmcoreinfo: Vec::new(),
@@ -138,18 +137,18 @@ impl Header {
             let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
             read_exact(file, &mut bytes, offset).map(|()| bytes)
         };
-        if self.version >= 3 && sub.u64(40) > 0 {
-            self.vmcoreinfo = text(sub.u64(32), sub.u64(40))?;
+        if self.version >= 3 && sub.u64(sub_at::SIZE_VMCOREINFO) > 0 {
+            self.vmcoreinfo = text(sub.u64(sub_at::OFFSET_VMCOREINFO), sub.u64(sub_at::SIZE_VMCOREINFO))?;
         }
-        if self.version >= 5 && sub.u64(72) > 0 {
-            self.eraseinfo = text(sub.u64(64), sub.u64(72))?;
+        if self.version >= 5 && sub.u64(sub_at::SIZE_ERASEINFO) > 0 {
+            self.eraseinfo = text(sub.u64(sub_at::OFFSET_ERASEINFO), sub.u64(sub_at::SIZE_ERASEINFO))?;
         }
         Ok(self)
     }
 
     /// Whether the collector marked the dump as incomplete.
     pub(super) fn is_marked_incomplete(&self) -> bool {
-        self.status & INCOMPLETE != 0
+        self.status & STATUS_INCOMPLETE != 0
     }
 
     /// The notes of the file; where VMCOREINFO is in none of them (before version 4), a note with it follows.
@@ -207,7 +206,8 @@ struct Tables {
 
 impl Tables {
     fn new(main: &Fields<'_>, page: PageSize, max_mapnr: u64, machine: Machine) -> Result<Tables, Error> {
-        let (sub_blocks, bitmap_blocks) = (u64::from(main.u32(432)), u64::from(main.u32(436)));
+        let (sub_blocks, bitmap_blocks) =
+            (u64::from(main.u32(main_at::SUB_HDR_SIZE)), u64::from(main.u32(main_at::BITMAP_BLOCKS)));
         let address_bits = if machine == Machine::Riscv64 { 56 } else { 52 };
         if max_mapnr > 1 << (address_bits - page.shift()) {
             return Err(fail(format!("{max_mapnr:#x} pages are more than an address space")));
@@ -231,7 +231,8 @@ impl Tables {
 /// The architecture by `uname -m`. QEMU writes six letters of it, and s390 in capitals. Source: QEMU `dump/dump.c`,
 /// `create_header64`.
 fn machine(uts: &[u8]) -> Machine {
-    let name = String::from_utf8_lossy(uts.get(4 * 65..5 * 65).unwrap_or_default()).to_ascii_lowercase();
+    let name = String::from_utf8_lossy(uts.get(4 * UTS_FIELD..5 * UTS_FIELD).unwrap_or_default())
+        .to_ascii_lowercase();
     let machines = [
         ("x86_64", Machine::X86_64),
         ("aarch6", Machine::Aarch64),

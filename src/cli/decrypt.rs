@@ -29,8 +29,8 @@ const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.
 const DEFAULT: &str = "restore";
 /// The other program and its sub-commands, for who takes one for the other.
-const OTHER: (&str, &[&str]) =
-    ("vmcore-encrypt", &["check", "collect", "config", "estimate", "fingerprint", "gate"]);
+pub(super) const OTHER: (&str, &[&str]) =
+    ("vmcore-encrypt", &["check", "collect", "config", "estimate", "fingerprint", "gate", "pstore"]);
 
 /// Restore an encrypted crash dump for crash, drgn and gdb, or look into it.
 #[derive(Parser, Debug)]

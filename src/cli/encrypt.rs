@@ -40,8 +40,10 @@ const PROGRAM: &str = "vmcore-encrypt";
 /// the log encrypted instead.
 const DMESG_NAME: &str = "vmcore-dmesg";
 /// The other program and its sub-commands, for who takes one for the other.
-const OTHER: (&str, &[&str]) =
-    ("vmcore-decrypt", &["info", "keygen", "mount", "refilter", "report", "restore", "rewrap", "verify"]);
+pub(super) const OTHER: (&str, &[&str]) = (
+    "vmcore-decrypt",
+    &["info", "keygen", "list", "mount", "refilter", "report", "restore", "rewrap", "verify"],
+);
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]

@@ -150,6 +150,26 @@ mod tests {
         }
     }
 
+    /// The collector alone knows nothing of the other program, so it has a list.
+    #[cfg(all(feature = "analyst", feature = "check"))]
+    #[test]
+    fn each_program_knows_the_sub_commands_of_the_other() {
+        use super::super::{decrypt, encrypt};
+        use clap::CommandFactory;
+        let names = |command: &Command| -> Vec<String> {
+            let seen = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+            seen.map(|sub| sub.get_name().to_owned()).collect()
+        };
+        let (collector, analyst) = (names(&encrypt::Cli::command()), names(&decrypt::Cli::command()));
+        for (own, other, (_, listed)) in
+            [(&collector, &analyst, encrypt::OTHER), (&analyst, &collector, decrypt::OTHER)]
+        {
+            let mut foreign: Vec<_> = other.iter().filter(|name| !own.contains(name)).collect();
+            foreign.sort();
+            assert_eq!(foreign, *listed);
+        }
+    }
+
     #[test]
     fn a_name_that_is_none_is_named() {
         let check = |line: &str| {

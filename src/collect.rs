@@ -191,6 +191,18 @@ pub fn collect_surveyed(
 }
 
 impl Report {
+    /// The report of two parts of one dump.
+    #[must_use]
+    pub fn join(self, other: Report) -> Report {
+        Report {
+            pages: self.pages.join(other.pages),
+            complete: self.complete && other.complete,
+            written: self.written + other.written,
+            first_failure: self.first_failure.or(other.first_failure),
+            notes_lost: self.notes_lost + other.notes_lost,
+        }
+    }
+
     /// A dump without one page, though pages were tried, is a failure.
     fn checked(mut self) -> Result<Report, Error> {
         let kept_none = self.pages.saved + self.pages.zero == 0;

@@ -385,23 +385,15 @@ struct Written {
 
 impl Written {
     fn join(self, other: Written) -> Written {
-        let (one, two) = (self.report, other.report);
-        let report = Report {
-            pages: one.pages.join(two.pages),
-            complete: one.complete && two.complete,
-            written: one.written + two.written,
-            first_failure: one.first_failure.or(two.first_failure),
-            notes_lost: one.notes_lost + two.notes_lost,
-        };
-        Written { report, cut_short: self.cut_short.or(other.cut_short) }
+        Written { report: self.report.join(other.report), cut_short: self.cut_short.or(other.cut_short) }
     }
 }
 
 /// Does everything at the same time, each on a thread of its own; the results in order.
-fn in_parallel<T: Send, R: Send>(
+pub(super) fn in_parallel<T: Send, R: Send>(
     items: impl Iterator<Item = T>,
-    work: impl Fn(T) -> Result<R, Failure> + Sync,
-) -> Vec<Result<R, Failure>> {
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = items.map(|item| scope.spawn(move || work(item))).collect();

@@ -4,6 +4,7 @@
 use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
 use super::args::{Args, is_url};
+use super::dump::in_parallel;
 use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
@@ -184,19 +185,14 @@ fn compare_notes(vmcore: &Vmcore, dump: &Arc<Dump>) -> Result<(), Error> {
 fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<u64, Error> {
     let work = pieces(vmcore.backed());
     let (next, left_out) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let compare = || -> Result<(), Error> {
+    let compare = |_| -> Result<(), Error> {
         while let Some(range) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
             left_out.fetch_add(compare_range(vmcore, dump, *range)?, Ordering::Relaxed);
         }
         Ok(())
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    std::thread::scope(|scope| {
-        let started: Vec<_> = (0..threads).map(|_| scope.spawn(compare)).collect();
-        let mut ended = started.into_iter().map(|thread| thread.join());
-        // A panic of ours has been printed; it goes on here.
-        ended.try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
+    in_parallel(0..threads, compare).into_iter().collect::<Result<(), _>>()?;
     Ok(left_out.into_inner())
 }
 

@@ -130,7 +130,7 @@ pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     if cli.quiet {
         progress::be_quiet();

@@ -35,7 +35,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(&args.dumps)?;
     let mut out = io::BufWriter::new(stdout::text());

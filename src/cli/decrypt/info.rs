@@ -102,7 +102,7 @@ struct Inside {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sources = args.dumps.iter().map(|dump| input::open_source(dump)).collect::<Result<Vec<_>, _>>()?;
     let (info, fault) = gather(args, &sources)?;

@@ -36,7 +36,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said; or what the log lacks, after all of it was printed.
+/// What stopped it, as a message; or what the log lacks, after all of it was printed.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };

@@ -69,7 +69,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match (&args.unmount, &args.words[..]) {
         (Some(directory), _) => unmount_foreign(directory),

@@ -56,7 +56,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.identities.apart_from(&args.output, &args.dumps)?;
     apart::check(&args.output, args.recipients.named_files().iter().map(PathBuf::as_path))?;

@@ -97,7 +97,7 @@ impl From<Compress> for Codec {
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.check_output()?;
     args.check_parts()?;

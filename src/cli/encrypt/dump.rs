@@ -28,7 +28,7 @@ const WHEN_FULL_FOR_GOOD: &str = "what went to standard output stays, so no othe
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, ready to be said.
+/// What stopped it, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let places = args.places()?;
     args.check()?;

@@ -8,10 +8,8 @@ mod joined;
 
 use crate::crypt::{self, EncryptWriter, Entropy, PayloadKey, Recipients};
 use crate::sink::safe_dir::{Entry, SafeDirectory};
-use rustix::fs::{Advice, fadvise};
-use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use crate::sink::verified::{VerifiedFile, remove_unfinished};
+use std::io::{self, Read, Write};
 use std::time::UNIX_EPOCH;
 use zeroize::Zeroizing;
 
@@ -30,9 +28,6 @@ const UNFINISHED: &str = "pstore.copying-";
 /// What stops the saving of records. The store then still has all of them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(io::Error),
     /// The file key could not be made or wrapped.
     #[error(transparent)]
     Crypt(#[from] crypt::Error),
@@ -108,28 +103,19 @@ impl Records {
         recipients: &Recipients,
         entropy: &mut Entropy<'_>,
     ) -> Result<Saved, Error> {
-        remove_unfinished(directory)?;
+        remove_unfinished(directory, |name| name.starts_with(UNFINISHED))?;
         let (header, key) = recipients.wrap(entropy)?;
-        let (file, temporary) = directory.create(UNFINISHED)?;
-        let written = self.write(file, &header, key).and_then(|()| {
-            let name = format!("{}.age", temporary.replace(UNFINISHED, "pstore-"));
-            directory.rename(&temporary, &name)?;
-            directory.sync()?;
-            Ok(name)
-        });
-        let name = written.inspect_err(|_| {
-            // Nothing can be done about a failure here; the error that led here is reported.
-            let _ = directory.remove(&temporary);
-        })?;
+        let mut file = VerifiedFile::create(directory, UNFINISHED)?;
+        self.write(&mut file, &header, key)?;
+        let name = file.finish(|digits| Ok(format!("pstore-{digits}.age")))?;
         let kept = self.records.iter().filter(|record| record.remove(store).is_err());
         let kept = kept.map(|record| record.name.clone()).collect();
         Ok(Saved { name, count: self.records.len(), kept })
     }
 
-    fn write(&self, file: File, header: &[u8], key: PayloadKey) -> io::Result<()> {
-        let mut out = Hashing { file, digest: Sha256::new() };
+    fn write(&self, out: &mut dyn Write, header: &[u8], key: PayloadKey) -> io::Result<()> {
         out.write_all(header)?;
-        let compressor = zstd::Encoder::new(EncryptWriter::new(&mut out, key), COMPRESSION)?;
+        let compressor = zstd::Encoder::new(EncryptWriter::new(out, key), COMPRESSION)?;
         let mut archive = tar::Builder::new(compressor);
         for record in &self.records {
             let mut entry = tar::Header::new_ustar();
@@ -139,7 +125,7 @@ impl Records {
             archive.append_data(&mut entry, &record.name, record.bytes.as_slice())?;
         }
         archive.into_inner()?.finish()?.finish()?;
-        out.reads_back()
+        Ok(())
     }
 }
 
@@ -166,48 +152,4 @@ fn read_record(store: &SafeDirectory, name: &str, limit: u64) -> io::Result<Opti
     (&file).take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     let fits = bytes.len() as u64 <= limit;
     Ok(fits.then(|| Record { name: name.to_owned(), time: time.map_or(0, |time| time.as_secs()), bytes }))
-}
-
-/// An earlier run that was stopped left its file; nobody else makes names here.
-fn remove_unfinished(directory: &SafeDirectory) -> io::Result<()> {
-    for name in directory.names()?.iter().filter(|name| name.starts_with(UNFINISHED)) {
-        // A directory of that name is not ours and stays.
-        let _ = directory.remove(name);
-    }
-    Ok(())
-}
-
-/// A file, and the sum of what was written to it.
-struct Hashing {
-    file: File,
-    digest: Sha256,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.digest.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Hashing {
-    /// Makes the file last, and compares what is there with what was written.
-    fn reads_back(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        // From the disk, not from memory: the kernel may drop pages that are on the disk.
-        fadvise(&self.file, 0, None, Advice::DontNeed)?;
-        self.file.rewind()?;
-        let mut back = Sha256::new();
-        io::copy(&mut self.file, &mut back)?;
-        if back.finalize() == self.digest.finalize() {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "what was written reads back as something else"))
-        }
-    }
 }

@@ -12,6 +12,7 @@ mod refused;
 pub mod safe_dir;
 pub mod special;
 mod unfinished;
+pub mod verified;
 
 pub use directory::lock;
 pub use file::{OnFailure, OutputFile};

@@ -3,14 +3,11 @@
 
 use super::device::FoundDump;
 use super::safe_dir::{Entry, SafeDirectory};
+use super::verified::{VerifiedFile, remove_unfinished};
 use crate::raw::{Quality, show_id};
-use rustix::fs::{Advice, fadvise};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 
-/// Bytes compared at a time.
-const BUFFER: usize = 1 << 20;
 /// How often the room on the file system is looked up while copying: others write there too.
 const BETWEEN_LOOKS: u64 = 64 << 20;
 /// How many names are tried for a dump.
@@ -64,20 +61,14 @@ pub fn collect(dump: &FoundDump, directory: &SafeDirectory, reserve: u64) -> io:
     if let Some(found) = find_again(dump, directory, &id)? {
         return Ok(found);
     }
-    remove_unfinished(directory, &id)?;
+    let start = unfinished(&id);
+    // Early versions made the name without digits.
+    remove_unfinished(directory, |name| name.starts_with(&start) || name == start.trim_end_matches('-'))?;
     check_room(directory, dump.frame().len(), reserve)?;
-    let (file, temporary) = directory.create(&unfinished(&id))?;
-    let copied = copy(dump, directory, file, reserve).and_then(|tally| {
-        let name = free_name(directory, &id, tally.is_whole())?;
-        directory.rename(&temporary, &name)?;
-        Ok(Collected { name, tally, is_old: false })
-    });
-    let collected = copied.inspect_err(|_| {
-        // Nothing can be done about a failure here; the error that led here is reported.
-        let _ = directory.remove(&temporary);
-    })?;
-    directory.sync()?;
-    Ok(collected)
+    let mut file = VerifiedFile::create(directory, &start)?;
+    let tally = copy(dump, directory, &mut file, reserve)?;
+    let name = file.finish(|_| free_name(directory, &id, tally.is_whole()))?;
+    Ok(Collected { name, tally, is_old: false })
 }
 
 /// How the names of unfinished copies start.
@@ -140,48 +131,18 @@ fn compare(dump: &FoundDump, mut file: &File) -> io::Result<Option<Tally>> {
     Ok(is_same.then_some(tally))
 }
 
-/// An earlier run that was stopped left its file; nobody else makes names here.
-fn remove_unfinished(directory: &SafeDirectory, id: &str) -> io::Result<()> {
-    let (ours, of_old) = (unfinished(id), format!("vmcore-{id}.age.copying"));
-    for name in directory.names()?.iter().filter(|name| **name == of_old || name.starts_with(&ours)) {
-        if !matches!(directory.entry(name)?, Entry::Free) {
-            // A directory of that name is not ours and stays.
-            let _ = directory.remove(name);
-        }
-    }
-    Ok(())
-}
-
-/// Copies the dump and makes it last; it reads back as what was written.
-fn copy(dump: &FoundDump, directory: &SafeDirectory, mut file: File, reserve: u64) -> io::Result<Tally> {
-    let mut digest = Sha256::new();
+/// Copies the dump, and looks now and then whether the reserve is still free.
+fn copy(dump: &FoundDump, directory: &SafeDirectory, out: &mut dyn Write, reserve: u64) -> io::Result<Tally> {
     let mut since_look = 0;
-    let tally = read(dump, &mut |data| {
+    read(dump, &mut |data| {
         since_look += data.len() as u64;
         if since_look >= BETWEEN_LOOKS {
             since_look = 0;
             check_room(directory, 0, reserve)?;
         }
-        digest.update(data);
-        file.write_all(data)?;
+        out.write_all(data)?;
         Ok(true)
-    })?;
-    file.sync_all()?;
-    let (mut back, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
-    // From the disk, not from memory: the kernel may drop pages that are on the disk.
-    fadvise(&file, 0, None, Advice::DontNeed)?;
-    file.rewind()?;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => back.update(&buffer[..count]),
-        }
-    }
-    if back.finalize() == digest.finalize() {
-        Ok(tally)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "what was written reads back as something else"))
-    }
+    })
 }
 
 /// Hands out the dump's data, record by record, as long as `take` wants more.

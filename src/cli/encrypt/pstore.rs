@@ -34,7 +34,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said; the records are then still in the store. Or that not all of them could be taken.
+/// What stopped it, as a message; the records are then still in the store. Or that not all of them could be taken.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.read()?;
     let reading = format!("reading the records in {}", quoted(&args.store));
@@ -62,10 +62,8 @@ fn unsafe_directory(args: &Args, error: &safe_dir::Error) -> Failure {
 fn failed(dest: &Path, error: &Error) -> Failure {
     match error {
         Error::Crypt(error) => failure("encrypting the records", error),
-        Error::Store(error) | Error::Write(error) => {
-            Failure::caused(format!("saving the records to {}", quoted(dest)), error)
-                .hint("they are still in the store")
-        }
+        Error::Write(error) => Failure::caused(format!("saving the records to {}", quoted(dest)), error)
+            .hint("they are still in the store"),
     }
 }
 

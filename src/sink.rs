@@ -25,50 +25,11 @@ use crate::upload::Upload;
 use device::Device;
 use pieces::Pieces;
 use special::Stdout;
-use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 /// Writes go out in pieces of this size: large enough for disks and pipes, small enough for the
 /// capture kernel.
 const BUFFER: usize = 1 << 20;
-
-/// Creates a directory, mode 0700, with those above it that are absent, and makes them last. Another program may
-/// create them at the same time: each partition has its own collector.
-///
-/// # Errors
-/// As the kernel says.
-pub fn create_directory(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    path.parent().map_or(Ok(()), create_directory)?;
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
-        _ => sync_directory(path),
-    }
-}
-
-/// Syncs a file that an earlier run renamed but may not have synced.
-///
-/// # Errors
-/// From the kernel.
-pub fn sync_file(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    sync_directory(path)
-}
-
-/// Makes the name of `path` last.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = File::open(directory.unwrap_or(Path::new(".")))?;
-    match directory.sync_all() {
-        // Some file systems have nothing to flush for a directory and say so.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        result => result,
-    }
-}
 
 /// The output of a collection: written from front to back.
 pub enum Stream {
@@ -211,7 +172,6 @@ impl Write for Stream {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_stream_into_a_file_ends_with_its_name() {
@@ -221,25 +181,5 @@ mod tests {
         stream.write_all(b"abc").unwrap();
         stream.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"abc");
-    }
-
-    #[test]
-    fn directories_are_private_and_made_by_whoever_is_first() {
-        let directory = tempfile::tempdir().unwrap();
-        for turn in 0..50 {
-            let path = directory.path().join(turn.to_string()).join("crash");
-            let start = std::sync::Barrier::new(2);
-            std::thread::scope(|scope| {
-                let make = || {
-                    start.wait();
-                    create_directory(&path)
-                };
-                let both = [scope.spawn(make), scope.spawn(make)];
-                both.into_iter().for_each(|one| one.join().unwrap().unwrap());
-            });
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        }
-        fs::write(directory.path().join("file"), "").unwrap();
-        assert!(create_directory(&directory.path().join("file")).is_err());
     }
 }

@@ -3,7 +3,7 @@
 //! symbolic links are never followed. A sticky directory such as /tmp is refused too: others make names in it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -113,10 +113,10 @@ impl SafeDirectory {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(open_below(self.fd.as_fd(), OsStr::new(name), flags, Mode::empty())?);
         let stat = fs::fstat(&file)?;
-        let own = rustix::process::geteuid().as_raw();
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         // What others own or may write to can change after it was compared.
-        let is_safe = (stat.st_uid == 0 || stat.st_uid == own) && stat.st_mode & OTHERS_WRITE == 0;
-        Ok(if file.metadata()?.is_file() && is_safe { Entry::File(file) } else { Entry::Other })
+        let is_safe = is_own(&stat) && stat.st_mode & OTHERS_WRITE == 0;
+        Ok(if is_file && is_safe { Entry::File(file) } else { Entry::Other })
     }
 
     /// Gives a file another name, under which nothing may stand.
@@ -209,14 +209,18 @@ fn open_below(parent: BorrowedFd<'_>, name: &OsStr, flags: OFlags, mode: Mode) -
 
 fn check(fd: &OwnedFd, path: &Path) -> Result<(), Error> {
     let stat = fs::fstat(fd).map_err(io::Error::from)?;
-    let own = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != own {
+    if !is_own(&stat) {
         return Err(Error::Owner(path.to_owned(), stat.st_uid));
     }
     match stat.st_mode & OTHERS_WRITE {
         0 => Ok(()),
         _ => Err(Error::Writable(path.to_owned(), stat.st_mode & 0o7777)),
     }
+}
+
+/// Whether it belongs to root, or to whoever runs this.
+fn is_own(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
 fn sync(directory: BorrowedFd<'_>) -> io::Result<()> {
@@ -254,6 +258,27 @@ mod tests {
             assert_eq!(made.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
         }
         SafeDirectory::open(&path).unwrap();
+    }
+
+    /// Each partition has its own collector, and all of them start at once.
+    #[test]
+    fn a_directory_is_made_by_whoever_is_first() {
+        let top = scratch();
+        for turn in 0..50 {
+            let path = top.path().join(turn.to_string()).join("crash");
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    SafeDirectory::open_or_create(&path)
+                };
+                let both = [scope.spawn(make), scope.spawn(make)];
+                for one in both {
+                    assert!(one.join().unwrap().is_ok());
+                }
+            });
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]

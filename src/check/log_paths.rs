@@ -56,14 +56,16 @@ fn check_pstore(machine: &Machine, early: bool, findings: &mut Findings) {
         (_, _, true) => "a panic where the capture kernel does not start",
     };
     let text = format!("pstore keeps the kernel log in plain ({backend}): {when}");
-    let text = if is_taken_over(machine) { text } else { text + "; systemd-pstore copies it to disk" };
+    // It encrypts the records before systemd-pstore copies them.
+    let is_taken_over = machine.is_enabled("vmcore-encrypt-pstore.service", "sysinit.target");
+    let text = if is_taken_over { text } else { text + "; systemd-pstore copies it to disk" };
     let switch = match backend {
         "efi_pstore" | "efi" => "boot with efi_pstore.pstore_disable=1",
         "erst" => "boot with erst_disable",
         "ramoops" => "unload ramoops, or boot without its parameters",
         _ => "unload that module, or boot without its parameters",
     };
-    let hint = if is_taken_over(machine) {
+    let hint = if is_taken_over {
         format!("{switch}; at the next boot vmcore-encrypt-pstore.service takes it over, encrypted")
     } else {
         format!(
@@ -75,12 +77,6 @@ fn check_pstore(machine: &Machine, early: bool, findings: &mut Findings) {
     } else {
         findings.ok(CHECK, text);
     }
-}
-
-/// Whether the unit that encrypts the records before systemd-pstore copies them is enabled.
-fn is_taken_over(machine: &Machine) -> bool {
-    const WANTED: &str = "/etc/systemd/system/sysinit.target.wants/vmcore-encrypt-pstore.service";
-    fs::symlink_metadata(machine.path(WANTED)).is_ok()
 }
 
 /// Source: Linux `drivers/hv/hv_common.c`; `Documentation/admin-guide/sysctl/kernel.rst`.

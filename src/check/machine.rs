@@ -71,6 +71,11 @@ impl Machine {
         self.path(path).metadata().and_then(|data| data.modified()).ok()
     }
 
+    /// Whether a unit is enabled for a target: systemd's link is there.
+    pub(super) fn is_enabled(&self, unit: &str, target: &str) -> bool {
+        self.path(format!("/etc/systemd/system/{target}.wants/{unit}")).symlink_metadata().is_ok()
+    }
+
     /// A program by name or path, as the machine's kdump scripts would find it.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];

@@ -40,8 +40,7 @@ impl Scripts for Own {
 
 /// Whether something loads the capture kernel at the next boot.
 fn check_loader(view: &View<'_>, findings: &mut Findings) {
-    const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/vmcore-encrypt-load.service";
-    if view.machine.path(WANTED).symlink_metadata().is_ok() {
+    if view.machine.is_enabled("vmcore-encrypt-load.service", "multi-user.target") {
         findings.ok(CHECK, "vmcore-encrypt-load.service loads the capture kernel at each boot");
     } else {
         findings.warning(

@@ -104,10 +104,10 @@ impl Keeper {
                 self.left.kept.checked_sub(small.len()).ok_or(Error::Limit("files that are compared"))?;
             member.content = Some(small);
         }
-        match nested {
-            true => self.nested = Some(kept),
-            false if keep => member.content = Some(kept),
-            false => {}
+        if nested {
+            self.nested = Some(kept);
+        } else if keep {
+            member.content = Some(kept);
         }
         Ok(member)
     }

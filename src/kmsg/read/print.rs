@@ -120,9 +120,9 @@ impl<W: Write> Printer<W> {
             return writeln!(self.out, "?? {}", format!("{head}{text}").escape_default());
         };
         let whole = next == pieces && !headless;
-        // Where the boot is unknown, records repeat within the opening alone.
-        let boot = opening.boot.clone().unwrap_or_else(|| id.to_string());
         if whole {
+            // Where the boot is unknown, records repeat within the opening alone.
+            let boot = opening.boot.clone().unwrap_or_else(|| id.to_string());
             if !self.records.insert(&(&boot, &head, &text)) {
                 return Ok(());
             }

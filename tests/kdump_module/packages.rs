@@ -1,10 +1,12 @@
 //! `make install` and the packages: what lands where, for which distribution.
 
+use crate::common::scratch;
 use crate::machine::make_install;
 use crate::{has, module_dir, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// A stand-in for the built collector.
@@ -24,6 +26,17 @@ fn make_package(target: &str, out: &Path) {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", text(&made));
+}
+
+/// The Debian package, made once; `None` where dpkg-deb is absent.
+fn debian_package() -> Option<&'static Path> {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let out = scratch("debian-package");
+        make_package("deb", &out);
+        find(&out, ".deb")
+    };
+    has("dpkg-deb").then(|| MADE.get_or_init(make).as_path())
 }
 
 /// The analyst's half honours the usual two variables, and the links of its documents lead to files beside them.
@@ -105,13 +118,8 @@ fn each_distribution_gets_its_own_part() {
 
 #[test]
 fn the_debian_package_is_complete() {
-    if !has("dpkg-deb") {
-        return;
-    }
-    let out = TempDir::new().unwrap();
-    make_package("deb", out.path());
-    let package = find(out.path(), ".deb");
-    let read = |field: &str| text(&Command::new("dpkg-deb").arg(field).arg(&package).output().unwrap());
+    let Some(package) = debian_package() else { return };
+    let read = |field: &str| text(&Command::new("dpkg-deb").arg(field).arg(package).output().unwrap());
     let (list, info) = (read("--contents"), read("--info"));
     for file in [
         "./usr/bin/vmcore-encrypt",
@@ -138,41 +146,56 @@ fn the_debian_package_is_complete() {
 /// The bytes of a package depend on what is in it, not on when or where it was made.
 #[test]
 fn two_builds_of_a_package_have_the_same_bytes() {
-    if !has("dpkg-deb") {
-        return;
-    }
-    let build = |_| {
-        let out = TempDir::new().unwrap();
-        make_package("deb", out.path());
-        fs::read(find(out.path(), ".deb")).unwrap()
-    };
-    let packages: Vec<Vec<u8>> = (0..2).map(build).collect();
-    assert!(!packages[0].is_empty() && packages[0] == packages[1]);
+    let Some(first) = debian_package() else { return };
+    let out = TempDir::new().unwrap();
+    make_package("deb", out.path());
+    let [first, second] = [first, &find(out.path(), ".deb")].map(|package| fs::read(package).unwrap());
+    assert!(!first.is_empty() && first == second);
 }
 
 #[test]
 fn lintian_finds_no_error() {
-    if !has("dpkg-deb") || !has("lintian") {
-        return;
-    }
-    let out = TempDir::new().unwrap();
-    make_package("deb", out.path());
-    let checked =
-        Command::new("lintian").args(["--fail-on", "error"]).arg(find(out.path(), ".deb")).output().unwrap();
+    let Some(package) = debian_package().filter(|_| has("lintian")) else { return };
+    let checked = Command::new("lintian").args(["--fail-on", "error"]).arg(package).output().unwrap();
     assert!(checked.status.success(), "{}", text(&checked));
+}
+
+/// The presets name every unit that can be enabled, and both packages act on the same ones.
+#[test]
+fn the_lists_of_units_agree() {
+    let read = |path: &str| fs::read_to_string(module_dir().join(path)).unwrap();
+    let preset = read("systemd/90-vmcore-encrypt.preset");
+    let listed = |verb| preset.lines().filter_map(|line| line.strip_prefix(verb)).collect::<Vec<_>>();
+    let (on, choices) = (listed("enable "), listed("disable "));
+    let mut all = [on.clone(), choices.clone()].concat();
+    for entry in fs::read_dir(module_dir().join("systemd")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // A template is enabled for a device.
+        let is_exempt = name.contains('@') || !read(&format!("systemd/{name}")).contains("[Install]");
+        assert!(is_exempt || all.contains(&&*name), "no preset for {name}");
+    }
+    let spec = read("rpm/vmcore-encrypt.spec");
+    for (list, units) in [("units", &on), ("choices", &choices)] {
+        assert!(spec.contains(&format!("%global {list} {}\n", units.join(" "))), "{list} of the spec");
+    }
+    let postinst = read("debian/package/postinst");
+    assert!(postinst.contains(&format!("for unit in {}; do\n", on.join(" "))), "{postinst}");
+    let postrm = read("debian/package/postrm");
+    let (_, purged) = postrm.split_once("deb-systemd-helper purge").unwrap();
+    let mut purged: Vec<&str> =
+        purged.split('>').next().unwrap().split_whitespace().filter(|word| *word != "\\").collect();
+    purged.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(purged, all);
 }
 
 /// Image builders and chroots install packages where systemd does not run.
 #[test]
 fn units_are_turned_on_where_systemd_does_not_run() {
-    if !has("dpkg-deb") || !has("deb-systemd-helper") {
-        return;
-    }
+    let Some(package) = debian_package().filter(|_| has("deb-systemd-helper")) else { return };
     let out = TempDir::new().unwrap();
-    make_package("deb", out.path());
     let root = out.path().join("root");
-    let unpacked =
-        Command::new("dpkg-deb").arg("-R").arg(find(out.path(), ".deb")).arg(&root).output().unwrap();
+    let unpacked = Command::new("dpkg-deb").arg("-R").arg(package).arg(&root).output().unwrap();
     assert!(unpacked.status.success(), "{}", text(&unpacked));
     let run = |script: &str, action: &str| {
         let ran = Command::new(root.join("DEBIAN").join(script))
@@ -196,11 +219,10 @@ fn units_are_turned_on_where_systemd_does_not_run() {
     for (unit, target) in on {
         assert!(wanted(unit, target), "{unit}");
     }
-    for unit in ["kmsg", "load", "pstore"] {
-        assert!(
-            !wanted(&format!("vmcore-encrypt-{unit}.service"), "multi-user.target"),
-            "{unit} is a choice"
-        );
+    for (unit, target) in
+        [("kmsg", "multi-user.target"), ("load", "multi-user.target"), ("pstore", "sysinit.target")]
+    {
+        assert!(!wanted(&format!("vmcore-encrypt-{unit}.service"), target), "{unit} is a choice");
     }
     // What an administrator has turned off stays off.
     fs::remove_file(root.join("etc/systemd/system/multi-user.target.wants/vmcore-encrypt-rearm.path"))

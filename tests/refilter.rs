@@ -7,7 +7,7 @@ mod readers;
 mod synth;
 
 use common::text;
-use readers::Kdump;
+use readers::{Kdump, assert_same};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -72,13 +72,6 @@ impl Lab {
 fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
-}
-
-fn assert_same(one: &Kdump, other: &Kdump) {
-    assert!(one.bitmaps() == other.bitmaps());
-    assert_eq!((one.status, one.nr_cpus, one.dump_level), (other.status, other.nr_cpus, other.dump_level));
-    assert_eq!((one.notes(), one.vmcoreinfo()), (other.notes(), other.vmcoreinfo()));
-    assert!((0..one.max_mapnr).all(|pfn| one.page(pfn) == other.page(pfn)));
 }
 
 #[test]

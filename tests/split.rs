@@ -7,7 +7,7 @@ mod readers;
 mod synth;
 
 use common::{judge, or_skip, succeed, text};
-use readers::{Elf, Found, Kdump};
+use readers::{Elf, Found, Kdump, assert_same};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use synth::{Content, Page, Synth, arch, kernel};
@@ -86,15 +86,6 @@ fn machine(place: &Place) -> PathBuf {
     let path = place.path("vmcore");
     core.write_to(&path);
     path
-}
-
-fn assert_same(one: &Kdump, other: &Kdump) {
-    assert!(one.bitmaps() == other.bitmaps());
-    assert_eq!((one.status, one.nr_cpus, one.dump_level), (other.status, other.nr_cpus, other.dump_level));
-    assert_eq!((one.notes(), one.vmcoreinfo()), (other.notes(), other.vmcoreinfo()));
-    for pfn in 0..one.max_mapnr {
-        assert!(one.page(pfn) == other.page(pfn), "pfn {pfn:#x}");
-    }
 }
 
 /// The lines that count pages.

@@ -127,6 +127,16 @@ impl Kdump {
     }
 }
 
+/// Two files have the same pages, facts and notes.
+pub(crate) fn assert_same(one: &Kdump, other: &Kdump) {
+    assert!(one.bitmaps() == other.bitmaps());
+    assert_eq!((one.status, one.nr_cpus, one.dump_level), (other.status, other.nr_cpus, other.dump_level));
+    assert_eq!((one.notes(), one.vmcoreinfo()), (other.notes(), other.vmcoreinfo()));
+    for pfn in 0..one.max_mapnr {
+        assert!(one.page(pfn) == other.page(pfn), "pfn {pfn:#x}");
+    }
+}
+
 /// An ELF core in memory.
 pub(crate) struct Elf {
     bytes: Vec<u8>,

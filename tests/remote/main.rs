@@ -73,16 +73,6 @@ impl Sample {
     }
 }
 
-/// What an S3 client finds in its environment.
-fn s3(command: &mut Command, server: &Server) {
-    command
-        .env("AWS_ENDPOINT", server.origin("http"))
-        .env("AWS_ALLOW_HTTP", "true")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test");
-}
-
 const MIB: u64 = 1 << 20;
 
 /// `info`, `dmesg` and a mount of which a little is read fetch little of the dump, and the right bytes.
@@ -122,7 +112,7 @@ fn assert_little_is_fetched(sample: &Sample, server: &Server, url: &str, prepare
 fn an_object_in_a_bucket_is_looked_at_and_mounted_by_its_parts() {
     let Some(sample) = sample() else { return };
     let Some(server) = or_skip(Server::start("s3", &sample.served)) else { return };
-    assert_little_is_fetched(&sample, &server, "s3://dumps/dump.age", |command| s3(command, &server));
+    assert_little_is_fetched(&sample, &server, "s3://dumps/dump.age", |command| server.s3(command));
     // The presigned URL holds all that is needed, and is a secret.
     let url = &server.presigned[0];
     assert_little_is_fetched(&sample, &server, url, |_| {});

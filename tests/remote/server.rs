@@ -49,6 +49,16 @@ impl Server {
         format!("{scheme}://127.0.0.1:{}", self.wire.port)
     }
 
+    /// Puts into a command's environment what an S3 client finds there.
+    pub(crate) fn s3(&self, command: &mut Command) {
+        command
+            .env("AWS_ENDPOINT", self.origin("http"))
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+    }
+
     /// Uploads a file of the directory again; S3 alone needs that.
     pub(crate) fn upload(&mut self, name: &str) {
         writeln!(self.process.stdin.as_ref().unwrap(), "{name}").unwrap();

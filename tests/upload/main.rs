@@ -344,12 +344,7 @@ fn a_bucket_takes_a_dump_and_no_second_one_of_its_name() {
     assert!(set.starts_with("s3://dumps/host1/x"), "{set}");
     let reading = |words: &[&str]| {
         let mut command = decrypt(words);
-        command
-            .env("AWS_ENDPOINT", server.origin("http"))
-            .env("AWS_ALLOW_HTTP", "true")
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test");
+        server.s3(&mut command);
         command
     };
     assert!(succeed(&mut reading(&["verify", set])).contains("authentic, complete"));

@@ -2,6 +2,8 @@
 //! writing it down (C2SP age-plugin.md). `$PATH` is set for a second run of this program, since tests share one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,41 +11,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use age_core::primitives::bech32_encode;
 use age_core::secrecy::SecretString;
+use common::plugin::{self, encoded};
+use common::{in_path, runs};
 use vmcore_encrypt::crypt::{
     DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Notice, Recipients,
 };
 
-const PLUGIN: &str = r#"#!/bin/sh
-case "$1" in
---age-plugin=recipient-v1)
-    while read -r line; do
-        case "$line" in
-        *refused*) refuse=yes ;;
-        "-> wrap-file-key") read -r key ;;
-        "-> done") read -r _; break ;;
-        esac
-    done
-    if [ "$refuse" ]; then
-        printf -- '-> error internal\n%s\n' "$(printf 'no\nthank\033you' | base64 | tr -d =)"
-    else
-        printf -- '-> recipient-stanza 0 written-down\n%s\n' "$key"
-    fi ;;
---age-plugin=identity-v1)
-    while read -r line; do
-        case "$line" in
-        "-> recipient-stanza 0 written-down") read -r key ;;
-        "-> done") read -r _; break ;;
-        esac
-    done
-    [ "$key" ] && printf -- '-> file-key 0\n%s\n' "$key" ;;
-esac
-[ "$key$refuse" ] && { read -r _; read -r _; }
-printf -- '-> done\n\n'
-"#;
-
-/// Leaves a process of its own session behind, twice removed, and one of another user where that can be.
+/// Leaves a process of its own session, twice removed, and one of another user where that can be.
 const ESCAPES: &str = r#"#!/bin/sh
 setsid sh -c 'sleep 1000 & echo $$ $! >> "$HOME/escaped"; wait' &
 ( setsid sleep 1000 & echo $! >> "$HOME/escaped" )
@@ -87,16 +62,12 @@ read -r _; read -r _
 printf -- '-> done\n\n'
 "#;
 
-fn text(prefix: &str, data: &[u8]) -> String {
-    bech32_encode(bech32::Hrp::parse(prefix).unwrap(), data)
-}
-
 #[test]
 fn plugins_work_when_they_are_in_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let plugins = [
-        ("written", PLUGIN),
-        ("refused", PLUGIN),
+        ("written", plugin::WRITES_DOWN),
+        ("refused", plugin::WRITES_DOWN),
         // A child of its own holds the pipe too.
         ("hangs", "#!/bin/sh\nsleep 1000 & echo $$ $! > \"$HOME/pids\"\nwait\n"),
         ("deaf", "#!/bin/sh\nexec sleep 1000 < /dev/null\n"),
@@ -115,14 +86,11 @@ fn plugins_work_when_they_are_in_the_path() {
         ("asks", ASKS),
     ];
     for (name, text) in plugins {
-        let program = folder.path().join(format!("age-plugin-{name}"));
-        fs::write(&program, text).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        plugin::install(folder.path(), name, text);
     }
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--test-threads=1"])
-        .env("PATH", path)
+        .env("PATH", in_path(folder.path()))
         .env("HOME", folder.path())
         .env("AGEDEBUG", "plugin")
         .env("PASSWORD", "secret")
@@ -139,7 +107,7 @@ fn plugins_work_when_they_are_in_the_path() {
 #[ignore = "run by plugins_work_when_they_are_in_the_path"]
 fn with_plugins_in_the_path() {
     let mut entropy = Entropy { limit: Duration::from_secs(5), notify: &mut |_| {} };
-    let file = format!("{}\n{}\n", text("age1written", b"a"), text("age1written", b"b"));
+    let file = format!("{}\n{}\n", encoded("age1written", b"a"), encoded("age1written", b"b"));
     let recipients = Recipients::from_file_contents(file.as_bytes()).unwrap();
     recipients.check_plugins().unwrap();
     let (start, key) = recipients.wrap(&mut entropy).unwrap();
@@ -148,13 +116,13 @@ fn with_plugins_in_the_path() {
     let sealed = writer.finish().unwrap();
 
     let mut identities = Identities::new(Arc::new(NoPrompt));
-    let absent = text("age-plugin-absent-", b"").to_uppercase();
+    let absent = plugin::identity("absent");
     identities.add_file("key", absent.as_bytes()).unwrap();
     let mut input = &sealed[..];
     let Err(Error::PluginMissing { program }) = identities.open(&mut input) else { panic!("opened") };
     assert_eq!(program, "age-plugin-absent");
 
-    let present = text("age-plugin-written-", b"").to_uppercase();
+    let present = plugin::identity("written");
     identities.add_file("key", present.as_bytes()).unwrap();
     let mut input = &sealed[..];
     let opened = identities.open(&mut input).unwrap();
@@ -162,14 +130,14 @@ fn with_plugins_in_the_path() {
     DecryptReader::new(input, opened.key).read_to_string(&mut plain).unwrap();
     assert_eq!(plain, "plain");
 
-    let refused = Recipients::from_file_contents(text("age1refused", b"").as_bytes()).unwrap();
+    let refused = Recipients::from_file_contents(plugin::recipient("refused").as_bytes()).unwrap();
     let Err(Error::Plugin { message }) = refused.wrap(&mut entropy) else { panic!("wrapped") };
     assert!(message.contains("no thank?you"), "{message}");
 }
 
 /// The recipients of some plugins, and whoever is named besides.
 fn set(plugins: &[&str], others: &str) -> Recipients {
-    let texts: Vec<String> = plugins.iter().map(|name| text(&format!("age1{name}"), b"x")).collect();
+    let texts: Vec<String> = plugins.iter().map(|name| plugin::recipient(name)).collect();
     let file = format!("{}\n{others}\n", texts.join("\n"));
     Recipients::from_file_contents(file.as_bytes()).unwrap().plugin_limit(Duration::from_millis(700))
 }
@@ -210,8 +178,7 @@ fn plugins_that_misbehave_end_and_cost_their_recipients_alone() {
     let pids =
         fs::read_to_string(std::path::Path::new(&std::env::var("HOME").unwrap()).join("pids")).unwrap();
     for pid in pids.split_whitespace() {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "{pid} runs on: {stat}");
+        assert!(!runs(pid), "{pid} runs on");
     }
 }
 
@@ -237,12 +204,6 @@ fn what_a_plugin_wraps_costs_no_other_recipient() {
         assert!(recipients.left_out() && stanzas == ["X25519"], "{name}: {stanzas:?}");
         assert!(set(&[name], X25519).try_wrap(&mut entropy).is_err(), "{name}");
     }
-}
-
-/// Whether a process is there and no zombie.
-fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
 }
 
 #[test]
@@ -279,11 +240,9 @@ fn a_plugin_that_cannot_be_killed_is_not_waited_for() {
     fs::copy(setpriv, &own).unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).unwrap();
     fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = home.join("age-plugin-stays");
     // Root's in every respect, and holds the pipes.
     let script = format!("#!/bin/sh\nexec {} --reuid=0 --regid=0 --clear-groups sleep 30\n", own.display());
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    plugin::install(&home, "stays", &script);
     let start = std::time::Instant::now();
     let status = Command::new(&own)
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -340,7 +299,7 @@ fn opened(name: &str, prompt: Arc<dyn vmcore_encrypt::crypt::Prompt>) -> Result<
     let written = set(&["written"], "").plugin_limit(Duration::from_secs(20));
     let (start, _) = written.wrap(&mut entropy).unwrap();
     let mut identities = Identities::new(prompt).plugin_limit(Duration::from_millis(900));
-    let line = text(&format!("age-plugin-{name}-"), b"").to_uppercase();
+    let line = plugin::identity(name);
     identities.add_file("key", line.as_bytes()).unwrap();
     identities.open(&mut &start[..]).map(|_| ())
 }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use common::{Absent, or_skip_anywhere};
+use common::{Absent, or_skip_anywhere, programs_in_path};
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.
@@ -117,10 +117,13 @@ impl Step {
 }
 
 fn shell(command: &str, home: &Path) -> Output {
-    let programs = Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("sh");
-    shell.args(["-c", command]).current_dir(home).env("PATH", path).env("HOME", home).env("LC_ALL", "C");
+    shell
+        .args(["-c", command])
+        .current_dir(home)
+        .env("PATH", programs_in_path())
+        .env("HOME", home)
+        .env("LC_ALL", "C");
     shell.output().unwrap()
 }
 

@@ -6,12 +6,11 @@ mod synth;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::wait_for;
+use common::{plugin, programs_in_path, wait_for};
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.
@@ -22,11 +21,9 @@ const PLANTED: &str = "customer-4711-password";
 
 /// Runs a line of shell with both programs in the path and core files allowed.
 fn shell(line: &str, home: &Path) -> Command {
-    let programs = Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("ulimit -c unlimited 2> /dev/null; {line}")).current_dir(home);
-    shell.env("PATH", path).stdin(Stdio::null());
+    shell.env("PATH", programs_in_path()).stdin(Stdio::null());
     shell
 }
 
@@ -135,41 +132,18 @@ fn a_killed_program_leaves_no_core_file() {
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("core")));
 }
 
-/// A plugin that wraps the file key by writing it down, and notes its environment.
-const PLUGIN: &str = r#"#!/bin/sh
+/// What a plugin notes of its environment and its open files, before it does its work.
+const NOTES: &str = r#"#!/bin/sh
 env > "$HOME/environment"
 ls /proc/$$/fd > "$HOME/descriptors"
-case "$1" in
---age-plugin=recipient-v1)
-    while read -r line; do
-        case "$line" in
-        "-> wrap-file-key") read -r key ;;
-        "-> done") read -r _; break ;;
-        esac
-    done
-    printf -- '-> recipient-stanza 0 written-down\n%s\n-> done\n\n' "$key" ;;
---age-plugin=identity-v1)
-    while read -r line; do
-        case "$line" in
-        "-> recipient-stanza 0 written-down") read -r key ;;
-        "-> done") read -r _; break ;;
-        esac
-    done
-    printf -- '-> file-key 0\n%s\n' "$key"
-    read -r _; read -r _
-    printf -- '-> done\n\n' ;;
-esac
 "#;
 
 #[test]
 fn no_unknown_variable_reaches_libraries_and_plugins() {
     let home = tempfile::tempdir().unwrap();
-    let plugin = home.path().join("age-plugin-written");
-    fs::write(&plugin, PLUGIN).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
-    let text = |prefix| age_core::primitives::bech32_encode(bech32::Hrp::parse(prefix).unwrap(), b"x");
-    fs::write(home.path().join("recipients"), text("age1written") + "\n").unwrap();
-    fs::write(home.path().join("identity"), text("age-plugin-written-").to_uppercase() + "\n").unwrap();
+    plugin::install(home.path(), "written", &[NOTES, plugin::WRITES_DOWN].concat());
+    fs::write(home.path().join("recipients"), plugin::recipient("written") + "\n").unwrap();
+    fs::write(home.path().join("identity"), plugin::identity("written") + "\n").unwrap();
     let core = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x80_0000);
     fs::write(home.path().join("vmcore"), core.build().to_bytes()).unwrap();
     for command in [
@@ -206,16 +180,13 @@ fn no_unknown_variable_reaches_libraries_and_plugins() {
 #[test]
 fn a_dump_without_a_plugin_is_for_the_other_recipients_with_a_warning() {
     let home = given();
-    let text = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1nosuch").unwrap(), b"x");
+    let absent = plugin::recipient("nosuch");
     let mut recipients = fs::read_to_string(home.path().join("recipients")).unwrap();
-    recipients.push_str(&format!("\n{text}\n"));
+    recipients.push_str(&format!("\n{absent}\n"));
     fs::write(home.path().join("both"), recipients).unwrap();
-    fs::write(home.path().join("alone"), text + "\n").unwrap();
-    let text = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1fails").unwrap(), b"x");
-    fs::write(home.path().join("failing"), format!("{RECIPIENT}\n{text}\n")).unwrap();
-    let plugin = home.path().join("age-plugin-fails");
-    fs::write(&plugin, "#!/bin/sh\nexit 1\n").unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(home.path().join("alone"), absent + "\n").unwrap();
+    plugin::install(home.path(), "fails", "#!/bin/sh\nexit 1\n");
+    fs::write(home.path().join("failing"), format!("{RECIPIENT}\n{}\n", plugin::recipient("fails"))).unwrap();
     fs::write(home.path().join("records"), "6,1,1,-;hello\n").unwrap();
     for (command, status, message) in [
         ("vmcore-encrypt -R both vmcore saved", 6, "not all recipients can open the dump"),

@@ -6,7 +6,7 @@ mod common;
 
 use common::mounted::{self, Mounted, is_mounted};
 use common::tmux::Tmux;
-use common::{decrypt, run, text, top, wait_for};
+use common::{decrypt, programs_in_path, run, text, top, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -149,9 +149,8 @@ fn an_unmount_from_outside_ends_it_well() {
         let mut mount = given.mount();
         let mut process = mount.stderr(std::process::Stdio::piped()).spawn().unwrap();
         wait_for("the mount", || given.is_mounted());
-        let programs = Path::new(env!("CARGO_BIN_EXE_vmcore-decrypt")).parent().unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        let output = run(Command::new("sh").args(["-c", by]).env("PATH", path).current_dir(&given.home));
+        let mut shell = Command::new("sh");
+        let output = run(shell.args(["-c", by]).env("PATH", programs_in_path()).current_dir(&given.home));
         assert!(output.status.success(), "{by}: {output:?}");
         assert!(process.wait().unwrap().success(), "{by}");
         let output = process.wait_with_output().unwrap();

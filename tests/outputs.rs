@@ -4,7 +4,10 @@
 mod common;
 mod synth;
 
-use common::{Absent, decrypt, encrypt, keys, or_skip, or_skip_anywhere, run, succeed, text, wait_for};
+use common::{
+    Absent, decrypt, encrypt, in_path, keys, or_skip, or_skip_anywhere, plugin, run, runs, succeed, text,
+    wait_for,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::fs::{self, Permissions};
@@ -412,16 +415,16 @@ fn the_first_signal_ends_every_wait() {
     }
     let fifo = given.path("unread");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let plugin = given.path("age-plugin-hangs");
-    fs::write(&plugin, "#!/bin/sh\necho $$ > \"$HOME/plugin\"\nexec sleep 60\n").unwrap();
-    fs::set_permissions(&plugin, Permissions::from_mode(0o755)).unwrap();
-    let hangs = age_core::primitives::bech32_encode(bech32::Hrp::parse("age1hangs").unwrap(), b"x");
+    plugin::install(given.home.path(), "hangs", "#!/bin/sh\necho $$ > \"$HOME/plugin\"\nexec sleep 60\n");
     let mut to_fifo = given.collect(&fifo);
     let mut by_plugin = given.collect(&given.path("out/plugin"));
-    by_plugin.args(["-r", &hangs]);
+    by_plugin.args(["-r", &plugin::recipient("hangs")]);
     for command in [to_fifo.arg("-f"), &mut by_plugin] {
-        let path = format!("{}:{}", given.home.path().display(), std::env::var("PATH").unwrap());
-        command.env_clear().env("PATH", path).env("HOME", given.home.path()).stderr(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", in_path(given.home.path()))
+            .env("HOME", given.home.path())
+            .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         wait_for("the handler", || {
             let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
@@ -436,10 +439,7 @@ fn the_first_signal_ends_every_wait() {
     }
     // The plugin ends too.
     let plugin = fs::read_to_string(given.path("plugin")).unwrap();
-    wait_for("the plugin's end", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", plugin.trim())).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    });
+    wait_for("the plugin's end", || !runs(plugin.trim()));
     assert!(!given.outputs().contains(&"plugin".to_owned()));
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::tmux::Tmux;
-use common::{decrypt, run, text, top};
+use common::{decrypt, programs_in_path, run, text, top};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -34,9 +34,7 @@ fn given() -> tempfile::TempDir {
 
 /// A line of shell with standard error in a pipe.
 fn piped(line: &str, home: &Path) -> Output {
-    let programs = Path::new(env!("CARGO_BIN_EXE_vmcore-decrypt")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    run(Command::new("sh").args(["-c", line]).env("PATH", path).current_dir(home))
+    run(Command::new("sh").args(["-c", line]).env("PATH", programs_in_path()).current_dir(home))
 }
 
 /// The words on a screen, whatever the width at which they were broken.

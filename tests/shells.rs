@@ -4,7 +4,7 @@
 mod common;
 
 use common::tmux::Tmux;
-use common::{Absent, or_skip, run, text, top};
+use common::{has, run, text, top};
 use std::fs;
 use std::process::Command;
 
@@ -17,11 +17,6 @@ const CASES: [(&str, &str, &str); 6] = [
     ("vmcore-encrypt estim", "estimate", "collect"),
     ("vmcore-encrypt --dump-d", "--dump-dmesg", "--diskset"),
 ];
-
-fn has(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    or_skip(there.then_some(()).ok_or(Absent(program.to_owned()))).is_some()
-}
 
 fn completions() -> String {
     top().join("docs/completions").display().to_string()

@@ -1,7 +1,7 @@
 //! `vmcore-encrypt pstore`: records of a store that anybody may have filled go into one encrypted file, and only then out of
 //! the store.
 
-use crate::common::{decrypt, encrypt, keys, lab, run, scratch, text, top};
+use crate::common::{decrypt, encrypt, keys, lab, names, run, scratch, text, top};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -43,14 +43,6 @@ impl Store {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -141,7 +133,7 @@ fn a_failure_removes_nothing() {
     fs::write(&store.recipients, "age1nonsense\n").unwrap();
     assert_eq!(store.take(&[]).0, 1);
     kept();
-    assert_eq!(names(&store.dest), Vec::<String>::new());
+    assert!(!store.dest.exists() || names(&store.dest).is_empty());
     // A store that others can write to is not the kernel's.
     fs::set_permissions(&store.store, fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(store.take(&[]).0, 1);

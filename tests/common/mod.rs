@@ -1,6 +1,6 @@
 //! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), the search for
 //! leaked secrets ([`leak`]), a real terminal ([`tmux`]), vmcores that fail to be read ([`faulty`], [`served`]), the way there and back
-//! ([`pages`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
+//! ([`pages`]), plugins ([`plugin`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
 //! on this machine.
 #![allow(
     dead_code,
@@ -16,12 +16,15 @@ pub(crate) mod judge;
 pub(crate) mod leak;
 pub(crate) mod mounted;
 pub(crate) mod pages;
+pub(crate) mod plugin;
 pub(crate) mod served;
 pub(crate) mod sshd;
 pub(crate) mod tmux;
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -67,6 +70,45 @@ pub(crate) fn or_skip_anywhere<T>(found: Result<T, Absent>) -> Option<T> {
             std::io::stderr().write_all(line.as_bytes()).unwrap();
         })
         .ok()
+}
+
+/// Writes a program that everybody may run.
+pub(crate) fn executable(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// `$PATH` with a directory before all others.
+pub(crate) fn in_path(directory: &Path) -> String {
+    format!("{}:{}", directory.display(), std::env::var("PATH").unwrap())
+}
+
+/// `$PATH` with both programs in it.
+pub(crate) fn programs_in_path() -> String {
+    in_path(Path::new(env!("CARGO_BIN_EXE_vmcore-encrypt")).parent().unwrap())
+}
+
+/// Whether a program is where root finds programs; says what is skipped when it is not.
+pub(crate) fn has(program: &str) -> bool {
+    let find = "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\" >/dev/null";
+    let found = Command::new("sh").args(["-c", find, "sh", program]).status().unwrap();
+    or_skip(found.success().then_some(()).ok_or(Absent(program.to_owned()))).is_some()
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// The names in a directory, sorted.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// Waits until something is so, for a minute at most.

@@ -1,6 +1,6 @@
 //! A real terminal: tmux, in which a test types and reads the screen.
 
-use super::{Absent, or_skip, run, text};
+use super::{has, programs_in_path, run, text};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,16 +20,15 @@ impl Tmux {
     /// A terminal of so many columns that runs `command` of sh in `home`, both programs in its path.
     pub(crate) fn new(home: &Path, columns: u16, command: &str) -> Option<Tmux> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let there = Command::new("tmux").arg("-V").output().is_ok();
-        or_skip(there.then_some(()).ok_or(Absent("tmux".to_owned())))?;
+        if !has("tmux") {
+            return None;
+        }
         let name = format!("tmux-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let tmux = Tmux { socket: std::env::temp_dir().join(name) };
-        let programs = Path::new(env!("CARGO_BIN_EXE_vmcore-decrypt")).parent().unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
         let shell = format!(
             "cd {}; export PATH={} HOME={} PS1='$ ' LC_ALL=C.UTF-8; {command}",
             quoted(home.to_str().unwrap()),
-            quoted(&path),
+            quoted(&programs_in_path()),
             quoted(home.to_str().unwrap())
         );
         let mut start = tmux.command();

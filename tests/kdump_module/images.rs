@@ -1,6 +1,7 @@
 //! Images built by the real dracut and mkinitramfs: a kdump image has all it needs or is not built, an
 //! ordinary one has nothing of ours or only what is inert.
 
+use crate::common::plugin;
 use crate::machine::{Machine, RECIPIENT};
 use crate::{has, module_dir, text};
 use std::fs;
@@ -102,23 +103,9 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
     }
 }
 
-/// A plugin that "wraps" the file key by writing it down (C2SP age-plugin.md, `recipient-v1`).
-const PLUGIN: &str = r#"#!/bin/sh
-while read -r line; do
-    case "$line" in
-    "-> wrap-file-key") read -r key ;;
-    "-> done") read -r _; break ;;
-    esac
-done
-printf -- '-> recipient-stanza 0 written-down\n%s\n' "$key"
-read -r _; read -r _
-printf -- '-> done\n\n'
-"#;
-
 #[test]
 fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
-    let hrp = bech32::Hrp::parse("age1imagetest").unwrap();
-    let recipient = age_core::primitives::bech32_encode(hrp, b"x");
+    let recipient = plugin::recipient("imagetest");
     let dracut = format!("export IN_KDUMP=1; {DRACUT} /out/image 0.0.0; lsinitrd /out/image > /out/list");
     let mkinitramfs = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
     for (tool, build) in [("dracut", dracut), ("mkinitramfs", mkinitramfs)] {
@@ -132,7 +119,7 @@ fn the_plugin_of_a_recipient_is_in_the_image_or_there_is_none() {
         let built = machine.run(&build);
         let broken = "it ended before it was done";
         assert!(!built.status.success() && text(&built).contains(broken), "{tool}: {}", text(&built));
-        machine.script("/usr/bin/age-plugin-imagetest", PLUGIN);
+        machine.script("/usr/bin/age-plugin-imagetest", plugin::WRITES_DOWN);
         let built = machine.run(&build);
         assert!(built.status.success(), "{tool}: {}", text(&built));
         let list = fs::read_to_string(machine.path("/out/list")).unwrap();

@@ -31,20 +31,13 @@ mod ssh;
 mod suse;
 mod vm;
 
-use common::{Absent, or_skip};
+use common::has;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// `kdump-module/`.
 fn module_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kdump-module")
-}
-
-/// Whether a program is where root finds programs; says what is skipped when it is not.
-fn has(program: &str) -> bool {
-    let find = "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\" >/dev/null";
-    let found = Command::new("sh").args(["-c", find, "sh", program]).status().unwrap();
-    or_skip(if found.success() { Ok(()) } else { Err(Absent(program.to_owned())) }).is_some()
 }
 
 /// A command that may change root: directly for root, else as root of a user namespace.

@@ -3,8 +3,7 @@
 
 use crate::common::guest::{Crash, Guest};
 use crate::common::sshd::Server;
-use crate::common::{Absent, decrypt, keys, lab, or_skip, run, scratch, succeed, text, top};
-use std::fs::read_dir;
+use crate::common::{Absent, decrypt, keys, lab, names, or_skip, run, scratch, succeed, text, top};
 use std::path::{Path, PathBuf};
 
 /// Bytes that pass before the link is cut: the handshake, and part of the dump.
@@ -94,14 +93,6 @@ fn send() -> Result<(Crash, PathBuf), Absent> {
     server.wait();
     cut.wait();
     Ok((crash, identity))
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn assert_opens(dump: &Path, identity: &Path, crash: &Crash) {

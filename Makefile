@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build collector command demo test lint bench fuzz vmcores install tools
+.PHONY: help build collector command demo test matrix lint bench fuzz vmcores install tools
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
@@ -33,6 +33,9 @@ demo: build ## crash a guest, encrypt its memory, restore it, read its log
 
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
 	cargo test --features remote
+
+matrix: tools collector ## what is too long for make test: every kernel of the archive, and more; MATRIX=kernels for the tests whose name goes on so
+	cargo test --features remote --no-fail-fast -- --ignored matrix_$(MATRIX)
 
 lint: tools ## format, clippy for each set of features that is shipped, documentation, shellcheck
 	cargo fmt --all -- --check

@@ -118,3 +118,34 @@ fn a_room_is_one_file_and_a_directory_beside_it() {
         }
     }
 }
+
+/// `make matrix` finds its tests by name: each that is ignored for it has the name, and no other.
+#[test]
+fn tests_of_the_matrix_have_its_name() {
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    let mut found = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found += assert_names_of_matrix(&path);
+            }
+        }
+    }
+    assert!(found > 0, "no test is for the matrix");
+}
+
+/// How many tests of the matrix a file has.
+fn assert_names_of_matrix(path: &Path) -> usize {
+    let (mark, text) = (concat!("#[ignore", " = \"make matrix\"]"), fs::read_to_string(path).unwrap());
+    let name = concat!("fn ", "matrix_");
+    let after: Vec<&str> = text.split(mark).skip(1).collect();
+    for test in &after {
+        assert!(test.trim_start().starts_with(name), "{}: {}", path.display(), &test[..60]);
+    }
+    let named = text.matches(&format!("\n{name}")).count();
+    assert_eq!(named, after.len(), "{}: tests of the matrix that are not ignored", path.display());
+    after.len()
+}

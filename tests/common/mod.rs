@@ -155,6 +155,11 @@ pub(crate) fn vmcore(name: &str) -> Result<PathBuf, Absent> {
     lab("capture.sh", [name]).map(PathBuf::from)
 }
 
+/// Every kernel that the archive has now, one of each series, as suites of `tests/vm/kernel.sh`, the oldest first.
+pub(crate) fn kernels() -> Result<Vec<String>, Absent> {
+    lab("kernel.sh", ["--list"]).map(|list| list.lines().map(str::to_owned).collect())
+}
+
 /// A kernel's `vmlinux` with debug information.
 pub(crate) fn vmlinux(suite: &str) -> Result<PathBuf, Absent> {
     lab("kernel.sh", ["--debug", suite]).map(PathBuf::from)

@@ -3,7 +3,7 @@
 # Beside it lie NAME.secrets (what was planted), NAME.console and NAME.release.
 #
 #   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
-#     KERNEL  bookworm (6.1), trixie (6.12), sid (the newest)
+#     KERNEL  bookworm, trixie, backports, sid, backports@6.19: a SUITE of kernel.sh
 #     PAGING  4level, 5level
 #     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use),
 #             full (dump-guest-memory of 16 GB of files)

@@ -2,13 +2,36 @@
 # Fetches the Debian cloud kernel of a suite and prints the directory that holds it:
 # `release`, `vmlinuz`, and `lib/modules/RELEASE` with uncompressed modules and their dependency lists.
 #
-#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), sid (the newest); bookworm-arm64 and so on
+#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), backports (trixie-backports), sid; bookworm-arm64 and so on.
+#                             backports@6.19 is the newest kernel of that series that is there now
 #   kernel.sh --debug SUITE   prints the path of its vmlinux with debug information (a 300 MB download)
+#   kernel.sh --list          prints every SUITE that the archive has now, one of each series, the oldest first
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
+# The images of SUITE, the oldest first.
+images() { # SUITE
+    "$HERE/packages.sh" names "$(debian_suite "$1")" "^linux-image-[0-9][^ ]*-cloud-$(debian_arch "$1")\$" | sort -V
+}
+
+# The archive drops kernels, so that no list of them stays true: it is asked.
+list() {
+    local suite series
+    for suite in bullseye bookworm trixie backports sid experimental; do
+        for series in $(images "$suite" | sed 's/^linux-image-\([0-9]*\.[0-9]*\).*/\1/' | uniq); do
+            echo "$suite@$series"
+        done
+    done | sort -V -t @ -k 2 -s
+}
+
 image_package() {
     local packages
+    case "$1" in *@*)
+        packages=${1#*@}
+        images "$1" | grep -E "^linux-image-${packages%-arm64}[.+-]" | tail -n 1
+        return
+        ;;
+    esac
     packages=$("$HERE/packages.sh" depends "$(debian_suite "$1")" "linux-image-cloud-$arch:$arch" | sed 's/:.*//')
     grep -m 1 '^linux-image-[0-9]' <<< "$packages"
 }
@@ -30,6 +53,7 @@ expand_modules() { # DIR RELEASE
 fetch_kernel() { # SUITE DIR
     local image release tree=$2.tree
     image=$(image_package "$1")
+    [ -n "$image" ] || absent "the kernel $1 in the archive; kernel.sh --list has those that are"
     release=${image#linux-image-}
     say "fetching the kernel $release of $1"
     # shellcheck disable=SC2046 # package names hold no blanks
@@ -55,8 +79,9 @@ fetch_debug() { # SUITE DIR
 
 need depmod xz zstd
 debug=
+[ "${1:-}" != --list ] || { list; exit 0; }
 [ "${1:-}" != --debug ] || { debug=1; shift; }
-suite=${1:?usage: kernel.sh [--debug] SUITE}
+suite=${1:?usage: kernel.sh [--debug] SUITE, or --list}
 arch=$(debian_arch "$suite")
 dir=$LAB/kernels/$suite
 mkdir -p "$LAB/kernels"

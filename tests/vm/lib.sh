@@ -8,8 +8,11 @@ LAB=$TARGET/vm
 export LC_ALL=C
 mkdir -p "$LAB/apt"
 
-# A suite names its machine too: bookworm is amd64, bookworm-arm64 is arm64.
-debian_suite() { echo "${1%-arm64}"; }
+# A suite names its machine too: bookworm is amd64, bookworm-arm64 is arm64; and its kernel: backports@6.19.
+debian_suite() {
+    local suite=${1%-arm64}
+    case "${suite%@*}" in backports) echo trixie-backports ;; *) echo "${suite%@*}" ;; esac
+}
 debian_arch() { case "$1" in *-arm64) echo arm64 ;; *) echo amd64 ;; esac; }
 
 say() { echo "lab: $*" >&2; }

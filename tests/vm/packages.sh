@@ -6,6 +6,7 @@
 #   packages.sh pick SUITE DIR GLOB PACKAGE  unpack only the files that match GLOB
 #   packages.sh tree SUITE DIR PACKAGE...    unpack them with every dependency, down to libc
 #   packages.sh depends SUITE PACKAGE        print what a package depends on
+#   packages.sh names SUITE REGEX            print the names of packages that match
 #
 # PACKAGE:arm64 is the arm64 one.
 set -euo pipefail
@@ -99,7 +100,12 @@ depends() { # SUITE PACKAGE
     apt-cache -c "$conf" depends --no-recommends "$2" | sed -n 's/^ *Depends: //p'
 }
 
+names() { # SUITE REGEX
+    suite "$1"
+    apt-cache -c "$conf" search --names-only "$2" | sed 's/ .*//'
+}
+
 case "${1:-}" in
-    fetch | pick | tree | depends) "$@" ;;
-    *) fail "usage: packages.sh fetch|pick|tree|depends SUITE ..." ;;
+    fetch | pick | tree | depends | names) "$@" ;;
+    *) fail "usage: packages.sh fetch|pick|tree|depends|names SUITE ..." ;;
 esac

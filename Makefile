@@ -31,11 +31,14 @@ command: ## the command of the packages: static, with the readers of images and 
 demo: build ## crash a guest, encrypt its memory, restore it, read its log
 	tests/demo.sh
 
+# Started by nohup or in the background of a script, a program ignores signals; the ones that tests send are not to be.
+UNIGNORED = env --default-signal=HUP,INT,QUIT
+
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
-	cargo test --features remote
+	$(UNIGNORED) cargo test --features remote
 
 matrix: tools collector ## what is too long for make test: every kernel of the archive, and more; MATRIX=kernels for the tests whose name goes on so
-	cargo test --features remote --no-fail-fast -- --ignored matrix_$(MATRIX)
+	$(UNIGNORED) cargo test --features remote --no-fail-fast -- --ignored matrix_$(MATRIX)
 
 lint: tools ## format, clippy for each set of features that is shipped, documentation, shellcheck
 	cargo fmt --all -- --check

@@ -1,5 +1,5 @@
 //! The way out: a vmcore in, an encrypted dump out. Reads top to bottom as the drawing in `lib.rs`;
-//! the steps are in the files beside it: `split` (into which parts), `pages` (which pages, in which order; `early` and
+//! the steps are in the files beside it: `levels` (which level fits), `split` (into which parts), `pages` (which pages, in which order; `early` and
 //! `sent`: which of them ahead of their turn), `read` (bytes of a block), `assemble` (the stream: `frames`, `tables` made
 //! of `records`, the size `limit`), `notes` (those too large for the head), `chunks` (what is sealed). The kernel log alone takes a shorter way, `log`.
 
@@ -9,6 +9,7 @@ mod early;
 pub mod estimate;
 mod facts;
 mod frames;
+pub(crate) mod levels;
 mod limit;
 pub mod log;
 mod notes;
@@ -59,6 +60,7 @@ pub struct Options {
 }
 
 /// What was collected.
+#[derive(Default)]
 pub struct Report {
     /// Pages per class.
     pub pages: ClassCounts,
@@ -87,6 +89,9 @@ pub enum Error {
         /// How many pages exist.
         pages: u64,
     },
+    /// The parts of the dump could not be named.
+    #[error("naming the parts of the dump")]
+    Divide(#[source] io::Error),
     /// Compression failed.
     #[error(transparent)]
     Blocks(#[from] blocks::Error),

@@ -89,6 +89,21 @@ pub struct Pool<'a, 'env, S> {
     ahead: usize,
 }
 
+/// Does everything at the same time, each item on a thread of its own, a single one on this thread; the results come in
+/// the order of the items.
+pub(crate) fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    if items.len() < 2 {
+        return items.into_iter().map(work).collect();
+    }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        let results = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        // A panic was printed on its thread; here it goes on.
+        results.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 /// Runs `body` on this thread with a pool of `threads` threads, this one among them; fewer where the system has no
 /// more. Each map runs at most `ahead` bytes for each thread before its reader, or one job that is larger. A single
 /// thread gains nothing by that and does each job when it is asked for.

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 pub(super) const MOVING_TARGET: &str =
     "Moving target   : the kernel was running while its memory was saved\n";
 
+/// A name and how many pages it counts.
+type Count = (&'static str, u64);
+
 /// The report's lines, of a dump at `level`.
 pub(super) fn lines(report: &Report, level: u8) -> String {
     let Report { pages, complete, written, .. } = report;
@@ -42,38 +45,36 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         let _ = writeln!(text, "    {name:<23} : {count:#018x}");
     }
     let others = [
-        more[0],
-        more[1],
-        more[2],
         ("Left out before", pages.left_out),
         ("Unreadable pages", pages.unreadable),
         ("Missing pages", pages.missing),
     ];
-    for (name, count) in others {
-        if count > 0 {
-            let _ = writeln!(text, "    {name:<23} : {count:#018x}");
-        }
-    }
+    some(&mut text, &more);
+    some(&mut text, &others);
     if !complete {
         let _ =
             writeln!(text, "    {:<23} : {:#018x}", "Pages behind the limit", kept.saturating_sub(remaining));
     }
     let _ = writeln!(text, "  Remaining pages  : {remaining:#018x}");
-    for (name, count) in [
+    let kept_though = [
         ("Unclassified pages", pages.unjudged),
         ("Doubtful pages", pages.doubtful),
         ("Doubtful list pages", pages.doubtful_lists),
-    ] {
-        if count > 0 {
-            let _ = writeln!(text, "    {name:<23} : {count:#018x}");
-        }
-    }
+    ];
+    some(&mut text, &kept_though);
     let _ = writeln!(text, "  (The number of pages is reduced to {percent}%.)");
     let _ = writeln!(text, "Memory Hole     : {:#018x}", pages.total.saturating_sub(pages.present));
     let _ = writeln!(text, "--------------------------------------------------");
     let _ = writeln!(text, "Total pages     : {:#018x}", pages.total);
     let _ = writeln!(text, "Write bytes     : {written} ({})", size::show(*written));
     text
+}
+
+/// Adds a line for each count that is not 0.
+fn some(text: &mut String, counts: &[Count]) {
+    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        let _ = writeln!(text, "    {name:<23} : {count:#018x}");
+    }
 }
 
 #[cfg(test)]

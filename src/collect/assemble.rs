@@ -81,7 +81,7 @@ impl Assembler {
         self.frames.flush(chunks);
     }
 
-    /// Takes the next block. After a size limit was reached blocks are dropped, but for what they say of pages that
+    /// Takes the next block. After a size limit was reached blocks are dropped, except for what they say of pages that
     /// were sent ahead.
     pub(super) fn block(&mut self, block: ReadBlock, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let end = self.frames.position() + self.frames.room() + self.tables.room();

@@ -12,7 +12,7 @@ pub(super) struct Chunk {
     pub index: u64,
     /// Whether it is the final one.
     pub last: bool,
-    /// Its bytes: [`CHUNK_SIZE`] but for the final one.
+    /// Its bytes: [`CHUNK_SIZE`] except for the final one.
     pub bytes: Vec<u8>,
 }
 

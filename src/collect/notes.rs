@@ -46,7 +46,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// All pieces of notes that lie in these bytes of the KDUMP file.
+    /// All pieces of notes that are in these bytes of the KDUMP file.
     pub(super) fn all(file: std::ops::Range<u64>) -> impl Iterator<Item = Piece> {
         let starts = (file.start..file.end).step_by(usize::try_from(PIECE).unwrap_or(1));
         starts.map(move |offset| {

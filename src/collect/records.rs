@@ -54,7 +54,7 @@ pub(super) struct BitmapPiece {
 }
 
 impl BitmapPiece {
-    /// Whether `pfn` does not fit behind what is here: too far on, or the piece is large enough.
+    /// Whether `pfn` does not fit after what is here: too far on, or the piece is large enough.
     pub(super) fn must_end_before(&self, pfn: Pfn) -> bool {
         let (byte, end) = (pfn.0 / 8, self.start + self.bytes.len() as u64);
         !self.bytes.is_empty() && (byte > end + BITMAP_GAP || byte >= self.start + RECORD_BYTES as u64)
@@ -75,7 +75,7 @@ impl BitmapPiece {
         *self.byte(pfn) |= 1 << (pfn.0 % 8);
     }
 
-    /// The byte of a page, at or behind the last one of the piece.
+    /// The byte of a page, at or after the last one of the piece.
     fn byte(&mut self, pfn: Pfn) -> &mut u8 {
         let byte = pfn.0 / 8;
         if self.bytes.is_empty() {

@@ -33,7 +33,7 @@ struct Ranges {
 }
 
 impl SentRanges {
-    /// Adds pages behind those of the same batch.
+    /// Adds pages after those of the same batch.
     pub(super) fn push(&mut self, batch: Batch, range: PfnRange) {
         let ranges = &mut self.batches[batch as usize];
         varint::push(&mut ranges.bytes, range.start.0 - ranges.end.0);
@@ -70,7 +70,7 @@ impl Ranges {
     }
 }
 
-/// The places of one batch's pages: two bits each, since their data lie one behind the other.
+/// The places of one batch's pages: two bits each, since their data lie one after the other.
 #[derive(Default)]
 pub(super) struct SentPages {
     kinds: Vec<u8>,
@@ -82,7 +82,7 @@ pub(super) struct SentPages {
 impl SentPages {
     const PER_BYTE: usize = 4;
 
-    /// Adds the pages of a block behind those before: which were asked for, and what its map says of them.
+    /// Adds the pages of a block after those before: which were asked for, and what its map says of them.
     pub(super) fn push(&mut self, asked: &[PfnRange], map: &BlockMap) {
         if self.count == 0 {
             self.next = map.data_offset;

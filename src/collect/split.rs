@@ -21,7 +21,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The same as the head of the part's stream says it.
+    /// The same as the head of the part's stream has it.
     pub(super) fn facts(&self) -> PartFacts {
         let PfnRange { start, end } = self.range;
         PartFacts { set: self.set.clone(), number: self.number, of: self.of, start: start.0, end: end.0 }

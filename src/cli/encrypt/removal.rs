@@ -4,9 +4,9 @@
 use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
 use super::args::{Args, is_url};
-use super::dump::in_parallel;
 use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
+use crate::pipeline::at_once;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
 use crate::units::{PfnRange, PfnSet};
 use crate::vmcore::{ReadError, Vmcore};
@@ -192,7 +192,7 @@ fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<u64, Error> {
         Ok(())
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    in_parallel(0..threads, compare).into_iter().collect::<Result<(), _>>()?;
+    at_once((0..threads).collect(), compare).into_iter().collect::<Result<(), _>>()?;
     Ok(left_out.into_inner())
 }
 

@@ -15,6 +15,9 @@ SCRIPTS = $$(git ls-files | grep -vE '\.(rs|md)$$' | xargs grep -lE '^(\#!/bin/(
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
+# Which commit a program was built of; cargo by itself does not ask.
+build collector command: export VMCORE_ENCRYPT_COMMIT = $(shell git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null)
+
 build: tools ## the two commands, target/release
 	cargo build --release --bins
 

@@ -1,4 +1,4 @@
-//! What was typed, and what is said back: arguments, error and hint lines, reports, exit statuses.
+//! What was typed, and what is reported: arguments, error and hint lines, reports, exit statuses.
 //! The two `main`s only call [`run`].
 
 mod creating;
@@ -18,6 +18,7 @@ mod signals;
 mod status;
 mod stdout;
 mod usage;
+mod version;
 
 pub use status::Status;
 

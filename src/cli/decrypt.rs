@@ -16,9 +16,11 @@ mod report;
 mod restore;
 mod rewrap;
 mod salvage;
+#[cfg(feature = "remote")]
+mod slow;
 mod verify;
 
-use super::{Failure, Status, order, progress, say_notice, status};
+use super::{Failure, Status, encrypt, order, progress, say_notice, status, version};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -28,13 +30,10 @@ use crash::crash_facts;
 const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.
 const DEFAULT: &str = "restore";
-/// The other program and its sub-commands, for who takes one for the other.
-pub(super) const OTHER: (&str, &[&str]) =
-    ("vmcore-encrypt", &["check", "collect", "config", "estimate", "fingerprint", "gate", "pstore"]);
 
 /// Restore an encrypted crash dump for crash, drgn and gdb, or look into it.
 #[derive(Parser, Debug)]
-#[command(name = PROGRAM, version, max_term_width = 100, disable_version_flag = true)]
+#[command(name = PROGRAM, version, long_version = version::analyst(), max_term_width = 100, disable_version_flag = true)]
 #[command(color = ColorChoice::Never)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(override_usage = "vmcore-decrypt [restore] [OPTIONS] <DUMP>... <OUTPUT>
@@ -54,7 +53,7 @@ pub struct Cli {
     /// Warnings and errors alone: no progress, no notes
     #[arg(short = 'q', long, global = true)]
     quiet: bool,
-    /// Print the version
+    /// Print the version; --version tells commit and features too
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 }
@@ -91,14 +90,16 @@ enum Command {
 /// The first word is neither a file nor a sub-command, but looks like one.
 pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let command = Cli::command();
-    order::check_first_word(&command, OTHER, &words)?;
+    let other = encrypt::Cli::command();
+    let names = other.get_subcommands().map(clap::Command::get_name);
+    order::check_first_word(&command, &words, (other.get_name(), names), &[])?;
     Ok(order::sub_command_first(&command, words, Some(DEFAULT)))
 }
 
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     if cli.quiet {
         progress::be_quiet();
@@ -120,7 +121,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs `action` with the wait for random bytes that it may need; a wait is said on stderr.
+/// Runs `action` with the wait for random bytes that it may need; a wait is reported on stderr.
 fn with_entropy<T>(action: impl FnOnce(&mut Entropy<'_>) -> T) -> T {
     action(&mut Entropy { limit: ENTROPY_LIMIT, notify: &mut |notice| say_notice(PROGRAM, notice) })
 }

@@ -26,7 +26,7 @@ mod upload;
 #[cfg(feature = "check")]
 mod words;
 
-use super::{Failure, Status, order, progress, say_notice, status};
+use super::{Failure, Status, order, progress, say_notice, status, version};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
@@ -39,17 +39,21 @@ const PROGRAM: &str = "vmcore-encrypt";
 /// The program of kexec-tools that prints the crashed kernel's log; called by its name, this one saves
 /// the log encrypted instead.
 const DMESG_NAME: &str = "vmcore-dmesg";
-/// The other program and its sub-commands, for who takes one for the other.
+/// The other program and its sub-commands, for who takes one for the other. A list, since the collector is built without
+/// the other program.
 pub(super) const OTHER: (&str, &[&str]) = (
     "vmcore-decrypt",
     &["info", "keygen", "list", "mount", "refilter", "report", "restore", "rewrap", "verify"],
 );
+/// Sub-commands that not every build has, each with its feature.
+const FEATURES: &[(&str, &str)] = &[("check", "check"), ("gate", "check"), ("pstore", "check")];
 
 /// Save a crashed kernel's memory, filtered, compressed and encrypted to public keys.
 #[derive(Parser, Debug)]
 #[command(name = PROGRAM, max_term_width = 100, disable_version_flag = true, color = ColorChoice::Never)]
 // Scripts parse makedumpfile's "name: version X".
 #[command(display_name = "vmcore-encrypt:", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
+#[command(long_version = version::collector())]
 // A repeated option counts once, as with makedumpfile.
 #[command(args_override_self = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -68,7 +72,7 @@ pub struct Cli {
     /// Warnings and errors alone: no progress, no notes, no report
     #[arg(short = 'q', long, global = true)]
     quiet: bool,
-    /// Print the version
+    /// Print the version; --version tells commit, features and targets too
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 }
@@ -123,14 +127,15 @@ pub fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> 
 pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let words = with_sub_command(words.into_iter());
     let command = Cli::command();
-    order::check_first_word(&command, OTHER, &words)?;
+    let (other, names) = OTHER;
+    order::check_first_word(&command, &words, (other, names.iter().copied()), FEATURES)?;
     Ok(order::sub_command_first(&command, words, None))
 }
 
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     if cli.quiet {
         progress::be_quiet();

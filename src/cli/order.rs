@@ -1,6 +1,7 @@
 //! Where words may stand on a command line: options before, between and after the others, and before the name of a
 //! sub-command. The parser wants the sub-command first, so it is put there.
 
+use super::version::how_to_get;
 use super::{Failure, Status, quoted};
 use clap::Command;
 use clap::error::{ContextKind, ContextValue};
@@ -27,15 +28,16 @@ pub(super) fn sub_command_first(
     words
 }
 
-/// Refuses a first word that is neither a file nor a sub-command of this program, but looks like one: of `other`, or
-/// misspelt.
+/// Refuses a first word that is neither a file nor a sub-command of this program, but looks like one: of the `other`
+/// program (its name, its sub-commands), of a build with other `features` (sub-command, feature), or misspelt.
 ///
 /// # Errors
 /// What was probably meant.
-pub(super) fn check_first_word(
+pub(super) fn check_first_word<'a>(
     command: &Command,
-    other: (&str, &[&str]),
     words: &[OsString],
+    other: (&str, impl IntoIterator<Item = &'a str>),
+    features: &[(&str, &str)],
 ) -> Result<(), Failure> {
     let Some(word) = first_word(command, words).and_then(|at| words[at].to_str()) else { return Ok(()) };
     let is_name = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
@@ -50,9 +52,12 @@ pub(super) fn check_first_word(
         );
         Err(Failure::new(Status::Usage, message).hint(hint))
     };
-    let (program, names) = other;
+    let (program, mut names) = (other.0, other.1.into_iter());
+    if let Some((_, feature)) = features.iter().find(|(name, _)| *name == word) {
+        return refused(how_to_get(feature));
+    }
     match similar(command, word) {
-        _ if names.contains(&word) => refused(format!("{word} is a sub-command of {program}")),
+        _ if names.any(|name| name == word) => refused(format!("{word} is a sub-command of {program}")),
         Some(name) => refused(format!("did you mean {name:?}?")),
         None => Ok(()),
     }
@@ -67,7 +72,8 @@ fn similar(command: &Command, word: &str) -> Option<String> {
     let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned();
     let names = Command::new("names").subcommand_required(true).subcommands(names);
     match names.try_get_matches_from(["names", word]).err()?.get(ContextKind::SuggestedSubcommand)? {
-        ContextValue::Strings(names) => names.first().cloned(),
+        // The most similar one comes last.
+        ContextValue::Strings(names) => names.last().cloned(),
         ContextValue::String(name) => Some(name.clone()),
         _ => None,
     }
@@ -150,37 +156,41 @@ mod tests {
         }
     }
 
-    /// The collector alone knows nothing of the other program, so it has a list.
+    /// The collector alone is built without the other program, so it has a list.
     #[cfg(all(feature = "analyst", feature = "check"))]
     #[test]
-    fn each_program_knows_the_sub_commands_of_the_other() {
+    fn the_collector_knows_the_sub_commands_of_the_other_program() {
         use super::super::{decrypt, encrypt};
         use clap::CommandFactory;
         let names = |command: &Command| -> Vec<String> {
             let seen = command.get_subcommands().filter(|sub| !sub.is_hide_set());
             seen.map(|sub| sub.get_name().to_owned()).collect()
         };
-        let (collector, analyst) = (names(&encrypt::Cli::command()), names(&decrypt::Cli::command()));
-        for (own, other, (_, listed)) in
-            [(&collector, &analyst, encrypt::OTHER), (&analyst, &collector, decrypt::OTHER)]
-        {
-            let mut foreign: Vec<_> = other.iter().filter(|name| !own.contains(name)).collect();
-            foreign.sort();
-            assert_eq!(foreign, *listed);
-        }
+        let own = names(&encrypt::Cli::command());
+        let mut foreign = names(&decrypt::Cli::command());
+        foreign.retain(|name| !own.contains(name));
+        foreign.sort();
+        assert_eq!(foreign, encrypt::OTHER.1);
     }
 
     #[test]
     fn a_name_that_is_none_is_named() {
         let check = |line: &str| {
             let words: Vec<_> = line.split(' ').map(OsString::from).collect();
-            check_first_word(&command(), ("other", &["check"]), &words)
-                .map_err(|failure| (failure.message().to_owned(), failure.hint.unwrap()))
+            check_first_word(
+                &command(),
+                &words,
+                ("other", ["check"]),
+                &[("gate", "rules"), ("info", "rules")],
+            )
+            .map_err(|failure| (failure.message().to_owned(), failure.hint.unwrap()))
         };
         let (message, hint) = check("prog -i k inof a").unwrap_err();
         assert_eq!(message, "\"inof\" is neither a file nor a sub-command of prog");
         assert_eq!(hint, "did you mean \"info\"?");
         assert_eq!(check("prog check").unwrap_err().1, "check is a sub-command of other");
+        let absent = check("prog gate").unwrap_err();
+        assert_eq!(absent.1, "a build with the feature rules has it: cargo build --release -F rules");
         for fine in [
             "prog info x",
             "prog vmcore.age x",

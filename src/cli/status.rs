@@ -18,7 +18,7 @@ pub enum Status {
     Damaged = 4,
     /// The dump is cut: it ends before its final chunk.
     Truncated = 5,
-    /// The dump is whole, and a warning says what is unusual: nothing could be filtered, a few pages are unreadable.
+    /// The dump is whole, and a warning names what is unusual: nothing could be filtered, a few pages are unreadable.
     Warned = 6,
     /// What was saved can be opened, but lacks pages that it should have.
     Incomplete = 7,

@@ -1,93 +1,215 @@
-//! What is said of a wrong command line: the parser's finding in the form of all other messages, since a console
-//! log and the scripts that read it know no other. Help and version go to standard output as they are.
+//! Turns the parser's errors into the `PROGRAM: error:` and `PROGRAM: hint:` lines of all other messages: consoles keep
+//! them in logs, and scripts read those. Each kind of error has its sentence, made of what the error names. Help and
+//! version go to standard output as they are.
 
 use super::stdout::end_without_reader;
 use super::{Status, say};
+use clap::Error;
+use clap::error::ContextKind::{self, *};
+use clap::error::{ContextValue, ErrorKind};
+use std::error::Error as _;
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
-/// Says what the parser found, or prints the help that was asked for.
-pub(super) fn answer(program: &str, error: &clap::Error) -> ExitCode {
+/// What other programs call the option that names the output, as [`quoted`] shows it.
+const OUTPUT: [&str; 3] = ["'-o'", "'--output'", "'--out'"];
+
+/// Reports what the parser found, or prints the help that was asked for.
+pub(super) fn answer(program: &str, error: &Error) -> ExitCode {
     if !error.use_stderr() {
-        // Whoever asked for help and does not read it has no need of a complaint.
+        // Whoever asked for help and does not read it needs no error.
         let _ = error.print().inspect_err(end_without_reader);
         return ExitCode::SUCCESS;
     }
-    let Finding { message, hints } = Finding::of(&error.render().to_string());
-    say(program, "error", &message);
-    hints.iter().for_each(|hint| say(program, "hint", hint));
+    say(program, "error", &message(error));
+    hints(error).iter().for_each(|hint| say(program, "hint", hint));
     ExitCode::from(Status::Usage.code())
 }
 
 #[cfg(feature = "check")]
-/// The parser's finding as one sentence.
-pub(super) fn sentence(error: &clap::Error) -> String {
-    if error.use_stderr() {
-        Finding::of(&error.render().to_string()).message
-    } else {
-        "help and version save no dump".to_owned()
-    }
+/// The parser's error as one sentence.
+pub(super) fn sentence(error: &Error) -> String {
+    if error.use_stderr() { message(error) } else { "help and version save no dump".to_owned() }
 }
 
-/// A finding of the parser's: a sentence, and what may help.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    message: String,
-    hints: Vec<String>,
-}
-
-impl Finding {
-    /// Takes the parser's text apart: paragraphs, of which the first is the finding; then tips, the usage, and a
-    /// pointer to the help.
-    fn of(text: &str) -> Finding {
-        let mut paragraphs = text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
-        let first = paragraphs.next().unwrap_or("the command line is wrong");
-        let mut hints: Vec<String> = Vec::new();
-        for paragraph in paragraphs {
-            match paragraph.split_once(": ") {
-                Some(("tip", _)) => hints.extend(paragraph.lines().map(|line| one_line(line, "tip: "))),
-                Some(("Usage", _)) => hints.push(format!("usage: {}", one_line(paragraph, "Usage: "))),
-                _ => {}
-            }
+/// The sentence of an error. An error without the facts that its kind has gets the kind's own name.
+fn message(error: &Error) -> String {
+    let text = match error.kind() {
+        ErrorKind::ArgumentConflict => conflict(error),
+        ErrorKind::InvalidValue => invalid_value(error),
+        ErrorKind::ValueValidation => refused_value(error),
+        ErrorKind::UnknownArgument => {
+            quoted(error, InvalidArg).map(|name| format!("unexpected argument {name} found"))
         }
-        hints.push("--help tells all options".to_owned());
-        Finding { message: one_line(first, "error: "), hints }
+        ErrorKind::InvalidSubcommand => {
+            quoted(error, InvalidSubcommand).map(|name| format!("unrecognized subcommand {name}"))
+        }
+        ErrorKind::MissingRequiredArgument => list(error, InvalidArg, " ")
+            .map(|names| format!("the following required arguments were not provided: {names}")),
+        ErrorKind::TooManyValues => pair(error, InvalidValue, InvalidArg)
+            .map(|(value, name)| format!("unexpected value {value} for {name} found; no more were expected")),
+        ErrorKind::NoEquals => quoted(error, InvalidArg)
+            .map(|name| format!("equal sign is needed when assigning values to {name}")),
+        _ => None,
+    };
+    text.unwrap_or_else(|| error.source().map_or_else(|| error.kind().to_string(), ToString::to_string))
+}
+
+fn conflict(error: &Error) -> Option<String> {
+    let name = quoted(error, InvalidArg);
+    let what = match name {
+        Some(_) => "argument",
+        None => "subcommand",
+    };
+    let name = name.or_else(|| quoted(error, InvalidSubcommand))?;
+    let prior = match error.get(PriorArg) {
+        prior if prior == error.get(InvalidArg) => {
+            return Some(format!("the argument {name} cannot be used multiple times"));
+        }
+        Some(ContextValue::String(prior)) => format!(" '{prior}'"),
+        Some(ContextValue::Strings(prior)) => format!(": {}", prior.join(" ")),
+        _ => " one or more of the other specified arguments".to_owned(),
+    };
+    Some(format!("the {what} {name} cannot be used with{prior}"))
+}
+
+fn invalid_value(error: &Error) -> Option<String> {
+    let (value, name) = pair(error, InvalidValue, InvalidArg)?;
+    let possible = list(error, ValidValue, ", ").filter(|values| !values.is_empty());
+    let possible = possible.map(|values| format!(" [possible values: {values}]")).unwrap_or_default();
+    match value.as_str() {
+        "''" => Some(format!("a value is required for {name} but none was supplied{possible}")),
+        _ => Some(format!("invalid value {value} for {name}{possible}")),
     }
 }
 
-/// A paragraph as one line, without the word it starts with.
-fn one_line(paragraph: &str, start: &str) -> String {
-    let words: Vec<&str> = paragraph.trim().trim_start_matches(start).split_whitespace().collect();
-    words.join(" ")
+fn refused_value(error: &Error) -> Option<String> {
+    let (value, name) = pair(error, InvalidValue, InvalidArg)?;
+    let cause = error.source().map(|cause| match cause.downcast_ref::<ParseIntError>() {
+        Some(_) => ": it must be a number".to_owned(),
+        None => format!(": {cause}"),
+    });
+    let cause = cause.unwrap_or_default();
+    Some(format!("invalid value {value} for {name}{cause}"))
+}
+
+/// What may help.
+fn hints(error: &Error) -> Vec<String> {
+    let similar =
+        [(SuggestedSubcommand, "subcommand"), (SuggestedArg, "argument"), (SuggestedValue, "value")];
+    let mut hints: Vec<String> =
+        similar.iter().filter_map(|&(kind, what)| did_you_mean(error, kind, what)).collect();
+    if OUTPUT.iter().any(|option| quoted(error, InvalidArg).as_deref() == Some(option)) {
+        hints.push("no option names the output, it is a word of its own".to_owned());
+    } else if let Some(ContextValue::StyledStrs(tips)) = error.get(Suggested) {
+        hints.extend(tips.iter().map(|tip| one_line(&tip.to_string())));
+    }
+    // One form of the command a line.
+    let usage = error.get(Usage).map(ToString::to_string).unwrap_or_default();
+    let forms = usage
+        .lines()
+        .map(|form| one_line(form.trim_start_matches("Usage: ")))
+        .filter(|form| !form.is_empty());
+    hints.extend(forms.map(|form| format!("usage: {form}")));
+    hints.push("--help tells all options".to_owned());
+    hints
+}
+
+fn did_you_mean(error: &Error, kind: ContextKind, what: &str) -> Option<String> {
+    let names = match error.get(kind)? {
+        ContextValue::String(name) => vec![name.as_str()],
+        ContextValue::Strings(names) => names.iter().map(String::as_str).collect(),
+        _ => return None,
+    };
+    let quoted = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    Some(match names.len() {
+        1 => format!("a similar {what} exists: {quoted}"),
+        _ => format!("some similar {what}s exist: {quoted}"),
+    })
+}
+
+/// One fact of an error, in the quotes that all messages of the parser have.
+fn quoted(error: &Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(format!("'{text}'")),
+        _ => None,
+    }
+}
+
+fn pair(error: &Error, one: ContextKind, other: ContextKind) -> Option<(String, String)> {
+    Some((quoted(error, one)?, quoted(error, other)?))
+}
+
+fn list(error: &Error, kind: ContextKind, between: &str) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::Strings(texts) => Some(texts.join(between)),
+        _ => None,
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Arg, Command};
+    use clap::{Arg, ArgAction, Command};
 
-    fn finding(words: &[&str]) -> Finding {
-        let command = Command::new("prog")
+    fn command() -> Command {
+        Command::new("prog")
             .arg(Arg::new("vmcore").required(true))
-            .arg(Arg::new("level").long("level").value_parser(["a", "b"]));
-        Finding::of(&command.try_get_matches_from(words).unwrap_err().render().to_string())
+            .arg(Arg::new("level").long("level").value_parser(["a", "b"]))
+            .arg(Arg::new("count").long("count").value_parser(clap::value_parser!(u8).range(0..=31)))
+            .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("count"))
+            .arg(Arg::new("pair").long("pair").num_args(2))
+            .arg(Arg::new("equals").long("equals").require_equals(true))
+            .subcommand(Command::new("check"))
+            .subcommand_negates_reqs(true)
+            .args_conflicts_with_subcommands(true)
+    }
+
+    fn error(line: &str) -> Error {
+        command().try_get_matches_from(line.split(' ')).unwrap_err()
     }
 
     #[test]
-    fn findings_are_sentences_and_hints() {
-        let missing = finding(&["prog"]);
-        assert_eq!(missing.message, "the following required arguments were not provided: <vmcore>");
-        assert_eq!(missing.hints, ["usage: prog <vmcore>", "--help tells all options"]);
-        let unknown = finding(&["prog", "--levle", "a", "x"]);
-        assert_eq!(unknown.message, "unexpected argument '--levle' found");
-        assert_eq!(unknown.hints[0], "a similar argument exists: '--level'");
-        let value = finding(&["prog", "--level", "z", "x"]);
-        assert_eq!(value.message, "invalid value 'z' for '--level <level>' [possible values: a, b]");
+    fn each_kind_of_error_is_a_sentence() {
+        for (typed, said) in [
+            ("prog", "the following required arguments were not provided: <vmcore>"),
+            ("prog --levle a x", "unexpected argument '--levle' found"),
+            ("prog --level z x", "invalid value 'z' for '--level <level>' [possible values: a, b]"),
+            (
+                "prog x --level",
+                "a value is required for '--level <level>' but none was supplied [possible values: a, b]",
+            ),
+            ("prog --count 99 x", "invalid value '99' for '--count <count>': 99 is not in 0..=31"),
+            ("prog --count 1 --all x", "the argument '--count <count>' cannot be used with '--all'"),
+            ("prog --all --all x", "the argument '--all' cannot be used multiple times"),
+            ("prog --equals a x", "equal sign is needed when assigning values to '--equals=<equals>'"),
+            ("prog x check", "the subcommand 'check' cannot be used with '<vmcore>'"),
+        ] {
+            let error = error(typed);
+            assert_eq!(message(&error), said, "{typed}");
+            // What the parser prints is the same, on several lines.
+            let rendered = one_line(&error.render().to_string());
+            assert!(rendered.starts_with(&format!("error: {said} ")), "{rendered}");
+        }
     }
 
     #[test]
-    fn a_text_of_another_form_is_said_whole() {
-        let finding = Finding::of("something\nelse");
-        assert_eq!(finding.message, "something else");
-        assert_eq!(Finding::of("").message, "the command line is wrong");
+    fn an_error_without_facts_has_a_name() {
+        let bare = Error::new(ErrorKind::UnknownArgument);
+        assert_eq!(message(&bare), "unexpected argument found");
+        assert_eq!(hints(&bare), ["--help tells all options"]);
+    }
+
+    #[test]
+    fn hints_are_what_is_similar_then_the_usage() {
+        assert_eq!(hints(&error("prog"))[..1], ["usage: prog <vmcore>"].map(str::to_owned));
+        let hints = hints(&error("prog --levle a x"));
+        assert_eq!(hints[0], "a similar argument exists: '--level'");
+        assert!(hints[1].starts_with("usage: prog"), "{hints:?}");
+        assert_eq!(hints.last().unwrap(), "--help tells all options");
     }
 }

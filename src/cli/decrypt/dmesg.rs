@@ -35,7 +35,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(&args.dumps)?;
     let mut out = io::BufWriter::new(stdout::text());
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     out.flush().map_err(|error| written(&error))
 }
 
-/// Decompressed blocks kept: a log lies in a few neighbouring ones, and page tables in a few more.
+/// Decompressed blocks kept: a log is in a few neighbouring ones, and page tables in a few more.
 const BLOCKS: usize = 16 << 20;
 
 fn written(error: &io::Error) -> Failure {

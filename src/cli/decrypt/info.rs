@@ -1,4 +1,4 @@
-//! `vmcore-decrypt info DUMP`: what the header says without a key, and with one what the dump holds.
+//! `vmcore-decrypt info DUMP`: what the header tells without a key, and with one what the dump holds.
 
 mod text;
 
@@ -102,7 +102,7 @@ struct Inside {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sources = args.dumps.iter().map(|dump| input::open_source(dump)).collect::<Result<Vec<_>, _>>()?;
     let (info, fault) = gather(args, &sources)?;

@@ -149,7 +149,7 @@ fn empty(path: &Path) -> Failure {
     Failure::new(Status::Truncated, message).hint("the collector or its link died before the first byte")
 }
 
-/// Opens a dump to be read at any place. What lies in the frame of a raw partition is read through it; an armored
+/// Opens a dump to be read at any place. What is in the frame of a raw partition is read through it; an armored
 /// dump is taken into memory without its armor.
 pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
     let failed = |error: &io::Error| Failure::caused(opening(path), error);
@@ -158,6 +158,9 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         return Err(Failure::new(Status::Usage, message).hint("name a file"));
     }
     let source = match remote(path)? {
+        #[cfg(feature = "remote")]
+        Some(source) => super::slow::shown(source),
+        #[cfg(not(feature = "remote"))]
         Some(source) => source,
         None => local_noticing(path, notice).map_err(|error| failed(&error))?,
     };
@@ -213,7 +216,14 @@ pub(super) fn is_url(name: &str) -> bool {
 /// The dump on a server, when `path` is a URL.
 #[cfg(feature = "remote")]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
-    let Some(url) = path.to_str().filter(|name| crate::remote::is_url(name)) else { return Ok(None) };
+    let Some(url) = path.to_str().filter(|name| name.contains("://") && !path.exists()) else {
+        return Ok(None);
+    };
+    if !crate::remote::is_url(url) {
+        let message = format!("{}: a URL of this kind cannot be read", opening(path));
+        return Err(Failure::new(Status::Usage, message).hint("https, http, s3, gs and az can be read"));
+    }
+    let _waiting = super::slow::Wait::start(path);
     crate::remote::open_noticing(url, notice).map(Some).map_err(|error| {
         let failure = Failure::caused(opening(path), &error);
         match error {
@@ -229,7 +239,7 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let is_url = path.to_str().is_some_and(|name| name.contains("://")) && !path.exists();
     if is_url {
         let message = format!("{}: this program was built without the feature remote", opening(path));
-        return Err(Failure::new(Status::Usage, message));
+        return Err(Failure::new(Status::Usage, message).hint(super::super::version::how_to_get("remote")));
     }
     Ok(None)
 }

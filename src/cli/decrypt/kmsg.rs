@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Longest line of a log that is looked at, in bytes; what is behind is another line.
+/// Longest line of a log that is read as one, in bytes; the rest is another line.
 const MAX_LINE: u64 = 1 << 20;
 /// Missing ranges that are named per opening.
 const MAX_NAMED: usize = 20;
@@ -36,7 +36,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message; or what the log lacks, after all of it was printed.
+/// The failure, as a message; or what the log lacks, after all of it was printed.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };

@@ -74,7 +74,7 @@ impl Cost for Item {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// A place could not be searched; what stopped it, as a message.
+/// A place could not be searched; the cause, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = match &args.identities[..] {
         [] => None,

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// How often the program looks whether somebody else unmounted the directory.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Where the kernel lists its swap devices, one a line behind a heading. Source: Linux
+/// Where the kernel lists its swap devices, one a line after a heading. Source: Linux
 /// `Documentation/filesystems/proc.rst`.
 const SWAPS: &str = "/proc/swaps";
 
@@ -69,7 +69,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match (&args.unmount, &args.words[..]) {
         (Some(directory), _) => unmount_foreign(directory),
@@ -125,6 +125,8 @@ impl Job<'_> {
         // Before any thread of the mount starts, so that one thread alone gets them.
         let signals = Signals::catch(events.clone())
             .map_err(|error| Failure::caused("waiting for signals", &io::Error::from(error)))?;
+        #[cfg(feature = "remote")]
+        super::slow::end();
         let mounted = self.mount(&dump)?;
         let result = self.serve(&mounted, &signals, events, &received);
         self.unmount(mounted)?;

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of `refilter`.
 #[derive(ClapArgs, Debug)]
+#[command(override_usage = "vmcore-decrypt refilter [OPTIONS] <DUMP>... <OUTPUT>")]
 #[command(after_help = status::help("Examples:
   vmcore-decrypt refilter -i key.txt -d 31 -R vendor.txt vmcore.age for-the-vendor.age
   vmcore-decrypt refilter -i key.txt -r age1... part1.age part2.age whole.age
@@ -46,27 +47,30 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     num_threads: Option<NonZero<usize>>,
 
-    /// The encrypted dump; of a dump in parts all parts
+    /// The encrypted dump; of a dump in parts all parts. The last word is OUTPUT, the new dump; - is standard output
     #[arg(value_name = "DUMP", required = true)]
-    dumps: Vec<PathBuf>,
-    /// The new dump; - is standard output
-    output: PathBuf,
+    words: Vec<PathBuf>,
 }
 
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    args.identities.apart_from(&args.output, &args.dumps)?;
-    apart::check(&args.output, args.recipients.named_files().iter().map(PathBuf::as_path))?;
-    let identities = args.identities.read(&args.dumps)?;
+    if args.dumps().is_empty() {
+        let message = format!("refiltering {}: no output is named", input_name(args.output()));
+        return Err(Failure::new(Status::Usage, message)
+            .hint("the output is the last word: vmcore-decrypt refilter -i KEY DUMP OUTPUT"));
+    }
+    args.identities.apart_from(args.output(), args.dumps())?;
+    apart::check(args.output(), args.recipients.named_files().iter().map(PathBuf::as_path))?;
+    let identities = args.identities.read(args.dumps())?;
     let recipients = args.recipients.read()?;
     let source = input::open_source(args.dump())?;
     let mut start = io::BufReader::new(crate::reader::SourceReader::new(source));
     let old = Header::read(&mut start).map_err(|cause| input::crypt_failure(args.dump(), &cause))?;
     warn_of_downgrade(&old, &recipients);
-    let input::Opened { dump, fault } = input::open_parts(&args.dumps, &identities, BLOCK_CACHE)?;
+    let input::Opened { dump, fault } = input::open_parts(args.dumps(), &identities, BLOCK_CACHE)?;
     input::warn_of_part(args.dump(), dump.facts().part.as_ref());
     if let Some(fault) = fault {
         say(PROGRAM, "warning", fault.message());
@@ -77,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let survey = Survey::new(&vmcore, &[level]);
     let judges = warn(args, &survey, level);
     remove_unfinished_on_signals()?;
-    let mut stream = open_output(&args.output, args.force)?;
+    let mut stream = open_output(args.output(), args.force)?;
     let options = Options {
         level,
         threads: input::threads(args.num_threads),
@@ -108,9 +112,19 @@ fn warn(args: &Args, survey: &Survey<'_>, level: DumpLevel) -> bool {
 }
 
 impl Args {
+    /// The dump, or its parts.
+    fn dumps(&self) -> &[PathBuf] {
+        self.words.split_last().map_or(&[], |(_, dumps)| dumps)
+    }
+
+    /// The new dump: the last word.
+    fn output(&self) -> &Path {
+        self.words.last().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
     /// The dump, or the first of its parts.
     fn dump(&self) -> &Path {
-        self.dumps.first().map_or(Path::new("-"), PathBuf::as_path)
+        self.dumps().first().map_or(Path::new("-"), PathBuf::as_path)
     }
 
     /// The level asked for, or the dump's own. What that one left out does not come back.
@@ -132,7 +146,7 @@ impl Args {
         match error {
             collect::Error::Write(error) => {
                 let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room");
-                Failure::caused(format!("writing {}", output_name(&self.output)), error).maybe_hint(hint)
+                Failure::caused(format!("writing {}", output_name(self.output())), error).maybe_hint(hint)
             }
             collect::Error::Crypt(error) => recipients::failure("encrypting", error),
             error => Failure::caused(format!("refiltering {}", input_name(self.dump())), error),
@@ -141,7 +155,7 @@ impl Args {
 
     /// What was not as it should be. Chunks that could not be opened cost their pages.
     fn conclude(&self, dump: &Dump, vmcore: &Vmcore, made: &Report, judges: bool) -> Result<(), Failure> {
-        let output = output_name(&self.output);
+        let output = output_name(self.output());
         let failed = |status, why: &str| {
             Err(Failure::new(status, format!("refiltering {}: {why}", input_name(self.dump())))
                 .hint(format!("what is authentic of it is in {output}")))

@@ -44,7 +44,7 @@ enum Which {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(&args.dumps)?;
     let opened = input::open_parts(&args.dumps, &identities, BLOCK_CACHE)?;

@@ -97,7 +97,7 @@ impl From<Compress> for Codec {
 /// Runs the program.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.check_output()?;
     args.check_parts()?;

@@ -50,7 +50,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.check_replaced()?;
     if args.output.is_none() && crate::reader::is_in_pieces(&args.dump) {

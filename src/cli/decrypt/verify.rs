@@ -94,7 +94,7 @@ impl Verdict {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let result = verify(args);
     let end = match &result {

@@ -292,11 +292,12 @@ impl Args {
             (true, 2..=MAX_PARTS) => return self.dumpfiles.iter().map(|path| self.file(path)).collect(),
             (true, _) => {
                 let message = format!("--split needs 2 to {MAX_PARTS} dump files");
-                return Err(Failure::new(Status::Usage, message));
+                return Err(Failure::new(Status::Usage, message).hint("name a dump file for each part"));
             }
             (false, 2..) => {
                 let message = "several dump files without --split";
-                return Err(Failure::new(Status::Usage, message));
+                return Err(Failure::new(Status::Usage, message)
+                    .hint("name one dump file, or add --split for a part of the dump in each"));
             }
             (false, _) => {}
         }
@@ -334,7 +335,7 @@ impl Args {
     fn store(&self, url: &str) -> Result<Place, Failure> {
         let message =
             format!("opening {}: this program was built without the feature upload", quoted(Path::new(url)));
-        Err(Failure::new(Status::Usage, message))
+        Err(Failure::new(Status::Usage, message).hint(super::super::version::how_to_get("upload")))
     }
 
     /// The partition, in whose place another may be after a disk was added: only a lasting name may overwrite

@@ -62,7 +62,7 @@ fn reserve(text: &str) -> Result<u64, String> {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, ready to be said; the dump is then still on the device. Or that the dump is cut or damaged.
+/// The failure, as a message; the dump is then still on the device. Or that the dump is cut or damaged.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let device = quoted(&args.device);
     let opened = FoundDump::open(&args.device);

@@ -39,7 +39,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let place = match &args.output {
         Some(path) => Place::file(path, args.force, false),
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// Saves the log of `vmcore`, all of it or the `partial` one, to `place`.
 ///
 /// # Errors
-/// What stopped it, as a message. Nothing was written unless the log could be read.
+/// The failure, as a message. Nothing was written unless the log could be read.
 pub(super) fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Place) -> Result<(), Failure> {
     let reading = format!("reading the kernel log of {}", quoted(vmcore));
     let failed = |error: &log::Error| match error {

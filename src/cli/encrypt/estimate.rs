@@ -36,7 +36,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let vmcore = input::open_vmcore(&args.memory)?;
     let (counts, warnings) = count(&vmcore);

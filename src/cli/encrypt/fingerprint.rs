@@ -22,7 +22,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message.
+/// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.choose()?;
     let lines: Vec<String> = if args.plugins {

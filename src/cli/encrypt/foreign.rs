@@ -1,5 +1,5 @@
 //! makedumpfile's options that this collector does not have: each is known by name, and either does nothing
-//! here, which is said, or is refused with the reason. `docs/options.md` has the whole table.
+//! here, which is reported, or is refused with the reason. `docs/options.md` has the whole table.
 
 use super::super::{Failure, Status, say};
 use super::PROGRAM;

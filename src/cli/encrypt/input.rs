@@ -5,7 +5,7 @@ use super::PROGRAM;
 use crate::vmcore::{Error, Vmcore};
 use std::path::Path;
 
-/// Opens a vmcore. What of it is damaged is said, and the rest is used: a dump with a hole beats no dump.
+/// Opens a vmcore. Damage is reported, and the rest is used: a dump with a hole beats no dump.
 pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
     opened(path, any_form(path, path))
 }

@@ -37,7 +37,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message. Nothing was written unless the log could be opened.
+/// The failure, as a message. Nothing was written unless the log could be opened.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.read_trusted()?;
     let path = args.input.as_deref().unwrap_or(Path::new(DEVICE));

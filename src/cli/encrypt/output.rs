@@ -1,4 +1,4 @@
-//! Where a stream goes: the place as typed, opened, and what is said when it takes no more.
+//! Where a stream goes: the place as typed, opened, and what is reported when it takes no more.
 
 use super::super::creating::{check_apart, creating, stdout_failure};
 use super::super::{Failure, quoted};

@@ -34,7 +34,7 @@ pub(super) struct Args {
 /// Runs the sub-command.
 ///
 /// # Errors
-/// What stopped it, as a message; the records are then still in the store. Or that not all of them could be taken.
+/// The failure, as a message; the records are then still in the store. Or that not all of them could be taken.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let recipients = args.recipients.read()?;
     let reading = format!("reading the records in {}", quoted(&args.store));

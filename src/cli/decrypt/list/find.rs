@@ -87,7 +87,7 @@ fn bucket(url: &str, take: Take<'_>) -> bool {
     }
 }
 
-/// Without the feature opening it says what is missing.
+/// Without the feature opening it names what is missing.
 #[cfg(not(feature = "remote"))]
 fn bucket(url: &str, take: Take<'_>) -> bool {
     take(Ok(PathBuf::from(url)))

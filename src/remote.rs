@@ -1,31 +1,34 @@
-//! A dump on a server, read by range: `https://`, `http://`, `s3://`, `gs://` and `az://` URLs. Only what is looked at is
+//! A dump on a server, read by range: `https://`, `http://`, `s3://`, `gs://` and `az://` URLs. Only what is read is
 //! fetched, in pieces of which the last ones are kept (`pieces`). Nothing here knows what the bytes mean, and none
-//! are trusted: chunks authenticate themselves. That the file stays the same one is seen by its ETag, or else by the
-//! time of its last change.
+//! are trusted: chunks authenticate themselves. Its ETag, or else the time of its last
+//! change, tells that the file stays the same one.
 //!
 //! A URL may carry the right to read in its query (a presigned one does), so no message shows more than the part
 //! before it (`cli::quoted`).
 
+mod aws;
 mod bounded;
+mod error;
 mod list;
 mod pieces;
 mod set;
 
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, Source};
-use bounded::{Connector, TOO_MUCH};
+use bounded::Connector;
+pub use error::Error;
 pub use list::list;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
+    ClientConfigKey, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    RetryConfig,
 };
 use pieces::{PIECE, Pieces};
 use reqwest::Url;
-use std::error::Error as StdError;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,80 +42,6 @@ const RETRIES: usize = 4;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 /// The status of a range outside of the file, as the client's errors name it.
 const NO_SUCH_RANGE: &str = "416";
-/// Bytes of a server's own words in a message.
-const MAX_WORDS: usize = 200;
-
-/// Why a file on a server cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not a URL that can be read.
-    #[error("not a URL of a file: {0}")]
-    Url(String),
-    /// Status 404.
-    #[error("the server has no such file")]
-    NotFound,
-    /// Status 401 or 403.
-    #[error("the server does not allow it to be read")]
-    Refused,
-    /// The whole file came where a part was asked for.
-    #[error("the server does not hand out parts of the file")]
-    NoRanges,
-    /// Its ETag or time is another one than at first.
-    #[error("the file has changed on the server while it was read")]
-    Changed,
-    /// More bytes came than were asked for.
-    #[error("the server sends more than it was asked for")]
-    TooMuch,
-    /// The server cannot be reached, or says something else.
-    #[error("asking the server: {0}")]
-    Server(String),
-    /// No thread of execution for requests.
-    #[error("starting the client")]
-    Client(#[source] io::Error),
-}
-
-impl Error {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Error::Refused => Some(
-                "https: a presigned URL may have expired; s3: AWS_ACCESS_KEY_ID and the like name the account",
-            ),
-            Error::NoRanges => Some("download the dump, or pipe it to standard input"),
-            Error::Changed => Some("start again"),
-            _ => None,
-        }
-    }
-}
-
-/// In our words, without the URL: it may hold the right to read.
-impl From<object_store::Error> for Error {
-    fn from(error: object_store::Error) -> Error {
-        use object_store::Error as Cause;
-        match error {
-            Cause::NotFound { .. } => Error::NotFound,
-            Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => Error::Refused,
-            Cause::NotSupported { .. } => Error::NoRanges,
-            Cause::Precondition { .. } => Error::Changed,
-            error => match root(&error).to_string() {
-                // The client's name for status 200, from where it does not say `NotSupported`.
-                words if words.contains("non-partial response") => Error::NoRanges,
-                words if words.contains(TOO_MUCH) => Error::TooMuch,
-                words => Error::Server(words.chars().take(MAX_WORDS).collect()),
-            },
-        }
-    }
-}
-
-/// The innermost cause; those around it repeat it, or show the URL.
-fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost
-}
 
 /// The size of a file; `None` where it is absent, or not to be seen.
 fn head(place: &Place, path: &Path) -> Result<Option<u64>, Error> {
@@ -130,8 +59,9 @@ pub fn is_url(name: &str) -> bool {
 }
 
 /// Opens the dump at a URL: a file, or a set of numbered objects by its prefix, with or without a slash, its end mark or
-/// its first object. Credentials and endpoint of S3 come from the environment, as
-/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, `AWS_SKIP_SIGNATURE`.
+/// its first object. Credentials, region and endpoint of S3 come from the environment and from `~/.aws`, as with other S3
+/// tools: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`,
+/// `AWS_SKIP_SIGNATURE`.
 ///
 /// # Errors
 /// See [`Error`].
@@ -232,13 +162,15 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
     Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false })
 }
 
-/// A bucket, with what the environment has for it.
+/// A bucket, with what the environment and, for S3, the files of its tools have for it.
 fn bucket(url: &Url, retry: RetryConfig, connector: Connector) -> Result<Arc<dyn ObjectStore>, Error> {
     let text = url.as_str();
+    let timeout = format!("{} seconds", TIMEOUT.as_secs());
     Ok(match url.scheme() {
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
                 .with_url(text)
+                .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), timeout)
                 .with_retry(retry)
                 .with_http_connector(connector)
                 .build()?,
@@ -246,13 +178,15 @@ fn bucket(url: &Url, retry: RetryConfig, connector: Connector) -> Result<Arc<dyn
         "az" => Arc::new(
             MicrosoftAzureBuilder::from_env()
                 .with_url(text)
+                .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), timeout)
                 .with_retry(retry)
                 .with_http_connector(connector)
                 .build()?,
         ),
         _ => Arc::new(
-            AmazonS3Builder::from_env()
+            aws::builder()?
                 .with_url(text)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
                 .with_retry(retry)
                 .with_http_connector(connector)
                 .build()?,
@@ -297,7 +231,7 @@ impl Version {
         Version { tag: meta.e_tag.clone(), changed, size: meta.size }
     }
 
-    /// The tag to insist on. A weak one says nothing about bytes, and no server matches it (RFC 9110 section 13.1.1).
+    /// The tag to insist on. A weak one tells nothing about bytes, and no server matches it (RFC 9110 section 13.1.1).
     fn strong_tag(&self) -> Option<String> {
         self.tag.clone().filter(|tag| !tag.starts_with("W/"))
     }

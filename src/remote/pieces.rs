@@ -40,7 +40,7 @@ impl Pieces {
     /// Reads some bytes at a place, of one piece; `fetch` gets the piece where it is not kept.
     ///
     /// # Errors
-    /// What `fetch` says; then the next reader asks again.
+    /// What `fetch` reports; then the next reader asks again.
     pub(super) fn read_at(
         &self,
         out: &mut [u8],

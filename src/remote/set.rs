@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most entries of a list that are looked at for one dump.
+/// The most entries of a list that are read for one dump.
 const MAX_LISTED: usize = objects::MAX_OBJECTS as usize + 1;
 
 /// Such a dump.

@@ -25,6 +25,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const DECRYPT_ENVIRONMENT: &[(&str, &str)] = &[
     ("VMCORE_DECRYPT_IDENTITY", "The identity file where no option -i is given."),
     ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "The account for s3:// URLs."),
+    (
+        "AWS_PROFILE",
+        "The profile of ~/.aws/config and ~/.aws/credentials that has what the environment lacks.",
+    ),
     ("AWS_REGION, AWS_ENDPOINT_URL", "Where the bucket is: Amazon's region, or another server's URL."),
     ("AWS_ALLOW_HTTP", "true: that server may be asked without TLS."),
     ("AWS_SKIP_SIGNATURE", "true: the bucket is public."),

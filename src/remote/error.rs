@@ -1,0 +1,188 @@
+//! Why a file on a server cannot be read, in our words and without the URL: it may hold the right to read.
+
+use super::bounded::TOO_MUCH;
+use super::{RETRY_FOR, TIMEOUT};
+use std::error::Error as StdError;
+use std::io;
+
+/// Bytes of a server's own words in a message.
+const MAX_WORDS: usize = 200;
+/// How the client's errors about a certificate begin.
+const CERTIFICATE: &str = "invalid peer certificate: ";
+/// Words of the client's errors where no answer comes in time.
+const SILENT: [&str; 2] = ["timed out", "deadline has elapsed"];
+
+/// Why a file on a server cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a URL that can be read.
+    #[error("not a URL of a file: {0}")]
+    Url(String),
+    /// Status 404.
+    #[error("the server has no such file")]
+    NotFound,
+    /// Status 404, of the bucket.
+    #[error("the server has no such bucket")]
+    NoBucket,
+    /// Status 401 or 403.
+    #[error("the server does not allow it to be read")]
+    Refused,
+    /// Neither the environment nor a file nor the machine has a key.
+    #[error("there are no credentials for S3")]
+    NoCredentials,
+    /// The profile that is to be used cannot be.
+    #[error("using the profile of AWS_PROFILE: {0}")]
+    Profile(String),
+    /// An endpoint of S3 without TLS.
+    #[error("the server would be asked without TLS")]
+    PlainHttp,
+    /// The whole file came where a part was asked for.
+    #[error("the server does not hand out parts of the file")]
+    NoRanges,
+    /// Its ETag or time is another one than at first.
+    #[error("the file has changed on the server while it was read")]
+    Changed,
+    /// More bytes came than were asked for.
+    #[error("the server sends more than it was asked for")]
+    TooMuch,
+    /// The server's certificate is not accepted.
+    #[error("the server's certificate: {0}")]
+    Certificate(String),
+    /// No answer came in time.
+    #[error("the server does not answer: a request may take {} s, and is repeated for {} s", TIMEOUT.as_secs(), RETRY_FOR.as_secs())]
+    Silent,
+    /// Any other failure: no connection, or an unexpected status.
+    #[error("asking the server: {0}")]
+    Server(String),
+    /// The client could not be started.
+    #[error("starting the client")]
+    Client(#[source] io::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::NotFound => {
+                "the names of buckets and files are exact, and some servers answer so where reading is not allowed"
+            }
+            Error::NoBucket => "AWS_ENDPOINT_URL and AWS_REGION tell where the bucket is",
+            Error::Refused => {
+                "https: a presigned URL may have expired; s3: AWS_ACCESS_KEY_ID or AWS_PROFILE must name an account that may read it"
+            }
+            Error::NoCredentials => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_SKIP_SIGNATURE=true reads public buckets"
+            }
+            Error::Profile(_) => {
+                "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, as aws configure export-credentials prints them"
+            }
+            Error::PlainHttp => {
+                "name the endpoint as https://...; AWS_ALLOW_HTTP=true allows it, and others on the way see what is read"
+            }
+            Error::NoRanges => "download the dump, or pipe it to standard input",
+            Error::Changed => "start again",
+            Error::Certificate(why) => certificate_hint(why),
+            Error::Silent => "check the name in the URL, the proxy (https_proxy, no_proxy) and the firewall",
+            _ => return None,
+        })
+    }
+}
+
+/// What helps against a certificate that is not accepted. The reasons are rustls's words.
+fn certificate_hint(why: &str) -> &'static str {
+    match why {
+        _ if why.contains("UnknownIssuer") => {
+            "SSL_CERT_FILE names a file of authorities to trust (PEM), a self-signed certificate among them"
+        }
+        _ if why.contains("CaUsedAsEndEntity") => {
+            "the server uses the certificate of an authority; it needs one with CA:FALSE and a subjectAltName"
+        }
+        _ if why.contains("name") || why.contains("Name") => {
+            "the certificate needs the host's name of the URL as a subjectAltName"
+        }
+        _ if why.contains("xpired") || why.contains("alidYet") || why.contains("valid yet") => {
+            "the certificate's time is over or has not begun, or this machine's clock is wrong"
+        }
+        _ => {
+            "the server needs a certificate of X.509 version 3 with a subjectAltName, signed by an authority in SSL_CERT_FILE"
+        }
+    }
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Error {
+        use object_store::Error as Cause;
+        match error {
+            Cause::NotFound { source, .. } if source.to_string().contains("NoSuchBucket") => Error::NoBucket,
+            Cause::NotFound { .. } => Error::NotFound,
+            Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => Error::Refused,
+            Cause::NotSupported { .. } => Error::NoRanges,
+            Cause::Precondition { .. } => Error::Changed,
+            error => Error::of_words(&root(&error).to_string()),
+        }
+    }
+}
+
+impl Error {
+    fn of_words(words: &str) -> Error {
+        let short = |words: &str| words.chars().take(MAX_WORDS).collect();
+        if let Some(why) = words.strip_prefix(CERTIFICATE) {
+            return Error::Certificate(short(why));
+        }
+        match words {
+            // The client's name for status 200, from where it does not say `NotSupported`.
+            _ if words.contains("non-partial response") => Error::NoRanges,
+            _ if words.contains(TOO_MUCH) => Error::TooMuch,
+            _ if SILENT.iter().any(|silent| words.contains(silent)) => Error::Silent,
+            _ => Error::Server(short(words)),
+        }
+    }
+}
+
+/// The innermost cause; those around it repeat it, or show the URL.
+fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_words_become_ours() {
+        for (words, expected, hint) in [
+            (
+                "invalid peer certificate: UnknownIssuer",
+                "the server's certificate: UnknownIssuer",
+                "SSL_CERT_FILE",
+            ),
+            (
+                "invalid peer certificate: Other(CaUsedAsEndEntity)",
+                "the server's certificate: Other(CaUsedAsEndEntity)",
+                "CA:FALSE",
+            ),
+            (
+                "invalid peer certificate: certificate not valid for name \"a\"",
+                "the server's certificate: certificate not",
+                "subjectAltName",
+            ),
+            (
+                "invalid peer certificate: certificate expired: verification time 1",
+                "the server's certificate: certificate exp",
+                "clock",
+            ),
+            ("operation timed out", "the server does not answer: a request may take 60 s", "https_proxy"),
+        ] {
+            let error = Error::of_words(words);
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert!(error.hint().unwrap().contains(hint), "{words}");
+        }
+        let long = Error::of_words(&"x".repeat(1000)).to_string();
+        assert_eq!(long.len(), "asking the server: ".len() + MAX_WORDS);
+    }
+}

@@ -1,21 +1,25 @@
-//! The shape of an ELF core of a dump: every run of pages gets a `PT_LOAD`; what was excluded lies in
-//! none, so it reads as absent, not as zeros. A page's place follows from its pfn alone, holes and
-//! excluded pages are holes of the file. Who writes the bytes, or serves them, is not decided here.
+//! The shape of an ELF core of a dump: every run of pages gets a `PT_LOAD`; excluded pages are in none, so they read as
+//! absent, not as zeros. A page's place follows from its pfn alone, holes and excluded pages are holes of the file. Who
+//! writes the bytes, or serves them, is not decided here.
 //! Source: ELF-64 Object File Format; Linux `fs/proc/vmcore.c` for what a vmcore holds.
 
 use super::head::{DumpHead, segment_pages};
 use crate::blocks::SegmentFacts;
 use crate::units::{ByteOrder, PageSize, Pfn, PfnRange};
+use goblin::container::Endian;
 use goblin::elf::header::{
-    EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, EV_CURRENT,
+    EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, EV_CURRENT, SELFMAG,
 };
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
+use goblin::elf64::header::{Header, SIZEOF_EHDR};
+use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
+use goblin::elf64::section_header::{SIZEOF_SHDR, SectionHeader};
+use scroll::Pwrite;
+use scroll::ctx::TryIntoCtx;
 
-const EHDR_LEN: u64 = 64;
-const PHDR_LEN: u64 = 56;
-const SHDR_LEN: usize = 64;
-/// Position of `sh_info` in a section header; all else of section header 0 is zero.
-const SH_INFO: usize = 44;
+const EHDR_LEN: u64 = SIZEOF_EHDR as u64;
+const PHDR_LEN: u64 = SIZEOF_PHDR as u64;
+const SHDR_LEN: u64 = SIZEOF_SHDR as u64;
 /// `e_phnum` of a file whose section header 0 has the number of program headers, in `sh_info`. Source: Linux
 /// `include/uapi/linux/elf.h`.
 const PN_XNUM: u64 = 0xffff;
@@ -23,7 +27,7 @@ const PN_XNUM: u64 = 0xffff;
 /// where fewer come. Those of a file with more are at its end, where other readers find them by `e_phoff`.
 const MAX_IN_FRONT: u64 = 1 << 20;
 
-/// Where everything lies in an ELF core of a dump.
+/// Where everything is in an ELF core of a dump.
 pub struct ElfCore {
     order: ByteOrder,
     machine: u16,
@@ -64,7 +68,7 @@ impl ElfCore {
         let ram: Vec<Ram> = ram.collect();
         let notes_len = (head.kdump.notes.len() as u64).saturating_add(head.kdump.streamed);
         let room = room(before, ram.len(), head.facts.segments.len());
-        let notes_at = EHDR_LEN + PHDR_LEN * room + SHDR_LEN as u64;
+        let notes_at = EHDR_LEN + PHDR_LEN * room + SHDR_LEN;
         ElfCore {
             order: head.kdump.order,
             machine: head.facts.machine,
@@ -77,19 +81,19 @@ impl ElfCore {
         }
     }
 
-    /// Where the notes lie, bytes from the start of the file.
+    /// Where the notes are, bytes from the start of the file.
     #[must_use]
     pub fn notes(&self) -> u64 {
         self.notes_at
     }
 
-    /// Where the first page lies.
+    /// Where the first page is.
     #[must_use]
     pub fn data(&self) -> u64 {
         self.data
     }
 
-    /// Where the bytes of neighbouring pages lie in the file; `None` when not all are present memory.
+    /// Where the bytes of neighbouring pages are in the file; `None` when not all are present memory.
     #[must_use]
     pub fn place(&self, pages: PfnRange) -> Option<u64> {
         let at = self.ram.partition_point(|ram| ram.pages.end <= pages.start);
@@ -97,7 +101,7 @@ impl ElfCore {
         Some(self.data + ((ram.before + pages.start.0 - ram.pages.start.0) << self.page.shift()))
     }
 
-    /// The page whose bytes lie at a place; `None` before the first page and behind the last.
+    /// The page whose bytes are at a place; `None` before the first page and after the last.
     #[must_use]
     pub fn page_at(&self, offset: u64) -> Option<Pfn> {
         let number = offset.checked_sub(self.data)? >> self.page.shift();
@@ -116,7 +120,7 @@ impl ElfCore {
         }
         let count = headers.len() as u64 / PHDR_LEN;
         let end = kept.iter().filter_map(|run| self.end_of(*run)).max().unwrap_or(self.data);
-        let in_front = EHDR_LEN + headers.len() as u64 + SHDR_LEN as u64 <= self.notes_at;
+        let in_front = EHDR_LEN + headers.len() as u64 + SHDR_LEN <= self.notes_at;
         let phoff = if in_front { EHDR_LEN } else { end.next_multiple_of(8) };
         let shoff = phoff + headers.len() as u64;
         let mut parts = vec![(0, self.ehdr(count, (phoff, shoff), complete)), (phoff, headers)];
@@ -129,10 +133,8 @@ impl ElfCore {
 
     /// Section header 0 of a file with so many program headers.
     fn section_header(&self, count: u64) -> Vec<u8> {
-        let mut bytes = vec![0; SHDR_LEN];
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        bytes[SH_INFO..SH_INFO + 4].copy_from_slice(&self.order.u32_bytes(count));
-        bytes
+        let sh_info = u32::try_from(count).unwrap_or(u32::MAX);
+        self.encode::<_, _, SIZEOF_SHDR>(SectionHeader { sh_info, ..SectionHeader::default() }).to_vec()
     }
 
     fn end_of(&self, pages: PfnRange) -> Option<u64> {
@@ -161,47 +163,63 @@ impl ElfCore {
                 vaddr => vaddr.wrapping_add(paddr.wrapping_sub(segment.paddr)),
             };
             let size = run.count() << page.shift();
-            headers.extend(self.phdr(PT_LOAD, PF_R | PF_W | PF_X, offset, vaddr, paddr, size));
+            let load = ProgramHeader {
+                p_type: PT_LOAD,
+                p_flags: PF_R | PF_W | PF_X,
+                p_offset: offset,
+                p_vaddr: vaddr,
+                p_paddr: paddr,
+                ..ProgramHeader::default()
+            };
+            headers.extend(self.phdr(load, size));
         }
         Some(())
     }
 
     fn note_header(&self) -> Vec<u8> {
-        self.phdr(PT_NOTE, 0, self.notes_at, 0, 0, self.notes_len)
+        let notes = ProgramHeader { p_type: PT_NOTE, p_offset: self.notes_at, ..ProgramHeader::default() };
+        self.phdr(notes, self.notes_len).to_vec()
     }
 
-    fn phdr(&self, kind: u32, flags: u32, offset: u64, vaddr: u64, paddr: u64, size: u64) -> Vec<u8> {
-        let order = self.order;
-        let mut bytes = [order.u32_bytes(kind), order.u32_bytes(flags)].concat();
-        for value in [offset, vaddr, paddr, size, size, 0] {
-            bytes.extend_from_slice(&order.u64_bytes(value));
-        }
-        bytes
+    /// A program header of `size` bytes, in the file as in memory.
+    fn phdr(&self, header: ProgramHeader, size: u64) -> [u8; SIZEOF_PHDR] {
+        self.encode(ProgramHeader { p_filesz: size, p_memsz: size, ..header })
     }
 
     fn ehdr(&self, headers: u64, (phoff, shoff): (u64, u64), complete: bool) -> Vec<u8> {
-        let order = self.order;
-        let mut bytes = vec![0; 16];
-        bytes[..4].copy_from_slice(ELFMAG);
-        bytes[EI_CLASS] = ELFCLASS64;
-        bytes[EI_DATA] = if order == ByteOrder::Little { ELFDATA2LSB } else { ELFDATA2MSB };
-        bytes[EI_VERSION] = EV_CURRENT;
-        for value in [ET_CORE, self.machine] {
-            bytes.extend_from_slice(&order.u16_bytes(value));
-        }
-        bytes.extend_from_slice(&order.u32_bytes(u32::from(EV_CURRENT)));
-        let is_extended = headers >= PN_XNUM;
-        for value in [0, phoff, if is_extended { shoff } else { 0 }] {
-            bytes.extend_from_slice(&order.u64_bytes(value));
-        }
-        // Bit 0 of e_flags marks an incomplete dump, as makedumpfile's ELF output does.
-        bytes.extend_from_slice(&order.u32_bytes(u32::from(!complete)));
+        let mut e_ident = [0; 16];
+        e_ident[..SELFMAG].copy_from_slice(ELFMAG);
+        e_ident[EI_CLASS] = ELFCLASS64;
+        e_ident[EI_DATA] = if self.order == ByteOrder::Little { ELFDATA2LSB } else { ELFDATA2MSB };
+        e_ident[EI_VERSION] = EV_CURRENT;
+        let header = Header {
+            e_ident,
+            e_type: ET_CORE,
+            e_machine: self.machine,
+            e_version: u32::from(EV_CURRENT),
+            e_phoff: phoff,
+            // Bit 0 marks an incomplete dump, as makedumpfile's ELF output does.
+            e_flags: u32::from(!complete),
+            e_ehsize: SIZEOF_EHDR as u16,
+            e_phentsize: SIZEOF_PHDR as u16,
+            e_phnum: u16::try_from(headers).unwrap_or(u16::MAX),
+            ..Header::default()
+        };
         // From `PN_XNUM` on the number is in a section header, the only one.
-        let count = u16::try_from(headers).unwrap_or(u16::MAX);
-        let sections = if is_extended { [64, 1, 0] } else { [0; 3] };
-        for value in [[64, 56, count], sections].concat() {
-            bytes.extend_from_slice(&order.u16_bytes(value));
-        }
+        let (e_shoff, e_shentsize, e_shnum) =
+            if headers >= PN_XNUM { (shoff, SIZEOF_SHDR as u16, 1) } else { (0, 0, 0) };
+        self.encode::<_, _, SIZEOF_EHDR>(Header { e_shoff, e_shentsize, e_shnum, ..header }).to_vec()
+    }
+
+    /// A header in the dump's byte order, `N` bytes.
+    fn encode<E: From<scroll::Error>, T: TryIntoCtx<Endian, Error = E>, const N: usize>(
+        &self,
+        header: T,
+    ) -> [u8; N] {
+        let endian = if self.order == ByteOrder::Little { Endian::Little } else { Endian::Big };
+        let mut bytes = [0; N];
+        // Fails only for a shorter array.
+        let _ = bytes.pwrite_with(header, 0, endian);
         bytes
     }
 }
@@ -235,7 +253,7 @@ mod tests {
 
     /// A machine of one segment, all of it present.
     fn machine(pages: u64) -> ElfCore {
-        let notes_at = EHDR_LEN + PHDR_LEN * room(pages, 1, 1) + SHDR_LEN as u64;
+        let notes_at = EHDR_LEN + PHDR_LEN * room(pages, 1, 1) + SHDR_LEN;
         ElfCore {
             order: ByteOrder::Big,
             machine: 22,

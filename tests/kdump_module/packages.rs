@@ -17,11 +17,13 @@ fn collector(directory: &Path) -> PathBuf {
 }
 
 fn make_package(target: &str, out: &Path) {
+    let program = collector(out);
     let made = Command::new("make")
         .args(["--silent", "-C"])
         .arg(module_dir())
         .arg(target)
-        .arg(format!("BIN={}", collector(out).display()))
+        .arg(format!("BIN={}", program.display()))
+        .arg(format!("DECRYPT={}", program.display()))
         .arg(format!("OUT={}", out.display()))
         .output()
         .unwrap();
@@ -257,27 +259,56 @@ fn the_rpm_package_is_complete() {
     ] {
         assert!(list.contains(file), "{list}");
     }
-    if has("rpmlint") {
-        let filters = module_dir().join("rpm/rpmlintrc");
-        let checked = text(
-            &Command::new("rpmlint")
-                .arg("--ignore-unused-rpmlintrc")
-                .arg("-r")
-                .arg(filters)
-                .arg(&package)
-                .output()
-                .unwrap(),
-        );
-        // The stand-in for the collector is a script.
-        let is_error = |line: &str| line.contains(" E: ") && !line.ends_with(" E: no-binary");
-        assert!(checked.contains(" checked; ") && !checked.lines().any(is_error), "{checked}");
-    }
+    lint_rpm(&package);
     let scripts = text(&Command::new("rpm").args(["-qp", "--scripts"]).arg(&package).output().unwrap());
     let preset = scripts.contains("systemctl --no-reload preset vmcore-encrypt-check.service")
         || scripts.contains("systemd-update-helper install-system-units vmcore-encrypt-check.service");
     assert!(preset, "units are turned on where systemd does not run: {scripts}");
     let config = text(&Command::new("rpm").arg("-qcp").arg(&package).output().unwrap());
     assert_eq!(config, "/etc/vmcore-encrypt/config\n");
+}
+
+#[test]
+fn the_analysts_rpm_package_is_complete() {
+    if !has("rpmbuild") {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    make_package("rpm-analyst", out.path());
+    let package = find(out.path(), ".rpm");
+    let query =
+        |what: &[&str]| text(&Command::new("rpm").arg("-qp").args(what).arg(&package).output().unwrap());
+    let list = query(&["--list"]);
+    for file in [
+        "/usr/bin/vmcore-decrypt\n",
+        "/usr/share/man/man1/vmcore-decrypt.1.gz\n",
+        "/usr/share/man/man1/vmcore-decrypt-restore.1.gz\n",
+        "/usr/share/bash-completion/completions/vmcore-decrypt\n",
+        "/usr/share/zsh/site-functions/_vmcore-decrypt\n",
+        "/usr/share/fish/vendor_completions.d/vmcore-decrypt.fish\n",
+        "/usr/share/doc/vmcore-decrypt/analyst.md\n",
+    ] {
+        assert!(list.contains(file), "{file} {list}");
+    }
+    assert!(!list.contains("vmcore-encrypt"), "{list}");
+    // Nothing runs on an analyst's machine when the package comes or goes.
+    assert_eq!(query(&["--scripts"]), "");
+    // The stand-in is a script: what a program needs is found by rpm.
+    assert!(query(&["--requires"]).contains("/bin/sh"));
+    lint_rpm(&package);
+}
+
+fn lint_rpm(package: &Path) {
+    if !has("rpmlint") {
+        return;
+    }
+    let filters = module_dir().join("rpm/rpmlintrc");
+    let mut rpmlint = Command::new("rpmlint");
+    rpmlint.arg("--ignore-unused-rpmlintrc").arg("-r").arg(filters).arg(package);
+    let checked = text(&rpmlint.output().unwrap());
+    // The stand-in for the program is a script.
+    let is_error = |line: &str| line.contains(" E: ") && !line.ends_with(" E: no-binary");
+    assert!(checked.contains(" checked; ") && !checked.lines().any(is_error), "{checked}");
 }
 
 fn find(directory: &Path, end: &str) -> PathBuf {

@@ -51,7 +51,7 @@
 //!
 //! | room | one line |
 //! |---|---|
-//! | `cli` | what was typed, what is said back, exit statuses |
+//! | `cli` | what was typed, what is reported, exit statuses |
 //! | `check` | whether the next crash of this machine would be saved, encrypted |
 //! | `config` | `/etc/vmcore-encrypt/config`: its keys, checked |
 //! | `collect`, `restore` | the way out and the way back, top to bottom |
@@ -96,9 +96,10 @@
 //! | block | a run of dumped pages, compressed as one zstd frame |
 //! | map | which pages a block holds, and which of them are zero |
 //! | index, head, tail | skippable frames: where each block is; facts known before the first page; counts after the last |
+//! | index piece | one of the frames that the index is in, each with the blocks since the one before |
 //! | batch | pages sent ahead of their turn because an analyst needs them first |
 //! | part | one of several dumps that `--split` makes of one vmcore |
-//! | piece | one of several files in which one dump goes on where a file system ends files early |
+//! | piece | one of several files in which one dump goes on where a file system ends files early; elsewhere a stretch of bytes that is handled at once |
 //! | raw frame | what marks a dump on a partition without a file system, readable without a key |
 //! | level, class | the dump level asked for; what a page is used for |
 

@@ -23,12 +23,12 @@ use crate::reader::DumpHead;
 use crate::sink::OutputFile;
 use arrange::Arranger;
 use chunks::{ChunkSource, EndSearch, SealedChunk};
-use frames::FrameReader;
+use frames::FrameParser;
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use unpack::{Form, Unpacker};
 
-/// Bytes that each thread runs ahead, of chunks and of pieces of the stream. A collector's blocks take 256 KiB at most.
+/// Bytes that each thread runs ahead, of chunks and of what frames hold. A collector's blocks take 256 KiB at most.
 const AHEAD: usize = 1 << 20;
 
 /// What stops a restore.
@@ -169,7 +169,7 @@ fn join_part(
     arranger: &mut Arranger<'_>,
 ) -> Result<(), Error> {
     let key = identities.open(&mut part)?.key;
-    unpack(ChunkSource::new(part), &key, form, threads, &mut FrameReader::default(), arranger)?;
+    unpack(ChunkSource::new(part), &key, form, threads, &mut FrameParser::default(), arranger)?;
     arranger.end_part()
 }
 
@@ -206,8 +206,8 @@ fn run(
     }
     let form = output.form();
     let (mut frames, mut arranger) = match salvage {
-        Some(head) => (FrameReader::salvaging(), Arranger::salvaging(output, head)),
-        None => (FrameReader::default(), Arranger::new(output)),
+        Some(head) => (FrameParser::salvaging(), Arranger::salvaging(output, head)),
+        None => (FrameParser::default(), Arranger::new(output)),
     };
     let unpacked = unpack(chunks, &key, form, threads, &mut frames, &mut arranger);
     let only_cut = frames.tracker().and_then(|tracker| tracker.only_cut());
@@ -224,14 +224,14 @@ fn unpack(
     key: &PayloadKey,
     form: Form,
     threads: NonZero<usize>,
-    frames: &mut FrameReader,
+    frames: &mut FrameParser,
     arranger: &mut Arranger<'_>,
 ) -> Result<(), Error> {
     let search = frames.tracker().map(|_| EndSearch::new());
     let open = |_: &mut Unpacker, chunk: SealedChunk| chunk.open(key, search.as_ref());
-    let unpack = |unpacker: &mut Unpacker, piece| match &search {
-        Some(_) => unpacker.try_unpack(piece),
-        None => unpacker.unpack(piece),
+    let unpack = |unpacker: &mut Unpacker, content| match &search {
+        Some(_) => unpacker.try_unpack(content),
+        None => unpacker.unpack(content),
     };
     pipeline::with(
         threads,
@@ -239,12 +239,12 @@ fn unpack(
         || Unpacker::new(form),
         |pool| {
             let opened = pool.ordered(chunks, &open);
-            let pieces = regroup(opened, |chunk, pieces| match chunk {
-                Some(chunk) => frames.chunk(chunk, pieces),
+            let contents = regroup(opened, |chunk, contents| match chunk {
+                Some(chunk) => frames.chunk(chunk, contents),
                 None => frames.finish(),
             });
-            for piece in pool.ordered(pieces, &unpack) {
-                arranger.take(piece?)?;
+            for content in pool.ordered(contents, &unpack) {
+                arranger.take(content?)?;
             }
             Ok(())
         },

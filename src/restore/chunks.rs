@@ -73,7 +73,7 @@ impl SealedChunk {
         }
     }
 
-    /// Decrypts in place. Where the input ends without its final chunk the error says so, not "corrupt".
+    /// Decrypts in place. Where the input ends without its final chunk the error is that, not "corrupt".
     fn decrypt(&mut self, key: &PayloadKey, search: Option<&EndSearch>) -> Result<(), StreamError> {
         if self.last {
             return key.open_last(self.index, &mut self.bytes);

@@ -42,7 +42,7 @@ impl<'a> ElfFile<'a> {
             let (now, later) =
                 rest.split_at_checked(len).ok_or_else(|| Error::malformed("a block lacks pages"))?;
             let place = self.core.place(run.pages).ok_or_else(|| {
-                Error::malformed(&format!("{} lies in no memory range of the dump", run.pages.start))
+                Error::malformed(&format!("{} is in no memory range of the dump", run.pages.start))
             })?;
             self.output.write_at(now, place)?;
             rest = later;

@@ -121,7 +121,7 @@ fn rearrange(stream: &mut dyn BufRead, place: &mut Place<'_>) -> Result<(), Erro
             return rest(stream, place);
         }
         let (mut offset, mut left) = parse_record_head(head)
-            .map_err(|_| Error::malformed("a flattened record lies outside of any file"))?;
+            .map_err(|_| Error::malformed("a flattened record is outside of any file"))?;
         while left > 0 {
             let bytes = stream.fill_buf().map_err(Error::read)?;
             let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));

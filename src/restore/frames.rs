@@ -14,8 +14,8 @@ use crate::kdump::DESC_LEN;
 use crate::pipeline::Cost;
 use std::collections::VecDeque;
 
-/// What a frame, or a block of frames, asks for.
-pub(super) enum Piece {
+/// What a frame, or a block of frames, holds.
+pub(super) enum Content {
     /// Facts of the dump; comes first.
     Head(Box<Head>),
     /// Flattened records but page data: headers, notes, bitmaps, descriptors, the end.
@@ -34,32 +34,32 @@ pub(super) enum Piece {
     Tail(Box<Tail>),
 }
 
-impl Cost for Piece {
+impl Cost for Content {
     fn bytes(&self) -> usize {
         let unpacked = |frame: &Vec<u8>| frame.len().saturating_add(content_len(frame));
         match self {
-            Piece::Records(frame) => unpacked(frame),
-            Piece::Block { map, frames } => {
+            Content::Records(frame) => unpacked(frame),
+            Content::Block { map, frames } => {
                 let frames =
                     frames.as_ref().map_or(0, |(head, pages)| unpacked(head).saturating_add(unpacked(pages)));
                 frames.saturating_add(size_of_val(&map.runs[..]))
             }
-            Piece::Segments(ranges) => size_of_val(&ranges[..]),
-            Piece::Head(_) | Piece::Tail(_) => 0,
+            Content::Segments(ranges) => size_of_val(&ranges[..]),
+            Content::Head(_) | Content::Tail(_) => 0,
         }
     }
 }
 
 /// Reads frames one after the other.
 #[derive(Default)]
-pub(super) struct FrameReader {
+pub(super) struct FrameParser {
     splitter: Splitter,
     /// The map of a block whose data frames are still to come, and where it starts in the stream.
     map: Option<(u64, BlockMap)>,
     record_head: Option<Vec<u8>>,
     /// Holds the index against the blocks.
     index: IndexJudge,
-    /// Where the tail says that the last piece of the index is, once it came.
+    /// Where the last index piece is by the tail, once that came.
     tail: Option<Option<u64>>,
     /// Present when what is lost is passed over.
     tracker: Option<Tracker>,
@@ -75,10 +75,10 @@ pub(super) struct FrameReader {
     ended: bool,
 }
 
-impl FrameReader {
+impl FrameParser {
     /// A reader that passes over gaps and tells what lay in them.
-    pub(super) fn salvaging() -> FrameReader {
-        FrameReader { tracker: Some(Tracker::default()), ..FrameReader::default() }
+    pub(super) fn salvaging() -> FrameParser {
+        FrameParser { tracker: Some(Tracker::default()), ..FrameParser::default() }
     }
 
     /// What keeps account of losses, when they are passed over.
@@ -92,7 +92,11 @@ impl FrameReader {
     }
 
     /// Takes the next chunk of the stream and hands out what is whole.
-    pub(super) fn chunk(&mut self, chunk: OpenedChunk, pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
+    pub(super) fn chunk(
+        &mut self,
+        chunk: OpenedChunk,
+        contents: &mut VecDeque<Content>,
+    ) -> Result<(), Error> {
         if self.ended {
             return Ok(());
         }
@@ -107,21 +111,21 @@ impl FrameReader {
         self.unpacked.feed(bytes);
         self.tables.feed(bytes);
         match chunk.plaintext {
-            Some(bytes) => self.read(&bytes, pieces)?,
+            Some(bytes) => self.read(&bytes, contents)?,
             None => self.skip_to((chunk.index + 1) * CHUNK_SIZE as u64),
         }
         self.ended |= matches!(chunk.failed, Some(StreamError::TrailingData { .. }));
         Ok(())
     }
 
-    fn read(&mut self, bytes: &[u8], pieces: &mut VecDeque<Piece>) -> Result<(), Error> {
+    fn read(&mut self, bytes: &[u8], contents: &mut VecDeque<Content>) -> Result<(), Error> {
         self.splitter.feed(bytes);
         while !self.ended {
             match self.splitter.next_frame() {
                 Ok(None) => break,
                 Ok(Some((at, len, frame))) => {
                     let taken = self.take_frame(at, len as u64, frame);
-                    pieces.extend(self.or_fault(taken)?.flatten());
+                    contents.extend(self.or_fault(taken)?.flatten());
                 }
                 Err(error) => {
                     self.or_fault::<()>(Err(error.into()))?;
@@ -132,7 +136,7 @@ impl FrameReader {
         Ok(())
     }
 
-    fn take_frame(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Piece>, Error> {
+    fn take_frame(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Content>, Error> {
         self.spend(&frame)?;
         self.take(at, len, frame)
     }
@@ -192,38 +196,25 @@ impl FrameReader {
         Ok(self.index.finish(last_index)?)
     }
 
-    fn take(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Piece>, Error> {
+    fn take(&mut self, at: u64, len: u64, frame: Frame) -> Result<Option<Content>, Error> {
         if self.tail.is_some() {
             self.or_fault::<()>(Err(Error::malformed("frames follow its tail")))?;
         }
         if self.map.is_some() && !matches!(frame, Frame::Data(_)) {
             self.or_fault::<()>(Err(Error::malformed("a block's map is not followed by its pages")))?;
         }
-        let piece = match frame {
+        let content = match frame {
             Frame::Data(bytes) => self.take_data(at + len, bytes),
-            Frame::Tagged { tag: Head::TAG, content } => {
-                let head = Head::parse(&content)?;
-                if at != 0 {
-                    self.or_fault::<()>(Err(Error::malformed(
-                        "its head is not its first frame, or comes twice",
-                    )))?;
-                }
-                self.heads += 1;
-                if self.heads == 1 {
-                    self.memory = (head.page_size, head.max_mapnr);
-                    self.bitmap = bitmap_len(&head.segments, self.memory);
-                }
-                (self.heads == 1).then(|| Piece::Head(Box::new(head)))
-            }
+            Frame::Tagged { tag: Head::TAG, content } => self.take_head(at, Head::parse(&content)?)?,
             Frame::Tagged { tag: Head::SEGMENTS_TAG, content } => {
                 let ranges = Head::parse_more(&content)?;
                 self.bitmap = self.bitmap.saturating_add(bitmap_len(&ranges, self.memory));
-                Some(Piece::Segments(ranges))
+                Some(Content::Segments(ranges))
             }
             Frame::Tagged { tag: Tail::TAG, content } => {
                 let tail = Tail::parse_at(&content, at)?;
                 let is_first = self.tail.replace(tail.last_index).is_none();
-                is_first.then(|| Piece::Tail(Box::new(tail)))
+                is_first.then(|| Content::Tail(Box::new(tail)))
             }
             Frame::Tagged { tag: BlockMap::TAG, content } => {
                 self.take_map(at, len, BlockMap::parse(&content)?)?
@@ -236,18 +227,31 @@ impl FrameReader {
             // Frames with other tags are a later version's additions.
             Frame::Tagged { .. } | Frame::Foreign => None,
         };
-        match (&mut self.tracker, &piece) {
-            (Some(tracker), Some(Piece::Block { map, .. })) => tracker.block(map),
-            (Some(tracker), Some(Piece::Tail(tail))) => {
+        match (&mut self.tracker, &content) {
+            (Some(tracker), Some(Content::Block { map, .. })) => tracker.block(map),
+            (Some(tracker), Some(Content::Tail(tail))) => {
                 tracker.tail(tail.pages.saved.saturating_add(tail.pages.zero));
             }
             _ => {}
         }
-        Ok(piece)
+        Ok(content)
+    }
+
+    fn take_head(&mut self, at: u64, head: Head) -> Result<Option<Content>, Error> {
+        if at != 0 {
+            self.or_fault::<()>(Err(Error::malformed("its head is not its first frame, or comes twice")))?;
+        }
+        self.heads += 1;
+        if self.heads > 1 {
+            return Ok(None);
+        }
+        self.memory = (head.page_size, head.max_mapnr);
+        self.bitmap = bitmap_len(&head.segments, self.memory);
+        Ok(Some(Content::Head(Box::new(head))))
     }
 
     /// Index pieces repeat the maps: they are held against them, and tell what was in those that are lost.
-    fn take_index(&mut self, at: u64, content: &[u8]) -> Result<Option<Piece>, Error> {
+    fn take_index(&mut self, at: u64, content: &[u8]) -> Result<Option<Content>, Error> {
         self.index.piece(at, content);
         if let Some(tracker) = &mut self.tracker {
             tracker.index(&IndexPiece::parse(content)?);
@@ -255,21 +259,21 @@ impl FrameReader {
         Ok(None)
     }
 
-    fn take_map(&mut self, at: u64, len: u64, map: BlockMap) -> Result<Option<Piece>, Error> {
+    fn take_map(&mut self, at: u64, len: u64, map: BlockMap) -> Result<Option<Content>, Error> {
         let pages = map.count(RunKind::Data) + map.count(RunKind::Zero);
         self.tables.spend(pages * DESC_LEN as u64)?;
         if map.count(RunKind::Data) == 0 {
             self.index.block(at, len, &map);
-            return Ok(Some(Piece::Block { map, frames: None }));
+            return Ok(Some(Content::Block { map, frames: None }));
         }
         self.map = Some((at, map));
         Ok(None)
     }
 
     /// Takes a data frame that ends at byte `end` of the stream.
-    fn take_data(&mut self, end: u64, bytes: Vec<u8>) -> Option<Piece> {
+    fn take_data(&mut self, end: u64, bytes: Vec<u8>) -> Option<Content> {
         if self.map.is_none() {
-            return Some(Piece::Records(bytes));
+            return Some(Content::Records(bytes));
         }
         let Some(head) = self.record_head.take() else {
             self.record_head = Some(bytes);
@@ -277,6 +281,6 @@ impl FrameReader {
         };
         let (at, map) = self.map.take()?;
         self.index.block(at, end - at, &map);
-        Some(Piece::Block { map, frames: Some((head, bytes)) })
+        Some(Content::Block { map, frames: Some((head, bytes)) })
     }
 }

@@ -6,7 +6,7 @@ use crate::blocks::{BlockMap, PageRun, RunKind};
 use crate::kdump::{DescFlags, PageDesc};
 use crate::units::Pfn;
 
-/// Pages of one block as they lie in the output: one behind the other from `offset`.
+/// Pages of one block as they are in the output: one after the other from `offset`.
 struct Block {
     offset: u64,
     stored: Box<[Stored]>,

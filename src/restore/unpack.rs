@@ -1,8 +1,8 @@
-//! What a thread makes of a piece of the stream: decompresses its frames and, for a KDUMP file, compresses its pages one
+//! What a thread makes of what a frame holds: decompresses its frames and, for a KDUMP file, compresses its pages one
 //! by one. Runs on every thread at once.
 
 use super::Error;
-use super::frames::Piece;
+use super::frames::Content;
 use super::kdump_file;
 use crate::blocks::{BlockDecompressor, BlockMap, Head, RunKind, SegmentFacts, Tail};
 use crate::compress::{Codec, PageCompressor};
@@ -32,7 +32,7 @@ pub(super) struct StoredBlock {
     pub stored: Vec<(u32, DescFlags)>,
 }
 
-/// A piece with its frames decompressed.
+/// The content of frames, decompressed.
 pub(super) enum Arranged {
     /// Facts of the dump; comes first.
     Head(Box<Head>),
@@ -55,7 +55,7 @@ pub(super) enum Arranged {
     Segments(Vec<SegmentFacts>),
     /// Facts known at the end.
     Tail(Box<Tail>),
-    /// A piece that cannot be unpacked, in a salvage.
+    /// Content that cannot be unpacked, in a salvage.
     Faulty {
         /// The pages that it held.
         pages: Vec<PfnRange>,
@@ -98,29 +98,29 @@ impl Unpacker {
         })
     }
 
-    /// Unpacks a piece for a salvage.
+    /// Unpacks content for a salvage.
     ///
     /// # Errors
     /// Those that are no fault of the dump.
-    pub(super) fn try_unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
-        let pages = match &piece {
-            Piece::Block { map, .. } => map.runs.iter().map(|run| run.pages).collect(),
+    pub(super) fn try_unpack(&mut self, content: Content) -> Result<Arranged, Error> {
+        let pages = match &content {
+            Content::Block { map, .. } => map.runs.iter().map(|run| run.pages).collect(),
             _ => Vec::new(),
         };
-        match self.unpack(piece) {
+        match self.unpack(content) {
             Err(error) if error.is_of_the_dump() => Ok(Arranged::Faulty { pages, error: Box::new(error) }),
             unpacked => unpacked,
         }
     }
 
-    /// Unpacks a piece.
-    pub(super) fn unpack(&mut self, piece: Piece) -> Result<Arranged, Error> {
-        Ok(match piece {
-            Piece::Head(head) => Arranged::Head(head),
-            Piece::Tail(tail) => Arranged::Tail(tail),
-            Piece::Segments(ranges) => Arranged::Segments(ranges),
-            Piece::Records(frame) => Arranged::Records(self.decompress(&frame)?),
-            Piece::Block { map, frames } => self.block(map, frames)?,
+    /// Unpacks content.
+    pub(super) fn unpack(&mut self, content: Content) -> Result<Arranged, Error> {
+        Ok(match content {
+            Content::Head(head) => Arranged::Head(head),
+            Content::Tail(tail) => Arranged::Tail(tail),
+            Content::Segments(ranges) => Arranged::Segments(ranges),
+            Content::Records(frame) => Arranged::Records(self.decompress(&frame)?),
+            Content::Block { map, frames } => self.block(map, frames)?,
         })
     }
 

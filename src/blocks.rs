@@ -25,7 +25,7 @@ pub use judge::{
 };
 pub use map::{BlockMap, PageRun, RunKind};
 
-/// Tag of the frame, without content, behind which blocks come in pfn order.
+/// Tag of the frame, without content, after which blocks come in pfn order.
 pub const ORDER_TAG: [u8; 4] = *b"VCEo";
 
 /// What is wrong with a stream of frames. Everything here is about bytes that were authentic, so it

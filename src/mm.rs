@@ -63,7 +63,7 @@ impl<'a> KernelMemory<'a> {
         self.vmcore
     }
 
-    /// The VMCOREINFO that says where things are.
+    /// The VMCOREINFO that tells where things are.
     #[must_use]
     pub fn info(&self) -> &'a VmcoreInfo {
         self.info

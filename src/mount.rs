@@ -239,7 +239,7 @@ impl Mounted {
     /// Mounts a dump's directory, served by `threads` threads, readable by the caller alone.
     ///
     /// # Errors
-    /// What the kernel or `fusermount3` says; `NotADirectory` for a file, on which Linux would mount, too.
+    /// What the kernel or `fusermount3` reports; `NotADirectory` for a file, on which Linux would mount, too.
     pub fn new(content: DumpDirectory, directory: &Path, threads: usize) -> io::Result<Mounted> {
         let mut config = Config::default();
         config.mount_options = vec![
@@ -270,7 +270,7 @@ impl Mounted {
     /// readable until this process ends; then `true` comes back.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel reports.
     pub fn unmount(self) -> io::Result<bool> {
         let over = self.is_over();
         let Mounted { session, directory } = self;

@@ -16,7 +16,7 @@ pub const END: &str = "end";
 pub const MAX_OBJECTS: u32 = 1_000_000;
 /// The most bytes of the end mark's lines about the whole dump.
 pub const MAX_HEAD: usize = 512;
-/// Object sizes are a multiple of this, so that a piece of a dump lies in one object.
+/// Object sizes are a multiple of this, so that a piece of a dump is in one object.
 const UNIT: u64 = 1 << 20;
 /// The largest object that a reader takes.
 const MAX_OBJECT: u64 = 1 << 30;

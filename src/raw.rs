@@ -48,7 +48,7 @@ pub enum Error {
 /// that (`GRND_INSECURE`, since Linux 5.6).
 ///
 /// # Errors
-/// As the kernel says.
+/// From the kernel.
 pub fn new_id() -> io::Result<DumpId> {
     let mut id = DumpId::default();
     getrandom(&mut id, GetRandomFlags::INSECURE).or_else(|_| getrandom(&mut id, GetRandomFlags::empty()))?;

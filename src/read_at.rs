@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Gives what a list says: bytes at a time, or an error.
+    /// Gives what a list holds: bytes at a time, or an error.
     struct Slow(Mutex<Vec<io::Result<usize>>>);
 
     impl ReadAt for Slow {

@@ -52,7 +52,7 @@ pub enum Error {
     /// A chunk is damaged.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// A frame, the index, the head or the tail is not what the format says.
+    /// A frame, the index, the head or the tail is not as the format has it.
     #[error(transparent)]
     Blocks(#[from] crate::blocks::Error),
     /// An age file, but no dump of ours inside.
@@ -130,7 +130,7 @@ pub struct Held {
     pub data: u64,
     /// Pages that are all zero.
     pub zero: u64,
-    /// Blocks they lie in.
+    /// Blocks they are in.
     pub blocks: u64,
 }
 
@@ -308,7 +308,7 @@ impl Dump {
     /// One page.
     ///
     /// # Errors
-    /// Its block is damaged, or not what the index says.
+    /// Its block is damaged, or not what the index names.
     pub fn page(&self, pfn: Pfn) -> Result<Page, Error> {
         let Some(found) = self.index.find(pfn) else { return Ok(self.without_bytes(pfn)) };
         if found.kind == RunKind::Zero {

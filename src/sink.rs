@@ -118,7 +118,7 @@ impl Stream {
     /// Writes out what is in hand and makes the output last; gives the number of files, 1 where there are none.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// From the kernel.
     pub fn finish(self) -> io::Result<usize> {
         match self {
             Stream::File(writer) => {

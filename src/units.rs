@@ -116,7 +116,7 @@ impl PageSize {
 pub struct PfnRange {
     /// First pfn inside.
     pub start: Pfn,
-    /// First pfn behind.
+    /// First pfn after the range.
     pub end: Pfn,
 }
 
@@ -133,13 +133,13 @@ impl PfnRange {
         self.end.0 - self.start.0
     }
 
-    /// Whether no page lies inside.
+    /// Whether no page is inside.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.end <= self.start
     }
 
-    /// Whether `pfn` lies inside.
+    /// Whether `pfn` is inside.
     #[must_use]
     pub fn contains(self, pfn: Pfn) -> bool {
         self.start <= pfn && pfn < self.end

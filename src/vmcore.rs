@@ -250,7 +250,7 @@ impl Vmcore {
     }
 
     /// The bytes of whole pages without a copy, seen through a thread's `window`. `None` where the file
-    /// cannot be mapped or the pages do not lie in it as one piece: then [`Vmcore::read_pages`] tells.
+    /// cannot be mapped or the pages are not in it as one piece: then [`Vmcore::read_pages`] tells.
     pub fn view_pages<'w>(&self, pages: PfnRange, window: &'w mut Window) -> Option<&'w [u8]> {
         let len = usize::try_from(pages.count()).ok()?.checked_mul(self.page_size.len())?;
         self.memory.view(self.page_size.address_of(pages.start)?, len, window)

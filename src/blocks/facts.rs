@@ -40,7 +40,7 @@ pub struct Head {
     pub release: String,
     /// Seconds since 1970 when the kernel crashed; 0 when unknown.
     pub crash_time: i64,
-    /// Where the shared zero page lies in the KDUMP file, bytes; page data follows it.
+    /// Where the shared zero page is in the KDUMP file, bytes; page data follows it.
     pub data_offset: u64,
     /// The memory ranges.
     pub segments: Vec<SegmentFacts>,
@@ -74,7 +74,7 @@ pub struct PartFacts {
     pub of: u32,
     /// First pfn of its range.
     pub start: u64,
-    /// First pfn behind it.
+    /// First pfn after it.
     pub end: u64,
 }
 
@@ -307,7 +307,7 @@ impl Tail {
         (magic == Tail::MAGIC).then(|| u64::from_le_bytes(*offset))
     }
 
-    /// Reads a tail back from its frame's content, which lies at byte `at` of the stream.
+    /// Reads a tail back from its frame's content, which is at byte `at` of the stream.
     ///
     /// # Errors
     /// [`Error::Malformed`], also when its trailer does not lead to it.

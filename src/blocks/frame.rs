@@ -97,8 +97,8 @@ impl BlockDecompressor {
     /// Replaces `out` with the content of `frame`, a whole zstd frame.
     ///
     /// # Errors
-    /// [`Error::FrameTooLarge`] when the frame does not say its size or says too much;
-    /// [`Error::Zstd`] when it does not decompress to what it says.
+    /// [`Error::FrameTooLarge`] when the frame has no size or too large a one;
+    /// [`Error::Zstd`] when it does not decompress to that size.
     pub fn decompress(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let size = match zstd_safe::get_frame_content_size(frame) {
             Ok(Some(size)) => size,
@@ -119,7 +119,7 @@ impl BlockDecompressor {
     }
 }
 
-/// The bytes that a frame says it holds, which is what decompressing it takes; 0 when it does not say, or says more than
+/// The bytes that a frame claims to hold, which is what decompressing it takes; 0 when it does not say, or says more than
 /// [`MAX_FRAME_CONTENT`]: such a frame is refused before it is decompressed.
 #[must_use]
 pub fn content_len(frame: &[u8]) -> usize {
@@ -163,8 +163,8 @@ impl Splitter {
         Splitter { offset, ..Splitter::default() }
     }
 
-    /// Passes over a gap: the bytes fed next lie at `offset` of the stream. What is in hand is dropped,
-    /// and frames are handed out again from the first of ours on that starts behind the gap.
+    /// Passes over a gap: the bytes fed next are at `offset` of the stream. What is in hand is dropped,
+    /// and frames are handed out again from the first of ours on that starts after the gap.
     pub fn skip_to(&mut self, offset: u64) {
         *self = Splitter { offset, searching: true, ..Splitter::default() };
     }

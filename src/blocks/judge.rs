@@ -60,7 +60,7 @@ pub fn judge_pages(
         }
         if run.start < within.start || run.end > within.end {
             let first = if run.start < within.start { run.start } else { run.start.max(within.end) };
-            return malformed(format!("{first} lies outside of the dump"));
+            return malformed(format!("{first} is outside of the dump"));
         }
         if memory.intersect(run).next() != Some(run) {
             return malformed(format!("a run of pages from {} is not all memory", run.start));
@@ -122,14 +122,14 @@ pub fn judge_records(content: &[u8], end: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where the page data of blocks lie in the KDUMP file, in the order of the stream.
+/// Where the page data of blocks are in the KDUMP file, in the order of the stream.
 pub struct DataPlaces {
     next: u64,
     page_size: u64,
 }
 
 impl DataPlaces {
-    /// Data follow the shared zero page, which lies at `data_offset`. Sizes in bytes.
+    /// Data follow the shared zero page, which is at `data_offset`. Sizes in bytes.
     #[must_use]
     pub fn new(data_offset: u64, page_size: u64) -> DataPlaces {
         DataPlaces { next: data_offset.saturating_add(page_size), page_size }
@@ -144,7 +144,7 @@ impl DataPlaces {
     /// Takes the next block.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when its data would lie in what comes before, or beyond the largest file.
+    /// [`Error::Malformed`] when its data would be in what comes before, or beyond the largest file.
     pub fn block(&mut self, map: &BlockMap) -> Result<(), Error> {
         let pages = map.count(super::RunKind::Data);
         if pages == 0 {
@@ -268,9 +268,9 @@ mod tests {
         let why = |runs: &[(u64, u64)], tail| judged(runs, tail).unwrap_err();
         assert!(why(&[(5, 9), (2, 6)], None).ends_with("pfn 0x5 comes in two blocks"));
         assert!(why(&[(5, 9), (5, 9)], None).ends_with("pfn 0x5 comes in two blocks"));
-        assert!(why(&[(99, 101)], None).ends_with("pfn 0x64 lies outside of the dump"));
-        assert!(why(&[(1, 3)], None).ends_with("pfn 0x1 lies outside of the dump"));
-        assert!(why(&[(500, 501)], None).ends_with("pfn 0x1f4 lies outside of the dump"));
+        assert!(why(&[(99, 101)], None).ends_with("pfn 0x64 is outside of the dump"));
+        assert!(why(&[(1, 3)], None).ends_with("pfn 0x1 is outside of the dump"));
+        assert!(why(&[(500, 501)], None).ends_with("pfn 0x1f4 is outside of the dump"));
         assert!(why(&[(69, 72)], None).ends_with("from pfn 0x45 is not all memory"));
         let count = |counted| format!("they name 7 pages, and the tail counts {counted}");
         assert!(why(&[(2, 9)], Some(tail(8, false))).ends_with(&count(8)));

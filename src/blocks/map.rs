@@ -29,7 +29,7 @@ pub struct PageRun {
 /// The map of one block: runs in ascending, not overlapping pfn order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockMap {
-    /// Where the first data page lies in the KDUMP file, in bytes; the others follow without a gap.
+    /// Where the first data page is in the KDUMP file, in bytes; the others follow without a gap.
     pub data_offset: u64,
     /// The runs.
     pub runs: Vec<PageRun>,
@@ -39,12 +39,12 @@ impl BlockMap {
     /// Tag of the frame that holds a map.
     pub const TAG: [u8; 4] = *b"VCEb";
 
-    /// Adds one page behind the last; joins the last run where it fits.
+    /// Adds one page after the last; joins the last run where it fits.
     pub fn push(&mut self, pfn: Pfn, kind: RunKind) {
         self.push_run(PfnRange { start: pfn, end: pfn.saturating_add(1) }, kind);
     }
 
-    /// Adds pages behind the last; they join the last run where they fit.
+    /// Adds pages after the last; they join the last run where they fit.
     pub fn push_run(&mut self, pages: PfnRange, kind: RunKind) {
         match self.runs.last_mut() {
             Some(run) if run.pages.end == pages.start && run.kind == kind => run.pages.end = pages.end,

@@ -1,4 +1,4 @@
-//! What a check found, and how it is said: lines for people, JSON for monitoring.
+//! What a check found, and how it is reported: lines for people, JSON for monitoring.
 
 use crate::pin::{Pins, Place};
 use crate::text::{ascii_json, printable, without_numbers};
@@ -18,7 +18,7 @@ pub(super) enum Verdict {
     Problem,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,

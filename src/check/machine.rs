@@ -1,4 +1,4 @@
-//! The machine that is looked at: its files below a root, so that another machine's tree can be looked at
+//! The machine that is checked: its files below a root, so that another machine's tree can be checked
 //! too, and its block devices.
 
 use crate::crypt::recipients::DEFAULT_FILE;

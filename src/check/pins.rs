@@ -1,5 +1,5 @@
 //! Pinned recipients: where pins stand, and whether the recipients are among them. kdump hands the running kernel's
-//! command line on to the capture kernel, so that one is looked at.
+//! command line on to the capture kernel, so that one is checked.
 
 use super::findings::Findings;
 use super::machine::Machine;

@@ -192,7 +192,7 @@ fn check_room(machine: &Machine, plan: &Plan, name: &str, room: Option<u64>, fin
 }
 
 /// What a dump of now would take at most, before compression: as the filter judges the running kernel's pages, or
-/// where that cannot be read by what the kernel says its memory is used for.
+/// where that cannot be read by the use of its memory that the kernel reports.
 fn expected_size(machine: &Machine, plan: &Plan) -> Option<u64> {
     let reserved = machine.number("/sys/kernel/kexec_crash_size").unwrap_or(0);
     let judged = estimate::size_at(&machine.path("/proc/kcore"), plan.level);

@@ -15,7 +15,7 @@ const LENGTH_BITS: usize = 31;
 const TABLE: usize = 1 << 12;
 /// A distance that no match has: the end of the stream.
 const END: [u8; 3] = [0x11, 0, 0];
-/// Behind this many bytes without a match, every second place is looked at, and so on.
+/// After this many bytes without a match, every second place is tried, and so on.
 const PATIENCE: u32 = 5;
 
 /// Compresses pages, one after the other.
@@ -84,7 +84,7 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 /// The stream of instructions.
 struct Stream<'a> {
     out: &'a mut Vec<u8>,
-    /// Where the last match keeps the number of literals behind it, 0 to 3; nothing before the first instruction.
+    /// Where the last match keeps the number of literals after it, 0 to 3; nothing before the first instruction.
     tail: Option<usize>,
 }
 

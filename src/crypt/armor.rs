@@ -18,7 +18,7 @@ const MAX_SPACE: usize = 1024;
 /// when armor follows.
 ///
 /// # Errors
-/// What `input` says. Malformed armor shows later, as `InvalidData` from the reader returned.
+/// What `input` reports. Malformed armor shows later, as `InvalidData` from the reader returned.
 pub fn dearmored<'a>(mut input: impl BufRead + Send + 'a) -> io::Result<Box<dyn BufRead + Send + 'a>> {
     skip_space(&mut input)?;
     let armored = input.fill_buf()?.first() == Some(&BEGIN[0]);

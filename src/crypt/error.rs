@@ -33,7 +33,7 @@ pub enum Error {
     /// The header does not end within [`MAX_HEADER`] bytes.
     #[error("age header is longer than {MAX_HEADER} bytes")]
     HeaderTooLong,
-    /// The input ended inside the header or the nonce behind it.
+    /// The input ended inside the header or the nonce after it.
     #[error("truncated inside the age header")]
     HeaderTruncated,
     /// A file key was unwrapped, but the header's MAC does not match it.

@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 /// `RLIMIT_CORE` 0. Call first thing in `main`, in both programs.
 ///
 /// # Errors
-/// What the kernel says; the program can run on, less protected.
+/// What the kernel reports; the program can run on, less protected.
 pub fn harden_process() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
@@ -24,7 +24,7 @@ pub fn harden_process() -> io::Result<()> {
 ///
 /// # Errors
 /// `PermissionDenied` without `CAP_IPC_LOCK` under a limit of `RLIMIT_MEMLOCK`, where locking might succeed but
-/// allocating later would not; what else the kernel says. The program can run on.
+/// allocating later would not; what else the kernel reports. The program can run on.
 pub fn lock_memory() -> io::Result<()> {
     let limited = getrlimit(Resource::Memlock).current.is_some();
     if limited && !capabilities(None)?.effective.contains(CapabilitySet::IPC_LOCK) {

@@ -105,7 +105,7 @@ impl Header {
         self.stanzas.iter().map(|stanza| stanza.tag.clone()).collect()
     }
 
-    /// The header's bytes, up to and including the line feed behind the MAC.
+    /// The header's bytes, up to and including the line feed after the MAC.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.covered.clone();

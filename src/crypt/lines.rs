@@ -16,7 +16,7 @@ const INFO: &[u8] = b"vmcore-encrypt kmsg v1";
 pub struct LineKey(SecretKey);
 
 impl LineKey {
-    /// HKDF-SHA-256: input the file key, salt the nonce behind the header, info [`INFO`].
+    /// HKDF-SHA-256: input the file key, salt the nonce after the header, info [`INFO`].
     pub(super) fn derive(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> LineKey {
         LineKey(SecretKey::derive(file_key.expose_secret(), nonce, INFO))
     }

@@ -1,4 +1,4 @@
-//! A key in memory. It lies in a page of its own that the kernel keeps out of swap and of core files, and is wiped on
+//! A key in memory. It is in a page of its own that the kernel keeps out of swap and of core files, and is wiped on
 //! drop; what computing with it leaves on a thread's stack is wiped when the thread ends and when the key goes.
 //! Moving a Rust value copies it, so a key that is a plain value would leave copies wherever it was passed through.
 

@@ -46,7 +46,7 @@ fn split_fields(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(fields)
 }
 
-/// The crate's reader of RSA numbers cannot take a zero one; sizes are told apart for the message.
+/// The crate's reader of RSA numbers cannot take a zero one; sizes are distinguished for the message.
 fn check_rsa(exponent: &[u8], modulus: &[u8]) -> Result<(), RecipientError> {
     let nonzero = |number: &[u8]| number.iter().any(|&byte| byte != 0);
     if !nonzero(exponent) || !nonzero(modulus) {

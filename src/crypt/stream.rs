@@ -22,7 +22,7 @@ pub use writer::EncryptWriter;
 
 /// Plaintext bytes in every chunk but the last.
 pub const CHUNK_SIZE: usize = 64 * 1024;
-/// Bytes of the Poly1305 tag behind each chunk's ciphertext.
+/// Bytes of the Poly1305 tag after each chunk's ciphertext.
 pub const TAG_SIZE: usize = 16;
 /// Bytes of a full chunk in the file.
 pub const ENCRYPTED_CHUNK_SIZE: usize = CHUNK_SIZE + TAG_SIZE;
@@ -37,7 +37,7 @@ pub enum StreamError {
     Truncated {
         /// Bytes of plaintext that authenticated.
         plaintext: u64,
-        /// Encrypted bytes behind them that make no chunk: cut short, or a corrupt last chunk.
+        /// Encrypted bytes after them that make no chunk: cut short, or a corrupt last chunk.
         remainder: u64,
     },
     /// A chunk fails to authenticate: some bit of it was changed, or it was moved.
@@ -46,13 +46,13 @@ pub enum StreamError {
         /// The chunk.
         chunk: u64,
     },
-    /// An empty final chunk behind others, which only a broken encryptor makes.
+    /// An empty final chunk after others, which only a broken encryptor makes.
     #[error("corrupt: final chunk {chunk} is empty")]
     EmptyFinalChunk {
         /// The chunk.
         chunk: u64,
     },
-    /// Bytes behind the final chunk. What came before is authentic and complete.
+    /// Bytes after the final chunk. What came before is authentic and complete.
     #[error("corrupt: data follows the final chunk {chunk}")]
     TrailingData {
         /// The final chunk.
@@ -127,7 +127,7 @@ impl PayloadKey {
         chunk.extend_from_slice(&tag);
     }
 
-    /// Seals one chunk in place and returns the tag, which belongs directly behind it in the file.
+    /// Seals one chunk in place and returns the tag, which belongs directly after it in the file.
     /// Lengths as for [`PayloadKey::seal`].
     #[must_use]
     #[inline(never)] // What it leaves on the stack lies below its caller's frame.
@@ -261,7 +261,7 @@ pub fn encrypted_len(plaintext: u64) -> u64 {
 ///
 /// # Errors
 /// [`StreamError::ImpossibleLength`] when no payload has this length: a remainder too short for a tag, or
-/// an empty final chunk behind others.
+/// an empty final chunk after others.
 pub fn chunk_count(encrypted: u64) -> Result<u64, StreamError> {
     let chunks = encrypted.div_ceil(ENCRYPTED_CHUNK_SIZE as u64);
     let tail = encrypted % ENCRYPTED_CHUNK_SIZE as u64;

@@ -1,4 +1,4 @@
-//! What one page's `struct page` says: the rules, in the order in which the first hit wins. The order is
+//! What one page's `struct page` tells: the rules, in the order in which the first hit wins. The order is
 //! makedumpfile's, so that both exclude the same pages.
 //!
 //! Source: makedumpfile `makedumpfile.c`, described in its README and man page; Linux `include/linux/page-flags.h`.
@@ -13,9 +13,9 @@ use crate::mm::{CompoundKeys, NO_TYPE, PageLayout};
 use crate::units::Pfn;
 
 /// Log2 of the pages in the largest page there is: 16 GiB, in 4 KiB pages. Broken memory must not claim more, since
-/// one page then takes all behind it along. Source: Linux `arch/powerpc/mm/hugetlbpage.c`.
+/// one page then takes all after it along. Source: Linux `arch/powerpc/mm/hugetlbpage.c`.
 const MAX_ORDER: u32 = 22;
-/// Pages of the largest block whose first page is looked at for the others: a stack of 16 KiB, in 4 KiB pages.
+/// Pages of the largest block whose first page is judged for the others: a stack of 16 KiB, in 4 KiB pages.
 const SMALL_BLOCK: usize = 4;
 /// Flags of a structure that was never filled in, which then looks like a tail. Source: Linux
 /// `include/linux/page-flags.h`, `PAGE_POISON_PATTERN`.
@@ -49,7 +49,7 @@ pub(super) enum Slab<'p> {
     No,
 }
 
-/// How free blocks are told.
+/// How free blocks are recognised.
 #[derive(Clone, Copy, Debug)]
 struct FreeRules {
     buddy: u32,
@@ -78,7 +78,7 @@ pub(super) struct Rules {
     offline_type: Option<u32>,
     /// Whether pages of sections without the online mark are left out.
     pub(super) leaves_offlined: bool,
-    /// How pages on lists of CPUs are told, where they are left out.
+    /// How pages on lists of CPUs are recognised, where they are left out.
     pub(super) lists: Option<ListRules>,
 }
 
@@ -90,7 +90,7 @@ struct Page {
 }
 
 impl Rules {
-    /// Judges the page whose structure is the `index`th in `block`. The one behind it is looked at when
+    /// Judges the page whose structure is the `index`th in `block`. The one after it is read when
     /// it is in the block too.
     #[inline]
     pub(super) fn judge(&self, block: &[u8], index: usize, pfn: Pfn) -> Verdict {
@@ -157,7 +157,7 @@ impl Rules {
         unused(own) && unused(first) && self.page(own).mapcount == Some(NO_TYPE)
     }
 
-    /// The `index`th structure in `block`, and what lies behind it.
+    /// The `index`th structure in `block`, and what is after it.
     #[inline]
     fn structure<'p>(&self, block: &'p [u8], index: usize) -> (&'p [u8], &'p [u8]) {
         let size = self.layout.size;

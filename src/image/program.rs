@@ -7,9 +7,9 @@ const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 /// Where the header names the table of sections: its place; size of an entry, count, index of names.
 const SECTIONS: [Range<usize>; 2] = [0x28..0x30, 0x3a..0x40];
-/// Where a program header says where its bytes are in the file.
+/// Where a program header has the place of its bytes in the file.
 const OFFSET: Range<usize> = 8..16;
-/// Where it says how many bytes that are.
+/// Where it has the number of those bytes.
 const FILE_SIZE: usize = 32;
 const PT_LOAD: u64 = 1;
 

@@ -23,7 +23,7 @@ const MAX_TEXT: u32 = 4096;
 /// Why an answer tells nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The image could not be read; the other process says why.
+    /// The image could not be read; the other process reports why.
     #[error("{0}")]
     Refused(String),
     /// It ends early, or breaks the format.

@@ -1,4 +1,4 @@
-//! The flattened format: a header, then records of (offset, size, data) that say where their data lies
+//! The flattened format: a header, then records of (offset, size, data) that say where their data is
 //! in the plain file. All framing numbers are big-endian i64. Source: makedumpfile `makedumpfile.h`,
 //! struct `makedumpfile_header` and `makedumpfile_data_header`.
 

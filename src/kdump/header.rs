@@ -102,7 +102,7 @@ impl Uts {
     }
 }
 
-/// Everything the head of a KDUMP file says.
+/// Everything the head of a KDUMP file holds.
 #[derive(Clone)]
 pub struct Head {
     /// Byte order of the dump.
@@ -129,7 +129,7 @@ pub struct Head {
     pub notes: Vec<u8>,
     /// Bytes of further notes, right after `notes` in the file: device dumps, which travel as records of their own.
     pub streamed: u64,
-    /// Where in `notes` the VMCOREINFO text lies; empty when there is none.
+    /// Where in `notes` the VMCOREINFO text is; empty when there is none.
     pub vmcoreinfo: Range<usize>,
     /// Which ranges of memory were erased, in makedumpfile's text form; empty as a rule.
     pub eraseinfo: Vec<u8>,
@@ -157,7 +157,7 @@ impl Layout {
         Some(Layout { page_size, bitmap1, bitmap2, descriptors: bitmap2.checked_add(bitmap_len)? })
     }
 
-    /// The first block behind a descriptor table of `pages` entries; `None` past 64 bits.
+    /// The first block after a descriptor table of `pages` entries; `None` past 64 bits.
     #[must_use]
     pub fn data_behind(&self, pages: u64) -> Option<u64> {
         let table = pages.checked_mul(DESC_LEN as u64)?;

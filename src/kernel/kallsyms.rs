@@ -48,7 +48,7 @@ enum Addresses {
     Offsets(VirtAddr, Option<u64>),
 }
 
-/// What an entry of the table of addresses means: a 32-bit number, but for the first meaning.
+/// What an entry of the table of addresses means: a 32-bit number, except for the first meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// No number at all: a 64-bit address.

@@ -18,7 +18,7 @@ impl Fields<'_> {
         self.0.info().symbol(name).ok_or_else(|| Error::MissingKey(format!("SYMBOL({name})")))
     }
 
-    /// Where a field lies in its structure, in bytes.
+    /// Where a field is in its structure, in bytes.
     pub(super) fn offset(self, name: &str) -> Result<usize, Error> {
         let offset = self.0.info().offset(name).filter(|&offset| offset < MAX_STRUCT);
         offset
@@ -33,7 +33,7 @@ impl Fields<'_> {
             .ok_or_else(|| Error::MissingKey(format!("SIZE({name})")))
     }
 
-    /// The u32 at an address; `what` says which, for the error.
+    /// The u32 at an address; `what` names it, for the error.
     pub(super) fn u32(self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
         self.0.read_u32(at).map_err(|source| Error::Read { what, at, source })
     }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::Message;
 use crate::text::write_shown;
 
-/// Bit of a caller's id that says "CPU" instead of "task".
+/// Bit of a caller's id that means "CPU" instead of "task".
 /// Source: Linux `kernel/printk/printk.c`, `printk_caller_id`.
 const CALLER_IS_CPU: u32 = 0x8000_0000;
 

@@ -1,5 +1,5 @@
-//! The record buffer of Linux 3.5 to 5.9: records behind each other in one buffer, the oldest overwritten first.
-//! A record of length 0 says "go on at the start".
+//! The record buffer of Linux 3.5 to 5.9: records one after the other in one buffer, the oldest overwritten first.
+//! A record of length 0 means "go on at the start".
 //!
 //! Source: Linux `kernel/printk/printk.c` (in v5.9), `struct printk_log`, `log_store` and `log_next`.
 
@@ -58,7 +58,7 @@ enum Step {
     Message { nanos: u64, caller: Option<u32> },
     /// The mark before the end of the buffer.
     Wrapped,
-    /// A record that cannot be true; nothing behind it can be found.
+    /// A record that cannot be true; nothing after it can be found.
     Damaged,
 }
 
@@ -70,7 +70,7 @@ struct Buffer<'a> {
     len: u64,
     /// Index of the record to read.
     at: u64,
-    /// Index behind the newest record.
+    /// Index after the newest record.
     end: u64,
     /// Steps left: no log of this length has more records.
     steps: u64,

@@ -26,7 +26,7 @@ const EMPTY_LINE: u64 = 3;
 /// Descriptors that cannot be read are skipped by as many as share a page of this size.
 const SMALLEST_PAGE: u64 = 4096;
 
-/// Damaged descriptors that are looked at one by one. Of an honest ring few are; of memory that is no ring all would be,
+/// Damaged descriptors that are read one by one. Of an honest ring few are; of memory that is no ring all would be,
 /// and there may be 2^26.
 const MAX_DAMAGED: u64 = 1 << 20;
 
@@ -63,7 +63,7 @@ pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Res
 }
 
 /// Sequence number of the first message after the last clear: a value with two copies, of which the
-/// counter before them says which is valid. 0 when the kernel has none.
+/// counter before them tells which is valid. 0 when the kernel has none.
 fn cleared(fields: Fields<'_>) -> u64 {
     let read = || {
         let at = fields.symbol("clear_seq")?;
@@ -98,7 +98,7 @@ struct Info {
 
 /// Where in the ring a message's text is.
 enum Block {
-    /// Index of its id, and bytes of text behind that.
+    /// Index of its id, and bytes of text after that.
     Text {
         at: u64,
         len: u64,
@@ -229,7 +229,7 @@ impl<'a> Ring<'a> {
         array.wrapping_add((id & (self.count - 1)) * size as u64)
     }
 
-    /// How many descriptors behind that of `id` begin on the same page.
+    /// How many descriptors after that of `id` begin on the same page.
     fn descriptors_to_page_end(&self, id: u64) -> u64 {
         let at = self.slot(self.descs, id, self.layout.desc_size);
         let on_page = (SMALLEST_PAGE - 1 - at.0 % SMALLEST_PAGE) / self.layout.desc_size as u64;
@@ -307,7 +307,7 @@ mod tests {
     use std::cell::Cell;
     use std::error::Error;
 
-    /// A ring of 2^26 descriptors in memory that is zero behind its description, which is all that a page mapped again
+    /// A ring of 2^26 descriptors in memory that is zero after its description, which is all that a page mapped again
     /// and again needs to be. Counts reads.
     struct Zeros {
         info: VmcoreInfo,

@@ -1,6 +1,6 @@
 //! The printable lines and how they are found again among others (docs/kmsg.md sections 1 and 2). A line is one word
 //! of letters, digits, `-`, `_` and `.`, so nothing on its way has a reason to change it, and
-//! whatever stands before or behind it is somebody else's.
+//! whatever stands before or after it is somebody else's.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;

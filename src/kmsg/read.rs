@@ -1,6 +1,6 @@
 //! Lines of any log in, the kernel's messages out. Ordinary lines are passed over; lines of ours are opened,
 //! printed in the order they come, and their numbers kept, so that at the end it is known which are missing.
-//! Nothing is believed before it is authentic, but for the ids and numbers of lines that no key opens.
+//! Nothing is believed before it is authentic, except for the ids and numbers of lines that no key opens.
 
 mod key_lines;
 mod print;

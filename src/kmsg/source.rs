@@ -45,7 +45,7 @@ impl<R: Read> RecordSource for Device<R> {
     }
 }
 
-/// A file that holds what reads of `/dev/kmsg` gave, one behind the other.
+/// A file that holds what reads of `/dev/kmsg` gave, one after the other.
 pub struct Lines<R> {
     file: R,
 }

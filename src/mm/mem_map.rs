@@ -1,4 +1,4 @@
-//! From a pfn to its `struct page`, through the tables of its section: `memory_model` says which tables these are.
+//! From a pfn to its `struct page`, through the tables of its section: `memory_model` tells which tables these are.
 //!
 //! Source: Linux `include/linux/mmzone.h` (`struct mem_section`, `SECTION_*`), `mm/sparse.c`.
 
@@ -128,7 +128,7 @@ impl MemMap {
         sparse && matches!(self.section(memory, pfn.0 >> self.section_shift), Ok(Section::Coded(_, false)))
     }
 
-    /// The end of the last section below `limit` that has structures; nothing behind it can be judged.
+    /// The end of the last section below `limit` that has structures; nothing after it can be judged.
     /// `limit` itself when there is no telling.
     #[must_use]
     pub fn end_below(&self, memory: &KernelMemory<'_>, limit: Pfn) -> Pfn {

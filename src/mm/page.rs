@@ -10,7 +10,7 @@ use crate::vmcore::VmcoreInfo;
 /// 64 in practice, 56 and 80 by configuration; more than this is no `struct page`.
 const MAX_SIZE: u64 = 512;
 
-/// Where the members of `struct page` are, in bytes. Every member lies inside the structure.
+/// Where the members of `struct page` are, in bytes. Every member is inside the structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLayout {
     /// Bytes per structure.

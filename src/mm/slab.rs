@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 /// Where `slab_cache` is, in bytes from the page structure's start: since Linux v6.2, and before.
 const PLACES: [usize; 2] = [8, 24];
-/// Bytes of a `struct kmem_cache` in which its name is looked for; it lies before byte 128 in all kernels so far.
+/// Bytes of a `struct kmem_cache` in which its name is looked for; it is before byte 128 in all kernels so far.
 const CACHE_BYTES: usize = 256;
 /// The longest name that is looked for, and its end.
 const NAME_BYTES: usize = 24;

@@ -96,7 +96,7 @@ impl Mapping {
         vaddr.0.wrapping_sub(self.vaddr.0) < self.size
     }
 
-    /// The region from `start` to before `end`, which lies at `paddr`.
+    /// The region from `start` to before `end`, which is at `paddr`.
     pub(super) fn region(start: u64, end: u64, paddr: u64) -> Mapping {
         Mapping { vaddr: VirtAddr(start), paddr: PhysAddr(paddr), size: end.wrapping_sub(start) }
     }
@@ -111,7 +111,7 @@ pub(super) struct Level {
     pub(super) bits: u32,
 }
 
-/// What an entry says.
+/// What an entry means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Nothing is mapped.

@@ -165,7 +165,7 @@ impl World {
     }
 }
 
-/// A file with zeros far behind its bytes: memory whose contents do not matter.
+/// A file with many zeros after its bytes: memory whose contents do not matter.
 struct Zeros(Vec<u8>);
 
 impl Zeros {

@@ -5,10 +5,10 @@ use crate::read_at::read_full;
 use crc32fast::hash as crc32;
 use std::io::Read;
 
-/// Bytes of the header block; records start behind it.
+/// Bytes of the header block; records start after it.
 pub const HEADER_LEN: usize = 4096;
 /// The most bytes of the device's former beginning a frame keeps: the largest page of the kernels that
-/// write swap signatures, which lie in the first page.
+/// write swap signatures, which are in the first page.
 pub const MAX_SAVED: usize = 64 << 10;
 
 /// The smallest device that holds a copy of the header: on a smaller one the copy would take a noticeable share.
@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// Where the header's checksum is; it covers the bytes before.
 const SUM_AT: usize = 64;
 
-/// What the header says.
+/// What the header holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Name of the dump.
@@ -36,7 +36,7 @@ impl FrameHeader {
     /// The first bytes of a frame.
     pub const MAGIC: [u8; 16] = *b"vmcore-enc frame";
 
-    /// The header block and the saved bytes behind it. Numbers are little endian: magic (16 bytes), version (u32),
+    /// The header block and the saved bytes after it. Numbers are little endian: magic (16 bytes), version (u32),
     /// bytes of the block (u32), dump id (16), device size (u64), length and CRC-32 of the saved bytes (u32 each),
     /// 8 zeros, CRC-32 of all that (u32), zeros.
     #[must_use]
@@ -171,7 +171,7 @@ pub(super) fn copy_place(size: u64) -> Option<u64> {
     (size >= MIN_WITH_COPY).then(|| (size / block - 1) * block)
 }
 
-/// Fields of a block that is long enough for them, one behind the other.
+/// Fields of a block that is long enough for them, one after the other.
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl Fields<'_> {

@@ -106,7 +106,7 @@ impl<S: ReadAt> FramedAt<S> {
     /// last one.
     ///
     /// # Errors
-    /// What the source says.
+    /// What the source reports.
     pub fn read_record(&self, number: u64, data: &mut Vec<u8>) -> io::Result<Quality> {
         let len = if number < self.full { RECORD_DATA } else { self.last.len };
         data.clear();
@@ -190,7 +190,7 @@ impl<S: ReadAt> Places<'_, S> {
         low
     }
 
-    /// Whether a place has a sound head that says it is the last.
+    /// Whether a place has a sound head of a last record.
     fn is_last(&self, number: u64) -> bool {
         match self.look(number) {
             Look::Ours(head) => head.kind == Kind::End || head.len < RECORD_DATA,

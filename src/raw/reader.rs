@@ -16,7 +16,7 @@ const FIRST_RECORD: usize = HEADER_LEN + MAX_SAVED + HEAD_LEN;
 /// How a frame ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its end record: the dump is whole, but for damage inside.
+    /// With its end record: the dump is whole, except for damage inside.
     Whole,
     /// Without a sound one: this many bytes came before.
     Cut(u64),

@@ -4,9 +4,9 @@
 
 use super::FrameHeader;
 
-/// Bytes of the device's beginning that are looked at.
+/// Bytes of the device's beginning that are searched for signatures.
 pub const HEAD_PROBE: usize = 264 << 10;
-/// Bytes of its end that are looked at.
+/// Bytes of its end that are searched.
 pub const TAIL_PROBE: usize = 132 << 10;
 
 /// What a device holds.
@@ -120,7 +120,7 @@ const TAIL_SIGNATURES: &[(&str, usize, &[u8])] = &[
     ("ddf_raid_member", 257 * 512, b"\xde\x11\xde\x11"),
 ];
 
-/// md RAID superblock of versions 0.90 and 1.0, which lie at the end.
+/// md RAID superblock of versions 0.90 and 1.0, which are at the end.
 const MD_MAGIC: &[u8] = b"\xfc\x4e\x2b\xa9";
 /// Page sizes of kernels that write swap signatures: ten bytes before the first page's end.
 const PAGE_SIZES: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];

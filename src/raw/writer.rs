@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 /// A writer whose bytes arrive in a frame in `W`.
 ///
-/// Dropped without [`FrameWriter::finish`] the frame lacks its end record, and every reader says so.
+/// Dropped without [`FrameWriter::finish`] the frame lacks its end record, and every reader reports it.
 pub struct FrameWriter<W> {
     inner: W,
     id: DumpId,
@@ -49,7 +49,7 @@ impl<W: Write> FrameWriter<W> {
     /// Writes what is in hand and the end record; returns the inner writer, flushed.
     ///
     /// # Errors
-    /// Whatever the inner writer says.
+    /// Whatever the inner writer reports.
     pub fn finish(mut self) -> io::Result<W> {
         if self.record.len() > HEAD_LEN {
             self.write_record(Kind::Data)?;

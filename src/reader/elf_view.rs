@@ -15,7 +15,7 @@ pub struct ElfView {
 }
 
 impl ElfView {
-    /// The view for tools: pages that the dump does not hold lie in no segment. `None` where the dump has more runs of
+    /// The view for tools: pages that the dump does not hold are in no segment. `None` where the dump has more runs of
     /// pages than an ELF core has program headers for.
     #[must_use]
     pub fn new(dump: Arc<Dump>) -> Option<ElfView> {
@@ -65,7 +65,7 @@ impl ElfView {
     }
 }
 
-/// Copies into `out`, which lies at `offset` of a file, what overlaps of `part`, which lies at `start`.
+/// Copies into `out`, which is at `offset` of a file, what overlaps of `part`, which is at `start`.
 pub(super) fn copy_part(out: &mut [u8], offset: u64, part: &[u8], start: u64) {
     let (from, to) = (offset.max(start), (offset + out.len() as u64).min(start + part.len() as u64));
     if from < to {

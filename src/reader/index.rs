@@ -1,4 +1,4 @@
-//! Which page lies in which block: all maps of a dump in pfn order, from the index pieces that the tail
+//! Which page is in which block: all maps of a dump in pfn order, from the index pieces that the tail
 //! leads to, or from the stream itself when there is no tail. 32 bytes for every run of pages; the maps
 //! in the stream take at least two bytes each, so memory is bounded by the dump's own size.
 
@@ -81,7 +81,7 @@ impl PageIndex {
             let before = pieces.last().map_or(tail_at, |&(at, _, _)| at);
             let (frame, end) = stream.read_frame(at)?;
             let Frame::Tagged { tag: IndexPiece::TAG, content } = frame else {
-                return Err(Error::malformed(format!("no index piece lies at byte {at:#x}")));
+                return Err(Error::malformed(format!("no index piece is at byte {at:#x}")));
             };
             if end > before {
                 return Err(Error::malformed("the index pieces form no chain"));
@@ -107,7 +107,7 @@ impl PageIndex {
     }
 
     /// From the frames themselves, front to back. Chunks that are damaged are passed over with the blocks
-    /// that lie in them.
+    /// that are in them.
     pub(super) fn by_reading_through(stream: &Stream, head: &DumpHead) -> Result<PageIndex, Error> {
         let mut blocks = WholeBlocks::new(head);
         let mut splitter = Splitter::default();
@@ -196,7 +196,7 @@ impl PageIndex {
         Some(Pfn(run.start + (rank - run.rank)))
     }
 
-    /// Number of the first run that ends behind a pfn.
+    /// Number of the first run that ends after a pfn.
     pub(super) fn first_run_behind(&self, pfn: Pfn) -> usize {
         self.runs.partition_point(|run| run.pages().end <= pfn)
     }

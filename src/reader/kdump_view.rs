@@ -1,5 +1,5 @@
 //! A dump as a KDUMP file, made while it is read: the head once; bitmaps, descriptors and pages, stored
-//! as they are, when they are asked for. The k-th page of the second bitmap lies k pages behind the
+//! as they are, when they are asked for. The k-th page of the second bitmap is k pages after the
 //! tables, so a descriptor follows from its place and nothing is kept per page.
 
 use super::elf_view::copy_part;

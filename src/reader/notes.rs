@@ -15,7 +15,7 @@ pub(super) struct NoteRecord {
 }
 
 impl Dump {
-    /// Copies into `out`, which lies at `offset` of a file, what overlaps of the notes that are not in the head and lie
+    /// Copies into `out`, which is at `offset` of a file, what overlaps of the notes that are not in the head and lie
     /// at `start`. What a cut dump lacks of them is left as it is.
     pub(super) fn copy_streamed_notes(&self, out: &mut [u8], offset: u64, start: u64) -> Result<(), Error> {
         let end = start.saturating_add(self.head().kdump.streamed);
@@ -41,7 +41,7 @@ impl Dump {
         let mut records = Vec::new();
         let (from, tail) = self.after_blocks;
         let to = tail.unwrap_or(self.stream.len());
-        // Damage there costs what lies in it; what comes before is known then.
+        // Damage there costs what is in it; what comes before is known then.
         let _ = self.stream.frames(from, to, |frame, content| {
             if let Frame::Data(bytes) = content {
                 let content = self.stream.decompress(bytes)?;

@@ -19,7 +19,7 @@ const MAX_BLOCK: u64 = MAX_FRAME_CONTENT as u64 + (2 << 20);
 /// Frames are looked for in pieces of this size: two chunks hold most index pieces.
 const PIECE: usize = CHUNK_SIZE;
 
-/// Where a block's frames lie in the stream, bytes.
+/// Where a block's frames are in the stream, bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockPlace {
     /// Where its map's frame starts.
@@ -245,7 +245,7 @@ impl Stream {
             Some(Frame::Data(pages)),
         ) = (map, record, pages)
         else {
-            return Err(Error::malformed(format!("no block lies at byte {:#x}", place.offset)));
+            return Err(Error::malformed(format!("no block is at byte {:#x}", place.offset)));
         };
         let (map, record, pages) =
             (BlockMap::parse(&content)?, self.decompress(&record)?, self.decompress(&pages)?);

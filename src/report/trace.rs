@@ -49,7 +49,7 @@ pub struct Frame {
     pub size: u64,
     /// The module that holds it.
     pub module: Option<String>,
-    /// Whether it was interrupted there: the address is not behind a call.
+    /// Whether it was interrupted there: the address is not after a call.
     pub interrupted: bool,
 }
 

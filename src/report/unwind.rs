@@ -23,7 +23,7 @@ const WHAT: &str = "a stack";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub address: u64,
-    /// Whether the function was interrupted there; otherwise the address is behind a call.
+    /// Whether the function was interrupted there; otherwise the address is after a call.
     pub exact: bool,
 }
 

@@ -89,7 +89,7 @@ impl Device {
     /// Makes what was written last.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// From the kernel.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -165,7 +165,7 @@ impl FoundDump {
     /// others; the saved bytes go after that, and the copy last.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// From the kernel.
     pub fn wipe(self) -> io::Result<()> {
         let saved_len = self.frame.header().saved.len();
         let mut beginning = vec![0; HEADER_LEN + saved_len];

@@ -141,7 +141,7 @@ impl OutputFile {
     /// Writes all of `bytes` at a position, zeros too. Only what is never written stays a hole.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// From the kernel.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }

@@ -20,7 +20,7 @@ fn name(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// The pieces there are behind `path`, in order.
+/// The pieces that continue `path`, in order.
 #[must_use]
 pub fn following(path: &Path) -> Vec<PathBuf> {
     let names = (1..=MAX_PIECES).map(|number| name(path, number));
@@ -28,7 +28,7 @@ pub fn following(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes a stream into one file, and further ones where that takes no more. Unless [`Pieces::finish`] is called,
-/// all of them are treated as `on_failure` says.
+/// all of them are treated as `on_failure` has it.
 pub struct Pieces {
     path: PathBuf,
     overwrite: bool,
@@ -59,7 +59,7 @@ impl Pieces {
     /// Makes all files last; gives their number.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// From the kernel.
     pub fn finish(self) -> io::Result<usize> {
         let count = self.earlier.len() + 1;
         self.earlier.into_iter().try_for_each(OutputFile::finish)?;

@@ -33,7 +33,7 @@ impl PfnSet {
         pieces.iter().map(whole).collect()
     }
 
-    /// Adds pages. Constant time behind the last range, else linear in the number of ranges: many ranges in no order
+    /// Adds pages. Constant time after the last range, else linear in the number of ranges: many ranges in no order
     /// are collected instead.
     pub fn insert(&mut self, range: PfnRange) {
         if range.is_empty() {

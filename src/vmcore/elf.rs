@@ -77,7 +77,7 @@ impl Segment {
         self.mem_size += next.mem_size;
     }
 
-    /// Position in the file behind the last byte of data.
+    /// Position in the file after the last byte of data.
     pub(super) fn file_end(&self) -> u64 {
         self.file_offset.saturating_add(self.file_size)
     }

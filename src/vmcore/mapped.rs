@@ -1,10 +1,10 @@
 //! Windows of a vmcore mapped into memory. The only room with `unsafe`: mapping a file is unsafe
-//! because the bytes may change, and because touching a page behind the end of a file that shrank kills
+//! because the bytes may change, and because touching a page after the end of a file that shrank kills
 //! the program (SIGBUS). So only /proc/vmcore is mapped: its size never changes, and the memory behind it
 //! belongs to a kernel that does not run any more. Everything else is read by position.
 //!
 //! What mapping saves there: a positioned read of /proc/vmcore maps, copies and unmaps every page in the
-//! kernel one at a time; a window is mapped at once, and its pages are looked at where they are.
+//! kernel one at a time; a window is mapped at once, and its pages are read where they are.
 //! Source: Linux `fs/proc/vmcore.c` (`read_from_oldmem`, `mmap_vmcore`).
 //!
 //! A page with a memory error that the level did not exclude kills a program that touches it in a window

@@ -146,7 +146,7 @@ fn base(machine: &Machine, settings: &Settings) -> String {
     }
 }
 
-/// initramfs-tools opens a shell when it fails, unless `panic=` says after how many seconds it reboots.
+/// initramfs-tools opens a shell when it fails, unless `panic=` has the seconds after which it reboots.
 fn check_shell(machine: &Machine, settings: &Settings, findings: &mut Findings) {
     let append = settings.text("KDUMP_CMDLINE_APPEND");
     let words = format!("{} {append}", base(machine, settings));

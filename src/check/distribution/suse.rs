@@ -102,7 +102,7 @@ fn is_true(value: &str) -> bool {
     !matches!(value, "false" | "no" | "0")
 }
 
-/// How many CPUs the capture kernel uses: as many as `KDUMP_CPUS` says, of those there are; 0 means all.
+/// How many CPUs the capture kernel uses: as many as `KDUMP_CPUS` has, of those there are; 0 means all.
 pub(in super::super) fn cpus(machine: &Machine) -> u64 {
     const USUAL: u64 = 32;
     // "0-7"; Linux Documentation/ABI/testing/sysfs-devices-system-cpu.

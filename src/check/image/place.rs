@@ -14,7 +14,7 @@ const BOOT: [&str; 4] = ["/boot", "/boot/efi", "/efi", ""];
 const UNIFIED: &str = "EFI/Linux";
 const ADDED_TO_ALL: &str = "loader/addons";
 
-/// The image; says so where there is none.
+/// The image; a finding where there is none.
 pub(super) fn find(
     machine: &Machine,
     distribution: Distribution,

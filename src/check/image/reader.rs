@@ -39,7 +39,7 @@ pub(super) enum Error {
     /// The process did not answer in time, or too much.
     #[error("decoding it takes too long, or gives too much")]
     Stopped,
-    /// The answer says why not, or breaks its format.
+    /// The answer tells why not, or breaks its format.
     #[error("{0}")]
     Answer(#[from] WireError),
 }

@@ -33,7 +33,7 @@ impl<S: ReadAt> RandomAccess<S> {
     ///
     /// # Errors
     /// A [`StreamError`] inside an [`io::Error`]: a last chunk that is not an authentic final one (`Truncated`), or bytes
-    /// after it (`TrailingData`); or what the source says.
+    /// after it (`TrailingData`); or what the source reports.
     pub fn new(source: S, start: u64, encrypted: u64, key: PayloadKey) -> io::Result<Self> {
         match RandomAccess::new_or_cut(source, start, encrypted, key)? {
             (access, None) => Ok(access),
@@ -45,7 +45,7 @@ impl<S: ReadAt> RandomAccess<S> {
     /// it has whole chunks; why it is not all there comes beside it.
     ///
     /// # Errors
-    /// What the source says.
+    /// What the source reports.
     pub fn new_or_cut(
         source: S,
         start: u64,
@@ -118,10 +118,10 @@ impl<S: ReadAt> RandomAccess<S> {
     }
 
     /// Replaces `chunk` by the plaintext of chunk `index`, which starts at plaintext byte `index * 65536`;
-    /// by nothing when `index` is behind the last chunk.
+    /// by nothing when `index` is after the last chunk.
     ///
     /// # Errors
-    /// [`StreamError::Corrupt`] inside; `UnexpectedEof` when the source ends early; what the source says.
+    /// [`StreamError::Corrupt`] inside; `UnexpectedEof` when the source ends early; what the source reports.
     pub fn read_chunk(&self, index: u64, chunk: &mut Vec<u8>) -> io::Result<()> {
         chunk.clear();
         if index >= self.chunks {

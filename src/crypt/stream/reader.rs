@@ -1,5 +1,5 @@
 //! A sequential decryptor for small streams and for readers without a length: chunk after chunk, each
-//! released only once it authenticated. Ends cleanly only behind a final chunk.
+//! released only once it authenticated. Ends cleanly only after a final chunk.
 
 use std::io::{self, BufRead, Read};
 
@@ -36,7 +36,7 @@ enum Opened {
 }
 
 impl<R: Read> DecryptReader<R> {
-    /// Starts at chunk 0; `inner` stands directly behind the nonce.
+    /// Starts at chunk 0; `inner` stands directly after the nonce.
     #[must_use]
     pub fn new(inner: R, key: PayloadKey) -> Self {
         let chunk = Zeroizing::new(Vec::with_capacity(ENCRYPTED_CHUNK_SIZE));
@@ -78,7 +78,7 @@ impl<R: Read> DecryptReader<R> {
         }
     }
 
-    /// The final chunk is authentic and is released; data behind it fails the read after that.
+    /// The final chunk is authentic and is released; data after it fails the read after that.
     fn check_end(&mut self) -> io::Result<()> {
         let mut probe = Vec::with_capacity(1);
         (&mut self.inner).take(1).read_to_end(&mut probe)?;

@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey};
 
-/// Encrypts everything written to it into `W`, behind a header and nonce already written there.
+/// Encrypts everything written to it into `W`, after a header and nonce already written there.
 ///
-/// Dropped without [`EncryptWriter::finish`] the stream lacks its final chunk, and every reader says so.
+/// Dropped without [`EncryptWriter::finish`] the stream lacks its final chunk, and every reader reports it.
 pub struct EncryptWriter<W> {
     inner: W,
     key: PayloadKey,
@@ -29,7 +29,7 @@ impl<W: Write> EncryptWriter<W> {
     /// Seals what is held back as the final chunk, flushes, and returns the inner writer.
     ///
     /// # Errors
-    /// Whatever the inner writer says; the stream is then incomplete and readers notice.
+    /// Whatever the inner writer reports; the stream is then incomplete and readers notice.
     pub fn finish(mut self) -> io::Result<W> {
         self.write_chunk(true)?;
         self.inner.flush()?;

@@ -30,7 +30,7 @@ struct CacheFlags {
     swap: u64,
 }
 
-/// How slab pages are told.
+/// How slab pages are recognised.
 #[derive(Clone, Copy)]
 struct SlabRules {
     flag: u64,
@@ -98,7 +98,7 @@ impl CacheFlags {
 }
 
 impl SlabRules {
-    /// How slab pages are told, or the key that is missing. Since 6.2 the members of a slab may make it look anonymous,
+    /// How slab pages are recognised, or the key that is missing. Since 6.2 the members of a slab may make it look anonymous,
     /// and in every kernel they overlap those of other pages: without slab, neither user nor free pages can be told.
     fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<SlabRules, &'static str> {
         if let Some(value) = page_type(info, "PAGE_SLAB_MAPCOUNT_VALUE") {
@@ -113,7 +113,7 @@ impl SlabRules {
 }
 
 impl FreeRules {
-    /// How free blocks are told, or the key that is missing.
+    /// How free blocks are recognised, or the key that is missing.
     fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<FreeRules, &'static str> {
         layout.mapcount.ok_or(MAPCOUNT)?;
         let orders = info.length("zone.free_area").filter(|orders| (1..=MAX_FREE_ORDERS).contains(orders));

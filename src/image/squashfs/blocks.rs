@@ -161,7 +161,7 @@ impl<'a> Image<'a> {
         Ok(found)
     }
 
-    /// A block of data, where its length says how long it is.
+    /// A block of data; its length tells how long it is.
     fn data(&self, at: u64, length: u32) -> Result<Vec<u8>, Error> {
         let count = (length & !DATA_STORED) as usize;
         if count > self.block_size {

@@ -4,7 +4,7 @@ use super::{Btf, Record, Shape, TypeId};
 
 /// Anonymous structures inside each other that are looked through.
 const MAX_NESTING: u32 = 16;
-/// Members looked at for one name: a forged type may name another many times over.
+/// Members read for one name: a forged type may name another many times over.
 const MAX_MEMBERS: u32 = 1 << 16;
 
 /// Where a member is in its structure, and what it is.

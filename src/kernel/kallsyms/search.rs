@@ -24,7 +24,7 @@ const MAX_MARKERS: usize = MAX_SYMBOLS as usize / 64;
 /// Bytes that the names of 256 symbols take at most.
 const MAX_BLOCK: u64 = 256 * 256;
 
-/// Places of the digits that are looked at: a forged image may hold nothing else.
+/// Places of the digits that are tried: a forged image may hold nothing else.
 const MAX_HITS: u32 = 256;
 
 /// Where the tables are.

@@ -62,7 +62,7 @@ impl Riscv64 {
     fn linear(&self, vaddr: u64) -> Mapping {
         let behind = self.walked.iter().map(|r| r.start).filter(|&start| start > vaddr);
         let end = behind.fold(self.image_start, u64::min);
-        // What lies below `vaddr` may belong to a walked region, so the mapping starts at the page.
+        // What is below `vaddr` may belong to a walked region, so the mapping starts at the page.
         let start = vaddr & !((1 << PAGE_SHIFT) - 1);
         Mapping::region(start, end, start.wrapping_sub(self.linear_start).wrapping_add(self.ram_base))
     }

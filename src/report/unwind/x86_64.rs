@@ -6,7 +6,7 @@ use super::orc::{Entry, Kind, Orc, Reg};
 use super::{End, Registers, Start, WHAT, Walk};
 use crate::units::VirtAddr;
 
-/// Words of the stack that are looked at for the caller of a function without an entry.
+/// Words of the stack that are searched for the caller of a function without an entry.
 const MAX_SCAN: u64 = 512;
 
 /// Where a walk is.

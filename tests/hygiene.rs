@@ -70,7 +70,7 @@ fn no_message_holds_an_identity_or_what_a_page_holds() {
         "tr A-Z a-z < key > bad; echo x >> bad; vmcore-decrypt -i bad dump out".to_owned(),
         "cat key vmcore > bad; vmcore-decrypt -i bad dump out".to_owned(),
         "head -c 3000 dump > cut; vmcore-decrypt -i key cut out".to_owned(),
-        "(head -c 2000 dump; printf X; tail -c +2002 dump) > changed; vmcore-decrypt -i key changed out"
+        "(head -c 2000 dump; printf XXXXXXXX; tail -c +2009 dump) > changed; vmcore-decrypt -i key changed out"
             .to_owned(),
         "vmcore-decrypt -i key vmcore out".to_owned(),
         "vmcore-decrypt -i dump dump out".to_owned(),

@@ -17,6 +17,8 @@ use goblin::elf64::section_header::{SIZEOF_SHDR, SectionHeader};
 use scroll::Pwrite;
 use scroll::ctx::TryIntoCtx;
 
+/// Sizes of an ELF header, a program header and a section header, as an ELF header has them.
+const SIZES: (u16, u16, u16) = (64, 56, 64);
 const EHDR_LEN: u64 = SIZEOF_EHDR as u64;
 const PHDR_LEN: u64 = SIZEOF_PHDR as u64;
 const SHDR_LEN: u64 = SIZEOF_SHDR as u64;
@@ -200,14 +202,14 @@ impl ElfCore {
             e_phoff: phoff,
             // Bit 0 marks an incomplete dump, as makedumpfile's ELF output does.
             e_flags: u32::from(!complete),
-            e_ehsize: SIZEOF_EHDR as u16,
-            e_phentsize: SIZEOF_PHDR as u16,
+            e_ehsize: SIZES.0,
+            e_phentsize: SIZES.1,
             e_phnum: u16::try_from(headers).unwrap_or(u16::MAX),
             ..Header::default()
         };
         // From `PN_XNUM` on the number is in a section header, the only one.
         let (e_shoff, e_shentsize, e_shnum) =
-            if headers >= PN_XNUM { (shoff, SIZEOF_SHDR as u16, 1) } else { (0, 0, 0) };
+            if headers >= PN_XNUM { (shoff, SIZES.2, 1) } else { (0, 0, 0) };
         self.encode::<_, _, SIZEOF_EHDR>(Header { e_shoff, e_shentsize, e_shnum, ..header }).to_vec()
     }
 

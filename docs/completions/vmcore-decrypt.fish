@@ -60,7 +60,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s f -l force -d 'Overw
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l salvage -d 'Restore what is authentic of a damaged or cut dump, and say what is lost'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -l json -d 'With --salvage report as one JSON object on standard output, with all that is lost'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
-complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s v -l version -d 'Print the version'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s v -l version -d 'Print the version; --version tells commit and features too'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is none' -s h -l help -d 'Print help (see more with --help)'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is restore' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'

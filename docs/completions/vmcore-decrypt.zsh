@@ -43,7 +43,7 @@ _vmcore-decrypt() {
                 '*'--salvage'[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
                 '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
-                '*'{-v,--version}'[Print the version]' \
+                '*'{-v,--version}'[Print the version; --version tells commit and features too]' \
                 '*'{-h,--help}'[Print help (see more with --help)]' \
                 '*: :{ _vmcore-decrypt_commands; _files }'
             ;;

@@ -86,7 +86,7 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l show-stats -d 'The r
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l warnings-exit-0 -d 'Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -l check-params -d 'Check the command line and the recipients, then exit'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s q -l quiet -d 'Warnings and errors alone no progress, no notes, no report'
-complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s v -l version -d 'Print the version'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s v -l version -d 'Print the version; --version tells commit, features and targets too'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is none' -s h -l help -d 'Print help'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dmesg' -F
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dmesg' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
@@ -179,5 +179,5 @@ complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l show-stats -d 'The r
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l warnings-exit-0 -d 'Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -l check-params -d 'Check the command line and the recipients, then exit'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s q -l quiet -d 'Warnings and errors alone no progress, no notes, no report'
-complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s v -l version -d 'Print the version'
+complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s v -l version -d 'Print the version; --version tells commit, features and targets too'
 complete -c vmcore-encrypt -n '__vmcore_encrypt_is dump' -s h -l help -d 'Print help'

@@ -71,7 +71,7 @@ _vmcore-encrypt() {
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \
                 '*'--check-params'[Check the command line and the recipients, then exit]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes, no report]' \
-                '*'{-v,--version}'[Print the version]' \
+                '*'{-v,--version}'[Print the version; --version tells commit, features and targets too]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :{ _vmcore-encrypt_commands; _files }'
             ;;
@@ -194,7 +194,7 @@ _vmcore-encrypt() {
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \
                 '*'--check-params'[Check the command line and the recipients, then exit]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes, no report]' \
-                '*'{-v,--version}'[Print the version]' \
+                '*'{-v,--version}'[Print the version; --version tells commit, features and targets too]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'
             ;;

@@ -6,7 +6,7 @@
 #     KERNEL  bookworm, trixie, backports, sid, backports@6.19: a SUITE of kernel.sh
 #     PAGING  4level, 5level
 #     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use),
-#             full (dump-guest-memory of 16 GB of files)
+#             full (dump-guest-memory of 16 GB of files), large18, large128 (the same of 18 or 128 GiB, mostly idle)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -65,6 +65,14 @@ by_full() {
         --disk "$work/data.img" --load full --dump "$work/disk.img"
 }
 
+# So many GiB, of which some are in use, by dump-guest-memory.
+by_many() { # GIB
+    data_disk "$work/data.img"
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory $(($1 << 10)) --timeout 3600 --attempts 6 \
+        --disk "$work/data.img" --load large --dump "$work/disk.img"
+    "$HERE/front.py" "$work/disk.img"
+}
+
 mkdir -p "$out" "$work"
 locked "$out/$name.lock"
 # Another kernel than last time makes the old capture useless: its vmlinux is gone.
@@ -76,10 +84,11 @@ if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
         idle) by_large ;;
         busy) by_busy ;;
         full) by_full ;;
-        *) fail "capture.sh knows kdump, qemu, idle, busy and full, not $how" ;;
+        large18 | large128) by_many "${how#large}" ;;
+        *) fail "capture.sh knows kdump, qemu, idle, busy, full, large18 and large128, not $how" ;;
     esac
     # Pages of zeros, two thirds of a small guest, take no space.
-    fallocate --dig-holes "$work/disk.img"
+    case "$how" in large*) ;; *) fallocate --dig-holes "$work/disk.img" ;; esac
     rm -rf "$out/$name".{release,secrets}
     mv "$work/secrets" "$out/$name.secrets"
     mv "$work/console.log" "$out/$name.console"

@@ -7,11 +7,11 @@
 #     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
 #     --append WORDS        for its command line
 #     --running DIR         /mnt/running of the first kernel, which runs DIR/job, a shell script, before it crashes
-#     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE
+#     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE, sparse
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
-#     --load NAME           fill the first kernel's memory by guest/load-NAME: busy or full, from the last
+#     --load NAME           fill the first kernel's memory by guest/load-NAME: busy, full or large, from the last
 #                           --disk, an ext4
 #     --net                 a network card; the host is 10.0.2.2
 #     --serve PORT          likewise, and 127.0.0.1:PORT of the host is the guest's NFS port, 2049
@@ -94,14 +94,19 @@ guest() { # KERNEL BASE QEMU-OPTION...
     for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
     # shellcheck disable=SC2054
     [ -z "$net" ] || args+=(-netdev "user,id=net$serve" -device virtio-net-pci,netdev=net,romfile=)
+    # More memory than this machine has, most of it never touched.
+    [ "$memory" -lt 16384 ] || args+=(-object "memory-backend-ram,id=ram,size=${memory}M,reserve=off" -machine memory-backend=ram)
     emulate "$work/console.log" "${args[@]}" "$@"
 }
 
-# Asks QEMU for the memory of the guest once it has panicked; no capture kernel takes part.
+# Asks QEMU for the memory of the guest once it has panicked; no capture kernel takes part. What it never touched, most
+# of a large guest, takes no space: QEMU would write zeros.
 guest_dump() { # KERNEL BASE
-    local pid
-    rm -f "$work"/monitor.*
-    mkfifo "$work/monitor.in" "$work/monitor.out"
+    local pid copier
+    rm -f "$work"/monitor.* "$work/memory"
+    mkfifo "$work/monitor.in" "$work/monitor.out" "$work/memory"
+    dd if="$work/memory" of="$dump" bs=64k conv=sparse iflag=fullblock status=none &
+    copier=$!
     guest "$1" "$2" -monitor "pipe:$work/monitor" &
     pid=$!
     cat "$work/monitor.out" > "$work/monitor.log" &
@@ -109,9 +114,12 @@ guest_dump() { # KERNEL BASE
         kill -0 $pid 2> /dev/null || break
         sleep 0.2
     done
-    printf 'dump-guest-memory %s\nquit\n' "$(readlink -m "$dump")" > "$work/monitor.in"
+    # Without a panic nobody opens the pipe.
+    grep -qs "end Kernel panic" "$work/console.log" || kill $copier
+    printf 'dump-guest-memory %s\nquit\n' "$(readlink -m "$work/memory")" > "$work/monitor.in"
     wait $pid
-    rm -f "$work"/monitor.in "$work"/monitor.out
+    wait $copier || true
+    rm -f "$work"/monitor.in "$work"/monitor.out "$work/memory"
 }
 
 status_of_job() {

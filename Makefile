@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build collector command demo test matrix lint bench fuzz vmcores install tools
+.PHONY: help build collector command demo test matrix lint bench bench-large fuzz vmcores install tools
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
@@ -13,7 +13,7 @@ COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
 SCRIPTS = $$(git ls-files | grep -vE '\.(rs|md)$$' | xargs grep -lE '^(\#!/bin/(ba|busybox )?sh|\# shellcheck shell=)')
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Which commit a program was built of; cargo by itself does not ask.
 build collector command: export VMCORE_ENCRYPT_COMMIT = $(shell git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null)
@@ -66,6 +66,13 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	        "$$(tests/vm/capture.sh "bookworm-5level-$${what% *}")" "$$(tests/vm/kernel.sh --debug bookworm)"; \
 	done
 	benches/e2e/report.py target/bench/results.json target/bench/mount-{full,busy}.json docs
+
+bench-large: tools ## machines of 18 GiB to 1 TiB against makedumpfile; writes docs/benchmarks-large.md. RATES=200,1000 (MB/s) for wall time too, on an idle machine
+	mkdir -p target/bench
+	collector=$$($(MAKE) -s collector | tail -n 1) && small=$$(tests/vm/capture.sh bookworm-5level-large18) && large=$$(tests/vm/capture.sh trixie-5level-large128) && \
+	for times in 2 8; do benches/e2e/tile.py "$$large" $$times "target/bench/large$$((128 * times)).elf"; done && \
+	benches/e2e/large.py --collector "$$collector" --makedumpfile "$$(tests/vm/program.sh makedumpfile)" $(addprefix --rates ,$(RATES)) \
+	    --out docs/benchmarks-large.md "$$small" "$$large" target/bench/large256.elf target/bench/large1024.elf
 
 fuzz: tools ## every fuzz target for SECONDS_EACH (600) of CPU time; TARGETS="dump klog" for some
 	tests/fuzz/run.sh $(TARGETS)

@@ -362,6 +362,10 @@ fn offlined_blocks_are_free() {
     }
 }
 
+/// The first page of [`tenants`]' free block, counted from the machine's first page: lists of free blocks go through its
+/// structure.
+const FREE_HEAD: u64 = 0x3000;
+
 /// RAM with user, cache and free pages whose structures fill pages of the virtual memory map, and others whose
 /// structures share such a page with those of kernel data. The builder maps pages of equal structures to one frame.
 fn tenants(arch: arch::Arch) -> Synth {
@@ -374,12 +378,13 @@ fn tenants(arch: arch::Arch) -> Synth {
         .ram(ram..arena + own + (64 << 20))
         .page(first, Page::hugetlb(12))
         .page(first + 0x1000, Page::hugetlb(12))
-        .page(first + 0x2000, Page::free(10))
+        .page(ram / page + FREE_HEAD, Page::free(10))
         .pages(first + 0x2400, per_frame - 1, &Page::anon())
         .pages(first + 0x2800, per_frame, &Page::cache())
 }
 
-/// Frames with structures, each told whether it goes at level 31: it describes no page that is kept.
+/// Frames with structures, each told whether it goes at level 31: it describes no page that is kept, and no free block
+/// begins in it.
 fn frames(core: &Core) -> Vec<(u64, bool)> {
     let (page, classes) = (core.page_size(), core.classes(31));
     let mut described: std::collections::BTreeMap<u64, Vec<u64>> = std::collections::BTreeMap::new();
@@ -387,8 +392,10 @@ fn frames(core: &Core) -> Vec<(u64, bool)> {
         described.entry(frame / page).or_default().extend(first..first + page / 64);
     }
     let is = |pfn: u64, class| usize::try_from(pfn).is_ok_and(|pfn| classes.get(pfn) == Some(&class));
+    let head = core.arch.ram / page + FREE_HEAD;
     let goes = |pages: &[u64]| {
-        pages.iter().all(|&pfn| core.presence(pfn) == Presence::Data && !is(pfn, Class::Kept))
+        let goes = |pfn| core.presence(pfn) == Presence::Data && !is(pfn, Class::Kept) && pfn != head;
+        pages.iter().all(|&pfn| goes(pfn))
     };
     described.iter().map(|(&frame, pages)| (frame, goes(pages))).collect()
 }

@@ -1,7 +1,7 @@
 //! The structures of some neighbouring pages, read at once: 32 KiB of them as a rule.
 
 use super::judge::Judge;
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, VirtAddr};
 
 /// Pages whose structures are read at once. A head is only judged together with the page after it if
 /// both are in one block, as makedumpfile does.
@@ -11,6 +11,8 @@ const BLOCK_PAGES: u64 = 512;
 #[derive(Clone, Default)]
 pub(super) struct Block {
     pub range: PfnRange,
+    /// Where the first one is; meaningless unless they were read.
+    pub at: VirtAddr,
     pub bytes: Vec<u8>,
     pub state: BlockState,
 }
@@ -28,15 +30,28 @@ pub(super) enum BlockState {
 }
 
 impl Block {
-    /// Reads the block that holds `pfn`, a page of `section`, unless it is the one at hand.
+    /// Reads the block that holds `pfn`, a page of `section`, unless it is the one at hand. A dump may lack structures of
+    /// pages that it lacks: there those are read that share a page of memory with the structure of `pfn`.
     pub(super) fn load(&mut self, judge: &Judge<'_>, section: PfnRange, pfn: Pfn) {
         if self.range.contains(pfn) {
             return;
         }
-        let start = pfn.0 / BLOCK_PAGES * BLOCK_PAGES;
-        self.range = PfnRange::new(start, start.saturating_add(BLOCK_PAGES)).intersect(section);
+        self.read(judge, section, pfn, BLOCK_PAGES);
+        let vmcore = judge.memory.vmcore();
+        let sharing = vmcore.page_size().bytes() / judge.layout.size as u64;
+        let is_part = self.state == BlockState::Unreadable && vmcore.origin().is_some();
+        if is_part && sharing.is_power_of_two() && sharing < BLOCK_PAGES {
+            self.read(judge, section, pfn, sharing);
+        }
+    }
+
+    /// Reads those of `pages` aligned pages.
+    fn read(&mut self, judge: &Judge<'_>, section: PfnRange, pfn: Pfn, pages: u64) {
+        let start = pfn.0 / pages * pages;
+        self.range = PfnRange::new(start, start.saturating_add(pages)).intersect(section);
         self.bytes.resize(self.index(self.range.end) * judge.layout.size, 0);
         let at = judge.mem_map.struct_page(&judge.memory, self.range.start);
+        self.at = at.as_ref().ok().copied().flatten().unwrap_or_default();
         self.state = match at.map(|at| at.map(|at| judge.memory.read(at, &mut self.bytes))) {
             Ok(Some(Ok(()))) => BlockState::Read,
             Ok(None) => BlockState::NoStructPages,

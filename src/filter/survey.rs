@@ -15,7 +15,7 @@ use super::class::Counts;
 use super::dump_level::DumpLevel;
 use super::judge::{Judge, Judged};
 use super::record::{MAX_RECORD, Place, Record};
-use super::structures::{Finder, Structures};
+use super::structures::Structures;
 use super::walk::{self, Walk};
 use super::warning::Warning;
 use crate::mm::KernelImage;
@@ -56,8 +56,11 @@ struct State<'a> {
     record: Record,
     /// Pages of the image's text that the kernel gave back, as far as a walk came.
     given_back: PfnSet,
-    /// The page structures that a lane leaves out: those of the lane that was asked for last.
-    structures: Option<(usize, Structures)>,
+    /// The page structures that are left out, where any are. Every level that leaves them out judges pages as the first
+    /// lane does.
+    structures: Option<Structures>,
+    /// Whether the walk is over, and they are known.
+    knows_structures: bool,
     /// How far any walk came, and windows before that which were walked again.
     seen: Pfn,
     again: u64,
@@ -115,10 +118,19 @@ impl<'a> Survey<'a> {
             walk.look_at_missing(vmcore, judge, image.text);
         }
         let given_back = std::mem::take(&mut walk.marks.given_back);
-        let record = Record::new(lanes.len(), limit);
-        let state =
-            Mutex::new(State { judge, walk, record, given_back, structures: None, seen: Pfn(0), again: 0 });
-        Survey { vmcore, lanes, warnings, image, beyond, end, state }
+        let leaves = beyond.structures && lanes.iter().any(|level| level.keeps_kernel_alone());
+        let structures = judge.as_ref().filter(|_| leaves);
+        let state = State {
+            structures: structures.map(|judge| Structures::new(judge, &[image.text, image.data])),
+            judge,
+            walk,
+            record: Record::new(lanes.len(), limit),
+            given_back,
+            knows_structures: false,
+            seen: Pfn(0),
+            again: 0,
+        };
+        Survey { vmcore, lanes, warnings, image, beyond, end, state: Mutex::new(state) }
     }
 
     /// The vmcore.
@@ -213,9 +225,18 @@ impl State<'_> {
             let Some(window) = self.walk.next_window(vmcore, self.judge.as_ref()) else { break };
             self.record.push(window, &mut self.walk);
             self.seen = self.seen.max(window.end);
+            self.keep_free_heads();
             keep_given_back(&mut self.given_back, &mut self.walk);
         }
         self.record.end() >= end
+    }
+
+    /// Keeps the structures by which lists of free blocks go on.
+    fn keep_free_heads(&mut self) {
+        let (Some(judge), Some(structures)) = (&self.judge, &mut self.structures) else { return };
+        for &number in &self.walk.marks.free_heads {
+            structures.keep_mapped(judge, number);
+        }
     }
 
     /// Walks a window that is not recorded.
@@ -226,35 +247,30 @@ impl State<'_> {
         keep_given_back(&mut self.given_back, walk);
     }
 
-    /// Finds the page structures that a lane leaves out, once everything is walked. What does not fit the record keeps
-    /// its structures.
-    fn find_structures(&mut self, vmcore: &Vmcore, lane: usize, image: KernelImage, end: Pfn) {
-        if self.structures.as_ref().is_some_and(|(known, _)| *known == lane) {
+    /// Finds the page structures that are left out, once everything is walked. What does not fit the record keeps its
+    /// structures.
+    fn find_structures(&mut self, vmcore: &Vmcore, end: Pfn) {
+        if std::mem::replace(&mut self.knows_structures, true) {
             return;
         }
-        self.structures = None;
         self.record_up_to(vmcore, end);
-        let Some(judge) = &self.judge else { return };
-        let mut finder = Finder::new(judge, &[image.text, image.data]);
+        let (Some(judge), Some(structures)) = (&self.judge, &mut self.structures) else { return };
         let (mut place, mut next) = (Place::default(), Pfn(0));
         while let Some(window) =
             walk::next_window(vmcore, next, end).filter(|window| window.end <= self.record.end())
         {
             next = window.start;
-            self.record.replay(&mut place, window.count(), lane, &mut Counts::default(), |(fate, count)| {
+            self.record.replay(&mut place, window.count(), 0, &mut Counts::default(), |(fate, count)| {
                 let run = PfnRange { start: next, end: next.saturating_add(count) };
                 next = run.end;
-                if fate.is_kept(lane) {
-                    finder.keep(run);
+                if fate.is_kept(0) {
+                    structures.keep_run(judge, run);
                 }
             });
             next = window.end;
         }
-        vmcore
-            .backed()
-            .intersect(PfnRange { start: next, end: end.max(next) })
-            .for_each(|run| finder.keep(run));
-        self.structures = Some((lane, finder.found()));
+        let rest = PfnRange { start: next, end: end.max(next) };
+        vmcore.backed().intersect(rest).for_each(|run| structures.keep_run(judge, run));
     }
 
     /// A walk that comes to the window at `start` next: on from where the record ends, or from so far before the window

@@ -40,11 +40,15 @@ pub(super) struct Marks {
     in_late_slab: bool,
     /// Pages of the image's text that the kernel gave back, as far as the walk came.
     pub given_back: PfnSet,
+    /// Where in the virtual memory map the first structures of the window's free blocks are: addresses in pages, hardly
+    /// any of them twice.
+    pub free_heads: Vec<u64>,
 }
 
 impl Marks {
     /// Begins a window: all of it is urgent except the page structures; nothing is where that cannot be told.
     pub(super) fn begin(&mut self, window: PfnRange, urgency: Option<&Urgency>) {
+        self.free_heads.clear();
         self.late.clear();
         self.late.resize(index(window, window.end), urgency.is_none());
         for part in urgency.iter().flat_map(|urgency| urgency.struct_frames.intersect(window)) {
@@ -76,6 +80,17 @@ impl Marks {
         let page = block.bytes.get(block.index(pfn) * judge.layout.size..).unwrap_or_default();
         if urgency.is_given_back(pfn, judge.layout.u64(page, judge.layout.flags)) {
             self.given_back.insert(PfnRange::new(pfn.0, pfn.0 + 1));
+        }
+    }
+
+    /// Notes the structure of a page that is on a list of free pages, and of all the block that it begins.
+    pub(super) fn note_free(&mut self, judge: &Judge<'_>, block: &Block, pfn: Pfn) {
+        let (size, shift) = (judge.layout.size as u64, judge.memory.vmcore().page_size().shift());
+        let first = block.at.wrapping_add((pfn.0 - block.range.start.0) * size);
+        for number in first.0 >> shift..=first.wrapping_add(size - 1).0 >> shift {
+            if self.free_heads.last() != Some(&number) {
+                self.free_heads.push(number);
+            }
         }
     }
 

@@ -173,6 +173,9 @@ impl Lane {
                     self.resume.0 += 1;
                 }
                 Verdict::Keep if self.is_listed(judge, rules, block, pfn) => {
+                    if let Some((marks, _)) = order {
+                        marks.note_free(judge, block, pfn);
+                    }
                     self.exclude(window, pfn, pfn.saturating_add(1), PageClass::CpuList);
                     self.resume.0 += 1;
                 }
@@ -190,6 +193,9 @@ impl Lane {
                     self.resume.0 += 1;
                 }
                 Verdict::Exclude(class, count) => {
+                    if let Some((marks, _)) = order.as_mut().filter(|_| class == PageClass::Free) {
+                        marks.note_free(judge, block, pfn);
+                    }
                     let end = pfn.saturating_add(count);
                     self.exclude(window, pfn, end, class);
                     self.resume = end;

@@ -63,6 +63,14 @@ pub(crate) fn tasks(dump: &Path, vmlinux: &Path) -> Result<(u64, u64), Absent> {
     Ok((numbers[0], numbers[1]))
 }
 
+/// What drgn reaches without a page of users': tasks, modules, slab objects, page cache, free blocks: each counted and summed
+/// by `tests/vm/drgn/objects.py`.
+pub(crate) fn objects(dump: &Path, vmlinux: &Path) -> Result<String, Absent> {
+    let mut drgn = Command::new(program("drgn")?);
+    drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/objects.py"));
+    Ok(succeed(drgn.stdin(Stdio::null())))
+}
+
 /// Pages on the lists of free pages of all CPUs, ascending, as drgn finds them: `tests/vm/drgn/lists.py`.
 pub(crate) fn listed(dump: &Path, vmlinux: &Path) -> Result<Vec<u64>, Absent> {
     let mut drgn = Command::new(program("drgn")?);

@@ -80,9 +80,13 @@ struct FilterArgs {
     /// Save the free pages that CPUs keep on lists of their own: for who hunts a use after free
     #[arg(long)]
     keep_cpu_lists: bool,
-    /// Leave out page structures that describe only pages that are left out, at levels that leave out all cache, user and
-    /// free pages: on a machine with much memory they are most of the dump
-    #[arg(long, conflicts_with = "as_makedumpfile")]
+    /// Save page structures also where they describe only pages that are left out: for who asks about such a page itself,
+    /// as `kmem -p` and `files -p` of crash do. On a machine with much memory they are most of the dump
+    #[arg(long, overrides_with = "drop_page_structures")]
+    keep_page_structures: bool,
+    /// Leave them out, at levels that leave out all cache, user and free pages: the default, except where the input is a
+    /// dump itself
+    #[arg(long, conflicts_with = "as_makedumpfile", overrides_with = "keep_page_structures")]
     drop_page_structures: bool,
     /// Save the kernel log alone, as the dmesg sub-command does
     #[arg(long, conflicts_with = "dry_run")]
@@ -196,14 +200,15 @@ impl Args {
         &self.filter.levels
     }
 
-    /// What is left out beyond makedumpfile.
-    pub(super) fn beyond(&self) -> Beyond {
+    /// What is left out beyond makedumpfile, given whether the input is a dump that was made before: page structures of such
+    /// a one are there since somebody wanted them.
+    pub(super) fn beyond(&self, is_dump: bool) -> Beyond {
         if self.filter.as_makedumpfile {
             return Beyond::NOTHING;
         }
         Beyond {
             cpu_lists: !self.filter.keep_cpu_lists,
-            structures: self.filter.drop_page_structures,
+            structures: self.filter.drop_page_structures || !(self.filter.keep_page_structures || is_dump),
             ..Beyond::default()
         }
     }

@@ -149,7 +149,8 @@ impl Dump<'_> {
     /// Makes the dump from one survey of the memory, however many levels are tried. Gives the payload key and where the
     /// payload starts, of a dump in parts those of the first.
     fn save(&self) -> Result<Option<(PayloadKey, u64)>, Failure> {
-        let survey = Survey::of(&self.vmcore, self.args.levels(), self.args.beyond());
+        let beyond = self.args.beyond(self.vmcore.origin().is_some());
+        let survey = Survey::of(&self.vmcore, self.args.levels(), beyond);
         let job = Job {
             survey: &survey,
             levels: self.args.levels(),

@@ -52,7 +52,7 @@ const OPTIONS: &[Foreign] = &[
     option(
         "-e",
         Value::None,
-        Refused("--drop-page-structures leaves out those that describe only pages that are left out"),
+        Refused("page structures that describe only pages that are left out are left out by default"),
     ),
     option("--config", Value::Taken, Refused(ERASE)),
     option("--eppic", Value::Taken, Refused(ERASE)),

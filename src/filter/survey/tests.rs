@@ -213,14 +213,15 @@ fn structures_go_with_what_they_describe_as_far_as_the_record_knows() {
     for first in [4096, 2 * WINDOW_PAGES + 1024] {
         world.free(first, 10);
     }
-    // One kept page among those of two frames.
-    world.free(8192, 6);
-    world.free(8192 + 65, 0);
+    // One kept page among those of two frames, after four frames of a free block.
+    world.free(8192, 8);
+    world.free(8448 + 65, 0);
     let core = world.vmcore();
     let frame = |pfn: u64| PAGES / 4096 + pfn / 64;
-    let near = PfnRange::new(frame(4096), frame(5120));
-    let far = PfnRange::new(frame(2 * WINDOW_PAGES + 1024), frame(2 * WINDOW_PAGES + 2048));
-    let single = PfnRange::new(frame(8192), frame(8192) + 1);
+    // The first structure of a free block stays: lists lead to it.
+    let near = PfnRange::new(frame(4096) + 1, frame(5120));
+    let far = PfnRange::new(frame(2 * WINDOW_PAGES + 1024) + 1, frame(2 * WINDOW_PAGES + 2048));
+    let single = PfnRange::new(frame(8192) + 1, frame(8448));
     let beyond = Beyond { structures: true, ..Beyond::default() };
     for (limit, gone) in [(MAX_RECORD, vec![near, single, far]), (0, vec![near, single])] {
         let survey = Survey::prepare(&core, &[level(31), level(15)], beyond, limit);

@@ -72,7 +72,7 @@ impl<'s, 'a> Surveyed<'s, 'a> {
             && self.survey.lanes.get(lane).is_some_and(|&level| self.survey.leaves_structures(level));
         let mut state = self.survey.state();
         if leaves_structures {
-            state.find_structures(vmcore, lane, self.survey.image, self.survey.end);
+            state.find_structures(vmcore, self.survey.end);
         }
         if state.record_up_to(vmcore, window.end) {
             let place =
@@ -86,7 +86,7 @@ impl<'s, 'a> Surveyed<'s, 'a> {
             self.counts.add_array(walk.take_counts(lane).to_array());
             record::runs(walk).for_each(|(fate, count)| pages.push(count, is_wanted(fate)));
         }
-        if let Some((_, structures)) = state.structures.as_ref().filter(|_| leaves_structures) {
+        if let Some(structures) = state.structures.as_ref().filter(|_| leaves_structures) {
             self.counts.leave_structures(pages.leave(structures));
         }
         drop(state);

@@ -50,7 +50,8 @@ _vmcore-encrypt() {
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
-                '*'--drop-page-structures'[Leave out page structures that describe only pages that are left out, at levels that leave out all cache, user and free pages on a machine with much memory they are most of the dump]' \
+                '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where the input is a dump itself]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \
@@ -173,7 +174,8 @@ _vmcore-encrypt() {
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
-                '*'--drop-page-structures'[Leave out page structures that describe only pages that are left out, at levels that leave out all cache, user and free pages on a machine with much memory they are most of the dump]' \
+                '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where the input is a dump itself]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \

@@ -36,6 +36,15 @@ pub fn printable(text: &str) -> String {
     })
 }
 
+/// Text of others in a message (a plugin's, a stanza's name): one line of printable ASCII, at most 200 characters.
+#[must_use]
+pub(crate) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let shown = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
+    words.join(" ").chars().take(LONGEST).map(shown).collect()
+}
+
 /// Writes text that may hold anything where a terminal shows it, now or from a file: printable ASCII, tabs and line
 /// feeds stay, every other byte becomes `\xNN`, as the kernel escapes its log. What is escaped already stays as it is.
 ///
@@ -76,6 +85,12 @@ mod tests {
     fn numbers_of_the_kernels_errors_are_left_out() {
         assert_eq!(without_numbers("a (os error 5) b (os error 28)"), "a b");
         assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
+    }
+
+    #[test]
+    fn foreign_text_becomes_one_printable_line() {
+        assert_eq!(one_line("a\n\tb\u{1b}[2J c\u{e9}"), "a b?[2J c?");
+        assert_eq!(one_line(&"x".repeat(1000)).len(), 200);
     }
 
     #[test]

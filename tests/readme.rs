@@ -1,5 +1,5 @@
-//! README's first screen works: what it installs is installed into a bare Debian, and its three commands run there, with
-//! nothing else of this machine.
+//! What a newcomer tries first works: what README's first screen installs is installed into a bare Debian, and its three
+//! commands run there, with nothing else of this machine; the programs of `examples/` run.
 #![cfg(feature = "analyst")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
@@ -98,4 +98,39 @@ fn the_commands_of_the_first_screen_work_on_a_bare_system() {
     let recipient = fs::read_to_string(home.join("recipients")).unwrap();
     assert!(recipient.starts_with("age1") && recipient.lines().count() == 1, "{recipient}");
     fs::remove_dir_all(root.parent().unwrap()).unwrap();
+}
+
+/// A program of `examples/`, which cargo has built with the tests.
+fn example(name: &str, arguments: &[&str], home: &Path) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--manifest-path"]).arg(common::top().join("Cargo.toml"));
+    if cfg!(feature = "remote") {
+        cargo.args(["--features", "remote"]);
+    }
+    common::succeed(cargo.args(["--example", name, "--"]).args(arguments).current_dir(home))
+}
+
+#[test]
+fn the_examples_run() {
+    let home = scratch("examples");
+    zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build().write_to(&home.join("vmcore"));
+    let (identity, recipients) = common::keys(&home);
+    let mut encrypt = common::encrypt();
+    encrypt
+        .args(["-d", "31", "-R"])
+        .arg(recipients)
+        .args(["vmcore", "dump.age"])
+        .current_dir(&home)
+        .output()
+        .unwrap();
+    let identity = identity.to_str().unwrap();
+    let opened = example("open_dump", &["dump.age", identity, "4096"], &home);
+    assert!(opened.starts_with("kernel 6.12") && opened.contains("\npage 4096"), "{opened}");
+    let log = example("dmesg", &["dump.age", identity], &home);
+    let expected =
+        common::succeed(common::decrypt().args(["dmesg", "-i", identity, "dump.age"]).current_dir(&home));
+    assert!(!log.is_empty() && log == expected, "{log}");
+    let sizes = example("estimate", &["vmcore"], &home);
+    assert_eq!(sizes.lines().filter(|line| line.contains("before compression")).count(), 4, "{sizes}");
+    fs::remove_dir_all(home).unwrap();
 }

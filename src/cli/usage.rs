@@ -102,14 +102,12 @@ fn hints(error: &Error) -> Vec<String> {
     if OUTPUT.iter().any(|option| quoted(error, InvalidArg).as_deref() == Some(option)) {
         hints.push("no option names the output, it is a word of its own".to_owned());
     } else if let Some(ContextValue::StyledStrs(tips)) = error.get(Suggested) {
-        hints.extend(tips.iter().map(|tip| one_line(&tip.to_string())));
+        hints.extend(tips.iter().map(|tip| joined(&tip.to_string())));
     }
     // One form of the command a line.
     let usage = error.get(Usage).map(ToString::to_string).unwrap_or_default();
-    let forms = usage
-        .lines()
-        .map(|form| one_line(form.trim_start_matches("Usage: ")))
-        .filter(|form| !form.is_empty());
+    let forms =
+        usage.lines().map(|form| joined(form.trim_start_matches("Usage: "))).filter(|form| !form.is_empty());
     hints.extend(forms.map(|form| format!("usage: {form}")));
     hints.push("--help tells all options".to_owned());
     hints
@@ -147,7 +145,7 @@ fn list(error: &Error, kind: ContextKind, between: &str) -> Option<String> {
     }
 }
 
-fn one_line(text: &str) -> String {
+fn joined(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -192,7 +190,7 @@ mod tests {
             let error = error(typed);
             assert_eq!(message(&error), said, "{typed}");
             // What the parser prints is the same, on several lines.
-            let rendered = one_line(&error.render().to_string());
+            let rendered = joined(&error.render().to_string());
             assert!(rendered.starts_with(&format!("error: {said} ")), "{rendered}");
         }
     }

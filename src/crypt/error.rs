@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::header::MAX_HEADER;
+use crate::text::one_line;
 
 /// What to do about a byte order mark.
 const WITHOUT_MARK: &str = "save the file as UTF-8 without a byte order mark";
@@ -258,27 +259,9 @@ fn list(stanzas: &[String]) -> String {
     names.join(", ")
 }
 
-/// Text from outside (plugins, stanza names) as one short line of printable ASCII.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words
-        .join(" ")
-        .chars()
-        .take(LONGEST)
-        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_text_becomes_one_printable_line() {
-        assert_eq!(one_line("a\n\tb\u{1b}[2J c\u{e9}"), "a b?[2J c?");
-        assert_eq!(one_line(&"x".repeat(1000)).len(), 200);
-    }
 
     #[test]
     fn stanza_types_are_named_once() {

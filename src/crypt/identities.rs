@@ -12,7 +12,6 @@ use age_core::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::armor::dearmored;
-use super::error::one_line;
 use super::header::Header;
 use super::lines::LineKey;
 use super::plugin::{self, IDENTITY_PLUGIN_LIMIT};
@@ -20,6 +19,7 @@ use super::prompt::{NoPrompt, Prompt};
 use super::recipients::has_byte_order_mark;
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
+use crate::text::one_line;
 
 /// Most scrypt work accepted, as log2 N: 1 GiB of memory and a few seconds. age writes 18.
 const MAX_SCRYPT_LOG_N: u8 = 20;

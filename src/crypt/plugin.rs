@@ -18,8 +18,8 @@ use age_core::format::Stanza;
 use zeroize::Zeroizing;
 
 use super::Error;
-use super::error::one_line;
 use super::header::encode_stanza;
+use crate::text::one_line;
 use process::Running;
 pub(crate) use process::{is_for_identity_plugins, kill_running};
 

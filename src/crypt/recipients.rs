@@ -11,12 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::entropy::{self, Entropy, Notice};
-use super::error::{RecipientError, one_line};
+use super::error::RecipientError;
 use super::header::Header;
 use super::lines::LineKey;
 use super::plugin::{PLUGIN_LIMIT, Plugin};
 use super::recipient::{Key, Recipient, RecipientKind, looks_private};
 use super::stream::{NONCE_SIZE, PayloadKey};
+use crate::text::one_line;
 
 /// Where the machine's recipients are, unless said otherwise.
 pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";

@@ -9,8 +9,9 @@ use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_STANDARD_NO_PAD as BASE6
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-use super::error::{Error, RecipientError, one_line};
+use super::error::{Error, RecipientError};
 use super::prompt::{Prompt, no_passphrase};
+use crate::text::one_line;
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
 pub(super) fn parse_recipient(text: &str) -> Result<age::ssh::Recipient, RecipientError> {

@@ -144,7 +144,8 @@ fn tls_is_checked_against_the_systems_authorities() {
     let Some(server) = or_skip(Server::start("tls", &served)) else { return };
     let url = server.origin("https") + "/dump.age";
     let unknown = run(&mut sample.decrypt("info", &url));
-    assert!(text(&unknown.stderr).contains("certificate"), "{unknown:?}");
+    let said = text(&unknown.stderr);
+    assert!(said.contains("certificate") && said.contains("hint: SSL_CERT_FILE names"), "{unknown:?}");
     let mut known = sample.decrypt("dmesg", &url);
     assert!(succeed(known.env("SSL_CERT_FILE", served.join("certificate.pem"))) == sample.log);
     fs::remove_dir_all(served).unwrap();
@@ -169,6 +170,73 @@ fn what_a_server_cannot_do_is_said_in_one_line() {
     assert!(empty.status.code() == Some(5) && text(&empty.stderr).contains("it is empty"), "{empty:?}");
     drop(server);
     says("http://127.0.0.1:1/dump.age", "asking the server: ");
+}
+
+/// Where S3 is and who asks is found as other tools find it, and what is missing is named with what helps.
+#[test]
+fn s3_is_found_in_the_environment_and_in_profiles() {
+    let Some(sample) = sample() else { return };
+    let Some(server) = or_skip(Server::start("s3", &sample.served)) else { return };
+    let home = scratch("remote-aws");
+    fs::create_dir(home.join(".aws")).unwrap();
+    let origin = server.origin("http");
+    let config = format!("[profile lab]\nregion = us-east-1\nendpoint_url = {origin}\n");
+    fs::write(home.join(".aws/config"), config).unwrap();
+    let credentials = "[lab]\naws_access_key_id = test\naws_secret_access_key = test\n";
+    fs::write(home.join(".aws/credentials"), credentials).unwrap();
+    let info = |url: &str, variables: &[(&str, &str)]| {
+        let mut info = sample.decrypt("info", url);
+        let ours = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("AWS_"));
+        info.env_clear().envs(ours).env("HOME", &home).envs(variables.iter().copied());
+        let output = run(&mut info);
+        (output.status.success(), text(&output.stderr))
+    };
+    let url = "s3://dumps/dump.age";
+    let (lab, plain) = (("AWS_PROFILE", "lab"), ("AWS_ALLOW_HTTP", "true"));
+    let found = info(url, &[lab, plain]);
+    assert!(found.0, "{found:?}");
+    let by_url = [
+        ("AWS_ENDPOINT_URL", origin.as_str()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    let found = info(url, &[by_url[0], by_url[1], by_url[2], plain]);
+    assert!(found.0, "{found:?}");
+    let off = ("AWS_EC2_METADATA_DISABLED", "true");
+    for (url, variables, error, hint) in [
+        (url, vec![lab], "without TLS", "AWS_ALLOW_HTTP=true"),
+        (url, vec![by_url[0], plain, off], "there are no credentials for S3", "AWS_PROFILE"),
+        (url, vec![("AWS_PROFILE", "lba"), plain], "using the profile of AWS_PROFILE", "AWS_ACCESS_KEY_ID"),
+        ("s3://other/dump.age", vec![lab, plain], "the server has no such bucket", "AWS_ENDPOINT_URL"),
+        ("s3://dumps/none.age", vec![lab, plain], "the server has no such file", "exact"),
+    ] {
+        let (succeeds, said) = info(url, &variables);
+        assert!(
+            !succeeds && said.contains(error) && said.contains("hint: ") && said.contains(hint),
+            "{url} {variables:?}: {said}"
+        );
+    }
+    // Nobody answers where a machine of the cloud would ask.
+    let start = std::time::Instant::now();
+    let (succeeds, said) = info(url, &[by_url[0], plain]);
+    assert!(!succeeds && start.elapsed() < Duration::from_secs(20), "{:?}: {said}", start.elapsed());
+    fs::remove_dir_all(home).unwrap();
+}
+
+/// A server that takes a connection and is silent is named after a second.
+#[test]
+fn a_server_that_is_silent_is_reported_at_once() {
+    let Some(sample) = sample() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/dump.age", listener.local_addr().unwrap());
+    let mut info = sample.decrypt("info", &url);
+    let mut child = info.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 60];
+    child.stderr.take().unwrap().read_exact(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = String::from_utf8_lossy(&line);
+    assert!(line.starts_with("vmcore-decrypt: note: waiting for the server of \"http://"), "{line}");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use zeroize::Zeroizing;
 
 use super::super::Error;
-use super::super::error::one_line;
 use super::super::header::encode_stanza;
 use super::super::prompt::Prompt;
 use super::{Answer, Kind, Plugin, add_each};
+use crate::text::one_line;
 
 impl Plugin {
     /// Unwraps the file key of a header's stanzas with `identity`; `None` when none of them is for it.

@@ -20,14 +20,11 @@ const MAX_FILE: u64 = 1 << 20;
 /// Where the cloud's machines ask. Source: Amazon EC2 User Guide, "Access instance metadata".
 const METADATA: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Variables that name rights other than a key of their own. Source: AWS SDKs and Tools Reference Guide.
-const OTHER_RIGHTS: [&str; 5] = [
-    "AWS_SKIP_SIGNATURE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_METADATA_ENDPOINT",
-];
+/// Variables with rights that come before a profile, and after one, which the client uses itself. Source: AWS SDKs and
+/// Tools Reference Guide, "Standardized credential providers".
+const BEFORE: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+const AFTER: [&str; 3] =
+    ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT"];
 /// Keys of a profile whose rights another program must fetch.
 const FETCHED: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
@@ -64,6 +61,7 @@ type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Found {
     fn in_environment(variable: Variables<'_>) -> Result<Found, Error> {
         let has = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
+        let is_true = |name: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let profile = Profile::read(variable)?;
         let mut options = Vec::new();
         let mut take = |key: Key, name: &str| {
@@ -75,21 +73,22 @@ impl Found {
         if !has(&["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"]) {
             take(Key::Endpoint, "endpoint_url");
         }
-        if has(&["AWS_ACCESS_KEY_ID"]) || has(&OTHER_RIGHTS) {
+        if has(&BEFORE) || is_true("AWS_SKIP_SIGNATURE") {
             return Ok(Found { options, asks_machine: false });
         }
         take(Key::AccessKeyId, "aws_access_key_id");
         take(Key::SecretAccessKey, "aws_secret_access_key");
         take(Key::Token, "aws_session_token");
-        if profile.values.contains_key("aws_access_key_id") {
+        if profile.values.contains_key("aws_access_key_id") || has(&AFTER) {
             return Ok(Found { options, asks_machine: false });
         }
         if let Some(how) = FETCHED.into_iter().find(|how| profile.values.contains_key(*how)) {
             return Err(Error::Profile(format!("it has no key of its own but {how}")));
         }
-        let is_off =
-            variable("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        if is_off { Err(Error::NoCredentials) } else { Ok(Found { options, asks_machine: true }) }
+        if is_true("AWS_EC2_METADATA_DISABLED") {
+            return Err(Error::NoCredentials);
+        }
+        Ok(Found { options, asks_machine: true })
     }
 }
 
@@ -218,7 +217,15 @@ mod tests {
     fn the_machine_is_asked_only_where_nothing_else_is_there() {
         let empty = tempfile::tempdir().unwrap();
         assert!(found(empty.path(), &[]).unwrap().asks_machine);
-        assert!(!found(empty.path(), &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/x")]).unwrap().asks_machine);
+        for other in
+            ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT"]
+        {
+            assert!(!found(empty.path(), &[(other, "x")]).unwrap().asks_machine, "{other}");
+        }
+        assert!(found(empty.path(), &[("AWS_SKIP_SIGNATURE", "false")]).unwrap().asks_machine);
+        let home = home();
+        let both = found(home.path(), &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "x")]).unwrap();
+        assert_eq!(values(&both), ["eu-central-1", "D", "ds"], "a profile comes first");
         let off = found(empty.path(), &[("AWS_EC2_METADATA_DISABLED", "true")]).unwrap_err();
         assert!(off.contains("no credentials"), "{off}");
     }

@@ -90,6 +90,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         part: None,
         live: false,
     };
+    #[cfg(feature = "remote")]
+    super::slow::end();
     let mut progress = Progress::new(PROGRAM, "refiltering", io::stderr().is_terminal());
     let mut update = |share| progress.update(Step::Share(share));
     let made = with_entropy(|entropy| {

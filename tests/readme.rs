@@ -10,7 +10,7 @@ use common::{Absent, lab, or_skip, scratch, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use synth::{arch, kernel, zoo};
+use synth::{Content, Page, Synth, arch, kernel, zoo};
 
 const README: &str = include_str!("../README.md");
 /// Lines of a large terminal.
@@ -81,8 +81,10 @@ fn the_commands_of_the_first_screen_work_on_a_bare_system() {
     install(&root);
     let home = root.join("root");
     fs::create_dir_all(&home).unwrap();
-    // There is no crashed kernel: a machine that was made up stands for it.
-    zoo::zoo(arch::x86_64::four_level(), kernel::v6_12()).build().write_to(&home.join("crashed"));
+    // There is no crashed kernel: a machine that was made up stands for it, with nothing doubtful in its memory.
+    let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).fill(Content::Zero);
+    let machine = machine.ram(0x10_0000..0x80_0000).pages(0x400, 64, &Page::kernel().with(Content::Noise));
+    machine.build().write_to(&home.join("crashed"));
     let commands = blocks()[1].join("\n").replace("/proc/vmcore", "crashed");
     let mut unshare = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {

@@ -12,6 +12,7 @@ pub mod kallsyms;
 mod list;
 mod modules;
 mod object;
+mod scope;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -23,6 +24,7 @@ pub use kallsyms::{Kallsyms, Symbols};
 pub use list::{Linked, List};
 pub use modules::Module;
 pub use object::Object;
+pub use scope::Scope;
 pub use text::Location;
 
 use std::cell::{OnceCell, RefCell};
@@ -183,7 +185,7 @@ impl<'a> Kernel<'a> {
     ///
     /// As [`Kernel::structure`].
     pub fn object(&self, structure: &str, at: VirtAddr) -> Result<Object<'_>, Error> {
-        Ok(Object::new(self, at, self.structure(structure)?))
+        Ok(Object::new(self, self.types()?, at, self.structure(structure)?))
     }
 
     /// A structure that is a variable of the kernel.

@@ -46,6 +46,9 @@ pub enum Error {
         /// Its value.
         value: u64,
     },
+    /// A structure is there and not known here, or contradicts itself; the text tells which.
+    #[error("{0}")]
+    Unknown(String),
     /// A list or tree runs into itself, or is longer than any kernel's.
     #[error("the {0} is broken: it runs into itself or has no end")]
     Endless(&'static str),

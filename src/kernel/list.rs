@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::btf::TypeId;
-use super::{Error, Kernel, Object};
+use super::btf::{Btf, TypeId};
+use super::{Error, Kernel, Object, Scope};
 use crate::units::VirtAddr;
 
 /// The nodes of a `struct list_head`, one after the other, without the head.
@@ -59,6 +59,7 @@ impl List<'_> {
 /// Structures that are on lists by one of their members.
 pub struct Linked<'k> {
     kernel: &'k Kernel<'k>,
+    types: &'k Btf<'k>,
     type_id: TypeId,
     /// Where the member is, in bytes.
     offset: u64,
@@ -72,10 +73,27 @@ impl<'k> Linked<'k> {
         limit: u64,
         what: &'static str,
     ) -> impl Iterator<Item = Result<Object<'k>, Error>> + use<'k> {
-        let Linked { kernel, type_id, offset } = *self;
-        let object =
-            move |node: VirtAddr| Object::new(kernel, VirtAddr(node.0.wrapping_sub(offset)), type_id);
+        let Linked { kernel, types, type_id, offset } = *self;
+        let object = move |node| Linked { kernel, types, type_id, offset }.of(node);
         kernel.list(head, limit, what).map(move |node| node.map(object))
+    }
+
+    /// The structure that a node is in.
+    #[must_use]
+    pub fn of(&self, node: VirtAddr) -> Object<'k> {
+        Object::new(self.kernel, self.types, VirtAddr(node.0.wrapping_sub(self.offset)), self.type_id)
+    }
+}
+
+impl<'k> Scope<'k> {
+    /// Structures that are on lists or trees by a member.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::offset_of`].
+    pub fn linked(&self, structure: &str, member: &str) -> Result<Linked<'k>, Error> {
+        let (type_id, offset) = self.place_of(structure, member)?;
+        Ok(Linked { kernel: self.kernel(), types: self.types(), type_id, offset })
     }
 }
 
@@ -86,8 +104,7 @@ impl<'a> Kernel<'a> {
     ///
     /// As [`Kernel::offset_of`].
     pub fn linked(&self, structure: &str, member: &str) -> Result<Linked<'_>, Error> {
-        let offset = self.offset_of(structure, member)?;
-        Ok(Linked { kernel: self, type_id: self.structure(structure)?, offset })
+        Scope::of(self)?.linked(structure, member)
     }
 
     /// Walks the list at a head, at most `limit` nodes. An error is the last item.

@@ -1,6 +1,6 @@
 //! A structure at an address: its members by name, as integers, pointers, text or structures inside it.
 
-use super::btf::{Member, Shape, TypeId};
+use super::btf::{Btf, Member, Shape, TypeId};
 use super::bytes::uint;
 use super::{Error, Kernel};
 use crate::units::{ByteOrder, VirtAddr};
@@ -12,13 +12,24 @@ const MAX_TEXT: u64 = 4096;
 #[derive(Clone, Copy)]
 pub struct Object<'k> {
     kernel: &'k Kernel<'k>,
+    types: &'k Btf<'k>,
     address: VirtAddr,
     type_id: TypeId,
 }
 
 impl<'k> Object<'k> {
-    pub(super) fn new(kernel: &'k Kernel<'k>, address: VirtAddr, type_id: TypeId) -> Object<'k> {
-        Object { kernel, address, type_id }
+    pub(super) fn new(
+        kernel: &'k Kernel<'k>,
+        types: &'k Btf<'k>,
+        address: VirtAddr,
+        type_id: TypeId,
+    ) -> Object<'k> {
+        Object { kernel, types, address, type_id }
+    }
+
+    /// A structure of the same kernel and types at another address.
+    fn other(&self, address: VirtAddr, type_id: TypeId) -> Object<'k> {
+        Object { address, type_id, ..*self }
     }
 
     /// Its address.
@@ -34,11 +45,29 @@ impl<'k> Object<'k> {
     }
 
     fn member(&self, path: &str) -> Result<Member, Error> {
-        let types = self.kernel.types()?;
-        types.member(self.type_id, path).ok_or_else(|| {
-            let name = String::from_utf8_lossy(types.name(self.type_id)).into_owned();
+        self.types.member(self.type_id, path).ok_or_else(|| {
+            let name = String::from_utf8_lossy(self.types.name(self.type_id)).into_owned();
             Error::NoMember(format!("{name}.{path}"))
         })
+    }
+
+    /// Bytes of the whole structure.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoType`] for what has no size.
+    pub fn size(&self) -> Result<u64, Error> {
+        let name = || String::from_utf8_lossy(self.types.name(self.type_id)).into_owned();
+        self.types.size(self.type_id).ok_or_else(|| Error::NoType(name()))
+    }
+
+    /// Bytes of a member; 0 of an array of no declared length.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::address_of`].
+    pub fn size_of(&self, path: &str) -> Result<u64, Error> {
+        Ok(self.types.size(self.member(path)?.type_id).unwrap_or(0))
     }
 
     /// The address of a member.
@@ -60,7 +89,7 @@ impl<'k> Object<'k> {
         if member.width > 0 {
             return self.bits(&member);
         }
-        let size = self.kernel.types()?.size(member.type_id).unwrap_or(0);
+        let size = self.types.size(member.type_id).unwrap_or(0);
         self.kernel.reader().uint(self.address.wrapping_add(member.offset()), size, "a member of a structure")
     }
 
@@ -72,8 +101,7 @@ impl<'k> Object<'k> {
     pub fn int(&self, path: &str) -> Result<i64, Error> {
         let member = self.member(path)?;
         let value = self.uint(path)?;
-        let types = self.kernel.types()?;
-        Ok(match types.shape(member.type_id) {
+        Ok(match self.types.shape(member.type_id) {
             Shape::Signed(size @ 1..=7) if member.width == 0 => {
                 let unused = 64 - 8 * size;
                 (value << unused).cast_signed() >> unused
@@ -106,7 +134,7 @@ impl<'k> Object<'k> {
     /// As [`Object::address_of`].
     pub fn part(&self, path: &str) -> Result<Object<'k>, Error> {
         let member = self.member(path)?;
-        Ok(Object::new(self.kernel, self.address.wrapping_add(member.offset()), member.type_id))
+        Ok(self.other(self.address.wrapping_add(member.offset()), member.type_id))
     }
 
     /// An element of an array, as a structure; `None` past the array's end. An array of no declared length, at the end of a
@@ -116,11 +144,11 @@ impl<'k> Object<'k> {
     ///
     /// As [`Object::address_of`].
     pub fn element(&self, path: &str, nth: u64) -> Result<Option<Object<'k>>, Error> {
-        let (member, types) = (self.member(path)?, self.kernel.types()?);
+        let (member, types) = (self.member(path)?, self.types);
         let Shape::Array(element, count) = types.shape(member.type_id) else { return Ok(None) };
         let size = types.size(element).filter(|_| count == 0 || nth < u64::from(count));
         let place = size.and_then(|size| size.checked_mul(nth)?.checked_add(member.offset()));
-        Ok(place.map(|place| Object::new(self.kernel, self.address.wrapping_add(place), element)))
+        Ok(place.map(|place| self.other(self.address.wrapping_add(place), element)))
     }
 
     /// The structure that a pointer leads to; `None` where the pointer is null.
@@ -130,11 +158,11 @@ impl<'k> Object<'k> {
     /// As [`Object::uint`].
     pub fn follow(&self, path: &str) -> Result<Option<Object<'k>>, Error> {
         let member = self.member(path)?;
-        let Shape::Pointer(target) = self.kernel.types()?.shape(member.type_id) else {
+        let Shape::Pointer(target) = self.types.shape(member.type_id) else {
             return Err(Error::NoMember(format!("{path} that is a pointer")));
         };
         let at = self.uint(path)?;
-        Ok((at != 0).then(|| Object::new(self.kernel, VirtAddr(at), target)))
+        Ok((at != 0).then(|| self.other(VirtAddr(at), target)))
     }
 
     /// Text in an array of characters, up to its NUL. Its bytes come from the dump.
@@ -144,7 +172,7 @@ impl<'k> Object<'k> {
     /// As [`Object::uint`].
     pub fn text(&self, path: &str) -> Result<Vec<u8>, Error> {
         let member = self.member(path)?;
-        let size = self.kernel.types()?.size(member.type_id).unwrap_or(0).min(MAX_TEXT);
+        let size = self.types.size(member.type_id).unwrap_or(0).min(MAX_TEXT);
         let at = self.address.wrapping_add(member.offset());
         let len = usize::try_from(size).unwrap_or(0);
         let mut text = self.kernel.reader().vec(at, len, "text in a structure")?;

@@ -15,6 +15,7 @@ mod ring;
 #[cfg(feature = "analyst")]
 mod text;
 
+use crate::units::VirtAddr;
 use std::io::Write;
 
 #[cfg(feature = "analyst")]
@@ -55,6 +56,8 @@ pub(crate) struct Message<'a> {
     pub nanos: u64,
     /// Task id, or CPU number with bit 31 set; `None` when the kernel does not record it.
     pub caller: Option<u32>,
+    /// Where its text is, of a message in the kernel's memory.
+    pub at: Option<VirtAddr>,
     /// The text without the newline at its end, in the bytes it was logged with.
     pub text: &'a [u8],
 }
@@ -75,11 +78,43 @@ pub fn dmesg(kernel: &dyn KernelRead, out: &mut dyn Write) -> Result<Stats, Erro
 ///
 /// As [`dmesg`].
 pub fn dmesg_from(kernel: &dyn KernelRead, start: Start, out: &mut dyn Write) -> Result<Stats, Error> {
-    let mut print = |message: &Message<'_>| line::write(message, out).map_err(Error::Write);
+    read(kernel, start, &mut |message: &Message<'_>| line::write(message, out).map_err(Error::Write))
+}
+
+/// Calls `take` with the text of each message, and where that is in the kernel's memory.
+///
+/// # Errors
+///
+/// As [`dmesg`].
+#[cfg(feature = "analyst")]
+pub(crate) fn each_text(
+    kernel: &dyn KernelRead,
+    take: &mut dyn FnMut(VirtAddr, &[u8]),
+) -> Result<Stats, Error> {
+    let mut take = |message: &Message<'_>| {
+        if let Some(at) = message.at {
+            take(at, message.text);
+        }
+        Ok(())
+    };
+    read(kernel, Start::Oldest, &mut take)
+}
+
+/// Where the kernel keeps the texts of all messages, with what it keeps between them: address and bytes.
+///
+/// # Errors
+///
+/// As [`dmesg`].
+#[cfg(feature = "analyst")]
+pub(crate) fn text_area(kernel: &dyn KernelRead) -> Result<(VirtAddr, u64), Error> {
+    if kernel.info().symbol("prb").is_some() { ring::area(kernel) } else { records::area(kernel) }
+}
+
+fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Result<Stats, Error> {
     if kernel.info().symbol("prb").is_some() {
-        ring::read(kernel, start, &mut print)
+        ring::read(kernel, start, sink)
     } else if kernel.info().symbol("log_buf").is_some() {
-        records::read(kernel, start, &mut print)
+        records::read(kernel, start, sink)
     } else {
         Err(Error::NoLog)
     }

@@ -44,7 +44,7 @@ mod tests {
 
     fn line(nanos: u64, caller: Option<u32>, text: &[u8]) -> String {
         let mut out = Vec::new();
-        write(&Message { nanos, caller, text }, &mut out).unwrap();
+        write(&Message { nanos, caller, at: None, text }, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -24,13 +24,20 @@ pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Res
             Step::Message { .. } if skip > 0 => skip -= 1,
             Step::Message { nanos, caller } => {
                 stats.printed += 1;
-                sink(&Message { nanos, caller, text: &text })?;
+                sink(&Message { nanos, caller, at: Some(buffer.text_at), text: &text })?;
             }
             Step::Wrapped => {}
             Step::Damaged => stats.damaged += 1,
         }
     }
     Ok(stats)
+}
+
+/// Where the buffer is: address and bytes.
+#[cfg(feature = "analyst")]
+pub(super) fn area(kernel: &dyn KernelRead) -> Result<(VirtAddr, u64), Error> {
+    let buffer = Buffer::open(kernel)?;
+    Ok((buffer.start, buffer.len))
 }
 
 /// Records before the one where the last clear happened; 0 when the kernel does not say, or when that record
@@ -70,6 +77,8 @@ struct Buffer<'a> {
     len: u64,
     /// Index of the record to read.
     at: u64,
+    /// Where the text of the record read last is.
+    text_at: VirtAddr,
     /// Index after the newest record.
     end: u64,
     /// Steps left: no log of this length has more records.
@@ -90,6 +99,7 @@ impl<'a> Buffer<'a> {
             start: VirtAddr(f.u64(f.symbol("log_buf")?, "the pointer to the buffer")?),
             len: len.into(),
             at: index("log_first_idx")?,
+            text_at: VirtAddr(0),
             end: index("log_next_idx")?,
             steps: u64::from(len) / layout.header as u64 + 2,
             layout,
@@ -125,6 +135,7 @@ impl<'a> Buffer<'a> {
         let text_len = u64::from(header.u16(self.layout.text_len)?).min(len.checked_sub(header_len)?);
         text.resize(usize::try_from(text_len).ok()?, 0);
         self.kernel.read(self.start.wrapping_add(self.at + header_len), text).ok()?;
+        self.text_at = self.start.wrapping_add(self.at + header_len);
         self.at += len;
         let caller = match self.layout.caller {
             Some(offset) => Some(header.u32(offset)?),

@@ -43,7 +43,7 @@ pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Res
         match ring.message(id, &mut text) {
             Found::Message(info) if info.seq >= clear => {
                 stats.printed += 1;
-                sink(&Message { nanos: info.nanos, caller: info.caller, text: &text })?;
+                sink(&Message { nanos: info.nanos, caller: info.caller, at: info.at, text: &text })?;
             }
             Found::Message(_) | Found::Recycled => {}
             Found::Unfinished => stats.unfinished += 1,
@@ -60,6 +60,13 @@ pub(super) fn read(kernel: &dyn KernelRead, start: Start, sink: Sink<'_>) -> Res
         }
     }
     Ok(stats)
+}
+
+/// Where the ring of texts is: address and bytes.
+#[cfg(feature = "analyst")]
+pub(super) fn area(kernel: &dyn KernelRead) -> Result<(VirtAddr, u64), Error> {
+    let ring = Ring::open(kernel)?;
+    Ok((ring.data, ring.size))
 }
 
 /// Sequence number of the first message after the last clear: a value with two copies, of which the
@@ -94,6 +101,8 @@ struct Info {
     nanos: u64,
     text_len: u16,
     caller: Option<u32>,
+    /// Where the text is, once that is known.
+    at: Option<VirtAddr>,
 }
 
 /// Where in the ring a message's text is.
@@ -169,7 +178,11 @@ impl<'a> Ring<'a> {
             return Found::Damaged;
         };
         match self.block(begin, next) {
-            Block::Text { at, len } => self.text(id, at, len.min(info.text_len.into()), text, info),
+            Block::Text { at, len } => {
+                let len = len.min(info.text_len.into());
+                let info = Info { at: Some(self.data.wrapping_add(at + BLOCK_ID)), ..info };
+                self.text(id, at, len, text, info)
+            }
             Block::Empty => {
                 text.clear();
                 Found::Message(info)
@@ -284,6 +297,7 @@ impl Layout {
                 Some(at) => Some(bytes.u32(at)?),
                 None => None,
             },
+            at: None,
         })
     }
 }

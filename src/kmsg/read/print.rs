@@ -139,7 +139,10 @@ impl<W: Write> Printer<W> {
             Form::Text => {
                 let text = record::message(&text);
                 let nanos = numbers.micros.saturating_mul(1000);
-                klog::write_line(&klog::Message { nanos, caller: numbers.caller, text: &text }, &mut self.out)
+                klog::write_line(
+                    &klog::Message { nanos, caller: numbers.caller, at: None, text: &text },
+                    &mut self.out,
+                )
             }
             Form::Records => writeln!(self.out, "{head}{text}"),
         }

@@ -58,6 +58,7 @@
 //! | `mount` | a dump as a read-only directory |
 //! | `report` | why a machine died, from its memory alone |
 //! | `remote` | a dump on a server, by range |
+//! | `redact` | secrets in a dump, found by the kernel's own types or by their form, overwritten and recorded |
 //! | `reader` | an encrypted dump at any place: pages, and views as an ELF core or a KDUMP file |
 //! | `pipeline` | a map on several threads, in order |
 //! | `trust` | whether others than root can change a file |
@@ -147,6 +148,8 @@ pub mod raw;
 pub mod read_at;
 #[cfg(any(feature = "analyst", feature = "convert"))]
 pub mod reader;
+#[cfg(feature = "analyst")]
+pub mod redact;
 #[cfg(feature = "remote")]
 pub mod remote;
 #[cfg(feature = "analyst")]

@@ -15,6 +15,12 @@ impl Dump {
     /// # Errors
     /// No cause at present: what is broken in the notes is among [`Vmcore::flaws`].
     pub fn vmcore(self: &Arc<Dump>) -> Result<Vmcore, vmcore::Error> {
+        Ok(Vmcore::from_pages(self.pages()))
+    }
+
+    /// What that vmcore is made of.
+    #[must_use]
+    pub fn pages(self: &Arc<Dump>) -> Pages {
         let (facts, kdump) = (self.facts(), &self.head().kdump);
         let segments = facts.segments.iter().map(|segment| Segment {
             paddr: PhysAddr(segment.paddr),
@@ -24,7 +30,7 @@ impl Dump {
             mem_size: segment.size,
         });
         let held: PfnSet = self.index.runs().iter().map(super::index::Run::pages).collect();
-        Ok(Vmcore::from_pages(Pages {
+        Pages {
             byte_order: kdump.order,
             machine: Machine::from_elf(facts.machine),
             page_size: self.head().page,
@@ -46,7 +52,7 @@ impl Dump {
                 complete: self.is_complete(),
                 live: facts.live,
             },
-        }))
+        }
     }
 }
 

@@ -207,3 +207,68 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     let output = run(&["-d", "1"], &input);
     assert!(output.status.code() != Some(0) && input.exists(), "{}", text(&output.stderr));
 }
+
+/// The expanded key of FIPS 197, appendix A.1: the key, and what the standard has after it.
+const SCHEDULE: &str = "2b7e151628aed2a6abf7158809cf4f3ca0fafe1788542cb123a339392a6c7605f2c295f27a96b9435935807a7359f67f\
+                        3d80477d4716fe3e1e237e446d7a883bef44a541a8525b7fb671253bdb0bad00d4d1c6f87c839d87caf2b8bc11f915bc\
+                        6d88a37a110b3efddbf98641ca0093fd4e54f70e5f5fc9f384a64fb24ea6dc4fead27321b58dbad2312bf5607f8d292f\
+                        ac7766f319fadc2128d12941575c006ed014f9a8c9ee2589e13f0cc8b6630ca6";
+
+fn schedule() -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&SCHEDULE[at..at + 2], 16).unwrap();
+    (0..SCHEDULE.len()).step_by(2).map(digits).collect()
+}
+
+fn holds(file: &Path, wanted: &[u8]) -> bool {
+    fs::read(file).unwrap().windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[test]
+fn a_kind_that_cannot_be_searched_stops_the_hand_over() {
+    let lab = Lab::new("redact");
+    let (dump, out, core) = (lab.path("dump.age"), lab.path("out.age"), lab.path("core"));
+    // In the last range of memory; a copy of the key is elsewhere, without its schedule.
+    let mut bytes = fs::read(&lab.vmcore).unwrap();
+    let at = (bytes.len() - (8 << 20)) & !15;
+    bytes[at..at + 176].copy_from_slice(&schedule());
+    let at = at + (4 << 20) + 77;
+    bytes[at..at + 16].copy_from_slice(&schedule()[..16]);
+    fs::write(&lab.vmcore, &bytes).unwrap();
+    succeeded(&lab.encrypt(&["-d", "1"], &lab.vmcore, std::slice::from_ref(&dump)));
+    let to = lab.vendor.1.to_str().unwrap();
+    let files = [dump.clone(), out.clone()];
+    // This kernel does not describe itself.
+    let output = lab.decrypt(&["refilter", "--redact", "-R", to], &lab.owner.0, &files);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["dm-crypt (", "keyring (", "cannot be searched", "nothing was written", "no-keyring"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!out.exists());
+    let output = lab.decrypt(&["refilter", "--redact=keys", "-R", to], &lab.owner.0, &files);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    // A dump that is cut may lack what leads to a secret.
+    let cut = lab.path("cut.age");
+    fs::write(&cut, &fs::read(&dump).unwrap()[..200_000]).unwrap();
+    let output = lab.decrypt(&["refilter", "--redact=aes", "-R", to], &lab.owner.0, &[cut, out.clone()]);
+    assert!(!output.status.success() && !out.exists(), "{}", text(&output.stderr));
+
+    // Less is possible, and recorded.
+    for (format, record) in [("elf", true), ("kdump", true)] {
+        let restore = |identity: &Path, dump: &Path| {
+            let files = [dump.to_owned(), core.clone()];
+            succeeded(&lab.decrypt(&["-f", "--format", format, "--compress", "none"], identity, &files));
+        };
+        restore(&lab.owner.0, &dump);
+        assert!(holds(&core, &schedule()) && holds(&core, &schedule()[..16]));
+        succeeded(&lab.decrypt(&["refilter", "-f", "--redact=aes", "-R", to], &lab.owner.0, &files));
+        restore(&lab.vendor.0, &out);
+        assert!(!holds(&core, &schedule()[..16]) && !holds(&core, &schedule()[160..]), "{format}");
+        assert_eq!(holds(&core, b"erase aes.schedule size 176"), record);
+        assert!(holds(&core, &[b'X'; 176]));
+        let info = succeeded(&lab.decrypt(&["info"], &lab.vendor.0, std::slice::from_ref(&out)));
+        assert!(info.contains("aes: erased, ") && info.contains("keyring: not erased"), "{info}");
+    }
+    let info = succeeded(&lab.decrypt(&["info"], &lab.owner.0, std::slice::from_ref(&dump)));
+    assert!(!info.contains("Redacted"), "{info}");
+}

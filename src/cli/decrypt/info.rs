@@ -9,6 +9,7 @@ use crate::klog::CrashFacts;
 use crate::reader::{BLOCK_CACHE, Dump, IndexState, Source};
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ struct Inside {
     blocks: u64,
     data_pages: u64,
     zero_pages: u64,
+    /// What was redacted, by kind; absent where nothing was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    redaction: BTreeMap<String, String>,
     /// What the log tells of the crash; absent where it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     crash: Option<CrashFacts>,
@@ -180,6 +184,7 @@ fn inside(dump: &Arc<Dump>) -> Inside {
         blocks: held.blocks,
         data_pages: held.data,
         zero_pages: held.zero,
+        redaction: crate::redact::summary(&kdump.eraseinfo).into_iter().collect(),
         crash: crash_facts(dump),
         pages: dump.tail().map(|tail| tail.pages),
     }

@@ -1,6 +1,8 @@
 //! `vmcore-decrypt refilter DUMP OUT`: a dump at a higher level, to other recipients, with a file key of its own. The pages
 //! go from one encrypted file into the other, and no plaintext reaches a disk.
 
+mod redact;
+
 use super::super::progress::{Progress, Step};
 use super::super::recipients::{self, RecipientArgs};
 use super::super::signals::remove_unfinished_on_signals;
@@ -13,6 +15,7 @@ use crate::collect::{self, Options, Report};
 use crate::crypt::Header;
 use crate::filter::{DumpLevel, Survey};
 use crate::reader::{BLOCK_CACHE, Dump};
+use crate::redact::Kinds;
 use crate::vmcore::Vmcore;
 use clap::Args as ClapArgs;
 use std::io::{self, IsTerminal, Write};
@@ -24,6 +27,7 @@ use std::path::{Path, PathBuf};
 #[command(override_usage = "vmcore-decrypt refilter [OPTIONS] <DUMP>... <OUTPUT>")]
 #[command(after_help = status::help("Examples:
   vmcore-decrypt refilter -i key.txt -d 31 -R vendor.txt vmcore.age for-the-vendor.age
+  vmcore-decrypt refilter -i key.txt -d 31 --redact -R vendor.txt vmcore.age for-the-vendor.age
   vmcore-decrypt refilter -i key.txt -r age1... part1.age part2.age whole.age
 
 The new dump has a file key of its own: whoever could open the old file cannot open the new one by that, and the other way \
@@ -36,6 +40,10 @@ pub(super) struct Args {
     /// Which pages to leave out, as with vmcore-encrypt [default: the level of the dump]
     #[arg(short = 'd', long = "dump-level", value_name = "N")]
     level: Option<DumpLevel>,
+    /// Overwrite secrets in the new dump. KINDS are names with commas between: default, all, no-NAME for all but one; the
+    /// kinds are in docs/handover.md. Nothing is written where one of them cannot be walked
+    #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    redact: Option<Kinds>,
     /// zstd level of the new dump
     #[arg(long, value_name = "LEVEL", default_value_t = 1, allow_hyphen_values = true,
           value_parser = clap::value_parser!(i32).range(-7..=19))]
@@ -77,6 +85,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let doing = || format!("reading {}", input_name(args.dump()));
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
+    let vmcore = match &args.redact {
+        None => vmcore,
+        Some(kinds) => redact::without_secrets(args, kinds, &dump, &vmcore)?,
+    };
     let level = args.level(&dump);
     let survey = Survey::new(&vmcore, &[level]);
     let judges = warn(args, &survey, level);

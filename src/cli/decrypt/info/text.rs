@@ -75,6 +75,9 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
     }
     line(text, "Made by", &dump.creator);
     line(text, "Dump level", &dump.dump_level.to_string());
+    for (kind, words) in &dump.redaction {
+        line(text, "Redacted", &format!("{kind}: {words}"));
+    }
     line(text, "State", &state(dump));
     line(text, "Index", if dump.index == "whole" { "whole" } else { "MISSING, the dump was read through" });
     let ratio = saved as f64 / file_size.max(1) as f64;

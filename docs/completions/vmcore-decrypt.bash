@@ -9,7 +9,7 @@ _vmcore_decrypt() {
             continue
         fi
         case $word in
-            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             --) command=restore && break ;;
             -* | =) ;;
             restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
@@ -141,6 +141,10 @@ _vmcore_decrypt() {
             mapfile -t COMPREPLY < <(:)
             return
             ;;
+        refilter:--redact)
+            mapfile -t COMPREPLY < <(:)
+            return
+            ;;
         refilter:--compress-level)
             mapfile -t COMPREPLY < <(:)
             return
@@ -171,7 +175,7 @@ _vmcore_decrypt() {
         report) options='-i --identity --tasks --json -q --quiet -h --help' ;;
         mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
         rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
-        refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --compress-level --num-threads -f --force -q --quiet -h --help' ;;
+        refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --redact --compress-level --num-threads -f --force -q --quiet -h --help' ;;
         keygen) options='-o --output --pq --passphrase -y --to-recipient -q --quiet -h --help' ;;
         kmsg) options='-i --identity --records -q --quiet -h --help' ;;
     esac

@@ -7,7 +7,7 @@ function __vmcore_decrypt_command
             continue
         end
         switch $word
-            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --tasks --unmount -R -d -i -o -r -u
+            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --redact --tasks --unmount -R -d -i -o -r -u
                 set skip 1
             case --
                 echo restore
@@ -124,6 +124,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s i -l identity -r
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s R -l recipients-file -r -F -d 'Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s d -l dump-level -x -d 'Which pages to leave out, as with vmcore-encrypt default the level of the dump'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l redact -x -d 'Overwrite secrets in the new dump. KINDS are names with commas between default, all, no-NAME for all but one; the kinds are in docs/handover.md. Nothing is written where one of them cannot be walked'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l compress-level -x -d 'zstd level of the new dump'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l num-threads -x -d 'Threads that decrypt, compress and encrypt default one per CPU'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s f -l force -d 'Overwrite an existing output file, once the new one is whole'

@@ -25,7 +25,7 @@ _vmcore-decrypt() {
             continue
         fi
         case $word in
-            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             (--) command=restore; break ;;
             (-*) ;;
             (restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
@@ -134,6 +134,7 @@ _vmcore-decrypt() {
                 '*'{-r,--recipient}'[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:value: ' \
                 '*'{-R,--recipients-file}'[Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given]:file:_files' \
                 '*'{-d,--dump-level}'[Which pages to leave out, as with vmcore-encrypt default the level of the dump]:value: ' \
+                '*'--redact'[Overwrite secrets in the new dump. KINDS are names with commas between default, all, no-NAME for all but one; the kinds are in docs/handover.md. Nothing is written where one of them cannot be walked]:value: ' \
                 '*'--compress-level'[zstd level of the new dump]:value: ' \
                 '*'--num-threads'[Threads that decrypt, compress and encrypt default one per CPU]:value: ' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \

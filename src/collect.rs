@@ -152,6 +152,7 @@ pub fn collect_surveyed(
     let range = options.part.as_ref().map(|part| part.range);
     let vmcore = survey.vmcore();
     let source = RefCell::new(PageSource::new(survey, options.level, range));
+    survey.walk_ahead(options.threads);
     let mut facts = DumpFacts::gather(vmcore, options, survey.max_mapnr().0)?;
     facts.head.without_structures = survey.leaves_structures(options.level);
     let (header, key) = recipients.wrap(entropy)?;

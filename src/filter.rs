@@ -2,6 +2,7 @@
 //! page by page, found in one pass over the crashed kernel's `struct page`s. Zero pages are found later,
 //! by content.
 
+mod ahead;
 mod beyond;
 mod block;
 mod class;

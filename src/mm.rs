@@ -25,7 +25,7 @@ pub use slab::SlabCaches;
 pub use struct_frames::{struct_frames, vmemmap_frames};
 
 use crate::units::{PageSize, PhysAddr, VirtAddr};
-use crate::vmcore::{Vmcore, VmcoreInfo};
+use crate::vmcore::{Vmcore, VmcoreInfo, Window};
 use tables::{Mapping, Tables};
 use translate::Translate;
 
@@ -40,6 +40,8 @@ pub struct KernelMemory<'a> {
     tables: Tables<'a>,
     translate: Box<dyn Translate + Send>,
     tlb: RefCell<Tlb>,
+    /// A view of its own: threads that share one would map it anew for each other.
+    window: RefCell<Window>,
 }
 
 impl<'a> KernelMemory<'a> {
@@ -54,7 +56,15 @@ impl<'a> KernelMemory<'a> {
         let page_size = info.page_size().ok_or(Error::MissingKey("PAGESIZE"))?;
         let tables = Tables::new(vmcore);
         let translate = translate::for_vmcore(vmcore, info, page_size, &tables)?;
-        Ok(KernelMemory { vmcore, info, page_size, tables, translate, tlb: RefCell::default() })
+        Ok(KernelMemory {
+            vmcore,
+            info,
+            page_size,
+            tables,
+            translate,
+            tlb: RefCell::default(),
+            window: RefCell::default(),
+        })
     }
 
     /// The vmcore this memory is read from.
@@ -96,7 +106,8 @@ impl<'a> KernelMemory<'a> {
         while !rest.is_empty() {
             let (paddr, len) = self.contiguous(at, rest.len())?;
             let (piece, behind) = rest.split_at_mut(len);
-            self.vmcore.read_phys(paddr, piece).map_err(|source| Error::Read { vaddr: at, source })?;
+            let seen = self.vmcore.read_phys_through(paddr, piece, &mut self.window.borrow_mut());
+            seen.map_err(|source| Error::Read { vaddr: at, source })?;
             at = at.wrapping_add(len as u64);
             rest = behind;
         }

@@ -249,6 +249,24 @@ impl Vmcore {
         self.memory.read(paddr, buf)
     }
 
+    /// The same through a thread's own `window`, where the file can be mapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vmcore::read_phys`].
+    pub fn read_phys_through(
+        &self,
+        paddr: PhysAddr,
+        buf: &mut [u8],
+        window: &mut Window,
+    ) -> Result<(), ReadError> {
+        if let Some(bytes) = self.memory.view(paddr, buf.len(), window) {
+            buf.copy_from_slice(bytes);
+            return Ok(());
+        }
+        self.memory.read(paddr, buf)
+    }
+
     /// The bytes of whole pages without a copy, seen through a thread's `window`. `None` where the file
     /// cannot be mapped or the pages are not in it as one piece: then [`Vmcore::read_pages`] tells.
     pub fn view_pages<'w>(&self, pages: PfnRange, window: &'w mut Window) -> Option<&'w [u8]> {

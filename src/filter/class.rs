@@ -75,6 +75,13 @@ impl Counts {
         }
     }
 
+    /// Takes back pages that were added.
+    pub(super) fn remove(&mut self, classes: &[PageClass]) {
+        for &class in classes {
+            self.pages[class as usize] -= 1;
+        }
+    }
+
     /// Takes pages from those that are kept: structures of pages that are left out.
     pub(super) fn leave_structures(&mut self, pages: u64) {
         let kept = &mut self.pages[PageClass::Kept as usize];

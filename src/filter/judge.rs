@@ -67,6 +67,13 @@ impl<'a> Judge<'a> {
         self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames));
     }
 
+    /// A judge for another thread, which knows the rules and the slab caches that this one does.
+    pub(super) fn again(&self, vmcore: &'a Vmcore) -> Option<Judge<'a>> {
+        let (memory, mem_map, layout) = struct_pages(vmcore).ok()?;
+        let (rules, urgency) = (self.rules.clone(), self.urgency.clone());
+        Some(Judge { memory, mem_map, layout, rules, lists: RefCell::default(), urgency })
+    }
+
     /// Tries some pages all over the memory: where no `struct page` at all can be read, a dump without
     /// verdicts should say so before it starts.
     fn probe(&self, vmcore: &Vmcore) -> Result<(), Warning> {

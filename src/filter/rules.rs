@@ -60,7 +60,7 @@ struct FreeRules {
 }
 
 /// The rules for one vmcore and one dump level. Masks are 0 where the kernel has no such flag.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     layout: PageLayout,
     cache: bool,

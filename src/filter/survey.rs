@@ -10,6 +10,7 @@ mod windows;
 pub use windows::{Pages, Surveyed};
 
 use super::LOOK_BACK;
+use super::ahead;
 use super::beyond::Beyond;
 use super::class::Counts;
 use super::dump_level::DumpLevel;
@@ -21,6 +22,7 @@ use super::warning::Warning;
 use crate::mm::KernelImage;
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
+use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Which pages are asked for.
@@ -53,17 +55,23 @@ struct State<'a> {
     judge: Option<Judge<'a>>,
     /// The walk that is recorded. Once the record is full it stays at its end, for others to go on from.
     walk: Walk,
+    found: Found,
+    /// Whether the walk is over, and the structures that are left out are known.
+    knows_structures: bool,
+    /// Windows that were walked again.
+    again: u64,
+}
+
+/// What walks found.
+struct Found {
     record: Record,
     /// Pages of the image's text that the kernel gave back, as far as a walk came.
     given_back: PfnSet,
     /// The page structures that are left out, where any are. Every level that leaves them out judges pages as the first
     /// lane does.
     structures: Option<Structures>,
-    /// Whether the walk is over, and they are known.
-    knows_structures: bool,
-    /// How far any walk came, and windows before that which were walked again.
+    /// How far any walk came.
     seen: Pfn,
-    again: u64,
 }
 
 /// How a survey was done.
@@ -120,16 +128,13 @@ impl<'a> Survey<'a> {
         let given_back = std::mem::take(&mut walk.marks.given_back);
         let leaves = beyond.structures && lanes.iter().any(|level| level.keeps_kernel_alone());
         let structures = judge.as_ref().filter(|_| leaves);
-        let state = State {
-            structures: structures.map(|judge| Structures::new(judge, &[image.text, image.data])),
-            judge,
-            walk,
+        let found = Found {
             record: Record::new(lanes.len(), limit),
             given_back,
-            knows_structures: false,
+            structures: structures.map(|judge| Structures::new(judge, &[image.text, image.data])),
             seen: Pfn(0),
-            again: 0,
         };
+        let state = State { judge, walk, found, knows_structures: false, again: 0 };
         Survey { vmcore, lanes, warnings, image, beyond, end, state: Mutex::new(state) }
     }
 
@@ -178,7 +183,7 @@ impl<'a> Survey<'a> {
         let mut pages = self.pages(DumpLevel::ALL, Wanted::Kept, text);
         while pages.next_window().is_some() {}
         let text: PfnSet = [text].into_iter().collect();
-        (data, text.without(&self.state().given_back))
+        (data, text.without(&self.state().found.given_back))
     }
 
     /// The text of the image and what is between it and the data, what was given back of it included.
@@ -187,12 +192,21 @@ impl<'a> Survey<'a> {
         self.image.text
     }
 
+    /// Walks the rest on so many threads, as far as the record goes. One thread gains nothing by that: it walks when
+    /// somebody asks.
+    pub fn walk_ahead(&self, threads: NonZero<usize>) {
+        if threads.get() > 1 {
+            self.state().walk_ahead(self.vmcore, threads, self.end);
+        }
+    }
+
     /// What it took so far.
     #[must_use]
     pub fn effort(&self) -> Effort {
         let state = self.state();
-        let full_at = (state.record.is_full() && state.record.end() < self.end).then(|| state.record.end());
-        Effort { record: state.record.bytes(), full_at, windows_again: state.again }
+        let record = &state.found.record;
+        let full_at = (record.is_full() && record.end() < self.end).then(|| record.end());
+        Effort { record: record.bytes(), full_at, windows_again: state.again }
     }
 
     /// Whether pages of page structures are left out at a level.
@@ -218,33 +232,53 @@ pub(super) fn end(vmcore: &Vmcore, judge: Option<&Judge<'_>>) -> Pfn {
     judge.map_or(highest, |judge| judge.mem_map.end_below(&judge.memory, highest))
 }
 
+impl Found {
+    /// Records the window that a walk has just come to; false when a further one might not fit.
+    fn take(&mut self, judge: Option<&Judge<'_>>, walk: &mut Walk, window: PfnRange) -> bool {
+        self.record.push(window, walk);
+        if let (Some(judge), Some(structures)) = (judge, &mut self.structures) {
+            walk.marks.free_heads.iter().for_each(|&number| structures.keep_mapped(judge, number));
+        }
+        self.see(walk, window);
+        !self.record.is_full()
+    }
+
+    /// Keeps what is not in the record.
+    fn see(&mut self, walk: &mut Walk, window: PfnRange) {
+        self.seen = self.seen.max(window.end);
+        std::mem::take(&mut walk.marks.given_back).iter().for_each(|range| self.given_back.insert(range));
+    }
+}
+
 impl State<'_> {
     /// Walks on until the window that ends at `end` is recorded; false when the record is full before.
     fn record_up_to(&mut self, vmcore: &Vmcore, end: Pfn) -> bool {
-        while self.record.end() < end && !self.record.is_full() {
+        while self.found.record.end() < end && !self.found.record.is_full() {
             let Some(window) = self.walk.next_window(vmcore, self.judge.as_ref()) else { break };
-            self.record.push(window, &mut self.walk);
-            self.seen = self.seen.max(window.end);
-            self.keep_free_heads();
-            keep_given_back(&mut self.given_back, &mut self.walk);
+            self.found.take(self.judge.as_ref(), &mut self.walk, window);
         }
-        self.record.end() >= end
+        self.found.record.end() >= end
     }
 
-    /// Keeps the structures by which lists of free blocks go on.
-    fn keep_free_heads(&mut self) {
-        let (Some(judge), Some(structures)) = (&self.judge, &mut self.structures) else { return };
-        for &number in &self.walk.marks.free_heads {
-            structures.keep_mapped(judge, number);
+    /// Walks as far as the record goes, on several threads where sections can be walked apart.
+    fn walk_ahead(&mut self, vmcore: &Vmcore, threads: NonZero<usize>, end: Pfn) {
+        let State { judge: Some(judge), walk, found, .. } = self else { return };
+        // The chunk that the walk is in goes to its end first.
+        while !found.record.is_full() && ahead::is_amid(judge, vmcore, walk.position(), end) {
+            let Some(window) = walk.next_window(vmcore, Some(judge)) else { return };
+            found.take(Some(judge), walk, window);
+        }
+        if !found.record.is_full() {
+            let mut each = |walk: &mut Walk, window| found.take(Some(judge), walk, window);
+            ahead::walk_on(vmcore, judge, walk, threads, end, &mut each);
         }
     }
 
     /// Walks a window that is not recorded.
     fn walk_again(&mut self, vmcore: &Vmcore, walk: &mut Walk) {
         let Some(window) = walk.next_window(vmcore, self.judge.as_ref()) else { return };
-        self.again += u64::from(window.end <= self.seen);
-        self.seen = self.seen.max(window.end);
-        keep_given_back(&mut self.given_back, walk);
+        self.again += u64::from(window.end <= self.found.seen);
+        self.found.see(walk, window);
     }
 
     /// Finds the page structures that are left out, once everything is walked. What does not fit the record keeps its
@@ -254,13 +288,14 @@ impl State<'_> {
             return;
         }
         self.record_up_to(vmcore, end);
-        let (Some(judge), Some(structures)) = (&self.judge, &mut self.structures) else { return };
+        let Found { record, structures, .. } = &mut self.found;
+        let (Some(judge), Some(structures)) = (&self.judge, structures) else { return };
         let (mut place, mut next) = (Place::default(), Pfn(0));
         while let Some(window) =
-            walk::next_window(vmcore, next, end).filter(|window| window.end <= self.record.end())
+            walk::next_window(vmcore, next, end).filter(|window| window.end <= record.end())
         {
             next = window.start;
-            self.record.replay(&mut place, window.count(), 0, &mut Counts::default(), |(fate, count)| {
+            record.replay(&mut place, window.count(), 0, &mut Counts::default(), |(fate, count)| {
                 let run = PfnRange { start: next, end: next.saturating_add(count) };
                 next = run.end;
                 if fate.is_kept(0) {
@@ -289,8 +324,4 @@ impl State<'_> {
         walk.forget_counts();
         walk
     }
-}
-
-fn keep_given_back(given_back: &mut PfnSet, walk: &mut Walk) {
-    std::mem::take(&mut walk.marks.given_back).iter().for_each(|range| given_back.insert(range));
 }

@@ -8,19 +8,22 @@ use super::judge::Judge;
 use super::rules::{Rules, Slab};
 use crate::mm::{KernelImage, SlabCaches};
 use crate::units::{Pfn, PfnRange, PfnSet};
+use std::sync::Arc;
 
 /// What is needed to tell urgent pages.
+#[derive(Clone)]
 pub(super) struct Urgency {
     image: KernelImage,
     /// The flags of the first page of the image's text, where they can be read.
     text_flags: Option<u64>,
     slabs: SlabCaches,
-    struct_frames: PfnSet,
+    struct_frames: Arc<PfnSet>,
 }
 
 impl Urgency {
     /// `text_flags` are those of the first page of the image's text, `struct_frames` the pages that hold page structures.
     pub(super) fn new(image: KernelImage, text_flags: Option<u64>, struct_frames: PfnSet) -> Urgency {
+        let struct_frames = Arc::new(struct_frames);
         Urgency { image, text_flags, slabs: SlabCaches::default(), struct_frames }
     }
 
@@ -54,6 +57,11 @@ impl Marks {
         for part in urgency.iter().flat_map(|urgency| urgency.struct_frames.intersect(window)) {
             self.late[index(window, part.start)..index(window, part.end)].fill(true);
         }
+    }
+
+    /// Begins a section: no slab reaches into it.
+    pub(super) fn enter_section(&mut self) {
+        self.in_late_slab = false;
     }
 
     /// Marks a page that every level keeps.

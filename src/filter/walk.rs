@@ -9,7 +9,7 @@ use super::cpu_lists::Listed;
 use super::judge::Judge;
 use super::rules::{Rules, Verdict};
 use super::urgency::{Marks, Urgency};
-use crate::units::{Pfn, PfnRange};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 
 /// State of a walk over a range of pfns.
@@ -39,6 +39,16 @@ pub(super) struct Lane {
     counts: Counts,
 }
 
+/// What a walk over a chunk found in one of its windows, and where that leaves it.
+pub(super) struct Walked {
+    range: PfnRange,
+    section: PfnRange,
+    lanes: Vec<Lane>,
+    late: Vec<bool>,
+    given_back: PfnSet,
+    free_heads: Vec<u64>,
+}
+
 impl Walk {
     /// A walk over `range` at `levels` levels.
     pub(super) fn new(range: PfnRange, levels: usize) -> Walk {
@@ -57,6 +67,46 @@ impl Walk {
             lanes: vec![lane; levels],
             marks: Marks::default(),
         }
+    }
+
+    /// Begins anew over `range`, which starts with a section, as if nothing reached into it.
+    pub(super) fn restart(&mut self, range: PfnRange) {
+        (self.next, self.end) = (range.start, range.end);
+        self.section = PfnRange::default();
+        for lane in &mut self.lanes {
+            lane.resume = range.start;
+            lane.reach = (Pfn(0), PageClass::Kept);
+        }
+        self.forget_counts();
+    }
+
+    /// What was found in the window that was just judged; the walk keeps none of it.
+    pub(super) fn take(&mut self, range: PfnRange) -> Walked {
+        let take = |lane: &mut Lane| {
+            let (classes, counts) = (std::mem::take(&mut lane.classes), std::mem::take(&mut lane.counts));
+            Lane { classes, counts, ..*lane }
+        };
+        Walked {
+            range,
+            section: self.section,
+            lanes: self.lanes.iter_mut().map(take).collect(),
+            late: std::mem::take(&mut self.marks.late),
+            given_back: std::mem::take(&mut self.marks.given_back),
+            free_heads: std::mem::take(&mut self.marks.free_heads),
+        }
+    }
+
+    /// Goes on by a window that another walk judged from the start of a section on, with what reaches into it added: as if
+    /// this walk had judged it. Its pages.
+    pub(super) fn adopt(&mut self, walked: Walked) -> PfnRange {
+        let Walked { range, section, lanes, late, given_back, free_heads } = walked;
+        for (own, lane) in self.lanes.iter_mut().zip(lanes) {
+            own.adopt(range, lane);
+        }
+        (self.next, self.section) = (range.end, section);
+        (self.marks.late, self.marks.free_heads) = (late, free_heads);
+        given_back.iter().for_each(|range| self.marks.given_back.insert(range));
+        range
     }
 
     /// The page that the walk goes on with.
@@ -127,6 +177,7 @@ impl Walk {
     fn enter_section(&mut self, judge: &Judge<'_>, section: PfnRange) {
         if section != self.section {
             self.section = section;
+            self.marks.enter_section();
             for (lane, rules) in self.lanes.iter_mut().zip(&judge.rules) {
                 lane.resume = section.start;
                 lane.offlined = rules.leaves_offlined && judge.is_offlined(section.start);
@@ -212,6 +263,26 @@ impl Lane {
         let found = judge.lists.borrow_mut().judge(judge, lists, page, pfn);
         self.counts.doubtful_lists += u64::from(found == Listed::Doubtful);
         found == Listed::Free
+    }
+
+    /// Takes over a window that another walk judged, with what reaches into it: that comes first, as it does in one walk.
+    fn adopt(&mut self, window: PfnRange, walked: Lane) {
+        let Lane { classes, resume, offlined, reach, counts } = walked;
+        (self.classes, self.resume, self.offlined) = (classes, resume, offlined);
+        self.counts.add_array(counts.to_array());
+        let (end, class) = self.reach;
+        let covered = window.intersect(PfnRange { start: window.start, end: end.max(window.start) });
+        if !covered.is_empty() {
+            let pages = &mut self.classes[..index(window, covered.end)];
+            self.counts.remove(pages);
+            let excluded =
+                pages.iter_mut().filter(|page| !matches!(page, PageClass::Hole | PageClass::NoData));
+            excluded.for_each(|page| *page = class);
+            self.counts.add(pages);
+        }
+        if reach.0 > self.reach.0 {
+            self.reach = reach;
+        }
     }
 
     /// Goes on at `stop`; how many pages that leaves out.

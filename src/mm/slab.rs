@@ -46,7 +46,7 @@ const OF_ALL: [&str; 6] =
     ["dentry", "inode_cache", "kernfs_node_cache", "vm_area_struct", "buffer_head", "filp"];
 
 /// The caches of a crashed kernel, as far as they were met.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SlabCaches {
     place: Cell<Option<Place>>,
     tries: Cell<u32>,
@@ -135,7 +135,7 @@ impl SlabCaches {
 }
 
 /// The pieces of memory read last.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Near {
     pieces: Vec<(u64, Vec<u8>)>,
     oldest: usize,

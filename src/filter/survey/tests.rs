@@ -250,3 +250,68 @@ fn holes_and_an_unreadable_beginning_cost_no_record() {
     assert!(wanted(&survey, level(31), Wanted::Kept, all(&survey)).0.count() > SECTION);
     assert!(survey.effort().record < PIECE_OF_ONE, "{:?}", survey.effort());
 }
+
+/// Everything that a survey tells: each kind of page at each level, with the counts, and what it took.
+fn told(survey: &Survey<'_>) -> (Vec<(PfnSet, Counts)>, Effort) {
+    let levels = [level(31), level(11)];
+    let kinds = [Wanted::Urgent, Wanted::Essential, Wanted::Kept];
+    let asked = levels.into_iter().flat_map(|level| kinds.map(|kind| (level, kind)));
+    let found = asked.map(|(level, kind)| wanted(survey, level, kind, all(survey))).collect();
+    (found, survey.effort())
+}
+
+fn assert_threads_agree(core: &Vmcore, limit: usize) {
+    let survey = || {
+        let beyond = Beyond { structures: true, ..Beyond::default() };
+        Survey::prepare(core, &[level(11)], beyond, limit)
+    };
+    let expected = told(&survey());
+    for threads in [2, 3, 7] {
+        let survey = survey();
+        assert!(survey.judges());
+        survey.walk_ahead(NonZero::new(threads).unwrap());
+        assert!(limit < MAX_RECORD || survey.state().found.record.end() == survey.max_mapnr());
+        // Shorter than the pages themselves.
+        assert!(told(&survey) == expected, "{threads} threads, limit {limit}: {:?}", survey.effort());
+    }
+}
+
+#[test]
+fn several_threads_find_what_one_does() {
+    for seed in 0..3 {
+        let mut world = broken(6 * WINDOW_PAGES + 3000, seed, 9);
+        // Blocks that reach over several chunks, one that begins inside the reach of another, and a hole.
+        world.hugetlb(WINDOW_PAGES, 16);
+        world.hugetlb(2 * WINDOW_PAGES, 15);
+        world.hugetlb(4 * WINDOW_PAGES, 17);
+        world.hole(3 * WINDOW_PAGES + 5, 4 * WINDOW_PAGES - 9);
+        let core = world.vmcore();
+        for limit in [MAX_RECORD, 200 << 10, 0] {
+            assert_threads_agree(&core, limit);
+        }
+        // What was asked for before does not disturb.
+        let survey = Survey::new(&core, &[level(11)]);
+        let first = wanted(&survey, level(31), Wanted::Kept, PfnRange::new(0, WINDOW_PAGES));
+        survey.walk_ahead(NonZero::new(2).unwrap());
+        assert!(wanted(&survey, level(31), Wanted::Kept, PfnRange::new(0, WINDOW_PAGES)) == first);
+    }
+}
+
+/// Sections of four windows, and memory that begins in the middle of one.
+#[test]
+fn sections_that_are_larger_than_windows_are_walked_whole() {
+    let mut world = World::new(12 * WINDOW_PAGES);
+    world.line("NUMBER(SECTION_SIZE_BITS)=29");
+    world.line("LENGTH(mem_section)=1");
+    for pfn in (0..12 * WINDOW_PAGES).step_by(4096) {
+        world.free(pfn + 64, 6);
+        world.mapping(pfn + 1000, ANON);
+    }
+    world.hugetlb(3 * WINDOW_PAGES, 16);
+    world.hugetlb(7 * WINDOW_PAGES, 15);
+    world.hole(4 * WINDOW_PAGES, 5 * WINDOW_PAGES + 77);
+    let core = world.vmcore();
+    for limit in [MAX_RECORD, 100 << 10] {
+        assert_threads_agree(&core, limit);
+    }
+}

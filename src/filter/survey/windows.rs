@@ -76,8 +76,8 @@ impl<'s, 'a> Surveyed<'s, 'a> {
         }
         if state.record_up_to(vmcore, window.end) {
             let place =
-                self.place.get_or_insert_with(|| find(&state.record, vmcore, window, self.survey.end));
-            state.record.replay(place, window.count(), lane, &mut self.counts, |(fate, count)| {
+                self.place.get_or_insert_with(|| find(&state.found.record, vmcore, window, self.survey.end));
+            state.found.record.replay(place, window.count(), lane, &mut self.counts, |(fate, count)| {
                 pages.push(count, is_wanted(fate));
             });
         } else {
@@ -86,7 +86,7 @@ impl<'s, 'a> Surveyed<'s, 'a> {
             self.counts.add_array(walk.take_counts(lane).to_array());
             record::runs(walk).for_each(|(fate, count)| pages.push(count, is_wanted(fate)));
         }
-        if let Some(structures) = state.structures.as_ref().filter(|_| leaves_structures) {
+        if let Some(structures) = state.found.structures.as_ref().filter(|_| leaves_structures) {
             self.counts.leave_structures(pages.leave(structures));
         }
         drop(state);

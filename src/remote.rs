@@ -15,7 +15,7 @@ mod set;
 
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, Source};
-use bounded::Connector;
+use bounded::{Budget, Connector, LIMITS, Limits};
 pub use error::Error;
 pub use list::list;
 use object_store::aws::AmazonS3ConfigKey;
@@ -32,20 +32,18 @@ use reqwest::Url;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// Longest wait for the answer to one request.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a request is repeated when the link or the server fails, and for how long.
+/// The client's own limit for one request. Longer than ours, whose messages report what came ([`bounded`]).
+const TIMEOUT: &str = "600 seconds";
+/// How often a request is repeated when the link or the server fails. For how long, [`LIMITS`] has.
 const RETRIES: usize = 4;
-const RETRY_FOR: Duration = Duration::from_secs(60);
 /// The status of a range outside of the file, as the client's errors name it.
 const NO_SUCH_RANGE: &str = "416";
 
 /// The size of a file; `None` where it is absent, or not to be seen.
 fn head(place: &Place, path: &Path) -> Result<Option<u64>, Error> {
-    match place.runtime.block_on(place.store.head(path)).map_err(Error::from) {
+    match place.ask(0, place.store.head(path)).map_err(Error::from) {
         Ok(meta) => Ok(Some(meta.size)),
         Err(Error::NotFound | Error::Refused) => Ok(None),
         Err(error) => Err(error),
@@ -117,6 +115,14 @@ struct Place {
     path: Path,
     /// Whether the server can be asked for a list.
     lists: bool,
+    limits: Limits,
+}
+
+impl Place {
+    /// Runs the requests of `work`, which together may take `bytes` bytes, a margin, and the time of [`LIMITS`].
+    fn ask<T>(&self, bytes: u64, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(Budget::new(bytes, self.limits).scope(work))
+    }
 }
 
 /// What a URL is the URL of.
@@ -138,13 +144,10 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
         .map_err(Error::Client)?;
     // Another part of the process may have chosen already; any choice will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
-    // One piece is the most that is ever asked for, besides lists; of an error's text it is enough.
-    let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
-    let connector = Connector { limit: if kind == Kind::Set { set::LIST_LIMIT } else { piece } };
+    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: LIMITS.whole, ..RetryConfig::default() };
     if ["s3", "gs", "az"].contains(&url.scheme()) {
         let path = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
-        return Ok(Place { runtime, store: bucket(url, retry, connector)?, path, lists: true });
+        return Ok(Place { runtime, store: bucket(url, retry)?, path, lists: true, limits: LIMITS });
     }
     let mut url = url.clone();
     // The library puts a slash before the name of an object.
@@ -152,43 +155,44 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
         parts.pop_if_empty();
     }
     // The URL as it is, query included, is the store, and the file its root: nothing is encoded anew.
-    let options = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(url.scheme() == "http");
+    let options = ClientOptions::new()
+        .with_config(ClientConfigKey::Timeout, TIMEOUT)
+        .with_allow_http(url.scheme() == "http");
     let store = HttpBuilder::new()
         .with_url(url.as_str())
         .with_client_options(options)
         .with_retry(retry)
-        .with_http_connector(connector)
+        .with_http_connector(Connector)
         .build()?;
-    Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false })
+    Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false, limits: LIMITS })
 }
 
 /// A bucket, with what the environment and, for S3, the files of its tools have for it.
-fn bucket(url: &Url, retry: RetryConfig, connector: Connector) -> Result<Arc<dyn ObjectStore>, Error> {
+fn bucket(url: &Url, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, Error> {
     let text = url.as_str();
-    let timeout = format!("{} seconds", TIMEOUT.as_secs());
     Ok(match url.scheme() {
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
                 .with_url(text)
-                .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), timeout)
+                .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
                 .with_retry(retry)
-                .with_http_connector(connector)
+                .with_http_connector(Connector)
                 .build()?,
         ),
         "az" => Arc::new(
             MicrosoftAzureBuilder::from_env()
                 .with_url(text)
-                .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), timeout)
+                .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
                 .with_retry(retry)
-                .with_http_connector(connector)
+                .with_http_connector(Connector)
                 .build()?,
         ),
         _ => Arc::new(
             aws::builder()?
                 .with_url(text)
-                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
                 .with_retry(retry)
-                .with_http_connector(connector)
+                .with_http_connector(Connector)
                 .build()?,
         ),
     })
@@ -201,8 +205,9 @@ fn get(
     range: Range<u64>,
     if_match: Option<String>,
 ) -> Result<(Vec<u8>, ObjectMeta), Error> {
+    let asked = range.end.saturating_sub(range.start);
     let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
-    place.runtime.block_on(async {
+    place.ask(asked, async {
         let answer = place.store.get_opts(path, options).await?;
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let bytes = answer.bytes().await?;
@@ -262,7 +267,7 @@ impl RemoteFile {
         if !matches!(error, Error::Server(words) if words.contains(NO_SUCH_RANGE)) {
             return None;
         }
-        let meta = self.place.runtime.block_on(self.place.store.head(&self.place.path)).ok()?;
+        let meta = self.place.ask(0, self.place.store.head(&self.place.path)).ok()?;
         (meta.size == 0).then(|| (Vec::new(), meta))
     }
 

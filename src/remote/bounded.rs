@@ -1,59 +1,221 @@
-//! An HTTP client whose answers end at a limit, whatever the server sends: the bytes of a file, an error's text, a list.
+//! An HTTP client whose requests end, whatever the server sends. One ask, its retries included, has one [`Budget`]: bytes that
+//! were asked for and a margin, and a time. An answer that stops for [`Limits::stall`] ends earlier. Nothing here knows
+//! what is asked.
 
 use async_trait::async_trait;
-use http_body_util::{BodyExt, Limited};
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
     HttpService, ReqwestConnector,
 };
-use std::error::Error as StdError;
-use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
-/// Makes clients that take at most `limit` bytes as the body of one answer.
+/// Bytes above those asked for that an ask may take: the texts of errors that are tried again, and credentials.
+pub(super) const MARGIN: u64 = 64 << 10;
+/// Bytes of an error's text that are read.
+const ERROR_TEXT: usize = 8 << 10;
+
+/// How long a server may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Connector {
-    /// Bytes of one body.
-    pub limit: usize,
+pub(super) struct Limits {
+    /// Without a byte.
+    pub stall: Duration,
+    /// For all bytes of one ask, retries included.
+    pub whole: Duration,
 }
 
-/// A server sent more than it was asked for.
-#[derive(Debug)]
-pub(super) struct TooMuch;
+/// A piece of 512 KiB in a minute is 9 KB/s.
+pub(super) const LIMITS: Limits = Limits { stall: Duration::from_secs(20), whole: Duration::from_secs(60) };
 
-impl fmt::Display for TooMuch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(TOO_MUCH)
+/// Why an answer ended before the server ended it.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Ended {
+    #[error("{TOO_MUCH}")]
+    TooMuch,
+    #[error("{STALLED} {} s", .0.as_secs_f32())]
+    Stalled(Duration),
+    #[error("{SLOW}: {bytes} bytes came in {} s", .whole.as_secs_f32())]
+    Slow { bytes: u64, whole: Duration },
+}
+
+/// How the reasons begin: the client's errors hand on the text of a cause.
+pub(super) const TOO_MUCH: &str = "it sends more than it was asked for";
+pub(super) const STALLED: &str = "nothing came for";
+pub(super) const SLOW: &str = "it is too slow";
+
+impl Ended {
+    /// For the client: a server that stalled may be asked again, within the same budget.
+    fn kind(&self) -> HttpErrorKind {
+        match self {
+            Ended::Stalled(_) => HttpErrorKind::Timeout,
+            // Kinds that are not tried again.
+            Ended::TooMuch | Ended::Slow { .. } => HttpErrorKind::Decode,
+        }
     }
 }
 
-impl StdError for TooMuch {}
+impl From<Ended> for HttpError {
+    fn from(ended: Ended) -> HttpError {
+        HttpError::new(ended.kind(), ended)
+    }
+}
 
-/// What [`TooMuch`] reads as: the client's errors hand on the text of a cause.
-pub(super) const TOO_MUCH: &str = "it sends more than it was asked for";
+/// What one ask may cost.
+#[derive(Debug)]
+pub(super) struct Budget {
+    asked: u64,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Bytes that came.
+    taken: u64,
+    until: Instant,
+}
+
+tokio::task_local! {
+    static BUDGET: Arc<Budget>;
+}
+
+impl Budget {
+    /// For an ask for `asked` bytes that begins now.
+    pub(super) fn new(asked: u64, limits: Limits) -> Arc<Budget> {
+        let state = State { taken: 0, until: Instant::now() + limits.whole };
+        Arc::new(Budget { asked, limits, state: Mutex::new(state) })
+    }
+
+    /// Runs `work`, all of whose requests have this budget.
+    pub(super) async fn scope<T>(self: &Arc<Budget>, work: impl Future<Output = T>) -> T {
+        BUDGET.scope(Arc::clone(self), work).await
+    }
+
+    /// Begins anew: the next entry of a list came.
+    pub(super) fn renew(&self) {
+        *self.state() = State { taken: 0, until: Instant::now() + self.limits.whole };
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another request may begin.
+    fn check(&self) -> Result<(), Ended> {
+        self.take(0)?;
+        let until = self.state().until;
+        if Instant::now() < until { Ok(()) } else { Err(self.late()) }
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), Ended> {
+        let mut state = self.state();
+        state.taken = state.taken.saturating_add(bytes);
+        if state.taken <= self.asked.saturating_add(MARGIN) { Ok(()) } else { Err(Ended::TooMuch) }
+    }
+
+    /// When the next byte must have come.
+    fn deadline(&self) -> Instant {
+        (Instant::now() + self.limits.stall).min(self.state().until)
+    }
+
+    /// Why the deadline passed.
+    fn late(&self) -> Ended {
+        let State { taken, until } = *self.state();
+        let whole = self.limits.whole;
+        match (Instant::now() < until, taken) {
+            (true, _) => Ended::Stalled(self.limits.stall),
+            (false, 0) => Ended::Stalled(whole),
+            (false, bytes) => Ended::Slow { bytes, whole },
+        }
+    }
+}
+
+/// Makes clients that keep to the budget they are used in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connector;
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, limit: self.limit }))
+        Ok(HttpClient::new(Service(ReqwestConnector::default().connect(options)?)))
     }
 }
 
 #[derive(Debug)]
-struct Service {
-    inner: HttpClient,
-    limit: usize,
-}
+struct Service(HttpClient);
 
 #[async_trait]
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = self.inner.execute(request).await?.into_parts();
-        let body = Limited::new(body, self.limit).map_err(|error| match error.downcast::<HttpError>() {
-            Ok(error) => *error,
-            // A kind that is not tried again.
-            Err(_) => HttpError::new(HttpErrorKind::Decode, TooMuch),
-        });
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+        // Requests that nobody gave a budget, if there are any, get the margin.
+        let budget = BUDGET.try_with(Arc::clone).unwrap_or_else(|_| Budget::new(0, LIMITS));
+        budget.check()?;
+        let answer = timeout_at(budget.deadline(), self.0.execute(request));
+        let (parts, body) = answer.await.map_err(|_| budget.late())??.into_parts();
+        let body = if parts.status.is_success() {
+            HttpResponseBody::new(Watched::new(body, budget))
+        } else {
+            let text = error_text(Watched::new(body, Arc::clone(&budget)));
+            timeout(budget.limits.stall, text).await.unwrap_or_default().into()
+        };
+        Ok(HttpResponse::from_parts(parts, body))
     }
 }
+
+/// The beginning of an error's text. One that breaks off, stalls or never ends is as good: the status counts.
+async fn error_text(mut body: Watched) -> String {
+    let mut text = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let data = frame.into_data().unwrap_or_default();
+        text.extend_from_slice(&data[..data.len().min(ERROR_TEXT - text.len())]);
+        if text.len() == ERROR_TEXT {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A body that ends with an error when its budget does.
+struct Watched {
+    inner: HttpResponseBody,
+    budget: Arc<Budget>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Watched {
+    fn new(inner: HttpResponseBody, budget: Arc<Budget>) -> Watched {
+        let timer = Box::pin(sleep_until(budget.deadline()));
+        Watched { inner, budget, timer }
+    }
+
+    fn took(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, HttpError> {
+        self.budget.take(frame.data_ref().map_or(0, Bytes::len) as u64)?;
+        let deadline = self.budget.deadline();
+        self.timer.as_mut().reset(deadline);
+        Ok(frame)
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| self.took(frame?))),
+            Poll::Pending => self.timer.as_mut().poll(context).map(|()| Some(Err(self.budget.late().into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

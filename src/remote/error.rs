@@ -1,7 +1,6 @@
 //! Why a file on a server cannot be read, in our words and without the URL: it may hold the right to read.
 
-use super::bounded::TOO_MUCH;
-use super::{RETRY_FOR, TIMEOUT};
+use super::bounded::{SLOW, STALLED, TOO_MUCH};
 use std::error::Error as StdError;
 use std::io;
 
@@ -9,8 +8,8 @@ use std::io;
 const MAX_WORDS: usize = 200;
 /// How the client's errors about a certificate begin.
 const CERTIFICATE: &str = "invalid peer certificate: ";
-/// Words of the client's errors where no answer comes in time.
-const SILENT: [&str; 2] = ["timed out", "deadline has elapsed"];
+/// Words of errors where no answer comes in time: the client's, and ours with the limit.
+const SILENT: [&str; 4] = ["timed out", "deadline has elapsed", STALLED, SLOW];
 
 /// Why a file on a server cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +47,9 @@ pub enum Error {
     /// The server's certificate is not accepted.
     #[error("the server's certificate: {0}")]
     Certificate(String),
-    /// No answer came in time.
-    #[error("the server does not answer: a request may take {} s, and is repeated for {} s", TIMEOUT.as_secs(), RETRY_FOR.as_secs())]
-    Silent,
+    /// No answer came in time, or not all of it.
+    #[error("the server does not answer in time: {0}")]
+    Silent(String),
     /// Any other failure: no connection, or an unexpected status.
     #[error("asking the server: {0}")]
     Server(String),
@@ -83,7 +82,9 @@ impl Error {
             Error::NoRanges => "download the dump, or pipe it to standard input",
             Error::Changed => "start again",
             Error::Certificate(why) => certificate_hint(why),
-            Error::Silent => "check the name in the URL, the proxy (https_proxy, no_proxy) and the firewall",
+            Error::Silent(_) => {
+                "check the name in the URL, the proxy (https_proxy, no_proxy) and the firewall"
+            }
             _ => return None,
         })
     }
@@ -134,7 +135,7 @@ impl Error {
             // The client's name for status 200, from where it does not say `NotSupported`.
             _ if words.contains("non-partial response") => Error::NoRanges,
             _ if words.contains(TOO_MUCH) => Error::TooMuch,
-            _ if SILENT.iter().any(|silent| words.contains(silent)) => Error::Silent,
+            _ if SILENT.iter().any(|silent| words.contains(silent)) => Error::Silent(short(words)),
             _ => Error::Server(short(words)),
         }
     }
@@ -176,7 +177,12 @@ mod tests {
                 "the server's certificate: certificate exp",
                 "clock",
             ),
-            ("operation timed out", "the server does not answer: a request may take 60 s", "https_proxy"),
+            ("operation timed out", "the server does not answer in time: operation", "https_proxy"),
+            (
+                "nothing came for 20 s",
+                "the server does not answer in time: nothing came for 20 s",
+                "https_proxy",
+            ),
         ] {
             let error = Error::of_words(words);
             assert!(error.to_string().starts_with(expected), "{error}");

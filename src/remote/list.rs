@@ -1,10 +1,17 @@
 //! The dumps of a bucket: sets of numbered objects and single files, as the store lists them.
 
-use super::{Error, Kind, head, parse, place};
+use super::bounded::Budget;
+use super::{Error, Kind, Place, head, parse, place};
 use crate::objects;
 use futures_util::StreamExt;
-use object_store::ObjectStore;
+use object_store::ObjectMeta;
 use reqwest::Url;
+
+/// Bytes of a list that may come before its next entry. S3 sends up to 1000 names at a time, of up to 1 KiB each and as much
+/// around them.
+const LIST_LIMIT: u64 = 4 << 20;
+/// The most entries of a list that are read.
+const MAX_LISTED: usize = 4 * objects::MAX_OBJECTS as usize;
 
 /// Names each dump below a URL to `take`, until that returns false. A URL of `https://` is a dump itself: web servers have
 /// no list.
@@ -25,17 +32,31 @@ pub fn list(url: &str, take: &mut dyn FnMut(String) -> bool) -> Result<(), Error
         take(url.to_owned());
         return Ok(());
     }
-    place.runtime.block_on(async {
+    entries(&place, MAX_LISTED, &mut |meta| dump_of(&parsed, meta.location.as_ref()).is_none_or(&mut *take))
+}
+
+/// Gives each entry of the list of `place` to `take`, until that returns false. Between two entries a server has the time and
+/// the bytes of one ask.
+///
+/// # Errors
+/// See [`Error`]; [`Error::TooMuch`] after `most` entries.
+pub(super) fn entries(
+    place: &Place,
+    most: usize,
+    take: &mut dyn FnMut(&ObjectMeta) -> bool,
+) -> Result<(), Error> {
+    let budget = Budget::new(LIST_LIMIT, place.limits);
+    place.runtime.block_on(budget.scope(async {
         let mut listed = place.store.list(Some(&place.path));
-        while let Some(meta) = listed.next().await {
-            if let Some(dump) = dump_of(&parsed, meta?.location.as_ref())
-                && !take(dump)
-            {
-                break;
+        for _ in 0..most {
+            budget.renew();
+            match listed.next().await.transpose()? {
+                Some(meta) if take(&meta) => {}
+                _ => return Ok(()),
             }
         }
-        Ok(())
-    })
+        Err(Error::TooMuch)
+    }))
 }
 
 /// The URL of the dump whose first object, or only file, has this key.

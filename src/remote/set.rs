@@ -1,17 +1,19 @@
 //! A dump as numbered objects on a server (`crate::objects`). Its shape is known from the end mark; without one from a
 //! list of the objects, or, where the server gives none, by asking for some of them.
 
+use super::list::entries;
 use super::{Error, Pieces, Place, Version, get, head};
 use crate::objects::{self, Shape};
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, SetFacts, Source, report_missing, shape_of};
-use futures_util::StreamExt;
-use object_store::ObjectStore;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+/// The longest that the list of one dump may take: a million objects come in a thousand answers.
+const LIST_FOR: Duration = Duration::from_secs(600);
 /// The most entries of a list that are read for one dump.
 const MAX_LISTED: usize = objects::MAX_OBJECTS as usize + 1;
 
@@ -105,19 +107,17 @@ fn mark(place: &Place) -> Result<Option<Shape>, Error> {
 
 /// The objects' sizes.
 fn list(place: &Place) -> Result<BTreeMap<u32, u64>, Error> {
-    place.runtime.block_on(async {
-        let mut sizes = BTreeMap::new();
-        let mut listed = place.store.list(Some(&place.path)).take(MAX_LISTED);
-        while let Some(meta) = listed.next().await {
-            let meta = meta?;
-            let mut parts = meta.location.prefix_match(&place.path).into_iter().flatten();
-            let number = parts.next().and_then(|part| objects::number(part.as_ref()));
-            if let (Some(number), None) = (number, parts.next()) {
-                sizes.insert(number, meta.size);
-            }
+    let mut sizes = BTreeMap::new();
+    let until = Instant::now() + LIST_FOR;
+    entries(place, MAX_LISTED, &mut |meta| {
+        let mut parts = meta.location.prefix_match(&place.path).into_iter().flatten();
+        let number = parts.next().and_then(|part| objects::number(part.as_ref()));
+        if let (Some(number), None) = (number, parts.next()) {
+            sizes.insert(number, meta.size);
         }
-        Ok(sizes)
-    })
+        Instant::now() < until
+    })?;
+    if Instant::now() < until { Ok(sizes) } else { Err(Error::TooMuch) }
 }
 
 /// The shape by asking for object 0, 1, 2, 4 and so on.
@@ -176,9 +176,6 @@ pub(super) fn below(url: &reqwest::Url) -> reqwest::Url {
     set.set_path(&format!("{}/", url.path()));
     set
 }
-
-/// The store that lists in bounded answers. S3 sends up to 1000 names at a time, of up to 1 KiB each and as much around them.
-pub(super) const LIST_LIMIT: usize = 4 << 20;
 
 /// Shares what a place is.
 pub(super) fn source(place: Place, notice: Notice) -> Result<Arc<dyn Source>, Error> {

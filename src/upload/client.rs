@@ -185,7 +185,9 @@ impl Client {
         let work = async {
             let mut answer = self.inner.execute(request).await.map_err(|error| failure(&error))?;
             progress.touch(false);
-            let body = beginning(&mut answer, &progress).await;
+            // The status counts: an answer whose text does not end within that time has none.
+            let body = tokio::time::timeout(self.stall / 2, beginning(&mut answer)).await;
+            let body = body.unwrap_or_default();
             Ok(Answer { status: answer.status(), headers: answer.headers().clone(), body })
         };
         self.watched(&progress, work).await?
@@ -205,10 +207,9 @@ impl Client {
 }
 
 /// The beginning of a body. One that breaks off is as good: the status counts.
-async fn beginning(answer: &mut Response, progress: &Progress) -> Bytes {
+async fn beginning(answer: &mut Response) -> Bytes {
     let mut read = Vec::new();
     while let Ok(Some(piece)) = answer.chunk().await {
-        progress.touch(false);
         read.extend_from_slice(&piece[..piece.len().min(MAX_ANSWER - read.len())]);
         if read.len() == MAX_ANSWER {
             break;

@@ -1,14 +1,28 @@
 //! A stream in several files, where the file system ends a file before the stream ends, as FAT does at 4 GiB: the rest
-//! goes on in `NAME.001`, `NAME.002` and so on. In that order they are the stream, byte for byte.
+//! goes on in `NAME.001`, `NAME.002` and so on. In that order they are the stream, byte for byte. A file of such a name that
+//! begins as a dump of its own is no piece: it is neither read as one nor replaced.
 
 use super::{OnFailure, OutputFile};
+use crate::raw::FrameHeader;
 use rustix::io::Errno;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Pieces have three digits: a million GiB on FAT.
 const MAX_PIECES: u32 = 999;
+/// How dumps begin, and nothing that is encrypted: age, armored age, KDUMP and its flattened form, ELF of 64 and 32 bits, the
+/// frame of a raw partition.
+const BEGINNINGS: [&[u8]; 7] = [
+    b"age-encryption.org/",
+    b"-----BEGIN AGE",
+    b"KDUMP   ",
+    b"makedumpfile",
+    b"\x7fELF\x02",
+    b"\x7fELF\x01",
+    &FrameHeader::MAGIC,
+];
 
 /// The name of piece `number` of the stream in `path`; `path` itself is piece 0.
 #[must_use]
@@ -24,15 +38,61 @@ fn name(path: &Path, number: u32) -> PathBuf {
 #[must_use]
 pub fn following(path: &Path) -> Vec<PathBuf> {
     let names = (1..=MAX_PIECES).map(|number| name(path, number));
-    names.take_while(|name| name.is_file()).collect()
+    names.take_while(|name| name.is_file() && !is_a_dump(name)).collect()
+}
+
+/// Removes the pieces that an attempt left, so that the next one has their room.
+///
+/// # Errors
+/// From the kernel.
+pub fn clear(path: &Path) -> io::Result<()> {
+    following(path).into_iter().filter_map(Older::of).try_for_each(|older| older.remove())
+}
+
+/// Whether `piece` has the name of a piece of `path`.
+#[must_use]
+pub fn is_named_after(piece: &Path, path: &Path) -> bool {
+    (1..=MAX_PIECES).any(|number| name(path, number) == piece)
+}
+
+/// Whether a file begins as a dump of its own.
+fn is_a_dump(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(32).read_to_end(&mut start));
+    read.is_ok() && BEGINNINGS.iter().any(|beginning| start.starts_with(beginning))
+}
+
+/// A file that was there before.
+struct Older {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl Older {
+    fn of(path: PathBuf) -> Option<Older> {
+        Some(Older { identity: Older::identity(&path)?, path })
+    }
+
+    /// Of the name itself: a link is no piece of ours, and whoever made it does not choose what goes.
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let data = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+        Some((data.dev(), data.ino()))
+    }
+
+    /// Removes it, unless the name is another file's by now.
+    fn remove(&self) -> io::Result<()> {
+        if Older::identity(&self.path) == Some(self.identity) { fs::remove_file(&self.path) } else { Ok(()) }
+    }
 }
 
 /// Writes a stream into one file, and further ones where that takes no more. Unless [`Pieces::finish`] is called,
 /// all of them are treated as `on_failure` has it.
 pub struct Pieces {
     path: PathBuf,
-    overwrite: bool,
     on_failure: OnFailure,
+    /// Pieces of the stream that is overwritten. Those that the new one does not replace go when it is whole.
+    older: Vec<Older>,
     earlier: Vec<OutputFile>,
     current: OutputFile,
     /// Whether the current file has taken a byte: one that takes none will not take the next either.
@@ -40,8 +100,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Creates `path`. An existing file, or one that a further piece would have, is an error unless `overwrite` is
-    /// set; then it is emptied or removed.
+    /// Creates `path`. An existing file, or a piece that follows it, is an error unless `overwrite` is set.
     ///
     /// # Errors
     /// As [`OutputFile::create`].
@@ -50,20 +109,26 @@ impl Pieces {
         if !overwrite && !older.is_empty() {
             return Err(Errno::EXIST.into());
         }
+        let older = older.into_iter().filter_map(Older::of).collect();
         let current = OutputFile::create(path, overwrite, on_failure)?;
-        older.iter().try_for_each(fs::remove_file)?;
-        let path = path.to_owned();
-        Ok(Pieces { path, overwrite, on_failure, earlier: Vec::new(), current, begun: false })
+        Ok(Pieces { path: path.to_owned(), on_failure, older, earlier: Vec::new(), current, begun: false })
     }
 
-    /// Makes all files last; gives their number.
+    /// Makes all files last, and removes what is left of an older stream; gives their number.
     ///
     /// # Errors
     /// From the kernel.
     pub fn finish(self) -> io::Result<usize> {
         let count = self.earlier.len() + 1;
         self.earlier.into_iter().try_for_each(OutputFile::finish)?;
-        self.current.finish().map(|()| count)
+        self.current.finish()?;
+        self.older.iter().try_for_each(Older::remove)?;
+        if !self.older.is_empty() {
+            // With an older piece after its end, a whole dump would not open after a power cut.
+            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all());
+        }
+        Ok(count)
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
@@ -71,7 +136,9 @@ impl Pieces {
         if number > MAX_PIECES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let next = OutputFile::create(&name(&self.path, number), self.overwrite, self.on_failure)?;
+        let name = name(&self.path, number);
+        let is_older = self.older.iter().any(|older| older.path == name);
+        let next = OutputFile::create(&name, is_older, self.on_failure)?;
         self.earlier.push(std::mem::replace(&mut self.current, next));
         self.begun = false;
         Ok(())
@@ -113,7 +180,7 @@ mod tests {
         assert!(!path.exists());
 
         let mut pieces = Pieces::create(&path, true, OnFailure::Remove).unwrap();
-        assert!(following(&path).is_empty());
+        assert_eq!(following(&path), names(&[1, 2]), "nothing goes before the new one is whole");
         for part in ["a", "b", "c"] {
             pieces.write_all(part.as_bytes()).unwrap();
             if part != "c" {
@@ -123,6 +190,67 @@ mod tests {
         assert_eq!(pieces.finish().unwrap(), 3);
         let read: Vec<_> = names(&[0, 1, 2]).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         assert_eq!(read, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn older_pieces_go_when_the_new_stream_is_whole_and_nothing_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump");
+        let piece = |number| name(&path, number);
+        let old = || {
+            for number in [1, 2, 4] {
+                fs::write(piece(number), "old").unwrap();
+            }
+        };
+        old();
+        fs::write(&path, "old").unwrap();
+        drop(Pieces::create(&path, true, OnFailure::Remove).unwrap());
+        assert!([1, 2, 4].iter().all(|&number| piece(number).exists()) && !path.exists());
+
+        let mut pieces = Pieces::create(&path, true, OnFailure::Remove).unwrap();
+        pieces.write_all(b"new").unwrap();
+        // Somebody else's by now.
+        fs::write(piece(3), "other").unwrap();
+        fs::rename(piece(3), piece(2)).unwrap();
+        assert_eq!(pieces.finish().unwrap(), 1);
+        assert!(!piece(1).exists() && piece(4).exists());
+        assert_eq!(fs::read_to_string(piece(2)).unwrap(), "other");
+    }
+
+    #[test]
+    fn a_dump_or_a_link_is_no_piece() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump");
+        let piece = |number| name(&path, number);
+        for beginning in BEGINNINGS {
+            fs::write(piece(1), beginning).unwrap();
+            assert!(following(&path).is_empty(), "{beginning:?}");
+            // It is in nobody's way until the stream needs its name.
+            let mut pieces = Pieces::create(&path, false, OnFailure::Remove).unwrap();
+            assert_eq!(pieces.begin_next().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(pieces.finish().unwrap(), 1);
+            assert_eq!(fs::read(piece(1)).unwrap(), beginning);
+            fs::remove_file(&path).unwrap();
+        }
+        fs::write(directory.path().join("other"), "text").unwrap();
+        fs::remove_file(piece(1)).unwrap();
+        std::os::unix::fs::symlink("other", piece(1)).unwrap();
+        Pieces::create(&path, true, OnFailure::Remove).unwrap().finish().unwrap();
+        assert!(piece(1).is_symlink());
+        assert!(is_named_after(&piece(999), &path) && !is_named_after(&path, &path));
+    }
+
+    #[test]
+    fn what_an_attempt_left_goes_before_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump-incomplete");
+        let mut pieces = Pieces::create(&path, false, OnFailure::Keep).unwrap();
+        pieces.begin_next().unwrap();
+        drop(pieces);
+        fs::write(name(&path, 2), "age-encryption.org/v1\n").unwrap();
+        assert_eq!(following(&path), [name(&path, 1)]);
+        clear(&path).unwrap();
+        assert!(path.exists() && !name(&path, 1).exists() && name(&path, 2).exists());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::output::Place;
 #[cfg(feature = "upload")]
 use super::upload::{StorePlace, UploadArgs};
 use crate::filter::{Beyond, DumpLevel};
+use crate::sink::pieces::is_named_after;
 use crate::text::size;
 use clap::Args as ClapArgs;
 use std::num::NonZero;
@@ -294,7 +295,10 @@ impl Args {
     pub(super) fn places(&self) -> Result<Vec<Place>, Failure> {
         let output = &self.output;
         match (output.split, self.dumpfiles.len()) {
-            (true, 2..=MAX_PARTS) => return self.dumpfiles.iter().map(|path| self.file(path)).collect(),
+            (true, 2..=MAX_PARTS) => {
+                check_names(&self.dumpfiles)?;
+                return self.dumpfiles.iter().map(|path| self.file(path)).collect();
+            }
             (true, _) => {
                 let message = format!("--split needs 2 to {MAX_PARTS} dump files");
                 return Err(Failure::new(Status::Usage, message).hint("name a dump file for each part"));
@@ -394,4 +398,15 @@ impl Args {
             Ok(())
         }
     }
+}
+
+/// Refuses parts of which one has the name that another would go on in.
+fn check_names(parts: &[PathBuf]) -> Result<(), Failure> {
+    let clash = parts.iter().find(|part| parts.iter().any(|other| is_named_after(part, other)));
+    let Some(part) = clash else { return Ok(()) };
+    let message = format!(
+        "creating {}: another part goes on in it where the file system ends files early",
+        quoted(part)
+    );
+    Err(Failure::new(Status::Usage, message).hint("give the parts other names, as part1, part2"))
 }

@@ -199,7 +199,7 @@ impl Target for Outputs<'_> {
     }
 
     fn open(&self, place: &Place, again: bool) -> Result<Stream, Failure> {
-        if again { place.again().open() } else { place.open() }
+        if again { place.open_again() } else { place.open() }
     }
 
     fn collect(&self, options: &Options, stream: &mut Stream) -> Result<Collected, collect::Error> {

@@ -6,7 +6,7 @@ use super::super::{Failure, quoted};
 use super::upload::StorePlace;
 use crate::raw::{self, FrameHeader};
 use crate::sink::device::{Device, DeviceError};
-use crate::sink::pieces::Pieces;
+use crate::sink::pieces::{self, Pieces};
 use crate::sink::{OnFailure, Stream, special};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,12 @@ impl Place {
     /// That it is.
     pub(super) fn check_apart(&self, input: &Path) -> Result<(), Failure> {
         match self {
-            Place::File { path, .. } | Place::Device { path, .. } => check_apart(input, path),
+            Place::File { path, .. } => {
+                check_apart(input, path)?;
+                // Pieces of an older dump go when the new one is whole.
+                pieces::following(path).iter().try_for_each(|piece| check_apart(input, piece))
+            }
+            Place::Device { path, .. } => check_apart(input, path),
             _ => Ok(()),
         }
     }
@@ -115,11 +120,19 @@ impl Place {
     }
 
     /// The same place for another attempt: what stands there now is what the attempt before left.
-    pub(super) fn again(&self) -> Place {
+    fn again(&self) -> Place {
         match self.clone() {
             Place::File { path, on_failure, .. } => Place::File { path, overwrite: true, on_failure },
             place => place,
         }
+    }
+
+    /// Opens it for another attempt, which has the room of what the attempt before left.
+    pub(super) fn open_again(&self) -> Result<Stream, Failure> {
+        if let Place::File { path, .. } = self {
+            pieces::clear(path).map_err(|error| creating(path, &error))?;
+        }
+        self.again().open()
     }
 
     /// Whether another attempt can take the place of this one: what went to standard output stays there. In a store it

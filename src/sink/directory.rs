@@ -8,7 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -82,8 +82,9 @@ impl Directory {
     pub(super) fn create(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(fs::openat(&self.fd, name, flags, PRIVATE)?);
-        // Not less than that either, whatever the umask.
-        fs::fchmod(&file, PRIVATE)?;
+        make_private(&file).inspect_err(|_| {
+            let _ = self.remove(name, &file);
+        })?;
         Ok(file)
     }
 
@@ -102,7 +103,7 @@ impl Directory {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         // Whatever the reason why not: creating a file by name meets it again and reports it.
         let file = File::from(fs::openat(&self.fd, ".", flags, PRIVATE).ok()?);
-        fs::fchmod(&file, PRIVATE).ok()?;
+        make_private(&file).ok()?;
         let reached = fs::stat(descriptor(&file)).ok()?;
         is_same(&reached, &fs::fstat(&file).ok()?).then_some(file)
     }
@@ -220,6 +221,18 @@ pub fn lock(file: &File) -> io::Result<()> {
     match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(Refused::Busy.into()),
         _ => Ok(()),
+    }
+}
+
+/// Gives a file that was made with mode 0600 that mode whatever the umask left of it. File systems without permissions refuse it;
+/// who reads what is there, their mount options say.
+///
+/// # Errors
+/// From the kernel, where the file system has permissions.
+pub(super) fn make_private(file: impl AsFd) -> io::Result<()> {
+    match fs::fchmod(file, PRIVATE) {
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => Ok(()),
+        result => Ok(result?),
     }
 }
 

@@ -2,6 +2,7 @@
 //! nobody else can write to it, so no name in it can be planted or exchanged. Names are opened below it only, and
 //! symbolic links are never followed. A sticky directory such as /tmp is refused too: others make names in it.
 
+use super::directory::make_private;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -94,6 +95,9 @@ impl SafeDirectory {
         let name = format!("{start}{:016x}", u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = open_below(self.fd.as_fd(), OsStr::new(&name), flags, Mode::RUSR | Mode::WUSR)?;
+        make_private(&fd).inspect_err(|_| {
+            let _ = self.remove(&name);
+        })?;
         Ok((File::from(fd), name))
     }
 
@@ -183,8 +187,14 @@ fn step(parent: BorrowedFd<'_>, name: &OsStr, path: &Path, create: bool) -> Resu
     let opened = match open() {
         Err(Errno::NOENT) if create => {
             match fs::mkdirat(parent, name, Mode::RWXU) {
+                Ok(()) => {
+                    let made = open().map_err(io::Error::from)?;
+                    // Not less, whatever the umask; where modes cannot be set there are none.
+                    let _ = fs::fchmod(&made, Mode::RWXU);
+                    sync(parent)?;
+                }
                 // Another collector was first.
-                Ok(()) | Err(Errno::EXIST) => sync(parent)?,
+                Err(Errno::EXIST) => sync(parent)?,
                 Err(error) => return Err(Error::Io(error.into())),
             }
             open()

@@ -119,6 +119,9 @@ impl Config {
         if line.chars().any(char::is_control) {
             return Err("a control character, such as the carriage return of another system".to_owned());
         }
+        if line.chars().any(is_hidden) {
+            return Err("a character that a terminal does not show, or that turns the text around".to_owned());
+        }
         let (name, value) = line.split_once('=').ok_or("not KEY=value")?;
         let at = KEYS.iter().position(|key| key.name == name);
         let at = at.ok_or_else(|| format!("unknown key {}", shown(name)))?;
@@ -155,6 +158,12 @@ impl Config {
     pub fn assignments(&self) -> String {
         self.0.iter().map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''"))).collect()
     }
+}
+
+/// Characters without a width, other ends of lines, and those that change the direction of a text: a line with one of them is
+/// not what it looks like. Source: Unicode 16, general categories Cf, Zl and Zp, those that text in a script may need left out.
+fn is_hidden(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A foreign text as messages repeat it: quoted, short, and never an identity that was pasted into the wrong file.
@@ -297,6 +306,10 @@ mod tests {
             assert_eq!(faults(bad).len(), 1, "{bad:?}");
         }
         assert!(Config::parse(b"COLLECTOR_ARGS=\xff").is_err());
+        for hidden in ["\u{202e}", "\u{200b}", "\u{2066}", "\u{2028}", "\u{9b}", "\u{1b}", "\u{feff}"] {
+            assert_eq!(faults(&format!("DIRECTORY=/a{hidden}b")).len(), 1, "{hidden:?}");
+        }
+        assert!(Config::parse("DIRECTORY=/cr\u{e9}e\u{301}".as_bytes()).is_ok());
         assert!(Config::parse(b"COLLECTOR_ARGS=a\0b").is_err());
     }
 

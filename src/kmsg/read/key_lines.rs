@@ -8,8 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 const MAX_CANDIDATES: usize = 64;
 /// Numbers of parts kept at a time, newest first. The right one comes again with every repetition of the key.
 const MAX_TOTALS: usize = 8;
-/// Bytes hashed for one key line at most: some hundred combinations of a key of three parts, a millisecond's work.
+/// Bytes hashed for one key line at most: some hundred combinations of a key of three parts, a millisecond's work. More than
+/// the largest key has.
 const MAX_HASHED: usize = 512 << 10;
+/// Bytes that each byte of a key line allows to be hashed, saved up to [`MAX_HASHED`]: short lines that complete a long key
+/// again and again cost no more than long ones.
+const HASHED_PER_BYTE: usize = 1 << 10;
+/// Bytes that a part counts beside its data: its line has as many, and walking to a combination costs something too.
+const PER_PART: usize = 64;
 
 /// One way to read a part.
 struct Candidate {
@@ -26,7 +32,11 @@ struct Parts {
 
 /// All parts that came for one opening.
 #[derive(Default)]
-pub(super) struct KeyLines(VecDeque<Parts>);
+pub(super) struct KeyLines {
+    parts: VecDeque<Parts>,
+    /// Bytes that may be hashed.
+    credit: usize,
+}
 
 /// A key whose parts fit its id.
 pub(super) struct Start {
@@ -48,31 +58,33 @@ impl KeyLines {
         data: Vec<u8>,
         input_line: u64,
     ) -> Option<Start> {
-        let at = self.0.iter().position(|parts| parts.total == total);
+        let earned = (data.len() + PER_PART).saturating_mul(HASHED_PER_BYTE);
+        self.credit = self.credit.saturating_add(earned).min(MAX_HASHED);
+        let at = self.parts.iter().position(|parts| parts.total == total);
         let mut parts = at
-            .and_then(|at| self.0.remove(at))
+            .and_then(|at| self.parts.remove(at))
             .unwrap_or_else(|| Parts { total, candidates: BTreeMap::new() });
         parts.add(part, Candidate { data, input_line });
-        let choice = parts.choice(id, part);
-        self.0.push_front(parts);
-        self.0.truncate(MAX_TOTALS);
+        let choice = parts.choice(id, part, &mut self.credit);
+        self.parts.push_front(parts);
+        self.parts.truncate(MAX_TOTALS);
         choice.map(|choice| self.start(&choice))
     }
 
     /// Lines of the input that make up keys that are whole and fit no id: they are damaged or forged.
     pub(super) fn damaged(&self) -> Vec<u64> {
-        self.0.iter().filter(|parts| parts.is_whole()).flat_map(|parts| parts.lines(&[])).collect()
+        self.parts.iter().filter(|parts| parts.is_whole()).flat_map(|parts| parts.lines(&[])).collect()
     }
 
     /// The newest number of parts with these candidates chosen.
     fn start(&mut self, choice: &[usize]) -> Start {
         let forged = self
-            .0
+            .parts
             .iter()
             .enumerate()
             .flat_map(|(at, parts)| parts.lines(if at == 0 { choice } else { &[] }))
             .collect();
-        let newest = self.0.pop_front().map(|parts| parts.candidates).unwrap_or_default();
+        let newest = self.parts.pop_front().map(|parts| parts.candidates).unwrap_or_default();
         let parts: Vec<Vec<u8>> = newest
             .into_values()
             .zip(choice)
@@ -106,8 +118,8 @@ impl Parts {
     }
 
     /// Which candidate of each part, so that the whole fits the id; the newest of `newest` is one of them. Tries the
-    /// combinations with the newest candidates first, as long as hashing them is cheap.
-    fn choice(&self, id: Id, newest: usize) -> Option<Vec<usize>> {
+    /// combinations with the newest candidates first, as far as `credit` goes.
+    fn choice(&self, id: Id, newest: usize, credit: &mut usize) -> Option<Vec<usize>> {
         if !self.is_whole() {
             return None;
         }
@@ -118,9 +130,18 @@ impl Parts {
             oldest_from[part] = oldest_from[part + 1] + oldest(part);
         }
         let most = oldest_from[0];
-        let mut search = Search { lists, id, newest, oldest_from, left: MAX_HASHED, choice: Vec::new() };
-        (0..=most).find(|&age| search.from(0, age))?;
-        Some(search.choice)
+        let mut search = Search { lists, id, newest, oldest_from, left: *credit, choice: Vec::new() };
+        // What is left bounds all ages together, not each.
+        let mut ages = 0..=most;
+        let found = loop {
+            match ages.next().filter(|_| search.left > 0) {
+                Some(age) if search.from(0, age) => break true,
+                Some(_) => {}
+                None => break false,
+            }
+        };
+        *credit = search.left;
+        found.then_some(search.choice)
     }
 }
 
@@ -157,16 +178,17 @@ impl Search<'_> {
 
     fn fits(&mut self) -> bool {
         let chosen = self.lists.iter().zip(&self.choice).map(|(candidates, &at)| &candidates[at].data[..]);
-        // Walking to this combination costs something too, however small its parts are.
-        let bytes: usize = chosen.clone().map(|part| part.len() + 64).sum();
-        self.left = self.left.saturating_sub(bytes);
-        Id::of(chosen) == self.id
+        let bytes: usize = chosen.clone().map(|part| part.len() + PER_PART).sum();
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(0);
+        left.is_some() && Id::of(chosen) == self.id
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     const REAL: [&[u8]; 3] = [b"one", b"two", b"three"];
 
@@ -208,6 +230,21 @@ mod tests {
         assert!(add(&mut lines, 2, 3, REAL[2], 2).is_none());
         assert!(add(&mut lines, 0, 3, REAL[0], 3).is_none());
         assert!(add(&mut lines, 1, 3, REAL[1], 4).is_some());
+    }
+
+    /// The work for one line does not grow with the parts that a forger claims, nor with the combinations of their ages.
+    #[test]
+    fn forged_keys_of_many_parts_cost_no_more_than_others() {
+        let mut lines = KeyLines::default();
+        let begun = Instant::now();
+        // The last part comes in the end, so that each of its lines begins a search.
+        let parts = (0..511).flat_map(|part| [part; 9]).chain([511; 100]);
+        for (forged, part) in parts.enumerate() {
+            let data = [&forged.to_le_bytes()[..], &[0; 600]].concat();
+            assert!(lines.add(id(), part, 512, data, 1).is_none());
+        }
+        // 100 MB of hashing at most, and some thousand times that without the bound.
+        assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     }
 
     #[test]

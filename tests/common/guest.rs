@@ -87,6 +87,17 @@ impl Guest {
         self.arg("--append", words)
     }
 
+    /// Adds words to the command line of the kernel that crashes.
+    pub(crate) fn first(self, words: &str) -> Guest {
+        self.arg("--first", words)
+    }
+
+    /// Keeps what a firmware keeps: memory in the file, as over a warm start, or variables in the directory.
+    pub(crate) fn keeping(self, kept: &Kept) -> Guest {
+        let [option, path] = kept.option();
+        self.arg(option, path)
+    }
+
     /// Sets the processor, in QEMU's words.
     pub(crate) fn cpu(self, model: &str) -> Guest {
         self.arg("--cpu", model)
@@ -110,6 +121,24 @@ impl Guest {
         lab("crash.sh", &guest.args)?;
         let console = super::text(&std::fs::read(guest.work.join("console.log")).unwrap());
         Ok(Crash { secrets: Secrets::load(&guest.work.join("secrets")), console, work: guest.work })
+    }
+}
+
+/// What outlives a guest and is there when the next one starts.
+pub(crate) enum Kept {
+    /// A file with its memory.
+    Memory(PathBuf),
+    /// A directory with the variables of its EFI firmware.
+    Variables(PathBuf),
+}
+
+impl Kept {
+    /// The option of `tests/vm/crash.sh` and `boot.sh`, with its value.
+    pub(crate) fn option(&self) -> [&str; 2] {
+        match self {
+            Kept::Memory(path) => ["--ram", path.to_str().unwrap()],
+            Kept::Variables(path) => ["--efi", path.to_str().unwrap()],
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 #     --job FILE            the shell script that runs in the capture kernel
 #     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
 #     --append WORDS        for its command line
+#     --first WORDS         for the command line of the kernel that crashes
+#     --ram FILE            its memory is this file, which keeps it, as a warm start does, for boot.sh --ram
+#     --efi DIR             its firmware is OVMF, which keeps variables in DIR, for boot.sh --efi
 #     --running DIR         /mnt/running of the first kernel, which runs DIR/job, a shell script, before it crashes
 #     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE, sparse
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
@@ -23,7 +26,7 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work='' suite=bookworm job='' image='' append='' running='' dump='' net='' serve='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
+work='' suite=bookworm job='' image='' append='' first='' ram='' efi='' running='' dump='' net='' serve='' load='' memory=320 crashkernel=112M cpus=1 cpu=max timeout=300
 attempts=3
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
@@ -37,7 +40,7 @@ parse() {
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
             --serve) net=1 serve=,hostfwd=tcp:127.0.0.1:$2-:2049 ;;
-            --work | --suite | --job | --image | --append | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts | --load)
+            --work | --suite | --job | --image | --append | --first | --ram | --efi | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts | --load)
                 printf -v "${1#--}" '%s' "$2" ;;
             *) fail "crash.sh does not know $1" ;;
         esac
@@ -88,7 +91,9 @@ guest() { # KERNEL BASE QEMU-OPTION...
     # shellcheck disable=SC2054 # QEMU's own commas
     args=("${machine[@]}" -cpu "$cpu" -smp "$cpus" -m "$memory" -device vmcoreinfo
         -kernel "$kernel/vmlinuz" -initrd "$base"
-        -append "console=$console rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve")
+        -append "console=$console rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve $first")
+    [ -z "$ram" ] || args+=("${kept_ram[@]}")
+    [ -z "$efi" ] || args+=("${firmware[@]}")
     # The first kernel's writes go nowhere: its dirty pages are secrets.
     args+=(-drive "file=$work/boot.img,if=virtio,format=raw,snapshot=on")
     for disk in "${disks[@]}"; do args+=(-drive "file=$disk,if=virtio,format=raw,cache=unsafe"); done
@@ -145,6 +150,8 @@ else
 fi
 kernel=$("$HERE/kernel.sh" "$suite")
 base=$("$HERE/initramfs.sh" "$kernel")
+keep_ram
+keep_variables
 boot_disk "$kernel" "$base"
 if [ -n "$dump" ]; then
     how=none reserve=''

@@ -13,6 +13,8 @@ BOOT_MODULES=(virtio_pci virtio_blk virtio_net qemu_fw_cfg)
 MOUNT_MODULES=(ext4 crc32c_generic vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8)
 # Loaded when cryptsetup asks for them.
 CRYPT_MODULES=(dm_crypt xts aesni_intel)
+# Loaded by tests of what the firmware keeps of a crash.
+PSTORE_MODULES=(ramoops efi_pstore)
 
 modules=
 [ "${1:-}" != --modules ] || { modules=1; shift; }
@@ -29,7 +31,7 @@ module_files() { # NAME...: the files to load for these, in order; names built i
 
 install_modules() { # ROOT
     local file
-    for file in $(module_files "${BOOT_MODULES[@]}" "${MOUNT_MODULES[@]}" "${CRYPT_MODULES[@]}"); do
+    for file in $(module_files "${BOOT_MODULES[@]}" "${MOUNT_MODULES[@]}" "${CRYPT_MODULES[@]}" "${PSTORE_MODULES[@]}"); do
         install -D -m 644 "$file" "$1/lib/modules/$release/${file#*"/lib/modules/$release/"}"
     done
     quietly depmod -b "$1" "$release"

@@ -93,3 +93,23 @@ until_begun() { # ATTEMPTS LOG BEGUN COMMAND...
     tail -n 20 "$log.$attempts" >&2
     fail "the guest does not start; see $log.*"
 }
+
+# Sets kept_ram to QEMU's options for a memory of $memory MB that is the file $ram: a guest that starts with it finds what
+# the one before left there, as after a warm start.
+keep_ram() {
+    # shellcheck disable=SC2034,SC2054,SC2154 # the caller's; QEMU's own commas
+    kept_ram=(-object "memory-backend-file,id=ram,size=${memory}M,mem-path=$ram,share=on" -machine memory-backend=ram)
+}
+
+# Sets firmware to QEMU's options for OVMF with its variables in the directory $efi, made there at first.
+keep_variables() {
+    local code
+    # shellcheck disable=SC2154 # set by the caller
+    [ -n "$efi" ] || return 0
+    code=$("$HERE/program.sh" ovmf)
+    mkdir -p "$efi"
+    [ -e "$efi/variables" ] || cp "$(dirname "$code")/OVMF_VARS_4M.fd" "$efi/variables"
+    # shellcheck disable=SC2034,SC2054
+    firmware=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=$code"
+        -drive "if=pflash,format=raw,unit=1,file=$efi/variables")
+}

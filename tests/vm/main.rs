@@ -13,5 +13,6 @@ mod lab;
 mod live;
 mod nextboot;
 mod nfs;
+mod pstore;
 mod ssh;
 mod targets;

@@ -118,15 +118,26 @@ fn unit(partition: &str) -> String {
     format!("vmcore-encrypt-collect@{}.service", escaped.trim())
 }
 
-/// The root file system.
-fn install(work: &Path, uuid: &str) -> Result<Disk, Absent> {
+/// The tree of a Debian whose init is systemd, with `kdump-module/` installed and none of its units enabled.
+pub(crate) fn unpacked(work: &Path) -> Result<PathBuf, Absent> {
     let tree = lab("root.sh", ["bookworm"])?;
     let root = work.join("root");
     succeed(Command::new("cp").arg("-a").arg(tree).arg(&root));
     let mut make = Command::new("make");
     make.args(["-s", "-C"]).arg(top().join("kdump-module")).arg("install-debian");
     succeed(make.arg(format!("DESTDIR={}", root.display())).arg(format!("BIN={}", collector().display())));
+    let system = root.join("etc/systemd/system");
+    fs::create_dir_all(&system).unwrap();
+    for name in MASKED {
+        std::os::unix::fs::symlink("/dev/null", system.join(format!("{name}.service"))).unwrap();
+    }
+    fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    Ok(root)
+}
 
+/// The root file system.
+fn install(work: &Path, uuid: &str) -> Result<Disk, Absent> {
+    let root = unpacked(work)?;
     let units = PARTITIONS.map(unit);
     let fill = |text: &str| {
         let mut text = text.replace("SWAP", uuid);
@@ -136,11 +147,9 @@ fn install(work: &Path, uuid: &str) -> Result<Disk, Absent> {
         }
         text
     };
-    let system = Path::new("etc/systemd/system");
     let files = [
         ("etc/fstab", FSTAB),
         ("etc/crypttab", CRYPTTAB),
-        ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
         ("etc/report", REPORT),
         ("etc/systemd/system/kdump-tools.service", KDUMP),
         ("etc/systemd/system/report.service", REPORT_UNIT),
@@ -153,9 +162,6 @@ fn install(work: &Path, uuid: &str) -> Result<Disk, Absent> {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, fill(content)).unwrap();
-    }
-    for name in MASKED {
-        std::os::unix::fs::symlink("/dev/null", root.join(system).join(format!("{name}.service"))).unwrap();
     }
     succeed(Command::new("systemctl").arg("--root").arg(&root).arg("enable").args(&units));
     let disk = Disk::filled(work, "root.img", 256, &root);

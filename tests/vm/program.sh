@@ -8,6 +8,7 @@
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
 #   program.sh qemu-aarch64                  the emulator of arm64 machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
+#   program.sh ovmf                          EFI firmware for guests, with empty variables beside it
 #   program.sh sshd                          a server for guests, which is not installed on the machine
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -49,7 +50,7 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|ovmf|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -68,6 +69,11 @@ if [ ! -e "$out" ]; then
             ;;
         # -r: it does not start itself anew, as the loader's program.
         sshd) from_debian bookworm openssh-server sbin/sshd -r ;; # 9.2
+        ovmf)
+            say "fetching ovmf of trixie"
+            "$HERE/packages.sh" pick trixie "$out.tree" '*/OVMF/OVMF_*_4M.fd' ovmf
+            ln -s "ovmf.tree/usr/share/OVMF/OVMF_CODE_4M.fd" "$out"
+            ;;
         gdb) from_debian trixie gdb-minimal bin/gdb ;; # 16
         drgn) from_pip drgn drgn==0.3.0 ;;
         # flask: moto's server, without the services that are not S3.
@@ -80,4 +86,4 @@ if [ ! -e "$out" ]; then
         *) fail "program.sh does not know $name" ;;
     esac
 fi
-echo "$out"
+if [ -L "$out" ]; then readlink -f "$out"; else echo "$out"; fi

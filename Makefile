@@ -4,10 +4,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build collector command demo test matrix lint bench bench-large fuzz vmcores install tools
+.PHONY: help build collector uploader command demo test matrix lint bench bench-large fuzz vmcores install tools
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
+# Of the packages' command; with upload it also judges the words of a store.
+COMMAND_FEATURES = check,convert
 COLLECTOR_TARGET = $(shell uname -m)-unknown-linux-gnu
+
+# Set by the source packages, so that the path of a build is in no program.
+REMAP ?=
 
 # The scripts that shellcheck reads: everything tracked that starts as a shell script or a library of one.
 SCRIPTS = $$(git ls-files | grep -vE '\.(rs|md)$$' | xargs grep -lE '^(\#!/bin/(ba|busybox )?sh|\# shellcheck shell=)')
@@ -22,13 +27,18 @@ build: tools ## the two commands, target/release
 	cargo build --release --bins
 
 collector: ## the collector for an initramfs: static, without the analyst's parts; prints its path. For another machine: COLLECTOR_TARGET=aarch64-unknown-linux-gnu, powerpc64le-, riscv64gc-, s390x-
-	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
+	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512 $(REMAP)' cargo build --quiet --release \
 	    --target $(COLLECTOR_TARGET) --no-default-features --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 
+uploader: ## the collector that also saves into object storage; prints its path. COLLECTOR_TARGET= as above
+	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512 $(REMAP)' cargo build --quiet --release \
+	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/uploader --no-default-features --features upload --bin vmcore-encrypt
+	@echo $(abspath $(TARGET))/uploader/$(COLLECTOR_TARGET)/release/vmcore-encrypt
+
 command: ## the command of the packages: static, with the readers of images and of other tools' dumps; prints its path. COLLECTOR_TARGET= as above
-	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512' cargo build --quiet --release \
-	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/command --no-default-features --features check,convert --bin vmcore-encrypt
+	variables=$$(tests/vm/cross.sh $(COLLECTOR_TARGET)) && env $$variables RUSTFLAGS='-C target-feature=+crt-static --cfg chacha20_avx512 $(REMAP)' cargo build --quiet --release \
+	    --target $(COLLECTOR_TARGET) --target-dir $(TARGET)/command --no-default-features --features $(COMMAND_FEATURES) --bin vmcore-encrypt
 	@echo $(abspath $(TARGET))/command/$(COLLECTOR_TARGET)/release/vmcore-encrypt
 
 demo: build ## crash a guest, encrypt its memory, restore it, read its log

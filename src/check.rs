@@ -14,6 +14,7 @@ mod memory;
 mod modes;
 mod pins;
 mod shell;
+mod store;
 mod target;
 mod trial;
 mod words;
@@ -72,7 +73,7 @@ fn check_all(machine: &Machine, parse: ParseWords, fingerprint: Option<&str>, fi
     modes::check(machine, findings);
     let config = config::read(machine, findings);
     let plan = collector::check(machine, &config, parse, findings);
-    target::check(machine, &plan, findings);
+    target::check(machine, &config, &plan, findings);
     let image = image::check(machine, &plan, fingerprint, findings);
     trial::check(machine, findings);
     memory::check(machine, &plan, image.as_ref(), findings);

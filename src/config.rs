@@ -21,6 +21,8 @@ pub enum Target {
     File,
     /// Our script `save`: the device `DEVICE` itself.
     Raw,
+    /// Our scripts: objects in the store at `URL`, over the network.
+    Store,
 }
 
 /// A checked configuration: a value for every key.
@@ -53,9 +55,11 @@ struct Key {
 }
 
 const KEYS: &[Key] = &[
-    key("TARGET", "kdump", |value| one_of(value, &["kdump", "file", "raw"])),
+    key("TARGET", "kdump", |value| one_of(value, &["kdump", "file", "raw", "store"])),
     key("DEVICE", "", device),
     key("FSTYPE", "", file_system),
+    key("URL", "", url),
+    key("NETWORK", "dhcp", network),
     key("DIRECTORY", "/crash", directory),
     key("RESERVE", "64", number),
     key("KEEP", "3", number),
@@ -101,8 +105,8 @@ impl Config {
                 faults.push(Fault { line: Some(at + 1), why });
             }
         }
-        if config.target() != Target::Kdump && config.get("DEVICE").is_empty() {
-            let why = format!("TARGET={} needs DEVICE", config.get("TARGET"));
+        if let Some(key) = config.missing() {
+            let why = format!("TARGET={} needs {key}", config.get("TARGET"));
             faults.push(Fault { line: None, why });
         }
         (config, faults)
@@ -142,8 +146,23 @@ impl Config {
         match self.get("TARGET") {
             "file" => Target::File,
             "raw" => Target::Raw,
+            "store" => Target::Store,
             _ => Target::Kdump,
         }
+    }
+
+    /// The key that the target needs and that has no value. Where URLs made beforehand are in the words, no `URL` is needed.
+    fn missing(&self) -> Option<&'static str> {
+        match self.target() {
+            Target::File | Target::Raw if self.get("DEVICE").is_empty() => Some("DEVICE"),
+            Target::Store if self.get("URL").is_empty() && !self.has_presigned() => Some("URL"),
+            _ => None,
+        }
+    }
+
+    fn has_presigned(&self) -> bool {
+        let is_option = |word: &str| word == "--presigned" || word.starts_with("--presigned=");
+        self.get("COLLECTOR_ARGS").split([' ', '\t']).any(is_option)
     }
 
     /// `DUMP_LEVEL`: the levels in the order in which they are tried.
@@ -221,6 +240,29 @@ fn file_system(value: &str) -> Result<String, String> {
     if is_name && !value.starts_with('-') { text(value) } else { Err("not a type of file system".to_owned()) }
 }
 
+/// Where objects go. A user's name, a password or a query would be the right to write, which is never on a command line.
+fn url(value: &str) -> Result<String, String> {
+    const SCHEMES: [&str; 4] = ["s3://", "gs://", "az://", "https://"];
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"@?#\\\"'".contains(&byte));
+    let has_place =
+        SCHEMES.iter().any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if value.is_empty() || (is_plain && has_place) {
+        text(value)
+    } else {
+        Err("not s3://, gs://, az:// or https:// with a place, and without credentials".to_owned())
+    }
+}
+
+/// How the network comes up in an image of our own: what stands after `ip=` on a command line (dracut.cmdline(7)).
+fn network(value: &str) -> Result<String, String> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_[]/".contains(&byte);
+    if !value.is_empty() && value.bytes().all(is_word) {
+        text(value)
+    } else {
+        Err("not dhcp or another value of ip= as in dracut.cmdline(7)".to_owned())
+    }
+}
+
 /// A path on the target. With `..` in it the dump would land beside the target, in the capture kernel's memory.
 fn directory(value: &str) -> Result<String, String> {
     if !value.split('/').any(|part| part == "..") {
@@ -277,7 +319,7 @@ mod tests {
             [
                 "line 1: unknown key \"TARGTE\"",
                 "line 3: not KEY=value",
-                "line 4: TARGET is \"usb\", not one of: kdump, file, raw",
+                "line 4: TARGET is \"usb\", not one of: kdump, file, raw, store",
             ]
         );
         for bad in [
@@ -298,6 +340,14 @@ mod tests {
             "DIRECTORY=/crash/../..",
             "COLLECT_DIR=",
             "TARGET=file",
+            "TARGET=store",
+            "URL=s3://",
+            "URL=http://host/",
+            "URL=https://user:word@host/",
+            "URL=https://host/?sig=x",
+            "URL=s3://a b",
+            "NETWORK=",
+            "NETWORK=dhcp rd.break",
             "KEEP=3\r",
             "\u{feff}KEEP=3",
             " KEEP=3",
@@ -311,6 +361,16 @@ mod tests {
         }
         assert!(Config::parse("DIRECTORY=/cr\u{e9}e\u{301}".as_bytes()).is_ok());
         assert!(Config::parse(b"COLLECTOR_ARGS=a\0b").is_err());
+    }
+
+    #[test]
+    fn a_store_needs_a_place_or_urls_made_beforehand() {
+        let config = Config::parse(b"TARGET=store\nURL=s3://crashes/4f0c/\n").unwrap();
+        assert_eq!((config.target(), config.get("NETWORK")), (Target::Store, "dhcp"));
+        assert!(Config::parse(b"TARGET=store\nCOLLECTOR_ARGS=--presigned /etc/urls").is_ok());
+        let network = "10.0.0.9::10.0.0.1:255.255.255.0::eth0:none";
+        assert_eq!(value(&format!("NETWORK={network}"), "NETWORK"), network);
+        assert_eq!(faults("TARGET=store"), ["TARGET=store needs URL"]);
     }
 
     #[test]

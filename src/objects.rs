@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 pub const OBJECT: u64 = 16 << 20;
 /// Name of the end mark.
 pub const END: &str = "end";
+/// The object by which `check` shows that a store can be written to. It stays there: nothing is ever deleted.
+pub const PROBE: &str = "vmcore-encrypt-probe";
 /// The most objects of a dump: the numbers have six digits.
 pub const MAX_OBJECTS: u32 = 1_000_000;
 /// The most bytes of the end mark's lines about the whole dump.

@@ -18,6 +18,6 @@ mod writer;
 
 pub use error::Error;
 pub use settings::{Authorities, Credentials, MAX_FILE, Settings, parse_presigned};
-pub use store::Store;
+pub use store::{Probed, Store};
 pub use template::{Facts, Template, machine_hash};
 pub use writer::Upload;

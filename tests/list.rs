@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test program")]
 
 mod common;
+#[path = "remote/server.rs"]
+#[allow(dead_code, reason = "the tests of reading use more of it")]
+mod server;
 mod synth;
 
-use common::{run, scratch, succeed, text};
+use common::{or_skip, run, scratch, succeed, text};
 use serde_json::Value;
+use server::Server;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use synth::{Log, Message, Synth, arch, kernel};
+use std::time::{Duration, Instant};
+use synth::{Content, Log, Message, Page, Synth, arch, kernel};
 
 /// A machine that crashed with these lines.
 fn dump(home: &Path, name: &str, recipients: &Path, lines: &[&str]) -> PathBuf {
@@ -172,4 +177,70 @@ fn info_tells_the_crash() {
         serde_json::from_str(&succeed(info.args(["info", "--json", "-i"]).arg(&identity).arg(&dump)))
             .unwrap();
     assert_eq!(shown["dump"]["crash"]["pid"], 42);
+}
+
+/// Dumps of 40 MiB each, of ten machines.
+fn ten_dumps(home: &Path, recipients: &Path) -> Vec<PathBuf> {
+    let dump = |number: u32| {
+        let lines = oops(&format!("ffff8880{number:08x}"), &format!("task{number}"));
+        let messages =
+            (1..).zip(&lines).map(|(at, line)| Message::new(at * 1_500_000_000, 7, line)).collect();
+        let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x290_0000);
+        let machine = machine.log(Log::of(messages)).pages(0x400, 64, &Page::kernel()).fill(Content::Noise);
+        let (vmcore, out) = (home.join("vmcore"), home.join(format!("{number}.age")));
+        fs::write(&vmcore, machine.build().to_bytes()).unwrap();
+        succeed(common::encrypt().args(["-d", "0", "-R"]).arg(recipients).arg(&vmcore).arg(&out));
+        out
+    };
+    (0..10).map(dump).collect()
+}
+
+/// What a list of a bucket costs: time, bytes from the server, and the most memory.
+fn cost(server: &Server, identity: &Path, words: &[&str], place: &str) -> (Duration, u64, u64, usize) {
+    let mut command = list(words, Some(identity), Path::new(place));
+    server.s3(&mut command);
+    server.carried();
+    let (start, mut peak) = (Instant::now(), 0);
+    let out = identity.with_extension("out");
+    let mut child = command.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
+    let status = loop {
+        let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.map_or(peak, |line| line.trim().trim_end_matches(" kB").parse().unwrap());
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success());
+    (start.elapsed(), server.carried(), peak, fs::read_to_string(out).unwrap().lines().count())
+}
+
+/// What docs/fleet.md has of a bucket with a thousand names: hard links of ten dumps, on loopback.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_list_of_a_thousand_dumps() {
+    let home = scratch("list-thousand");
+    let (identity, recipients) = common::keys(&home);
+    let dumps = ten_dumps(&home, &recipients);
+    let mut peaks = Vec::new();
+    for names in [100, 1000] {
+        let bucket = home.join(names.to_string());
+        fs::create_dir(&bucket).unwrap();
+        for number in 0..names {
+            fs::hard_link(&dumps[number % 10], bucket.join(format!("{number:04}.age"))).unwrap();
+        }
+        let Some(server) = or_skip(Server::start("bucket", &bucket)) else { return };
+        for (words, expected) in [(&[][..], names), (&["--group"], 1), (&["--sort", "--json"], names)] {
+            let (time, bytes, peak, lines) = cost(&server, &identity, words, "s3://dumps/");
+            println!("{names} names, {words:?}: {time:.1?}, {bytes} bytes, peak {peak} kB");
+            assert_eq!(lines, expected, "{words:?}");
+            assert!(bytes / (names as u64) < 2 << 20, "{bytes} bytes of {names} dumps of 40 MiB");
+            peaks.push(peak);
+        }
+    }
+    // Lines are kept to be sorted, a few hundred bytes each; else memory does not grow with the bucket.
+    for (few, many) in peaks[..3].iter().zip(&peaks[3..]) {
+        assert!(*many < few + (8 << 10), "{peaks:?} kB");
+    }
 }

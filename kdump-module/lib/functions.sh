@@ -35,7 +35,7 @@ fail() {
 # its defaults; with a line at fault it prints nothing and fails.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 load_config() {
-    TARGET='' DEVICE='' FSTYPE='' DIRECTORY='' RESERVE='' KEEP='' DEVICE_TIMEOUT=''
+    TARGET='' DEVICE='' FSTYPE='' URL='' NETWORK='' DIRECTORY='' RESERVE='' KEEP='' DEVICE_TIMEOUT=''
     DUMP_LEVEL='' COLLECTOR_ARGS='' DMESG='' ON_SUCCESS='' ON_FAILURE='' COLLECT_DIR=''
     assignments=$("$COLLECTOR" config "$CONFIG" < /dev/null) || fail "reading $CONFIG" || return 1
     eval "$assignments" || return 1
@@ -369,6 +369,41 @@ remote_save_in() {
         remote_save_as "$1/$3" collect_dmesg "$VMCORE" || say "going on without the kernel log"
     fi
     remote_save_as "$1/$2" collect "$VMCORE"
+}
+
+# default_route: whether the network has one, of IPv4 or IPv6. Source: Linux net/ipv4/fib_trie.c, net/ipv6/route.c,
+# /proc/net/route and ipv6_route; the kernel's own entry for "unreachable" is on lo.
+default_route() {
+    [ -r /proc/net/route ] || return 1
+    while read -r _ destination _; do
+        [ "$destination" != 00000000 ] || return 0
+    done < /proc/net/route
+    [ -r /proc/net/ipv6_route ] || return 1
+    while read -r destination length _ _ _ _ _ _ _ interface; do
+        case $destination:$length:$interface in
+            *:lo) ;;
+            00000000000000000000000000000000:00:?*) return 0 ;;
+        esac
+    done < /proc/net/ipv6_route
+    return 1
+}
+
+# network_up: waits for it, for DEVICE_TIMEOUT seconds.
+network_up() {
+    waited=0
+    until default_route; do
+        [ "$waited" -lt "$DEVICE_TIMEOUT" ] || return 1
+        sleep 1
+        waited=$((waited + 1))
+    done
+}
+
+# save_to_store: the dump as objects at $URL, or where the URLs lead that COLLECTOR_ARGS names. There is no log beside it:
+# a store has no use for one, since a dump is read there by range. A server in the same network needs no route.
+save_to_store() {
+    network_up || say "the network has no default route after $DEVICE_TIMEOUT s: going on"
+    collect "$VMCORE" ${URL:+"$URL"}
+    whole $? "writing to ${URL:-the presigned URLs}"
 }
 
 # leave ACTION: reboot, poweroff or halt, by the kernel itself where no program does it. Does not return.

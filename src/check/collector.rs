@@ -18,6 +18,8 @@ pub(super) enum Goal {
     Raw(String),
     /// Another machine.
     Remote,
+    /// An object store.
+    Store,
     /// Not known.
     Unknown,
 }
@@ -93,6 +95,7 @@ fn plan(config: &Config, distribution: Distribution) -> Plan {
         Target::Kdump => Goal::Unknown,
         Target::File => Goal::OnDevice(device),
         Target::Raw => Goal::Raw(device),
+        Target::Store => Goal::Store,
     };
     let level = config.levels().last().map_or(31, |level| level.get());
     let own_script = config.target() != Target::Kdump;

@@ -2,8 +2,10 @@
 //! and with room for the dump.
 
 use super::collector::{Goal, Plan};
+use super::config::Config;
 use super::findings::Findings;
 use super::machine::Machine;
+use super::store;
 use crate::collect::estimate;
 use crate::filter::DumpLevel;
 use crate::raw::{self, Found, HEAD_PROBE, Occupant, Search, TAIL_PROBE};
@@ -17,8 +19,9 @@ const CHECK: &str = "target";
 const PLAIN: &str = "choose a target that is not encrypted: the dump encrypts itself";
 
 /// Looks at the target of the plan.
-pub(super) fn check(machine: &Machine, plan: &Plan, findings: &mut Findings) {
+pub(super) fn check(machine: &Machine, config: &Config, plan: &Plan, findings: &mut Findings) {
     match &plan.goal {
+        Goal::Store => store::check(machine, config, findings),
         Goal::Remote => findings.ok(CHECK, "another machine"),
         Goal::Unknown => {}
         Goal::Raw(device) => check_device(machine, plan, device, true, findings),

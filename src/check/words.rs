@@ -14,6 +14,8 @@ pub enum Output {
     File,
     /// Standard output, or what the words name.
     Stdout,
+    /// A store at a URL that the scripts append.
+    Store,
 }
 
 /// What a command line that can save a dump amounts to.
@@ -70,7 +72,7 @@ pub(super) fn judge_own(view: &View<'_>, check: &'static str, output: Output, fi
         Output::Stdout if view.config.target() == Target::Raw => {
             words.extend(["--output-device", "/dev/disk/by-id/x"]);
         }
-        Output::Stdout => {}
+        Output::Stdout | Output::Store => {}
     }
     let place = format!("{}, DUMP_LEVEL={levels} with COLLECTOR_ARGS", PATH);
     judge(view, check, &place, &words, output, findings);

@@ -65,7 +65,7 @@ fn dump_of(bucket: &Url, key: &str) -> Option<String> {
     let path = match objects::number(name) {
         Some(0) if !set.is_empty() => format!("{set}/"),
         Some(_) => return None,
-        None if name == objects::END => return None,
+        None if [objects::END, objects::PROBE].contains(&name) => return None,
         None => key.to_owned(),
     };
     let mut url = bucket.clone();
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(dump("a/b/000000").as_deref(), Some("s3://bucket/a/b/"));
         assert_eq!(dump("vmcore.age").as_deref(), Some("s3://bucket/vmcore.age"));
         assert_eq!(dump("a b%20c.age").as_deref(), Some("s3://bucket/a%20b%2520c.age"));
-        for other in ["a/b/000001", "a/b/end", "000001"] {
+        for other in ["a/b/000001", "a/b/end", "000001", "a/vmcore-encrypt-probe"] {
             assert_eq!(dump(other), None, "{other}");
         }
     }

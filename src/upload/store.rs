@@ -27,6 +27,17 @@ const PATIENCE: u32 = 5;
 /// Makes a directory on a WebDAV server (RFC 4918 section 9.3).
 const MKCOL: &[u8] = b"MKCOL";
 
+/// What a probe showed of a store that takes objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It takes an object only where none of its name is.
+    Exclusive,
+    /// It overwrites although `If-None-Match: *` forbids that.
+    Overwrites,
+    /// Not asked: each presigned URL serves one object of a dump.
+    NotAsked,
+}
+
 /// A place in a store.
 pub struct Store {
     runtime: Runtime,
@@ -119,17 +130,41 @@ impl Store {
         }
     }
 
+    /// Puts the object [`objects::PROBE`] twice. The first put is good when the object is new or there already, the second only when
+    /// the store refuses to overwrite. No request is repeated.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn probe(&self) -> Result<Probed, Error> {
+        if matches!(self.way, Way::Presigned(_)) {
+            return Ok(Probed::NotAsked);
+        }
+        let bytes = Bytes::from_static(b"vmcore-encrypt check writes this object once.\n");
+        let put = || self.runtime.block_on(self.put_once("", objects::PROBE, &bytes));
+        match put() {
+            Ok(()) | Err(Error::Exists) => {}
+            Err(error) => return Err(error),
+        }
+        match put() {
+            Ok(()) => Ok(Probed::Overwrites),
+            Err(Error::Exists) => Ok(Probed::Exclusive),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn put_once(&self, set: &str, object: &str, bytes: &Bytes) -> Result<(), Error> {
         match &self.way {
             Way::Objects { store, prefix } => {
-                let place = set.split('/').fold(prefix.clone(), |path, part| path.join(part)).join(object);
+                let parts = set.split('/').filter(|part| !part.is_empty());
+                let place = parts.fold(prefix.clone(), |path, part| path.join(part)).join(object);
                 let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
                 let done = store.put_opts(&place, bytes.clone().into(), options).await;
                 done.map(drop).map_err(|error| self.meaning(&error))
             }
             Way::Puts { base, headers } => {
-                let url =
-                    base.join(&format!("{set}/{object}")).map_err(|error| Error::Url(error.to_string()))?;
+                let name = format!("{set}/{object}");
+                let url = base.join(name.trim_start_matches('/'));
+                let url = url.map_err(|error| Error::Url(error.to_string()))?;
                 self.put_to(url, headers, bytes).await
             }
             Way::Presigned(urls) => {

@@ -1,6 +1,6 @@
 //! `debian-dump`: what kdump-tools' settings mean when the dump is encrypted.
 
-use crate::jail::{ENCRYPTED, Jail};
+use crate::jail::{ENCRYPTED, Jail, NO_ROUTE, ROUTE};
 
 const DUMP: &str = "/usr/lib/vmcore-encrypt/debian-dump";
 
@@ -222,4 +222,20 @@ fn a_fail_command_that_fails_ends_in_a_reboot() {
         jail.run(DUMP);
         assert_eq!(jail.log(), ["reboot -f"]);
     });
+}
+
+/// A store of our own configuration comes before every target of kdump-tools.
+#[test]
+fn a_store_is_the_only_target() {
+    for status in [0, 1] {
+        Jail::each(|jail| {
+            prepare(jail, "SSH=kdump@host\nNFS=host:/dumps\nFTP=host\n");
+            jail.write("/etc/vmcore-encrypt/config", "TARGET=store\nURL=s3://crashes/4f0c/\n");
+            jail.write("/proc/net/route", &format!("{NO_ROUTE}{ROUTE}"));
+            jail.write("/stub/collector", &format!("[ {status} = 0 ] || exit {status}\n"));
+            jail.run(DUMP);
+            assert_eq!(jail.log(), ["vmcore-encrypt -d 31 /proc/vmcore s3://crashes/4f0c/", "reboot -f"]);
+            jail.assert_no_plaintext();
+        });
+    }
 }

@@ -21,13 +21,23 @@ mod jail;
 mod kdump_tools;
 mod load;
 mod machine;
+#[cfg(feature = "upload")]
+#[path = "../upload/store.rs"]
+#[allow(dead_code, reason = "the tests of uploading use more of it")]
+mod object_store;
 mod packages;
 mod rearm;
 mod room;
 mod samples;
 mod save;
 mod scripts;
+#[cfg(feature = "upload")]
+#[path = "../remote/server.rs"]
+#[allow(dead_code, reason = "the tests of reading use more of it")]
+mod server;
 mod ssh;
+#[cfg(feature = "upload")]
+mod store;
 mod suse;
 mod vm;
 

@@ -83,7 +83,7 @@ fn no_sample_names_a_device_by_its_place() {
 
 #[test]
 fn kdump_utils_accepts_every_line() {
-    assert_eq!(kdump_confs().len(), 7);
+    assert_eq!(kdump_confs().len(), 8);
     for (name, settings) in kdump_confs() {
         let mut seen = BTreeSet::new();
         for (key, _) in settings {

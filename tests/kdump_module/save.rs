@@ -1,6 +1,6 @@
 //! `save`: the target of `/etc/vmcore-encrypt/config`, saved from the initramfs.
 
-use crate::jail::{ENCRYPTED, Jail};
+use crate::jail::{ENCRYPTED, Jail, NO_ROUTE, ROUTE};
 use std::os::unix::fs::PermissionsExt;
 
 const SAVE: &str = "/usr/lib/vmcore-encrypt/save";
@@ -319,5 +319,57 @@ fn a_machine_that_cannot_reboot_never_gets_a_shell() {
         jail.run(SAVE);
         assert_eq!(jail.log()[jail.log().len() - 2..], ["no reboot", "sleep"]);
         assert_eq!(jail.read("/proc/sysrq-trigger"), "b\n");
+    });
+}
+
+const TO_STORE: &str =
+    "TARGET=store\nURL=s3://crashes/4f0c/\nCOLLECTOR_ARGS=--ca-file /etc/ca.pem\nDEVICE_TIMEOUT=7\n";
+
+#[test]
+fn a_store_gets_the_dump_once_the_network_is_up() {
+    for ipv6 in [false, true] {
+        Jail::each(|jail| {
+            prepare(jail, TO_STORE);
+            if ipv6 {
+                let zeros = "0".repeat(32);
+                let route = format!("{zeros} 00 {zeros} 00 fe80 00000400 00000001 00000000 00000003 eth0\n");
+                jail.write("/proc/net/ipv6_route", &route);
+            } else {
+                jail.write("/proc/net/route", &format!("{NO_ROUTE}{ROUTE}"));
+            }
+            jail.run(SAVE);
+            let line = "vmcore-encrypt -d 31 --ca-file /etc/ca.pem /proc/vmcore s3://crashes/4f0c/";
+            assert_eq!(jail.log(), [line, "reboot -f"], "neither mounted nor written elsewhere");
+            jail.assert_no_plaintext();
+        });
+    }
+}
+
+/// A server beside the machine needs no route; the collector tries, and what it reports counts.
+#[test]
+fn a_network_that_does_not_come_up_is_waited_for_and_no_longer() {
+    Jail::each(|jail| {
+        prepare(jail, &format!("{TO_STORE}ON_FAILURE=poweroff\n"));
+        let zeros = "0".repeat(32);
+        // The kernel's own entry for what cannot be reached.
+        let route = format!("{zeros} 00 {zeros} 00 {zeros} ffffffff 00000001 00000000 00200200 lo\n");
+        jail.write("/proc/net/ipv6_route", &route);
+        jail.write("/stub/collector", "exit 1\n");
+        jail.run(SAVE);
+        assert_eq!(jail.calls("sleep 1"), 7);
+        assert_eq!(jail.calls("vmcore-encrypt -d 31"), 1, "once, and nothing else: {:?}", jail.log());
+        assert_eq!(jail.log().last().unwrap(), "poweroff -f");
+        jail.assert_no_plaintext();
+    });
+}
+
+#[test]
+fn urls_made_beforehand_need_no_place() {
+    Jail::each(|jail| {
+        prepare(jail, "TARGET=store\nCOLLECTOR_ARGS=--presigned /etc/urls\n");
+        jail.write("/proc/net/route", &format!("{NO_ROUTE}{ROUTE}"));
+        jail.run(SAVE);
+        assert_eq!(jail.log()[0], "vmcore-encrypt -d 31 --presigned /etc/urls /proc/vmcore");
+        assert_eq!(jail.log().last().unwrap(), "reboot -f");
     });
 }

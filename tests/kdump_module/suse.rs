@@ -1,6 +1,6 @@
 //! `suse-transfer`: KDUMP_TRANSFER of SUSE's kdump-save.
 
-use crate::jail::Jail;
+use crate::jail::{Jail, NO_ROUTE, ROUTE};
 
 const TRANSFER: &str = "/usr/lib/vmcore-encrypt/suse-transfer";
 
@@ -245,6 +245,21 @@ fn what_cannot_be_done_safely_is_refused() {
             assert_eq!(said.status.code(), Some(1));
             assert!(!crate::text(&said).contains("secret"));
             assert_eq!(jail.log(), Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
+fn a_store_takes_the_place_of_the_directory() {
+    for status in [0, 7] {
+        Jail::each(|jail| {
+            prepare(jail, "KDUMP_PROTO='file'\nKDUMP_SAVEDIR='/boot/crash'\n");
+            jail.write("/etc/vmcore-encrypt/config", "TARGET=store\nURL=s3://crashes/4f0c/\n");
+            jail.write("/proc/net/route", &format!("{NO_ROUTE}{ROUTE}"));
+            jail.write("/stub/collector", &format!("[ {status} = 0 ] || exit {status}\n"));
+            assert_eq!(jail.run(TRANSFER).status.success(), status == 0);
+            assert_eq!(jail.log(), ["vmcore-encrypt -d 31 /proc/vmcore s3://crashes/4f0c/"]);
+            jail.assert_no_plaintext();
         });
     }
 }

@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A machine like the guest: its kernel's modules, a fresh identity, and the second disk as target.
-struct Lab {
-    machine: Machine,
+pub(crate) struct Lab {
+    pub(crate) machine: Machine,
     release: String,
     /// What must not be searched for plaintext: the identity and what it opens.
-    keep: PathBuf,
-    identity: PathBuf,
+    pub(crate) keep: PathBuf,
+    pub(crate) identity: PathBuf,
 }
 
 impl Lab {
-    fn new(name: &str, target: &str) -> Option<Lab> {
+    pub(crate) fn new(name: &str, target: &str) -> Option<Lab> {
         let kernel = PathBuf::from(or_skip(lab("kernel.sh", ["bookworm"]))?);
         let release = fs::read_to_string(kernel.join("release")).unwrap().trim().to_owned();
         let keep = scratch(&format!("vm-{name}-received"));
@@ -37,14 +37,14 @@ impl Lab {
     }
 
     /// Builds `/out/image` and more; `$release` is the guest's kernel.
-    fn build(&self, script: &str) -> PathBuf {
+    pub(crate) fn build(&self, script: &str) -> PathBuf {
         let built = self.machine.run(&format!("release={}\n{script}", self.release));
         assert!(built.status.success(), "{}", crate::text(&built));
         self.machine.path("/out/image")
     }
 
     /// The dump opens and holds what the guest planted; the disks and the console hold none of it.
-    fn assert_only_the_dump_knows(&self, crash: &Crash, dump: &Path) {
+    pub(crate) fn assert_only_the_dump_knows(&self, crash: &Crash, dump: &Path) {
         crash.assert_no_plaintext();
         let core = self.keep.join("core");
         succeed(decrypt().args(["--format", "elf", "-i"]).args([&self.identity, &dump.to_owned(), &core]));
@@ -87,7 +87,7 @@ fn guest(name: &str) -> Guest {
 
 /// What vmcore-encrypt-mkinitrd builds on a machine like the guest, which this one is not: its drivers are
 /// named, and what serves other hardware is left out.
-const MKINITRD: &str = "vmcore-encrypt-mkinitrd /out/image $release --no-hostonly --gzip \
+pub(crate) const MKINITRD: &str = "vmcore-encrypt-mkinitrd /out/image $release --no-hostonly --gzip \
     --add-drivers 'virtio_pci virtio_blk' --omit 'kernel-modules kernel-modules-extra qemu dm lunmask lvm mdraid \
     multipath nvdimm virtiofs rootfs-block terminfo usrmount'";
 

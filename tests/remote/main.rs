@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "the tests of uploading use more of it")]
 mod server;
 
 use common::{mounted, or_skip, run, scratch, succeed, text};

@@ -6,7 +6,8 @@ serve.py KIND DIRECTORY
 ranges  HTTP, a part of a file where one is asked for (RangeHTTPServer)
 whole   HTTP, always the whole file (the standard library's server)
 tls     as ranges, by TLS with a certificate of its own in DIRECTORY/certificate.pem
-s3      S3 (moto): the files are objects of the bucket "dumps"
+s3      S3 (moto): the files are objects of the bucket "dumps"; "save DIRECTORY" on standard input writes all of them there
+bucket  the list and the ranges of an S3 bucket "dumps" whose objects are the files, below it and in memory no copy of them
 
 Prints the port, and for s3 a presigned URL of each file; then "ready". A line of standard input is the name of a file
 to upload again, which is answered the same way.
@@ -20,6 +21,7 @@ import os
 import ssl
 import sys
 import threading
+import urllib.parse
 
 
 def certificate(path):
@@ -59,6 +61,8 @@ def serve_http(kind, directory):
 
     whole = http.server.SimpleHTTPRequestHandler
     handler = whole if kind == "whole" else RangeRequestHandler
+    if kind == "bucket":
+        handler = type("RangeBucket", (Bucket, RangeRequestHandler), {})
     handler.protocol_version = "HTTP/1.1"
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(
@@ -97,11 +101,60 @@ def serve_s3(directory):
         with open(os.path.join(directory, name), "rb") as file:
             client.put_object(Bucket="dumps", Key=name, Body=file.read())
 
+    def save(into):
+        """Writes every object, in one file each: slashes of a name become dots."""
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket="dumps"):
+            for item in page.get("Contents", []):
+                body = client.get_object(Bucket="dumps", Key=item["Key"])["Body"].read()
+                with open(os.path.join(into, item["Key"].replace("/", "...")), "wb") as file:
+                    file.write(body)
+
+    def command(line):
+        save(line[5:]) if line.startswith("save ") else upload(line)
+
     for name in sorted(os.listdir(directory)):
         upload(name)
         wanted = {"Bucket": "dumps", "Key": name}
         print(client.generate_presigned_url("get_object", Params=wanted), flush=True)
-    return upload
+    return command
+
+
+class Bucket(http.server.SimpleHTTPRequestHandler):
+    """ListObjectsV2 in pages, and what RangeHTTPServer makes of the rest."""
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        asked = urllib.parse.parse_qs(query, keep_blank_values=True)
+        if "list-type" in asked:
+            return self.list(asked)
+        self.path = "/" + path.removeprefix("/dumps/")
+        return super().do_GET()
+
+    def do_HEAD(self):
+        self.path = "/" + self.path.partition("?")[0].removeprefix("/dumps/")
+        return super().do_HEAD()
+
+    def list(self, asked):
+        prefix, after = (asked.get(key, [""])[0] for key in ("prefix", "continuation-token"))
+        names = sorted(name for name in os.listdir(self.directory) if name.startswith(prefix) and name > after)
+        size = int(asked.get("max-keys", ["1000"])[0])
+        page, more = names[:size], len(names) > size
+        parts = ["<?xml version='1.0'?><ListBucketResult><Name>dumps</Name>"]
+        for name in page:
+            length = os.path.getsize(os.path.join(self.directory, name))
+            parts.append(
+                f"<Contents><Key>{name}</Key><Size>{length}</Size><ETag>&quot;1&quot;</ETag>"
+                "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            )
+        parts.append(f"<IsTruncated>{str(more).lower()}</IsTruncated><KeyCount>{len(page)}</KeyCount>")
+        if more:
+            parts.append(f"<NextContinuationToken>{page[-1]}</NextContinuationToken>")
+        body = "".join(parts + ["</ListBucketResult>"]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 def main():

@@ -2,12 +2,13 @@
 //! cut.
 
 use crate::common::{self, Absent};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// A server and the wire to it. Both end when this is dropped.
@@ -65,6 +66,21 @@ impl Server {
         assert_eq!(said(&mut self.output), Vec::<String>::new());
     }
 
+    /// Writes every object of the bucket into a directory, one file each; S3 alone knows how.
+    pub(crate) fn save(&mut self, directory: &Path) {
+        self.upload(&format!("save {}", directory.display()));
+    }
+
+    /// Writes everything that clients send from now on into a file too.
+    pub(crate) fn record(&self, path: &Path) {
+        *self.wire.record.lock().unwrap() = Some(File::create(path).unwrap());
+    }
+
+    /// The port of the wire.
+    pub(crate) fn port(&self) -> u16 {
+        self.wire.port
+    }
+
     /// Bytes that came from the server since this was asked last.
     pub(crate) fn carried(&self) -> u64 {
         self.wire.carried.swap(0, Ordering::Relaxed)
@@ -95,15 +111,25 @@ struct Wire {
     carried: Arc<AtomicU64>,
     breaks: Arc<AtomicU64>,
     break_after: Arc<AtomicU64>,
+    record: Record,
 }
+
+/// What clients send, for a test that searches it.
+type Record = Arc<Mutex<Option<File>>>;
 
 impl Wire {
     fn to(server: u16) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let wire =
-            Wire { port, carried: Arc::default(), breaks: Arc::default(), break_after: Arc::default() };
-        let [carried, breaks, break_after] = [&wire.carried, &wire.breaks, &wire.break_after].map(Arc::clone);
+        let [carried, breaks, break_after] = [(); 3].map(|()| Arc::<AtomicU64>::default());
+        let record = Record::default();
+        let wire = Wire {
+            port,
+            carried: Arc::clone(&carried),
+            breaks: Arc::clone(&breaks),
+            break_after: Arc::clone(&break_after),
+            record: Arc::clone(&record),
+        };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
@@ -111,9 +137,9 @@ impl Wire {
                     breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
                 let limit = if broken.is_ok() { break_after.load(Ordering::Relaxed) } else { u64::MAX };
                 let (asks, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let carried = Arc::clone(&carried);
-                thread::spawn(move || carry(asks, server, &AtomicU64::new(0), u64::MAX));
-                thread::spawn(move || carry(answers, client, &carried, limit));
+                let (carried, record) = (Arc::clone(&carried), Arc::clone(&record));
+                thread::spawn(move || carry(asks, server, &AtomicU64::new(0), u64::MAX, &record));
+                thread::spawn(move || carry(answers, client, &carried, limit, &Record::default()));
             }
         });
         wire
@@ -121,11 +147,14 @@ impl Wire {
 }
 
 /// Carries bytes until one end closes, or `limit` bytes went by.
-fn carry(mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64, limit: u64) {
+fn carry(mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64, limit: u64, record: &Record) {
     let mut piece = [0; 16 << 10];
     let mut left = limit;
     while let Ok(read) = from.read(&mut piece) {
         let take = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Some(file) = &mut *record.lock().unwrap() {
+            file.write_all(&piece[..take]).unwrap();
+        }
         if take == 0 || to.write_all(&piece[..take]).is_err() {
             break;
         }

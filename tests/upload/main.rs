@@ -318,22 +318,8 @@ fn a_bucket_takes_a_dump_and_no_second_one_of_its_name() {
     let home = home();
     let served = scratch("upload-bucket");
     let Some(server) = or_skip(Server::start("s3", &served)) else { return };
-    let secret = home.join("s3-credentials");
-    let text_of = format!(
-        "AWS_ACCESS_KEY_ID=test4711\nAWS_SECRET_ACCESS_KEY=test4711\nAWS_REGION=us-east-1\nAWS_ENDPOINT={}\nAWS_ALLOW_HTTP=true\n",
-        server.origin("http")
-    );
-    fs::write(&secret, text_of).unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let place = [
-        "-d",
-        "0",
-        "--credentials",
-        secret.to_str().unwrap(),
-        "--object-name",
-        "x{random}",
-        "s3://dumps/host1/",
-    ];
+    let secret = s3_credentials(home, "s3-credentials", &server.origin("http"));
+    let place = ["-d", "0", "--credentials", &secret, "--object-name", "x{random}", "s3://dumps/host1/"];
     let said = text(&run(&mut collect(home, &place)).stderr);
     let set = said
         .lines()
@@ -351,4 +337,80 @@ fn a_bucket_takes_a_dump_and_no_second_one_of_its_name() {
     assert!(
         succeed(&mut reading(&["info", "--json", set.trim_end_matches('/')])).contains("\"complete\": true")
     );
+}
+
+/// The credentials of a real server, as a file.
+fn s3_credentials(home: &Path, name: &str, endpoint: &str) -> String {
+    let path = home.join(name);
+    let keys = "AWS_ACCESS_KEY_ID=test4711\nAWS_SECRET_ACCESS_KEY=test4711\nAWS_REGION=us-east-1";
+    fs::write(&path, format!("{keys}\nAWS_ENDPOINT={endpoint}\nAWS_ALLOW_HTTP=true\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What `--probe` reports.
+fn probed(words: &[&str]) -> Output {
+    let mut all = vec!["--check-params", "--probe", "--stall", "5"];
+    all.extend(words);
+    run(&mut collect(home(), &all))
+}
+
+#[test]
+fn a_probe_is_one_object_that_stays_and_shows_who_overwrites() {
+    let store = Store::start();
+    for _ in 0..2 {
+        let output = probed(&[&store.url("host1/")]);
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("takes objects, and overwrites none"), "{said}");
+        assert_eq!(store.objects().into_keys().collect::<Vec<_>>(), ["host1/vmcore-encrypt-probe"]);
+    }
+    let methods: BTreeSet<String> = store
+        .heads()
+        .lines()
+        .filter(|line| line.contains(" HTTP/1.1"))
+        .map(|line| line[..3].to_owned())
+        .collect();
+    assert_eq!(methods.into_iter().collect::<Vec<_>>(), ["PUT"], "nothing is read, listed or deleted");
+    // A store that keeps what it is given whatever the condition is.
+    store.fail("/vmcore-encrypt-probe", Fault::Answer(200, "", 2));
+    let output = probed(&[&store.url("host1/")]);
+    let said = text(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("warning: ") && said.contains("and overwrites them"),
+        "{said}"
+    );
+    store.fail("/vmcore-encrypt-probe", Fault::Answer(403, "<Code>AccessDenied</Code>", 1));
+    fails(
+        &probed(&[&store.url("host1/")]),
+        1,
+        &["putting a probe to", "the store refuses it (AccessDenied)"],
+    );
+    let puts = store.puts().len();
+    let urls = home().join("probe-urls");
+    let url = |name: &str| store.url(&format!("x/{name}?X-Amz-Signature=verysecret\n"));
+    fs::write(&urls, url("000000") + &url("end")).unwrap();
+    fs::set_permissions(&urls, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = text(&probed(&["--presigned", urls.to_str().unwrap(), ""]).stderr);
+    assert!(said.contains("not probed") && !said.contains("verysecret"), "{said}");
+    assert_eq!(store.puts().len(), puts, "each URL serves one object");
+    // It is no part of the command line of a dump.
+    let output = run(&mut collect(home(), &["--probe", &store.url("x/")]));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A real S3 server keeps the first of two objects of one name, as asked.
+#[test]
+fn a_real_server_refuses_a_second_object_of_one_name() {
+    let served = scratch("upload-probe");
+    let Some(server) = or_skip(Server::start("s3", &served)) else { return };
+    let secret = s3_credentials(home(), "probe-credentials", &server.origin("http"));
+    for _ in 0..2 {
+        let output = probed(&["--credentials", &secret, "s3://dumps/host1/"]);
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("takes objects, and overwrites none"), "{said}");
+    }
+    // The probe is no dump.
+    let mut list = common::decrypt();
+    server.s3(list.args(["list", "s3://dumps/"]));
+    assert_eq!(succeed(&mut list), "");
 }

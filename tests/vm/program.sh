@@ -9,6 +9,7 @@
 #   program.sh qemu-aarch64                  the emulator of arm64 machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
 #   program.sh ovmf                          EFI firmware for guests, with empty variables beside it
+#   program.sh cargo-cyclonedx               lists what the programs are built from, for packages
 #   program.sh sshd                          a server for guests, which is not installed on the machine
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -50,7 +51,7 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|ovmf|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -75,6 +76,7 @@ if [ ! -e "$out" ]; then
             ln -s "ovmf.tree/usr/share/OVMF/OVMF_CODE_4M.fd" "$out"
             ;;
         gdb) from_debian trixie gdb-minimal bin/gdb ;; # 16
+        cargo-cyclonedx) from_debian sid cargo-cyclonedx bin/cargo-cyclonedx ;;
         drgn) from_pip drgn drgn==0.3.0 ;;
         # flask: moto's server, without the services that are not S3.
         servers) from_pip python 'moto[s3]==5.2.5' flask flask-cors rangehttpserver==1.4.0 ;;

@@ -12,14 +12,16 @@ check() {
     [[ " ${dracutmodules-} ${add_dracutmodules-} ${force_add_dracutmodules-} " == *" kdump "* ]]
 }
 
-# called by dracut
+# called by dracut. A fault in the configuration ends the build later, in install.
 depends() {
-    return 0
+    local TARGET='' NETWORK='' COLLECTOR_ARGS='' DEVICE='' FSTYPE=''
+    vmcore_encrypt_config || return 0
+    [[ $TARGET != store ]] || echo network
 }
 
 # called by dracut: the kdump scripts bring the file system of their target, not that of ours
 installkernel() {
-    local FSTYPE='' DEVICE='' TARGET=''
+    local FSTYPE='' DEVICE='' TARGET='' NETWORK='' COLLECTOR_ARGS=''
     vmcore_encrypt_config || exit 1
     [[ $TARGET == file ]] || return 0
     [[ $FSTYPE ]] || FSTYPE=$(vmcore_encrypt_fs_type "$DEVICE")
@@ -31,7 +33,8 @@ installkernel() {
 # called by dracut
 install() {
     vmcore_encrypt_ready || exit 1
-    (vmcore_encrypt_config) || exit 1
+    local FSTYPE='' DEVICE='' TARGET='' NETWORK='' COLLECTOR_ARGS=''
+    vmcore_encrypt_config || exit 1
     vmcore_encrypt_collector || exit 1
     inst_simple /etc/vmcore-encrypt/recipients || exit 1
     vmcore_encrypt_plugins || exit 1
@@ -46,7 +49,31 @@ install() {
     # kdump-utils watches the dd of a raw target by pidof, in a loop that takes a CPU while there is no pidof.
     inst_multiple -o blkid hostname reboot poweroff halt pidof
     vmcore_encrypt_replace_dmesg
+    [[ $TARGET != store ]] || vmcore_encrypt_store || exit 1
     vmcore_encrypt_who_saves || exit 1
+}
+
+# What an object store takes: the right to write, certificates, names, and the network. SUSE's kdump brings its own network
+# (KDUMP_NETCONFIG).
+vmcore_encrypt_store() {
+    local file word
+    local -a words
+    read -ra words <<< "$COLLECTOR_ARGS"
+    for word in /etc/vmcore-encrypt/credentials "${words[@]#*=}"; do
+        [[ $word != /* || ! -f $word ]] || inst_simple "$word" || return 1
+    done
+    # Those of the system, where no --ca-file is named.
+    if [[ " $COLLECTOR_ARGS" != *" --ca-file"[\ =]* ]]; then
+        for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /var/lib/ca-certificates/ca-bundle.pem; do
+            [[ ! -f $file ]] || inst_simple "$file" || return 1
+        done
+    fi
+    for file in /etc/hosts /etc/machine-id; do
+        [[ ! -f $file || -e $initdir$file ]] || inst_simple "$file" || return 1
+    done
+    [[ ! -e $initdir/kdump/kdump-save ]] || return 0
+    mkdir -p "$initdir/etc/cmdline.d" &&
+        echo "rd.neednet=1 ip=$NETWORK" > "$initdir/etc/cmdline.d/99-vmcore-encrypt.conf"
 }
 
 # The recipients parse, none is a private key, and the binary runs: it is the one that is asked.
@@ -102,8 +129,21 @@ vmcore_encrypt_who_saves() {
     else
         vmcore_encrypt_own_target || return 1
         inst_hook cmdline 50 "$moddir/vmcore-encrypt-root.sh"
-        inst_hook pre-trigger 99 "$moddir/vmcore-encrypt-save.sh"
+        vmcore_encrypt_hook
     fi
+}
+
+# Our own hook: before any device is opened, or once the network is up. Without one the initqueue would end too soon, and
+# where none comes up it would end in a shell.
+vmcore_encrypt_hook() {
+    if [[ $TARGET != store ]]; then
+        inst_hook pre-trigger 99 "$moddir/vmcore-encrypt-save.sh"
+        return
+    fi
+    inst_hook initqueue/finished 99 "$moddir/vmcore-encrypt-wait.sh"
+    inst_hook initqueue/settled 99 "$moddir/vmcore-encrypt-online.sh"
+    inst_hook initqueue/timeout 99 "$moddir/vmcore-encrypt-save.sh"
+    inst_hook pre-mount 00 "$moddir/vmcore-encrypt-save.sh"
 }
 
 # kdump-utils: every way that /etc/kdump.conf can go ends in our collector or in no dump.
@@ -145,7 +185,7 @@ vmcore_encrypt_program() {
     echo "$program"
 }
 
-# Sets TARGET, DEVICE and FSTYPE, and no other variable of dracut, from the checked assignments of the collector. The
+# Sets TARGET, DEVICE, FSTYPE, NETWORK and COLLECTOR_ARGS, and no other variable of dracut, from the checked assignments of the collector. The
 # scripts in the image take the same ones: without them no dump is saved there.
 vmcore_encrypt_config() {
     local assignments program line
@@ -155,7 +195,7 @@ vmcore_encrypt_config() {
     fi
     while IFS= read -r line; do
         case $line in
-            TARGET=* | DEVICE=* | FSTYPE=*) eval "$line" ;;
+            TARGET=* | DEVICE=* | FSTYPE=* | NETWORK=* | COLLECTOR_ARGS=*) eval "$line" ;;
         esac
     done <<< "$assignments"
 }

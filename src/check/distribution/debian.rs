@@ -46,19 +46,24 @@ impl Scripts for KdumpTools {
         }
         let output = match view.config.target() {
             Target::Kdump => kdump_target(&settings, plan),
-            target => none::output(target),
+            Target::Store => {
+                (plan.in_image, plan.own_script) = (false, false);
+                none::output(view.config)
+            }
+            Target::File | Target::Raw => none::output(view.config),
         };
         check_unit(view.machine, &settings, findings);
         check_shell(view.machine, &settings, findings);
         judge_own(view, CHECK, output, findings);
     }
 
-    fn look(&self, view: &View<'_>, plan: &Plan, findings: &mut Findings) {
+    fn look(&self, view: &View<'_>, _plan: &Plan, findings: &mut Findings) {
         let settings = Settings::parse(&view.machine.read(CONF).unwrap_or_default());
         if settings.get("USE_KDUMP") == Some("0") {
             findings.problem(CHECK, format!("USE_KDUMP=0 in {CONF}: kdump is off"), "set USE_KDUMP=1");
         }
-        check_program(view.machine, if plan.own_script { SAVE } else { super::NAME }, findings);
+        let in_initramfs = matches!(view.config.target(), Target::File | Target::Raw);
+        check_program(view.machine, if in_initramfs { SAVE } else { super::NAME }, findings);
         if !settings.text("FTP").is_empty() {
             findings.problem(CHECK, format!("FTP in {CONF}: not supported"), "use SSH, NFS or a directory");
         }

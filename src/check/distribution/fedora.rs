@@ -116,11 +116,11 @@ fn check_save(view: &View<'_>, conf: &Conf, findings: &mut Findings) -> bool {
         Target::Kdump => {
             let text =
                 format!("{}: kdump_pre runs save, which saves nothing with TARGET=kdump", line.place());
-            findings.problem(CHECK, text, "take the kdump_pre line out, or set TARGET=file or raw");
+            findings.problem(CHECK, text, "take the kdump_pre line out, or set TARGET=file, raw or store");
             false
         }
-        target => {
-            judge_own(view, CHECK, none::output(target), findings);
+        _ => {
+            judge_own(view, CHECK, none::output(view.config), findings);
             true
         }
     }

@@ -1,7 +1,7 @@
 //! No kdump scripts: our own `save` in an image of `vmcore-encrypt-mkinitrd`.
 
 use super::super::collector::Plan;
-use super::super::config::{PATH, Target};
+use super::super::config::{Config, PATH, Target};
 use super::super::findings::Findings;
 use super::super::words::{Output, judge_own};
 use super::{CHECK, Scripts, View};
@@ -18,9 +18,9 @@ impl Scripts for Own {
             Target::Kdump => findings.problem(
                 CHECK,
                 format!("no kdump scripts are here, and TARGET=kdump of {PATH} relies on them"),
-                "install kdump, or set TARGET=file or raw and build an image with vmcore-encrypt-mkinitrd",
+                "install kdump, or set TARGET=file, raw or store and build an image with vmcore-encrypt-mkinitrd",
             ),
-            target => judge_own(view, CHECK, output(target), findings),
+            _ => judge_own(view, CHECK, output(view.config), findings),
         }
     }
 
@@ -51,10 +51,13 @@ fn check_loader(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-/// Where `save` lets the collector write.
-pub(super) fn output(target: Target) -> Output {
-    match target {
+/// Where our scripts let the collector write.
+pub(super) fn output(config: &Config) -> Output {
+    match config.target() {
         Target::Raw => Output::Stdout,
         Target::File | Target::Kdump => Output::File,
+        // The words name URLs made beforehand.
+        Target::Store if config.get("URL").is_empty() => Output::Stdout,
+        Target::Store => Output::Store,
     }
 }

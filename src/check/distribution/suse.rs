@@ -7,7 +7,7 @@ use super::super::findings::Findings;
 use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge_own};
-use super::{CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, hotplug, in_plain};
+use super::{CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, hotplug, in_plain, none};
 
 const SYSCONFIG: &str = "/etc/sysconfig/kdump";
 /// The same in an image, as SUSE's dracut module writes it.
@@ -44,7 +44,10 @@ impl Scripts for Kdump {
         for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
             check_command_line(settings.text(key), &format!("{key} of {path}"), findings);
         }
-        let output = check_target(&settings, path, plan, findings);
+        let output = match view.config.target() {
+            Target::Store => none::output(view.config),
+            _ => check_target(&settings, path, plan, findings),
+        };
         plan.own_script = false;
         plan.level = dump_level(view, &settings, path, findings);
         judge_own(view, CHECK, output, findings);
@@ -59,7 +62,7 @@ impl Scripts for Kdump {
             );
             findings.problem(CHECK, text, DOCS);
         }
-        if view.config.target() != Target::Kdump {
+        if !matches!(view.config.target(), Target::Kdump | Target::Store) {
             let text =
                 "TARGET of /etc/vmcore-encrypt/config has no effect: SUSE's kdump-save chooses the target";
             findings.warning(CHECK, text, "set KDUMP_SAVEDIR");

@@ -146,11 +146,11 @@ impl Place {
         }
     }
 
-    /// Whether what it needs is there, without writing to it.
+    /// Whether what it needs is there, without writing to it; with --probe a store is written to.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match self {
             #[cfg(feature = "upload")]
-            Place::Store(store) => store.store(super::upload::Trust::Needed).map(drop),
+            Place::Store(store) => store.check(),
             _ => Ok(()),
         }
     }

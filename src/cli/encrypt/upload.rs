@@ -6,7 +6,8 @@ use super::PROGRAM;
 use crate::sink::Stream;
 use crate::trust;
 use crate::upload::{
-    Authorities, Credentials, Error, Facts, MAX_FILE, Settings, Store, Template, Upload, parse_presigned,
+    Authorities, Credentials, Error, Facts, MAX_FILE, Probed, Settings, Store, Template, Upload,
+    parse_presigned,
 };
 use clap::Args;
 use std::collections::BTreeMap;
@@ -48,6 +49,9 @@ pub(super) struct UploadArgs {
     /// Give a request up when nothing moves for so many seconds, and an object after five times that
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u16).range(1..))]
     stall: u16,
+    /// With --check-params: put a small object, vmcore-encrypt-probe, to show that the store can be written to
+    #[arg(long, requires = "check_params")]
+    probe: bool,
 }
 
 fn host(text: &str) -> Result<(String, IpAddr), String> {
@@ -134,6 +138,21 @@ impl StorePlace {
         let stall = Duration::from_secs(args.stall.into());
         let settings = Settings { url: self.url.clone(), credentials, presigned, authorities, hosts, stall };
         Store::new(&settings).map_err(|error| self.failure("opening", &error).status(Status::Usage))
+    }
+
+    /// Reads the files and prepares the client; asks the store with --probe alone.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let store = self.store(Trust::Needed)?;
+        if !self.args.probe {
+            return Ok(());
+        }
+        let (kind, text) = match store.probe().map_err(|error| self.failure("putting a probe to", &error))? {
+            Probed::Exclusive => ("note", format!("{} takes objects, and overwrites none", self.name())),
+            Probed::Overwrites => ("warning", format!("{} takes objects, and overwrites them", self.name())),
+            Probed::NotAsked => ("note", "presigned URLs are not probed: each serves one object".to_owned()),
+        };
+        say(PROGRAM, kind, &text);
+        Ok(())
     }
 
     /// How messages call it: the set that was begun, or the place.

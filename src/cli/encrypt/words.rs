@@ -10,6 +10,9 @@ const VMCORE: &str = "/proc/vmcore";
 /// Stands for the file that kdump scripts append.
 const DUMP: &str = "/var/crash/vmcore-incomplete";
 
+/// Stands for the URL of a store.
+const STORE: &str = "s3://bucket/prefix/";
+
 /// Judges the words between the program's name and what kdump scripts append.
 ///
 /// # Errors
@@ -18,6 +21,7 @@ pub fn parse(words: &[&str], output: Output) -> Result<Line, String> {
     let appended: &[&str] = match output {
         Output::File => &[VMCORE, DUMP],
         Output::Stdout => &[VMCORE],
+        Output::Store => &[VMCORE, STORE],
     };
     let line = [PROGRAM].iter().chain(words).chain(appended);
     let cli = Cli::try_parse_from(line).map_err(|error| usage::sentence(&error))?;
@@ -29,6 +33,9 @@ pub fn parse(words: &[&str], output: Output) -> Result<Line, String> {
     }
     args.refuse().map_err(|failure| failure.message().to_owned())?;
     args.recipients.refuse().map_err(|failure| failure.message().to_owned())?;
+    if output == Output::Store {
+        args.places().map_err(|failure| failure.message().to_owned())?;
+    }
     if !args.saves() {
         return Err("--dump-dmesg, --check-params and --dry-run save no dump".to_owned());
     }

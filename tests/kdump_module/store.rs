@@ -1,0 +1,185 @@
+//! An object store as the target, on a machine: what `check` asks of it, and what the image brings for it.
+
+use crate::common::guest::{Crash, Guest};
+use crate::common::{Absent, decrypt, names, or_skip, run, scratch, succeed};
+use crate::machine::Machine;
+use crate::object_store::{Fault, Store};
+use crate::server::Server;
+use crate::vm::{Lab, MKINITRD};
+use crate::{has, text};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Gives a machine the right to write to a server of S3.
+fn write_credentials(machine: &Machine, endpoint: &str) {
+    const CREDENTIALS: &str = "/etc/vmcore-encrypt/credentials";
+    let text = format!(
+        "AWS_ACCESS_KEY_ID=test\nAWS_SECRET_ACCESS_KEY=verysecret\nAWS_REGION=us-east-1\n\
+         AWS_ENDPOINT={endpoint}\nAWS_ALLOW_HTTP=true\n"
+    );
+    machine.write(CREDENTIALS, &text);
+    fs::set_permissions(machine.path(CREDENTIALS), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A machine whose dumps go to a store.
+fn machine(store: &Store, more: &str) -> Option<Machine> {
+    let machine = Machine::new()?;
+    machine.write("/etc/vmcore-encrypt/config", &format!("TARGET=store\nURL=s3://crashes/4f0c/\n{more}"));
+    write_credentials(&machine, &format!("http://127.0.0.1:{}", store.port()));
+    // The collector of the packages has no part for stores: here both builds are the one that has.
+    fs::remove_file(machine.path("/usr/lib/vmcore-encrypt/vmcore-encrypt")).unwrap();
+    Some(machine)
+}
+
+/// What `check` finds about the target.
+fn target(machine: &Machine) -> String {
+    let output = machine.run("vmcore-encrypt check || true");
+    let said = text(&output);
+    assert!(!said.contains("verysecret"), "{said}");
+    said.lines().find(|line| line.contains(" target ")).unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[test]
+fn check_asks_the_store_with_the_collectors_words_and_deletes_nothing() {
+    let store = Store::start();
+    let Some(machine) = machine(&store, "COLLECTOR_ARGS=--stall 5\n") else { return };
+    for _ in 0..2 {
+        let found = target(&machine);
+        assert!(found.starts_with("ok ") && found.contains("takes objects, and overwrites none"), "{found}");
+        assert_eq!(store.objects().into_keys().collect::<Vec<_>>(), ["crashes/4f0c/vmcore-encrypt-probe"]);
+    }
+    store.fail("/vmcore-encrypt-probe", Fault::Answer(200, "", 2));
+    let found = target(&machine);
+    assert!(found.starts_with("warning ") && found.contains("overwrites them"), "{found}");
+    store.fail("/vmcore-encrypt-probe", Fault::Answer(403, "<Code>AccessDenied</Code>", 9));
+    let found = target(&machine);
+    assert!(found.starts_with("problem ") && found.contains("AccessDenied"), "{found}");
+    assert!(!store.heads().contains("DELETE ") && !store.heads().contains("GET "));
+}
+
+/// Of words that the collector does not know no dump comes; a build without stores says so.
+#[test]
+fn check_finds_a_collector_that_knows_no_store() {
+    let store = Store::start();
+    let Some(machine) = machine(&store, "") else { return };
+    let small = crate::common::collector();
+    fs::copy(small, machine.path("/usr/lib/vmcore-encrypt/vmcore-encrypt")).unwrap();
+    let found = target(&machine);
+    assert!(found.starts_with("problem ") && found.contains("cannot write to the store"), "{found}");
+    assert!(store.puts().is_empty());
+}
+
+#[test]
+fn an_image_brings_the_right_to_write_certificates_and_the_network() {
+    if !has_network() {
+        return;
+    }
+    let store = Store::start();
+    let words =
+        "NETWORK=10.0.0.9::10.0.0.1:255.255.255.0::eth0:none\nCOLLECTOR_ARGS=--ca-file /etc/our-ca.pem\n";
+    let Some(machine) = machine(&store, words) else { return };
+    machine.write("/etc/our-ca.pem", "-----BEGIN CERTIFICATE-----\n");
+    let script = "release=$(ls /lib/modules | head -n 1)
+        vmcore-encrypt-mkinitrd /out/image ${release:-none} --no-kernel --omit 'kernel-network-modules'
+        cd /tmp && gzip -dc /out/image 2> /dev/null | cpio -idm --quiet || zstd -dc /out/image | cpio -idm --quiet
+        cat etc/cmdline.d/99-vmcore-encrypt.conf; stat -c '%a %n' etc/vmcore-encrypt/credentials etc/our-ca.pem
+        find var/lib/dracut/hooks usr/lib/dracut/hooks -name '*vmcore-encrypt*' 2> /dev/null | sort";
+    let seen = text(&machine.run(script));
+    for expected in [
+        "rd.neednet=1 ip=10.0.0.9::10.0.0.1:255.255.255.0::eth0:none\n",
+        "600 etc/vmcore-encrypt/credentials\n",
+        "etc/our-ca.pem\n",
+        "hooks/initqueue/finished/99-vmcore-encrypt-wait.sh\n",
+        "hooks/initqueue/settled/99-vmcore-encrypt-online.sh\n",
+        "hooks/initqueue/timeout/99-vmcore-encrypt-save.sh\n",
+    ] {
+        assert!(seen.contains(expected), "{expected}: {seen}");
+    }
+    assert!(!seen.contains("pre-trigger"), "before the network is up: {seen}");
+}
+
+/// Whether dracut can bring up a network.
+fn has_network() -> bool {
+    let module = Path::new("/usr/lib/dracut/modules.d/35network-legacy");
+    let found = module.exists().then_some(()).ok_or(Absent("dracut-network".to_owned()));
+    has("dracut") && has("dhclient") && or_skip(found).is_some()
+}
+
+/// A guest crashes into an image that saves to a store on the host, by the emulated network. What it leaves; the host's
+/// port is the store's.
+fn crash_over_the_network(name: &str, port: u16, words: &str) -> Option<(Lab, Crash)> {
+    let config =
+        format!("TARGET=store\nURL=s3://dumps/host1/\nDUMP_LEVEL=1\nCOLLECTOR_ARGS=--num-threads 1 {words}");
+    let lab = Lab::new(name, &config)?;
+    write_credentials(&lab.machine, &format!("http://10.0.2.2:{port}"));
+    // This test's own build has the part for stores.
+    let collector = lab.machine.path("/usr/lib/vmcore-encrypt/vmcore-encrypt");
+    succeed(Command::new("strip").arg("-o").arg(collector).arg(env!("CARGO_BIN_EXE_vmcore-encrypt")));
+    let drivers = MKINITRD.replace("virtio_blk'", "virtio_blk virtio_net'");
+    let image = lab.build(&drivers);
+    let guest = Guest::new(name, "bookworm").memory("768", "384M").net();
+    let crash = or_skip(guest.crash_into(&image, "net.ifnames=0"))?;
+    Some((lab, crash))
+}
+
+/// The network of the capture kernel comes up, the dump is in the bucket of a real server, and nothing planted is in plain
+/// on the wire, in the store or on the console.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_store_gets_a_dump_over_the_network_of_the_capture_kernel() {
+    let served = scratch("store-served");
+    let Some(mut server) = has_network().then(|| or_skip(Server::start("s3", &served))).flatten() else {
+        return;
+    };
+    let record = scratch("store-wire");
+    server.record(&record.join("wire"));
+    let Some((lab, crash)) = crash_over_the_network("store", server.port(), "") else { return };
+    server.save(&record);
+    let found = names(&record);
+    assert!(
+        found.iter().any(|name| name.ends_with("...end")) && found.len() >= 4,
+        "{found:?}\n{}",
+        crash.console
+    );
+    found.iter().for_each(|name| assert_eq!(crash.secrets.find(&record.join(name)), [].into(), "{name}"));
+    let set = lab.keep.join("set");
+    fs::create_dir(&set).unwrap();
+    for name in found.iter().filter(|name| name.contains("...")) {
+        fs::copy(record.join(name), set.join(name.rsplit("...").next().unwrap())).unwrap();
+    }
+    crash.assert_no_plaintext();
+    let core = lab.keep.join("core");
+    succeed(decrypt().args(["--format", "elf", "-i"]).args([&lab.identity, &set, &core]));
+    assert_eq!(crash.secrets.find(&core).len(), crash.secrets.names().len() - 1, "all but freed memory");
+    let mut list = decrypt();
+    server.s3(list.args(["list", "s3://dumps/", "-i"]).arg(&lab.identity));
+    let listed = succeed(&mut list);
+    assert!(listed.lines().count() == 1 && listed.contains("complete"), "{listed}");
+}
+
+/// A link that is cut half-way leaves what arrived, listed as cut, and the machine leaves as configured.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_store_keeps_what_arrived_before_a_cut() {
+    if !has_network() {
+        return;
+    }
+    let store = Store::start();
+    store.fail("/000001", Fault::BreakHalfWay(u32::MAX));
+    let Some((lab, crash)) = crash_over_the_network("store-cut", store.port(), "--stall 1") else { return };
+    assert!(crash.console.contains("the store cannot be reached"), "{}", crash.console);
+    let set = lab.keep.join("set");
+    fs::create_dir(&set).unwrap();
+    for (name, bytes) in store.objects() {
+        fs::write(set.join(name.rsplit('/').next().unwrap()), bytes).unwrap();
+    }
+    assert_eq!(names(&set), ["000000"]);
+    assert_eq!(crash.secrets.find(&set.join("000000")), [].into());
+    crash.assert_no_plaintext();
+    let listed = succeed(decrypt().args(["list", "-i"]).arg(&lab.identity).arg(&set));
+    assert!(listed.contains(" cut "), "{listed}");
+    let verified = run(decrypt().args(["verify", "-i"]).arg(&lab.identity).arg(&set));
+    assert_eq!(verified.status.code(), Some(5));
+}

@@ -4,7 +4,7 @@
 # Sourced by dracut for every image it builds; takes part in kdump images only. Ends the build when a
 # crash could not be saved encrypted: dracut itself goes on when a file is missing, and that would be
 # noticed after the crash. Must never copy a private key, nor leave a program that saves the log in plain.
-# shellcheck disable=SC2154 # initdir and moddir are dracut's
+# shellcheck disable=SC2154 # initdir, moddir and dracutbasedir are dracut's
 
 # called by dracut: kdump-utils exports IN_KDUMP, SUSE's mkdumprd adds the module "kdump"
 check() {
@@ -16,7 +16,21 @@ check() {
 depends() {
     local TARGET='' NETWORK='' COLLECTOR_ARGS='' DEVICE='' FSTYPE=''
     vmcore_encrypt_config || return 0
-    [[ $TARGET != store ]] || echo network
+    [[ $TARGET != store ]] || vmcore_encrypt_network
+}
+
+# Prints the modules of dracut that bring up a network. In an image without systemd the one that starts by itself comes
+# first: else dracut takes systemd-networkd where that is installed, and ends without an image.
+vmcore_encrypt_network() {
+    local handler
+    if [[ " ${omit_dracutmodules-} " == *" systemd "* ]]; then
+        for handler in network-legacy network-manager; do
+            [[ -d $(echo "$dracutbasedir"/modules.d/??"$handler") ]] || continue
+            echo "$handler"
+            break
+        done
+    fi
+    echo network
 }
 
 # called by dracut: the kdump scripts bring the file system of their target, not that of ours

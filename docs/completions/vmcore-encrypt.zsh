@@ -67,6 +67,7 @@ _vmcore-encrypt() {
                 '*'--dry-run'[Do everything but write]' \
                 '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
                 '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
+                '*'--probe'[With --check-params put a small object, vmcore-encrypt-probe, to show that the store can be written to]' \
                 '*'-D'[Debug messages too]' \
                 '*'--show-stats'[The report even where --message-level leaves it out]' \
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \
@@ -191,6 +192,7 @@ _vmcore-encrypt() {
                 '*'--dry-run'[Do everything but write]' \
                 '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
                 '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
+                '*'--probe'[With --check-params put a small object, vmcore-encrypt-probe, to show that the store can be written to]' \
                 '*'-D'[Debug messages too]' \
                 '*'--show-stats'[The report even where --message-level leaves it out]' \
                 '*'--warnings-exit-0'[Exit with 0 in place of 6 when the dump is whole but needs a warning for scripts that know no other success]' \

@@ -21,7 +21,7 @@ pub use kernel_image::KernelImage;
 pub use kernel_read::KernelRead;
 pub use mem_map::MemMap;
 pub use page::{CompoundKeys, NO_TYPE, PageLayout, flag, page_type};
-pub use slab::SlabCaches;
+pub use slab::{Near, SlabCaches};
 pub use struct_frames::{struct_frames, vmemmap_frames};
 
 use crate::units::{PageSize, PhysAddr, VirtAddr};

@@ -8,8 +8,9 @@
 //! (`struct per_cpu_pages`).
 
 use super::judge::Judge;
-use crate::mm::{KernelMemory, MemMap, NO_TYPE, PageLayout};
+use crate::mm::{KernelMemory, MemMap, NO_TYPE, Near, PageLayout};
 use crate::units::{Pfn, VirtAddr};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// The page flags proper: a free page has none. Above them are node, zone and the last CPU, alike in all free pages of a
@@ -37,6 +38,8 @@ pub(super) struct CpuLists {
     /// By number of the group: which of its pages are on a list that is whole, which on one that is not.
     known: HashMap<u64, (u32, u32)>,
     steps: u64,
+    /// What was read last: pages that were freed together are neighbours, so most links lead there.
+    near: Near,
 }
 
 /// A page on a list, and where its links lead.
@@ -90,7 +93,20 @@ impl CpuLists {
         if let Some(known) = self.known(pfn) {
             return known;
         }
-        let ring = Ring { memory: &judge.memory, mem_map: &judge.mem_map, layout: &judge.layout, rules };
+        let near = RefCell::new(std::mem::take(&mut self.near));
+        let ring = Ring {
+            memory: &judge.memory,
+            mem_map: &judge.mem_map,
+            layout: &judge.layout,
+            rules,
+            near: &near,
+        };
+        let found = self.judge_member(&ring, pfn, member);
+        self.near = near.into_inner();
+        found
+    }
+
+    fn judge_member(&mut self, ring: &Ring<'_, '_>, pfn: Pfn, member: Member) -> Listed {
         let Some(at) = ring.link_of(pfn) else { return Listed::No };
         // What is on no list points to itself or to what does not point back: most pages end here.
         if member.next == at || !ring.leads_back(&member, at) {
@@ -99,7 +115,7 @@ impl CpuLists {
         if !self.has_room(pfn) {
             return Listed::Doubtful;
         }
-        let (members, is_whole) = self.follow(&ring, pfn, member);
+        let (members, is_whole) = self.follow(ring, pfn, member);
         let found = if is_whole { Listed::Free } else { Listed::Doubtful };
         members.into_iter().for_each(|member| self.note(member, found));
         found
@@ -170,6 +186,7 @@ struct Ring<'j, 'a> {
     mem_map: &'j MemMap,
     layout: &'j PageLayout,
     rules: ListRules,
+    near: &'j RefCell<Near>,
 }
 
 impl Ring<'_, '_> {
@@ -180,8 +197,15 @@ impl Ring<'_, '_> {
 
     /// Whether both neighbours of a page on a list point back to it.
     fn leads_back(&self, member: &Member, at: VirtAddr) -> bool {
-        let word = |address: VirtAddr| self.memory.u64(address).ok();
+        let word = |address: VirtAddr| {
+            let mut word = [0; 8];
+            self.read(address, &mut word).map(|()| self.layout.u64(&word, 0))
+        };
         word(member.next.wrapping_add(8)) == Some(at.0) && word(member.prev) == Some(at.0)
+    }
+
+    fn read(&self, at: VirtAddr, bytes: &mut [u8]) -> Option<()> {
+        self.near.borrow_mut().read(self.memory, at.0, bytes)
     }
 
     /// The element at an address.
@@ -189,13 +213,13 @@ impl Ring<'_, '_> {
         let start = VirtAddr(at.0.wrapping_sub(self.rules.lru as u64));
         let Some(pfn) = self.mem_map.pfn_of(self.memory, start) else {
             let mut pair = [0; 16];
-            self.memory.read(at, &mut pair).ok()?;
+            self.read(at, &mut pair)?;
             let link = |from| VirtAddr(self.layout.u64(&pair, from));
             return Some(Links { pfn: None, flags: None, next: link(0), prev: link(8) });
         };
         let mut page = [0; 512];
         let page = page.get_mut(..self.layout.size)?;
-        self.memory.read(start, page).ok()?;
+        self.read(start, page)?;
         let Member { flags, next, prev } = self.rules.member(self.layout, page)?;
         Some(Links { pfn: Some(pfn), flags: Some(flags), next, prev })
     }

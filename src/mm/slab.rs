@@ -134,16 +134,16 @@ impl SlabCaches {
     }
 }
 
-/// The pieces of memory read last.
+/// The pieces of memory read last, for who follows pointers: what they lead to is often near.
 #[derive(Clone, Default)]
-struct Near {
+pub struct Near {
     pieces: Vec<(u64, Vec<u8>)>,
     oldest: usize,
 }
 
 impl Near {
     /// Fills `bytes` with the memory at an address; `None` when it cannot be read.
-    fn read(&mut self, memory: &KernelMemory<'_>, address: u64, bytes: &mut [u8]) -> Option<()> {
+    pub fn read(&mut self, memory: &KernelMemory<'_>, address: u64, bytes: &mut [u8]) -> Option<()> {
         let (start, at) = (address & !(PIECE as u64 - 1), usize::try_from(address % PIECE as u64).ok()?);
         if at + bytes.len() > PIECE {
             return memory.read(VirtAddr(address), bytes).ok();

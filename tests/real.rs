@@ -393,3 +393,53 @@ fn stock_tools_alone_give_a_dump_that_crash_reads() {
     }
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// What QEMU makes of the memory of one guest, which is what libvirt's `virsh dump --memory-only` asks it for: an ELF core
+/// without and with the guest's page tables, and files in the KDUMP format of every compression, which are flattened.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_formats_of_a_hypervisor_give_the_same_dump() {
+    let dir = common::scratch("real-hypervisor");
+    let keys = Keys::new(&dir);
+    let plain = dir.join("elf");
+    let formats = [("-p", "paging"), ("-z", "kdump-zlib"), ("-l", "kdump-lzo"), ("-s", "kdump-snappy")];
+    let mut args: Vec<String> = ["--suite", "bookworm", "--work"].map(str::to_owned).to_vec();
+    args.extend([dir.join("work").display().to_string(), "--dump".into(), plain.display().to_string()]);
+    for (option, name) in formats {
+        args.extend(["--dump-as".into(), format!("{option}:{}", dir.join(name).display())]);
+    }
+    if or_skip(common::lab("crash.sh", &args)).is_none() {
+        return;
+    }
+    let [dump, restored] = ["dump.age", "restored"].map(|name| dir.join(name));
+    let read = |input: &Path, level: u8| {
+        keys.encrypt(input, level, &dump, &[]);
+        keys.decrypt(&dump, &restored, &["--compress", "none"]);
+        let log = succeed(common::decrypt().args(["dmesg", "-i"]).arg(&keys.identity).arg(&dump));
+        assert!(log.contains("Kernel panic"), "{}: {log}", input.display());
+        Kdump::open(&restored)
+    };
+    for level in [1, 31] {
+        let expected = read(&plain, level);
+        for (_, name) in formats {
+            let input = dir.join(name);
+            // A QEMU that was built without a codec makes no file.
+            if !input.exists() && name != "paging" && name != "kdump-zlib" {
+                eprintln!("QEMU made no {name}");
+                continue;
+            }
+            let found = read(&input, level);
+            assert!(found.vmcoreinfo() == expected.vmcoreinfo() && !found.vmcoreinfo().is_empty(), "{name}");
+            let (mut same, mut differ) = (0_u64, Vec::new());
+            for pfn in 0..expected.max_mapnr {
+                let pages = (expected.page(pfn), found.page(pfn));
+                match pages {
+                    (one, other) if one == other => same += 1,
+                    _ => differ.push(pfn),
+                }
+            }
+            assert!(differ.is_empty(), "{name} at level {level}: {same} pages are the same, not {differ:x?}");
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}

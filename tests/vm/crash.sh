@@ -11,6 +11,7 @@
 #     --efi DIR             its firmware is OVMF, which keeps variables in DIR, for boot.sh --efi
 #     --running DIR         /mnt/running of the first kernel, which runs DIR/job, a shell script, before it crashes
 #     --dump FILE           no capture kernel: QEMU's dump-guest-memory of the panicked guest into FILE, sparse
+#     --dump-as OPT:FILE    after --dump, the same memory into FILE with an option of that command, as -p or -z; repeatable
 #     --disk IMAGE          a raw disk, /dev/vdb and on; repeatable
 #     --file SRC:DST        a file for the capture kernel's image; repeatable
 #     --program PATH        a program for it, /bin/NAME with its libraries; repeatable
@@ -30,7 +31,7 @@ work='' suite=bookworm job='' image='' append='' first='' ram='' efi='' running=
 attempts=3
 # Emulated timers come late on a busy host; without the check the kernel only uses them.
 QUIET_START="quiet no_timer_check"
-disks=() files=() programs=()
+disks=() files=() programs=() more_dumps=()
 
 parse() {
     while [ $# -gt 0 ]; do
@@ -39,6 +40,7 @@ parse() {
             --disk) disks+=("$2") ;;
             --file) files+=("$2") ;;
             --program) programs+=("$2") ;;
+            --dump-as) more_dumps+=("$2") ;;
             --serve) net=1 serve=,hostfwd=tcp:127.0.0.1:$2-:2049 ;;
             --work | --suite | --job | --image | --append | --first | --ram | --efi | --running | --dump | --memory | --crashkernel | --cpus | --cpu | --timeout | --attempts | --load)
                 printf -v "${1#--}" '%s' "$2" ;;
@@ -107,7 +109,7 @@ guest() { # KERNEL BASE QEMU-OPTION...
 # Asks QEMU for the memory of the guest once it has panicked; no capture kernel takes part. What it never touched, most
 # of a large guest, takes no space: QEMU would write zeros.
 guest_dump() { # KERNEL BASE
-    local pid copier
+    local pid copier entry
     rm -f "$work"/monitor.* "$work/memory"
     mkfifo "$work/monitor.in" "$work/monitor.out" "$work/memory"
     dd if="$work/memory" of="$dump" bs=64k conv=sparse iflag=fullblock status=none &
@@ -121,7 +123,14 @@ guest_dump() { # KERNEL BASE
     done
     # Without a panic nobody opens the pipe.
     grep -qs "end Kernel panic" "$work/console.log" || kill $copier
-    printf 'dump-guest-memory %s\nquit\n' "$(readlink -m "$work/memory")" > "$work/monitor.in"
+    {
+        # All files are of one moment.
+        printf 'stop\ndump-guest-memory %s\n' "$(readlink -m "$work/memory")"
+        for entry in "${more_dumps[@]}"; do
+            printf 'dump-guest-memory %s %s\n' "${entry%%:*}" "$(readlink -m "${entry#*:}")"
+        done
+        echo quit
+    } > "$work/monitor.in"
     wait $pid
     wait $copier || true
     rm -f "$work"/monitor.in "$work"/monitor.out "$work/memory"

@@ -14,5 +14,6 @@ mod live;
 mod nextboot;
 mod nfs;
 mod pstore;
+mod redact;
 mod ssh;
 mod targets;

@@ -105,17 +105,16 @@ fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {
     }
 }
 
-/// The sub header's `phys_base`, as the architecture has it.
+/// The sub header's `phys_base`, as the architecture has it. What the kernel itself printed comes first: QEMU reads that
+/// decimal number as hexadecimal, and records another one.
 fn phys_base(vmcore: &Vmcore) -> u64 {
-    if let Some(origin) = vmcore.origin().filter(|origin| origin.phys_base != 0) {
-        return origin.phys_base;
-    }
-    match vmcore.machine().facts().phys_base {
-        PhysBase::Zero => 0,
-        PhysBase::Printed => {
-            vmcore.vmcoreinfo().and_then(|info| info.number("phys_base")).unwrap_or(0).cast_unsigned()
-        }
-        PhysBase::LowestRam => {
+    let printed = || vmcore.vmcoreinfo().and_then(|info| info.number("phys_base")).map(i64::cast_unsigned);
+    let recorded = vmcore.origin().map(|origin| origin.phys_base).filter(|&base| base != 0);
+    match (vmcore.machine().facts().phys_base, recorded) {
+        (PhysBase::Printed, recorded) => printed().or(recorded).unwrap_or(0),
+        (_, Some(recorded)) => recorded,
+        (PhysBase::Zero, None) => 0,
+        (PhysBase::LowestRam, None) => {
             let lowest = vmcore.segments().iter().map(|segment| segment.paddr.0).min();
             lowest.unwrap_or(0)
         }

@@ -139,6 +139,9 @@ impl Header {
         };
         if self.version >= 3 && sub.u64(sub_at::SIZE_VMCOREINFO) > 0 {
             self.vmcoreinfo = text(sub.u64(sub_at::OFFSET_VMCOREINFO), sub.u64(sub_at::SIZE_VMCOREINFO))?;
+            if self.machine == Machine::Other(0) {
+                self.machine = machine_by_keys(&self.vmcoreinfo);
+            }
         }
         if self.version >= 5 && sub.u64(sub_at::SIZE_ERASEINFO) > 0 {
             self.eraseinfo = text(sub.u64(sub_at::OFFSET_ERASEINFO), sub.u64(sub_at::SIZE_ERASEINFO))?;
@@ -248,6 +251,25 @@ fn machine(uts: &[u8]) -> Machine {
         .map_or(Machine::Other(0), |(_, machine)| *machine)
 }
 
+/// Keys of VMCOREINFO that one architecture alone writes. Source: Linux `arch/*/kernel/vmcore_info.c`, `arch_crash_save_vmcoreinfo`.
+const KEYS: [(&str, Machine); 8] = [
+    ("NUMBER(phys_base)=", Machine::X86_64),
+    ("SYMBOL(init_top_pgt)=", Machine::X86_64),
+    ("SYMBOL(init_level4_pgt)=", Machine::X86_64),
+    ("NUMBER(kimage_voffset)=", Machine::Aarch64),
+    ("NUMBER(KERNEL_LINK_ADDR)=", Machine::Riscv64),
+    ("SYMBOL(vmemmap_list)=", Machine::Ppc64),
+    ("SYMBOL(vmemmap_backing)=", Machine::Ppc64),
+    ("SDMA=", Machine::S390x),
+];
+
+/// The architecture by VMCOREINFO. QEMU since version 10 writes `Unknown` for its name.
+fn machine_by_keys(vmcoreinfo: &[u8]) -> Machine {
+    let text = String::from_utf8_lossy(vmcoreinfo);
+    let known = text.lines().find_map(|line| KEYS.iter().find(|(key, _)| line.starts_with(key)));
+    known.map_or(Machine::Other(0), |(_, machine)| *machine)
+}
+
 /// A note of type 0.
 fn note(order: ByteOrder, name: &[u8], desc: &[u8]) -> Vec<u8> {
     let len = |bytes: &[u8]| order.u32_bytes(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -257,4 +279,25 @@ fn note(order: ByteOrder, name: &[u8], desc: &[u8]) -> Vec<u8> {
         note.resize(note.len().next_multiple_of(4), 0);
     }
     note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_name_is_known_by_its_keys() {
+        let mut uts = vec![0; UTS_LEN];
+        uts[4 * UTS_FIELD..][..7].copy_from_slice(b"Unknown");
+        assert_eq!(machine(&uts), Machine::Other(0));
+        for (text, expected) in [
+            ("OSRELEASE=6.1\nNUMBER(phys_base)=-591396864\n", Machine::X86_64),
+            ("NUMBER(VA_BITS)=48\nNUMBER(kimage_voffset)=0xffff\n", Machine::Aarch64),
+            ("NUMBER(VA_BITS)=57\nNUMBER(KERNEL_LINK_ADDR)=0xffff\n", Machine::Riscv64),
+            ("OSRELEASE=6.1\n", Machine::Other(0)),
+            ("", Machine::Other(0)),
+        ] {
+            assert_eq!(machine_by_keys(text.as_bytes()), expected, "{text}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod erased;
 mod found;
 mod keyring;
 mod kinds;
+mod krb5;
 mod log;
 mod net;
 mod random;

@@ -1,7 +1,7 @@
 //! The one list of kinds of secrets: their names, how it is known that a kernel has none of them, and who finds them.
 
 use super::walk::Walk;
-use super::{dm, keyring, log, net, random, registers, storage, tty};
+use super::{dm, keyring, krb5, log, net, random, registers, storage, tty};
 use crate::kernel::Error;
 use std::str::FromStr;
 
@@ -143,11 +143,11 @@ static FACTS: [Facts; Kind::ALL.len()] = [
         [&["libiscsi", "qla4xxx", "iscsi_target_mod"], &["iscsi_session_setup", "iscsit_add_np"]],
         storage::iscsi,
     ),
-    Facts::other(
+    Facts::walked(
         "krb5",
         "Kerberos contexts of NFS",
         [&["rpcsec_gss_krb5"], &["gss_import_sec_context_kerberos"]],
-        Finder::Nobody,
+        krb5::find,
     ),
     Facts::walked(
         "nvme",

@@ -78,7 +78,7 @@ pub(super) fn ipsec(walk: &Walk<'_>) -> Result<(), Error> {
 }
 
 /// The network namespaces.
-fn namespaces<'s>(walk: &Walk<'_>, scope: &Scope<'s>) -> Result<Vec<Object<'s>>, Error> {
+pub(super) fn namespaces<'s>(walk: &Walk<'_>, scope: &Scope<'s>) -> Result<Vec<Object<'s>>, Error> {
     let linked = scope.linked("net", "list")?;
     let head = walk.kernel().symbol("net_namespace_list")?;
     linked.on(head, MAX_NAMESPACES, "list of network namespaces").collect()

@@ -67,6 +67,11 @@ impl<'a> Judge<'a> {
         self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames));
     }
 
+    /// Whether judges made of this one tell the same of a page, whatever pages each met before.
+    pub(super) fn is_settled(&self) -> bool {
+        self.urgency.as_ref().is_none_or(Urgency::is_settled)
+    }
+
     /// A judge for another thread, which knows the rules and the slab caches that this one does.
     pub(super) fn again(&self, vmcore: &'a Vmcore) -> Option<Judge<'a>> {
         let (memory, mem_map, layout) = struct_pages(vmcore).ok()?;

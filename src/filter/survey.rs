@@ -263,8 +263,10 @@ impl State<'_> {
     /// Walks as far as the record goes, on several threads where sections can be walked apart.
     fn walk_ahead(&mut self, vmcore: &Vmcore, threads: NonZero<usize>, end: Pfn) {
         let State { judge: Some(judge), walk, found, .. } = self else { return };
-        // The chunk that the walk is in goes to its end first.
-        while !found.record.is_full() && ahead::is_amid(judge, vmcore, walk.position(), end) {
+        // The chunk that the walk is in goes to its end first; and as long as judges might differ, one thread walks.
+        while !found.record.is_full()
+            && (!judge.is_settled() || ahead::is_amid(judge, vmcore, walk.position(), end))
+        {
             let Some(window) = walk.next_window(vmcore, Some(judge)) else { return };
             found.take(Some(judge), walk, window);
         }

@@ -27,6 +27,11 @@ impl Urgency {
         Urgency { image, text_flags, slabs: SlabCaches::default(), struct_frames }
     }
 
+    /// Whether what is told of slabs does not depend any more on those that were met before.
+    pub(super) fn is_settled(&self) -> bool {
+        self.slabs.is_settled()
+    }
+
     /// Whether a page of the image's text has other flags than the first: pages of the image are reserved until the
     /// kernel gives them back.
     fn is_given_back(&self, pfn: Pfn, flags: u64) -> bool {

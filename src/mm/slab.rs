@@ -84,6 +84,12 @@ impl SlabCaches {
         Some(found)
     }
 
+    /// Whether it is known where things are, or was given up: what is told then does not depend on what is asked first.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.place.get().is_some() || self.tries.get() >= MAX_TRIES
+    }
+
     fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<Place> {
         if self.tries.get() >= MAX_TRIES {
             return None;

@@ -297,6 +297,25 @@ fn several_threads_find_what_one_does() {
     }
 }
 
+/// The first slabs do not tell where the name of a cache is; which page is urgent depends on no thread.
+#[test]
+fn several_threads_send_the_same_pages_first() {
+    let mut world = World::new(6 * WINDOW_PAGES);
+    world.line("OFFSET(page._refcount)=52");
+    for (cache, name) in
+        [(0x8_0000, *b"other\0\0\0"), (0x8_1000, *b"dentry\0\0"), (0x8_2000, *b"pid\0\0\0\0\0")]
+    {
+        world.put(cache + 96, WINDOW + cache + 0x800);
+        world.put(cache + 0x800, u64::from_le_bytes(name));
+    }
+    for pfn in (WINDOW_PAGES + 600..6 * WINDOW_PAGES).step_by(100) {
+        let cache = if pfn < 2 * WINDOW_PAGES { 0 } else { pfn / 100 % 3 };
+        world.mapcount(pfn, -184_549_376);
+        world.put(PAGES + pfn * 64 + 8, WINDOW + 0x8_0000 + cache * 0x1000);
+    }
+    assert_threads_agree(&world.vmcore(), MAX_RECORD);
+}
+
 /// Sections of four windows, and memory that begins in the middle of one.
 #[test]
 fn sections_that_are_larger_than_windows_are_walked_whole() {

@@ -7,24 +7,32 @@
 pub mod btf;
 mod bytes;
 mod cpus;
+#[cfg(feature = "analyst")]
+mod description;
 mod error;
 pub mod kallsyms;
 mod list;
 mod modules;
 mod object;
 mod scope;
+#[cfg(feature = "analyst")]
+mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
 
 pub use btf::Btf;
 pub use cpus::MAX_CPUS;
+#[cfg(feature = "analyst")]
+pub use description::Description;
 pub use error::Error;
 pub use kallsyms::{Kallsyms, Symbols};
 pub use list::{Linked, List};
 pub use modules::Module;
 pub use object::Object;
 pub use scope::Scope;
+#[cfg(feature = "analyst")]
+pub use tables::{Damaged, Mismatch, Placed, Tables};
 pub use text::Location;
 
 use std::cell::{OnceCell, RefCell};
@@ -32,19 +40,25 @@ use std::collections::HashMap;
 
 use crate::mm::KernelRead;
 use crate::units::VirtAddr;
-use btf::TypeId;
+use btf::{Member, TypeId};
 use bytes::Reader;
 
 /// A kernel that is asked about itself. Tables are read when they are first needed, and kept. For one thread.
 pub struct Kernel<'a> {
     memory: &'a dyn KernelRead,
+    /// The memory that its constant tables are read from.
+    constant: &'a dyn KernelRead,
     symbols: OnceCell<Result<Symbols, Error>>,
     types: OnceCell<Result<Btf<'static>, Error>>,
     structs: RefCell<HashMap<String, Option<TypeId>>>,
+    members: RefCell<HashMap<TypeId, Members>>,
     modules: OnceCell<Modules>,
+    budget: modules::Budget,
     ranges: OnceCell<Vec<text::Range>>,
 }
 
+/// Members of a structure that were searched for, by path.
+type Members = HashMap<Box<str>, Option<Member>>;
 /// The modules that were read, and why the list ends early.
 type Modules = (Vec<Module>, Option<Error>);
 
@@ -52,12 +66,26 @@ impl<'a> Kernel<'a> {
     /// The kernel of a memory. Nothing is read yet.
     #[must_use]
     pub fn new(memory: &'a dyn KernelRead) -> Kernel<'a> {
+        Kernel::of(memory, memory)
+    }
+
+    /// The kernel of a memory that agreed with tables of its build: symbols, types and unwind tables are read from them.
+    #[cfg(feature = "analyst")]
+    #[must_use]
+    pub fn with_tables(memory: &'a dyn KernelRead, tables: &'a Placed<'a>) -> Kernel<'a> {
+        Kernel::of(memory, tables)
+    }
+
+    fn of(memory: &'a dyn KernelRead, constant: &'a dyn KernelRead) -> Kernel<'a> {
         Kernel {
             memory,
+            constant,
             symbols: OnceCell::new(),
             types: OnceCell::new(),
             structs: RefCell::default(),
+            members: RefCell::default(),
             modules: OnceCell::new(),
+            budget: modules::Budget::default(),
             ranges: OnceCell::new(),
         }
     }
@@ -70,6 +98,11 @@ impl<'a> Kernel<'a> {
 
     pub(in crate::kernel) fn reader(&self) -> Reader<'a> {
         Reader(self.memory)
+    }
+
+    /// Of what no dump of a build differs in.
+    fn constant(&self) -> Reader<'a> {
+        Reader(self.constant)
     }
 
     /// What of the description cannot be used, in one line; empty for a kernel that describes itself.
@@ -86,7 +119,7 @@ impl<'a> Kernel<'a> {
     ///
     /// [`Error::NoSymbols`], with the reason.
     pub fn symbols(&self) -> Result<&Symbols, Error> {
-        let load = || Kallsyms::open(self.memory).and_then(|table| table.load());
+        let load = || Kallsyms::open(self.constant).and_then(|table| table.load());
         let loaded = self.symbols.get_or_init(load);
         loaded.as_ref().map_err(|error| match error {
             Error::NoSymbols(why) => Error::NoSymbols(why.clone()),
@@ -115,7 +148,7 @@ impl<'a> Kernel<'a> {
         if len > btf::MAX_BTF {
             return Err(Error::Absurd { what: "length of the type information", value: len });
         }
-        let bytes = self.reader().vec(start, usize::try_from(len).unwrap_or(0), "the type information")?;
+        let bytes = self.constant().vec(start, usize::try_from(len).unwrap_or(0), "the type information")?;
         Btf::parse(bytes, self.memory.byte_order())
     }
 
@@ -160,13 +193,24 @@ impl<'a> Kernel<'a> {
         self.types()?.size(id).ok_or_else(|| Error::NoType(format!("struct {structure}")))
     }
 
+    /// The member of a structure, searched for once.
+    fn member(&self, of: TypeId, path: &str) -> Result<Option<Member>, Error> {
+        let types = self.types()?;
+        if let Some(found) = self.members.borrow().get(&of).and_then(|known| known.get(path)) {
+            return Ok(*found);
+        }
+        let found = types.member(of, path);
+        self.members.borrow_mut().entry(of).or_default().insert(path.into(), found);
+        Ok(found)
+    }
+
     /// Where a member is in a structure, in bytes.
     ///
     /// # Errors
     ///
     /// As [`Kernel::structure`], or [`Error::NoMember`].
     pub fn offset_of(&self, structure: &str, member: &str) -> Result<u64, Error> {
-        let found = self.types()?.member(self.structure(structure)?, member);
+        let found = self.member(self.structure(structure)?, member)?;
         found.map(|found| found.offset()).ok_or_else(|| Error::NoMember(format!("{structure}.{member}")))
     }
 
@@ -186,6 +230,24 @@ impl<'a> Kernel<'a> {
     /// As [`Kernel::structure`].
     pub fn object(&self, structure: &str, at: VirtAddr) -> Result<Object<'_>, Error> {
         Ok(Object::new(self, self.types()?, at, self.structure(structure)?))
+    }
+
+    /// A structure at an address of a constant table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::structure`].
+    pub fn constant_object(&self, structure: &str, at: VirtAddr) -> Result<Object<'_>, Error> {
+        Ok(Object::constant(self, self.types()?, at, self.structure(structure)?))
+    }
+
+    /// The u32 at an address of a constant table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn constant_u32(&self, at: VirtAddr, what: &'static str) -> Result<u32, Error> {
+        self.constant().u32(at, what)
     }
 
     /// A structure that is a variable of the kernel.

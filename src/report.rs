@@ -4,6 +4,7 @@
 
 mod cpus;
 mod facts;
+mod limit;
 mod log;
 mod memory;
 mod modules;
@@ -110,22 +111,27 @@ impl Report {
     /// The report of a kernel's memory.
     #[must_use]
     pub fn gather(source: &Source<'_>, options: Options) -> Report {
-        let kernel = Kernel::new(source.memory);
+        Report::of_kernel(&Kernel::new(source.memory), source, options)
+    }
+
+    /// The report of a kernel whose memory is that of the source.
+    #[must_use]
+    pub fn of_kernel(kernel: &Kernel<'_>, source: &Source<'_>, options: Options) -> Report {
         let missing = kernel.missing();
         let log = log::read(source.memory);
-        let panicked = facts::panicked_cpu(&kernel);
-        let cpus = cpus::read(&kernel, source, panicked);
-        let crash = facts::crash(&kernel, log.read(), panicked, cpus.read().map(Vec::as_slice));
+        let panicked = facts::panicked_cpu(kernel);
+        let cpus = cpus::read(kernel, source, panicked);
+        let crash = facts::crash(kernel, log.read(), panicked, cpus.read().map(Vec::as_slice));
         let signature = crash.trace.as_ref().map(trace::signature).unwrap_or_default();
         Report {
             missing,
-            system: facts::system(&kernel, source),
+            system: facts::system(kernel, source),
             crash,
             signature,
             cpus,
-            tasks: Section::of(tasks::read(&kernel, source.machine, options)),
-            memory: Section::of(memory::read(&kernel)),
-            modules: modules::read(&kernel),
+            tasks: Section::of(tasks::read(kernel, source.machine, options)),
+            memory: Section::of(memory::read(kernel)),
+            modules: modules::read(kernel),
             log,
         }
     }

@@ -126,6 +126,12 @@ impl<'a> Btf<'a> {
         Ok(Btf { bytes, order, header, starts, base })
     }
 
+    /// The bytes it was read from.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// One more than the largest type.
     #[must_use]
     pub fn end_id(&self) -> TypeId {

@@ -52,6 +52,9 @@ pub enum Error {
     /// A list or tree runs into itself, or is longer than any kernel's.
     #[error("the {0} is broken: it runs into itself or has no end")]
     Endless(&'static str),
+    /// What is read takes more time than that of any machine.
+    #[error("the {0} is not read to its end: its time is used up, as that of a forged one")]
+    Slow(&'static str),
 }
 
 impl Error {

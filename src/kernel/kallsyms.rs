@@ -10,6 +10,8 @@ mod names;
 mod search;
 
 pub(super) use index::Builder;
+#[cfg(feature = "analyst")]
+pub(super) use index::MAX_TEXT;
 pub use index::{Symbol, Symbols};
 
 use std::collections::HashMap;
@@ -23,9 +25,12 @@ use crate::vmcore::VmcoreInfo;
 use names::{Names, Tokens};
 
 /// More symbols than any kernel has: the largest seen has 0.2 million.
-const MAX_SYMBOLS: u32 = 4 << 20;
+pub(super) const MAX_SYMBOLS: u32 = 4 << 20;
 /// Tokens of the names' compression.
 const TOKENS: usize = 256;
+/// Bytes of the index of tokens.
+#[cfg(feature = "analyst")]
+pub(super) const INDEX_LEN: usize = 2 * TOKENS;
 
 /// The symbol table of a kernel.
 pub struct Kallsyms<'a> {
@@ -121,6 +126,23 @@ impl<'a> Kallsyms<'a> {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Bytes of the compressed names.
+    #[cfg(feature = "analyst")]
+    pub(super) fn names_len(&self) -> Result<usize, Error> {
+        let mut names = Names::new(self.reader, self.names, self.long_names);
+        let mut name = Vec::new();
+        for _ in 0..self.count {
+            names.next(&self.tokens, &mut name)?;
+        }
+        Ok(names.taken())
+    }
+
+    /// Bytes of the strings that tokens stand for.
+    #[cfg(feature = "analyst")]
+    pub(super) fn tokens_len(&self) -> usize {
+        self.tokens.len()
     }
 
     /// Calls `take` with each symbol's number, type letter (as nm prints it) and name, in the table's order, until it

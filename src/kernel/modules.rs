@@ -3,7 +3,7 @@
 //! Source: Linux `include/linux/module.h` (`struct module`, `struct mod_kallsyms`), `kernel/bpf/btf.c`
 //! (`struct btf_module`).
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use super::btf::{Btf, MAX_BTF};
 use super::kallsyms::{Builder, Symbols};
@@ -17,6 +17,9 @@ const MAX_RANGES: u64 = 16;
 /// Limits of a module's symbol table: the largest modules (nvidia, amdgpu) have about 40,000 symbols, 1 MB of names.
 const MAX_SYMBOLS: u64 = 1 << 20;
 const MAX_NAMES: usize = 16 << 20;
+/// Limits of the tables of all modules together: many modules of a forged dump may share the largest table.
+const ALL_SYMBOLS: u64 = 4 << 20;
+const ALL_NAMES: usize = 64 << 20;
 /// Bytes of an `Elf64_Sym`.
 const ELF_SYMBOL: usize = 24;
 /// The longest symbol name.
@@ -35,6 +38,29 @@ pub struct Module {
     /// Start and length of its memory.
     pub ranges: Vec<(u64, u64)>,
     symbols: OnceCell<Result<Symbols, Error>>,
+}
+
+/// What the symbols of modules may still take.
+pub(super) struct Budget {
+    symbols: Cell<u64>,
+    names: Cell<usize>,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { symbols: Cell::new(ALL_SYMBOLS), names: Cell::new(ALL_NAMES) }
+    }
+}
+
+impl Budget {
+    fn take(&self, symbols: u64, names: usize) -> Result<(), Error> {
+        let all = Error::Absurd { what: "number of all modules' symbols, at least", value: ALL_SYMBOLS };
+        let left = (self.symbols.get().checked_sub(symbols), self.names.get().checked_sub(names));
+        let (Some(symbols), Some(names)) = left else { return Err(all) };
+        self.symbols.set(symbols);
+        self.names.set(names);
+        Ok(())
+    }
 }
 
 impl Module {
@@ -88,6 +114,7 @@ impl<'a> Kernel<'a> {
         let table = table.ok_or_else(|| Error::NoSymbols("the module has none".into()))?;
         let count = table.uint("num_symtab")?;
         let len = usize::try_from(count).ok().filter(|_| count <= MAX_SYMBOLS).ok_or(absurd(count))?;
+        self.budget.take(count, 0)?;
         let entries = self.reader().vec(VirtAddr(table.uint("symtab")?), len * ELF_SYMBOL, what)?;
         let order = self.memory().byte_order();
         let entries: Vec<&[u8; ELF_SYMBOL]> = entries.as_chunks().0.iter().collect();
@@ -96,19 +123,29 @@ impl<'a> Kernel<'a> {
         if last > MAX_NAMES {
             return Err(absurd(last as u64));
         }
+        self.budget.take(0, last)?;
+        let kinds = self.read_kinds(&table, len);
         let strings = VirtAddr(table.uint("strtab")?);
         let mut names = self.reader().vec(strings, last, what)?;
         names.extend(self.text(strings.wrapping_add(last as u64), MAX_NAME, what)?);
         let (mut builder, mut addresses) = (Builder::default(), Vec::new());
-        for entry in entries {
+        for (nth, entry) in entries.into_iter().enumerate() {
             let rest = names.get(name_at(entry)..).unwrap_or_default();
             let name = rest.split(|&byte| byte == 0).next().unwrap_or_default();
             let defined = order.u16_at(entry, 6) != Some(0);
-            if defined && is_name(name) && builder.push(kind_of(entry[4]), name).is_some() {
+            let kind = kind_of(entry[4], kinds.get(nth).copied());
+            if defined && is_name(name) && builder.push(kind, name).is_some() {
                 addresses.push(order.u64_at(entry, 8).unwrap_or(0));
             }
         }
         Ok(builder.finish(addresses))
+    }
+
+    /// Letters of a module's symbols, since commit 1c7651f43777 ("kallsyms: store type information in its own array")
+    /// (in v5.2); empty where they cannot be read.
+    fn read_kinds(&self, table: &Object<'_>, len: usize) -> Vec<u8> {
+        let kinds = table.uint("typetab");
+        kinds.and_then(|at| self.reader().vec(VirtAddr(at), len, "the kinds of symbols")).unwrap_or_default()
     }
 
     /// The types of a module, which go on where the kernel's own end.
@@ -181,8 +218,10 @@ fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && !name.starts_with(b"$") && !name.starts_with(b".L") && !name.starts_with(b"L0\x01")
 }
 
-/// The letter that nm prints, from `st_info`: type 2 is a function, binding 0 local.
-fn kind_of(info: u8) -> u8 {
-    let letter = if info & 0xf == 2 { b'T' } else { b'D' };
-    if info >> 4 == 0 { letter.to_ascii_lowercase() } else { letter }
+/// The letter that nm prints: of what the kernel noted, else by type 2 of `st_info`, a function; small with binding 0,
+/// local.
+fn kind_of(info: u8, noted: Option<u8>) -> u8 {
+    let by_type = if info & 0xf == 2 { b'T' } else { b'D' };
+    let letter = noted.filter(u8::is_ascii_alphabetic).unwrap_or(by_type);
+    if info >> 4 == 0 { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() }
 }

@@ -1,7 +1,7 @@
 //! A structure at an address: its members by name, as integers, pointers, text or structures inside it.
 
 use super::btf::{Btf, Member, Shape, TypeId};
-use super::bytes::uint;
+use super::bytes::{Reader, uint};
 use super::{Error, Kernel};
 use crate::units::{ByteOrder, VirtAddr};
 
@@ -13,6 +13,7 @@ const MAX_TEXT: u64 = 4096;
 pub struct Object<'k> {
     kernel: &'k Kernel<'k>,
     types: &'k Btf<'k>,
+    reader: Reader<'k>,
     address: VirtAddr,
     type_id: TypeId,
 }
@@ -24,7 +25,17 @@ impl<'k> Object<'k> {
         address: VirtAddr,
         type_id: TypeId,
     ) -> Object<'k> {
-        Object { kernel, types, address, type_id }
+        Object { kernel, types, reader: kernel.reader(), address, type_id }
+    }
+
+    /// One that no dump of a build differs in.
+    pub(super) fn constant(
+        kernel: &'k Kernel<'k>,
+        types: &'k Btf<'k>,
+        address: VirtAddr,
+        type_id: TypeId,
+    ) -> Object<'k> {
+        Object { kernel, types, reader: kernel.constant(), address, type_id }
     }
 
     /// A structure of the same kernel and types at another address.
@@ -45,7 +56,11 @@ impl<'k> Object<'k> {
     }
 
     fn member(&self, path: &str) -> Result<Member, Error> {
-        self.types.member(self.type_id, path).ok_or_else(|| {
+        // The types of modules have numbers of their own: what is known is of the kernel's.
+        let own = self.kernel.types().is_ok_and(|types| std::ptr::eq(types, self.types));
+        let found =
+            if own { self.kernel.member(self.type_id, path)? } else { self.types.member(self.type_id, path) };
+        found.ok_or_else(|| {
             let name = String::from_utf8_lossy(self.types.name(self.type_id)).into_owned();
             Error::NoMember(format!("{name}.{path}"))
         })
@@ -90,7 +105,7 @@ impl<'k> Object<'k> {
             return self.bits(&member);
         }
         let size = self.types.size(member.type_id).unwrap_or(0);
-        self.kernel.reader().uint(self.address.wrapping_add(member.offset()), size, "a member of a structure")
+        self.reader.uint(self.address.wrapping_add(member.offset()), size, "a member of a structure")
     }
 
     /// An integer with its sign.
@@ -118,7 +133,7 @@ impl<'k> Object<'k> {
         let absurd = || Error::Absurd { what: "width of a bit-field", value: width };
         let len_here = usize::try_from(len).ok().filter(|&len| len <= 8 && width < 64).ok_or_else(absurd)?;
         let at = self.address.wrapping_add(member.offset());
-        let bytes = self.kernel.reader().vec(at, len_here, "a member of a structure")?;
+        let bytes = self.reader.vec(at, len_here, "a member of a structure")?;
         let order = self.kernel.memory().byte_order();
         let shift = match order {
             ByteOrder::Little => shift,
@@ -175,7 +190,7 @@ impl<'k> Object<'k> {
         let size = self.types.size(member.type_id).unwrap_or(0).min(MAX_TEXT);
         let at = self.address.wrapping_add(member.offset());
         let len = usize::try_from(size).unwrap_or(0);
-        let mut text = self.kernel.reader().vec(at, len, "text in a structure")?;
+        let mut text = self.reader.vec(at, len, "text in a structure")?;
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
         text.truncate(end);
         Ok(text)

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::registers::Registers;
 use super::tasks::{self, Task};
 use super::trace::{self, Trace};
@@ -45,7 +46,7 @@ fn registers_as_map<S: serde::Serializer>(
 
 /// Reads every CPU that is present, without the kernel's types every note.
 pub(super) fn read(kernel: &Kernel<'_>, source: &Source<'_>, panicked: Option<u32>) -> Section<Vec<Cpu>> {
-    let unwinder = Unwinder::new(kernel, source.machine);
+    let unwinder = Unwinder::new(kernel, source.machine, Limit::new(false));
     match kernel.cpus("present") {
         Ok(present) => Section::Read(numbered(kernel, source, panicked, &unwinder, &present)),
         Err(error) if source.notes.is_empty() => Section::Error(error.line()),
@@ -129,6 +130,10 @@ fn own_note(kernel: &Kernel<'_>, source: &Source<'_>, cpu: u32) -> Option<Regist
 impl Unwinder<'_> {
     /// The trace from a start on, with names.
     pub(super) fn trace(&self, start: Start<'_>) -> Trace {
+        if self.limit.is_over() {
+            let broken = Some(Error::Slow("list of stacks").line());
+            return Trace { frames: Vec::new(), broken };
+        }
         trace::symbolised(self.kernel(), self.unwind(start))
     }
 }

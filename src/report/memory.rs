@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::lossy;
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::{PageSize, VirtAddr};
@@ -122,11 +123,14 @@ fn caches(kernel: &Kernel<'_>) -> (Vec<Cache>, Option<Error>) {
 }
 
 fn read_caches(kernel: &Kernel<'_>, caches: &mut Vec<Cache>) -> Result<(), Error> {
-    let linked = kernel.linked("kmem_cache", "list")?;
+    let (linked, limit) = (kernel.linked("kmem_cache", "list")?, Limit::new(false));
     let nodes = kernel.symbol("nr_node_ids").and_then(|at| kernel.u32(at, "nr_node_ids"));
     let nodes = u64::from(nodes.unwrap_or(1)).clamp(1, MAX_NODES);
     for cache in linked.on(kernel.symbol("slab_caches")?, MAX_CACHES, "list of slab caches") {
         let cache = cache?;
+        if limit.is_over() {
+            return Err(Error::Slow("list of slab caches"));
+        }
         let objects = objects(kernel, &cache, nodes)?;
         let size = cache.uint("size")?;
         caches.push(Cache {

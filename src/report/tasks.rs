@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::trace::{Trace, hex};
 use super::unwind::{Start, Unwinder};
 use super::{Options, lossy};
@@ -73,8 +74,17 @@ pub struct Tasks {
 
 /// Reads the tasks.
 pub(super) fn read(kernel: &Kernel<'_>, machine: Machine, options: Options) -> Result<Tasks, Error> {
-    let unwinder = Unwinder::new(kernel, machine);
-    let mut reader = Reader { kernel, unwinder, options, tasks: Tasks::default(), frames: 0 };
+    read_within(kernel, machine, options, Limit::new(options.all_tasks))
+}
+
+fn read_within(
+    kernel: &Kernel<'_>,
+    machine: Machine,
+    options: Options,
+    limit: Limit,
+) -> Result<Tasks, Error> {
+    let unwinder = Unwinder::new(kernel, machine, limit);
+    let mut reader = Reader { kernel, unwinder, limit, options, tasks: Tasks::default(), frames: 0 };
     let walked = reader.walk();
     let mut tasks = reader.tasks;
     match walked {
@@ -103,6 +113,7 @@ fn of_queue<'k>(kernel: &'k Kernel<'k>, cpu: u32, member: &str) -> Result<Option
 struct Reader<'k> {
     kernel: &'k Kernel<'k>,
     unwinder: Unwinder<'k>,
+    limit: Limit,
     options: Options,
     tasks: Tasks,
     frames: usize,
@@ -127,6 +138,9 @@ impl<'k> Reader<'k> {
             if self.tasks.count > MAX_TASKS {
                 return Err(Error::Endless("list of tasks"));
             }
+            if self.limit.is_over() {
+                return Err(Error::Slow("list of tasks"));
+            }
         }
         Ok(())
     }
@@ -147,6 +161,9 @@ impl<'k> Reader<'k> {
     }
 
     fn take(&mut self, object: Object<'k>) -> Result<(), Error> {
+        if self.limit.is_over() {
+            return Err(Error::Slow("list of threads"));
+        }
         let mut task = read_task(self.kernel, &object)?;
         self.tasks.count += 1;
         *self.tasks.states.entry(task.state).or_default() += 1;
@@ -207,7 +224,112 @@ fn waiting(kernel: &Kernel<'_>, task: &Object<'_>, cpu: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::kernel::testing::Pieces;
+    use crate::kernel::testing::description::{Generation, Types, kallsyms};
+    use crate::mm::KernelRead;
+    use crate::units::{ByteOrder, VirtAddr};
+    use crate::vmcore::VmcoreInfo;
+
+    const TABLE: u64 = 0xffff_ffff_8200_0000;
+    const BTF: u64 = 0xffff_ffff_8300_0000;
+    const DATA: u64 = 0xffff_ffff_8400_0000;
+    /// Tasks from here on, one after the other; each is 256 bytes, and its list goes on to the next for ever.
+    const TASKS: u64 = 0xffff_8880_0000_0000;
+
+    /// A kernel whose list of tasks has no end and never comes back, in memory that is slow.
+    struct Forged(Pieces);
+
+    impl KernelRead for Forged {
+        fn info(&self) -> &VmcoreInfo {
+            self.0.info()
+        }
+
+        fn byte_order(&self) -> ByteOrder {
+            ByteOrder::Little
+        }
+
+        fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
+            if !(TASKS..TABLE - 0x0100_0000).contains(&at.0) {
+                return self.0.read(at, buf);
+            }
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_micros(20) {}
+            let task = at.0 & !0xff;
+            let mut bytes = [0; 256];
+            bytes[..8].copy_from_slice(&(task + 0x100).to_le_bytes());
+            bytes[16] = 2;
+            let from = usize::try_from(at.0 - task).unwrap();
+            buf.copy_from_slice(&bytes[from..from + buf.len()]);
+            Ok(())
+        }
+    }
+
+    fn forged() -> Forged {
+        let mut types = Types::new(false);
+        let int = types.int("int", 4, true);
+        let long = types.int("long", 8, false);
+        let char = types.int("char", 1, false);
+        let name = types.array(char, 16);
+        let node = types.structure("list_head", 16, &[("next", long, 0, 0), ("prev", long, 64, 0)]);
+        let signal = types.structure("signal_struct", 16, &[("thread_head", node, 0, 0)]);
+        let signal = types.pointer(signal);
+        let members = [
+            ("tasks", node, 0, 0),
+            ("__state", int, 8 * 16, 0),
+            ("exit_state", int, 8 * 20, 0),
+            ("pid", int, 8 * 24, 0),
+            ("tgid", int, 8 * 28, 0),
+            ("comm", name, 8 * 32, 0),
+            ("signal", signal, 8 * 48, 0),
+            ("mm", long, 8 * 56, 0),
+            ("stack", long, 8 * 64, 0),
+            ("thread_node", node, 8 * 72, 0),
+        ];
+        types.structure("task_struct", 256, &members);
+        let bytes = types.bytes();
+        let symbols = [
+            ('T', "_stext", TABLE - 0x100_0000),
+            ('D', "__start_BTF", BTF),
+            ('D', "__stop_BTF", BTF + bytes.len() as u64),
+            ('D', "nr_cpu_ids", DATA),
+            ('D', "__cpu_present_mask", DATA + 8),
+            ('D', "init_task", TASKS),
+        ];
+        let table = kallsyms(false, Generation::PlaceRelative, TABLE, &symbols[..5]);
+        let lines = format!(
+            "{}OSRELEASE=6.12.0\nSYMBOL(_stext)={:x}\nSYMBOL(init_task)={TASKS:x}\n",
+            table.lines,
+            TABLE - 0x100_0000
+        );
+        let mut memory = Pieces::new(ByteOrder::Little, &lines);
+        let mut padded = table.bytes;
+        padded.resize(padded.len().next_multiple_of(4096), 0);
+        memory.put(TABLE, padded);
+        memory.put(BTF, bytes);
+        memory.put(DATA, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        Forged(memory)
+    }
+
+    #[test]
+    fn a_list_without_an_end_ends_with_its_time() {
+        let memory = forged();
+        let kernel = Kernel::new(&memory);
+        for all_tasks in [false, true] {
+            let started = Instant::now();
+            let limit = Limit::after(Duration::from_millis(200));
+            let tasks = read_within(&kernel, Machine::S390x, Options { all_tasks }, limit).unwrap();
+            // This thread may have to wait for its CPU.
+            assert!(started.elapsed() < Duration::from_secs(20));
+            assert!((10..100_000).contains(&tasks.count), "{}", tasks.count);
+            let damaged = tasks.damaged.unwrap();
+            assert!(damaged.contains("its time is used up"), "{damaged}");
+            assert_eq!(tasks.states["D"], tasks.count);
+        }
+    }
 
     #[test]
     fn states_have_the_letters_of_ps() {

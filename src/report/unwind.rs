@@ -10,6 +10,7 @@ mod s390x;
 mod tests;
 mod x86_64;
 
+use super::limit::Limit;
 use super::registers::Registers;
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::VirtAddr;
@@ -61,6 +62,7 @@ impl From<Error> for End {
 pub(super) struct Unwinder<'k> {
     kernel: &'k Kernel<'k>,
     machine: Machine,
+    pub(super) limit: Limit,
     orc: Result<orc::Orc, String>,
 }
 
@@ -72,12 +74,12 @@ struct Walk<'w> {
 }
 
 impl<'k> Unwinder<'k> {
-    pub(super) fn new(kernel: &'k Kernel<'k>, machine: Machine) -> Unwinder<'k> {
+    pub(super) fn new(kernel: &'k Kernel<'k>, machine: Machine, limit: Limit) -> Unwinder<'k> {
         let orc = match machine {
             Machine::X86_64 => orc::Orc::new(kernel).map_err(|error| error.line()),
             _ => Err(String::new()),
         };
-        Unwinder { kernel, machine, orc }
+        Unwinder { kernel, machine, limit, orc }
     }
 
     /// The kernel whose stacks they are.

@@ -3,7 +3,7 @@
 use crate::units::VirtAddr;
 
 /// The most bytes of names: ten times those of the largest kernel seen.
-const MAX_TEXT: usize = 64 << 20;
+pub(in crate::kernel) const MAX_TEXT: usize = 64 << 20;
 
 /// A symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

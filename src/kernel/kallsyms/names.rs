@@ -26,6 +26,14 @@ impl Tokens {
         Tokens { text, starts }
     }
 
+    /// Bytes of the strings, with the NUL of the last.
+    #[cfg(feature = "analyst")]
+    pub(super) fn len(&self) -> usize {
+        let last = usize::from(self.starts.iter().copied().max().unwrap_or(0));
+        let rest = self.text.get(last..).unwrap_or_default();
+        last + rest.iter().position(|&byte| byte == 0).map_or(rest.len(), |end| end + 1)
+    }
+
     fn get(&self, byte: u8) -> &[u8] {
         let start = self.starts.get(usize::from(byte)).copied().unwrap_or(u16::MAX);
         let rest = self.text.get(usize::from(start)..).unwrap_or_default();
@@ -66,6 +74,13 @@ impl<'a> Names<'a> {
             return Err(Error::Absurd { what: "symbol name of this many tokens", value: 0 });
         }
         Ok(name.remove(0))
+    }
+
+    /// Bytes of the names that were taken.
+    #[cfg(feature = "analyst")]
+    pub(super) fn taken(&self) -> usize {
+        let read = MAX_NAMES - self.left;
+        usize::try_from(read).unwrap_or(0) - (self.piece.len() - self.at.min(self.piece.len()))
     }
 
     fn byte(&mut self) -> Result<u8, Error> {

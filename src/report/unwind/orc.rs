@@ -14,6 +14,7 @@ const HEADER_6_4: u32 = u32::from_le_bytes([0xfe, 0x5d, 0x32, 0xbf]);
 const HEADER_6_3: u32 = u32::from_le_bytes([0xdb, 0x84, 0xae, 0xd4]);
 /// More entries than any kernel has: the largest seen has half a million.
 const MAX_ENTRIES: u64 = 16 << 20;
+const WHAT: &str = "the unwind table";
 
 /// A register, or what it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +93,20 @@ impl Orc {
 
     /// The entry of an address: the last one at or before it.
     pub(super) fn find(&self, kernel: &Kernel<'_>, at: u64) -> Result<Entry, Error> {
-        let table = match kernel.module_at(VirtAddr(at)).filter(|_| !kernel.is_own_text(VirtAddr(at))) {
+        let module = kernel.module_at(VirtAddr(at)).filter(|_| !kernel.is_own_text(VirtAddr(at)));
+        let table = match module {
             Some(module) => module_table(&kernel.object("module", module.address)?)?,
             None => self.own,
+        };
+        let u32 = |place| match module {
+            Some(_) => kernel.u32(VirtAddr(place), WHAT),
+            None => kernel.constant_u32(VirtAddr(place), WHAT),
         };
         let (mut low, mut high) = (0, table.count);
         while low < high {
             let middle = low + (high - low) / 2;
             let place = table.addresses.wrapping_add(4 * middle);
-            let relative = kernel.u32(VirtAddr(place), "the unwind table")?.cast_signed();
+            let relative = u32(place)?.cast_signed();
             let address = place.wrapping_add_signed(relative.into());
             if address <= at { low = middle + 1 } else { high = middle }
         }
@@ -108,7 +114,11 @@ impl Orc {
             .checked_sub(1)
             .ok_or(Error::Absurd { what: "address before all unwind entries", value: at })?;
         let place = table.entries.wrapping_add(nth.wrapping_mul(kernel.size_of("orc_entry")?));
-        self.decode(&kernel.object("orc_entry", VirtAddr(place))?)
+        let entry = match module {
+            Some(_) => kernel.object("orc_entry", VirtAddr(place))?,
+            None => kernel.constant_object("orc_entry", VirtAddr(place))?,
+        };
+        self.decode(&entry)
     }
 
     fn decode(&self, entry: &Object<'_>) -> Result<Entry, Error> {

@@ -70,7 +70,7 @@ impl World {
         let registers = registers.map(|values| self.registers(values));
         let kernel = Kernel::new(&self.memory);
         assert_eq!(kernel.missing(), Vec::<String>::new());
-        let unwinder = Unwinder::new(&kernel, self.machine);
+        let unwinder = Unwinder::new(&kernel, self.machine, Limit::new(false));
         let steps = match &registers {
             Some(registers) => unwinder.unwind(Start::Registers(registers)),
             None => unwinder.unwind(Start::Sleeping(kernel.object("task_struct", VirtAddr(TASK)).unwrap())),

@@ -1,10 +1,12 @@
-//! A dump as a read-only directory: `vmcore` (a KDUMP file), `vmcore.elf`, `dmesg.txt`, `report.txt` and
-//! `vmcoreinfo.txt`. Nothing is restored: each read decrypts the blocks it touches, of which a bounded
+//! A dump as a read-only directory: `vmcore` (a KDUMP file), `vmcore.elf`, `dmesg.txt`, `report.txt`, `vmcoreinfo.txt`,
+//! and the kernel's symbols and types: `kallsyms.txt`, `btf`, `btf.d/MODULE`. Nothing is restored: each read decrypts the blocks it touches, of which a bounded
 //! number is kept in memory, and no plain byte is written to a disk. The FUSE protocol is spoken
 //! directly to the kernel; who waits for the end of the mount is the caller's matter.
 
+mod description;
 pub(crate) mod table;
 
+use self::description::Described;
 use crate::kdump;
 use crate::klog;
 use crate::mm::KernelMemory;
@@ -30,9 +32,16 @@ const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
 const SOURCE: &str = "vmcore-decrypt";
 /// The inode number of the first file; 1 is the directory.
 const FIRST_INODE: u64 = 2;
+/// The directory of modules' types, its inode, and that of the first file in it.
+const MODULES: &str = "btf.d";
+const MODULES_INODE: INodeNo = INodeNo(1 << 32);
+const FIRST_MODULE: u64 = MODULES_INODE.0 + 1;
 
 /// Told what could not be read: name of the file, offset, cause.
 pub type OnError = Box<dyn Fn(&str, u64, &io::Error) + Send + Sync>;
+
+/// Told what of the kernel's symbols and types cannot be read, a line each.
+pub type OnMissing = Box<dyn FnOnce(&[String]) + Send>;
 
 /// A file that a directory does not have, and why.
 pub type Missing = (&'static str, String);
@@ -46,6 +55,8 @@ struct Entry {
 /// The directory.
 pub struct DumpDirectory {
     entries: Vec<Entry>,
+    /// The kernel's symbols and types, where VMCOREINFO leads to them.
+    described: Option<Arc<Described>>,
     time: SystemTime,
     owner: (u32, u32),
     on_error: OnError,
@@ -57,7 +68,11 @@ impl DumpDirectory {
     ///
     /// # Errors
     /// The dump's tables would leave 64 bits.
-    pub fn new(dump: &Arc<Dump>, on_error: OnError) -> Result<(DumpDirectory, Vec<Missing>), kdump::Error> {
+    pub fn new(
+        dump: &Arc<Dump>,
+        on_error: OnError,
+        on_missing: OnMissing,
+    ) -> Result<(DumpDirectory, Vec<Missing>), kdump::Error> {
         let mut entries =
             vec![Entry { name: "vmcore", content: Box::new(KdumpView::new(Arc::clone(dump))?) }];
         let mut missing = Vec::new();
@@ -74,22 +89,61 @@ impl DumpDirectory {
         }
         entries.push(Entry { name: "report.txt", content: Box::new(ReportText::new(dump)) });
         entries.push(Entry { name: "vmcoreinfo.txt", content: Box::new(dump.vmcoreinfo().to_vec()) });
+        let described = Described::new(dump, on_missing);
+        if let Some(described) = &described {
+            let symbols = description::File::symbols(described);
+            entries.push(Entry { name: "kallsyms.txt", content: Box::new(symbols) });
+            entries.push(Entry { name: "btf", content: Box::new(description::File::types(described)) });
+        }
         let seconds = u64::try_from(dump.facts().crash_time).unwrap_or(0);
         let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
         let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Ok((DumpDirectory { entries, time, owner, on_error }, missing))
+        Ok((DumpDirectory { entries, described, time, owner, on_error }, missing))
     }
 
-    fn entry(&self, inode: INodeNo) -> Option<&Entry> {
+    /// Name and content of a file.
+    fn file(&self, inode: INodeNo) -> Option<(&str, &dyn PhysSource)> {
+        if let Some(nth) = inode.0.checked_sub(FIRST_MODULE) {
+            let (name, types) = self.described.as_ref()?.module(usize::try_from(nth).ok()?)?;
+            return Some((name, types));
+        }
         let number = inode.0.checked_sub(FIRST_INODE)?;
-        self.entries.get(usize::try_from(number).ok()?)
+        let entry = self.entries.get(usize::try_from(number).ok()?)?;
+        Some((entry.name, &*entry.content))
+    }
+
+    /// The files of a directory, and the inode of the first.
+    fn names(&self, directory: INodeNo) -> Option<(u64, Vec<&str>)> {
+        match directory {
+            INodeNo::ROOT => Some((FIRST_INODE, self.entries.iter().map(|entry| entry.name).collect())),
+            MODULES_INODE => Some((FIRST_MODULE, self.described.as_ref()?.modules().collect())),
+            _ => None,
+        }
+    }
+
+    /// The inode of a name in a directory.
+    fn inode(&self, parent: INodeNo, name: &OsStr) -> Option<INodeNo> {
+        if parent == INodeNo::ROOT && name == MODULES && self.described.is_some() {
+            return Some(MODULES_INODE);
+        }
+        let (first, names) = self.names(parent)?;
+        (first..).zip(names).find(|(_, other)| name == *other).map(|(inode, _)| INodeNo(inode))
+    }
+
+    /// What is in a directory: inode, kind, name.
+    fn listed(&self, directory: INodeNo) -> Option<Vec<(INodeNo, FileType, &str)>> {
+        let (first, names) = self.names(directory)?;
+        let files = (first..).zip(names).map(|(inode, name)| (INodeNo(inode), FileType::RegularFile, name));
+        let modules = self.described.as_ref().filter(|_| directory == INodeNo::ROOT);
+        let modules = modules.map(|_| (MODULES_INODE, FileType::Directory, MODULES));
+        Some(files.chain(modules).collect())
     }
 
     fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
-        let (kind, perm, nlink, size) = match self.entry(inode) {
-            _ if inode == INodeNo::ROOT => (FileType::Directory, 0o500, 2, 0),
-            Some(entry) => (FileType::RegularFile, 0o400, 1, entry.content.len()),
-            None => return None,
+        let (kind, perm, nlink, size) = match inode {
+            INodeNo::ROOT => (FileType::Directory, 0o500, 3, 0),
+            MODULES_INODE => (FileType::Directory, 0o500, 2, 0),
+            _ => (FileType::RegularFile, 0o400, 1, self.file(inode)?.1.len()),
         };
         let time = self.time;
         Some(FileAttr {
@@ -112,10 +166,10 @@ impl DumpDirectory {
     }
 
     /// Reads as much of a file as is asked for, less only at its end.
-    fn read_full(entry: &Entry, offset: u64, size: u32) -> io::Result<Vec<u8>> {
-        let left = entry.content.len().saturating_sub(offset);
+    fn read_full(content: &dyn PhysSource, offset: u64, size: u32) -> io::Result<Vec<u8>> {
+        let left = content.len().saturating_sub(offset);
         let mut bytes = vec![0; usize::try_from(left.min(size.into())).unwrap_or(0)];
-        let read = read_full_at(&*entry.content, &mut bytes, offset)?;
+        let read = read_full_at(content, &mut bytes, offset)?;
         bytes.truncate(read);
         Ok(bytes)
     }
@@ -169,9 +223,7 @@ fn report(dump: &Arc<Dump>) -> Vec<u8> {
 
 impl Filesystem for DumpDirectory {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.entries.iter().zip(FIRST_INODE..).find(|(entry, _)| entry.name == name);
-        let inode = found.filter(|_| parent == INodeNo::ROOT).map(|(_, inode)| INodeNo(inode));
-        match inode.and_then(|inode| self.attributes(inode)) {
+        match self.inode(parent, name).and_then(|inode| self.attributes(inode)) {
             Some(attributes) => reply.entry(&UNCHANGED, &attributes, Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
@@ -185,7 +237,7 @@ impl Filesystem for DumpDirectory {
     }
 
     fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        match self.entry(inode) {
+        match self.file(inode) {
             Some(_) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
             None => reply.error(Errno::EISDIR),
         }
@@ -202,26 +254,22 @@ impl Filesystem for DumpDirectory {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(entry) = self.entry(inode) else { return reply.error(Errno::EISDIR) };
-        match Self::read_full(entry, offset, size) {
+        let Some((name, content)) = self.file(inode) else { return reply.error(Errno::EISDIR) };
+        match Self::read_full(content, offset, size) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => {
-                (self.on_error)(entry.name, offset, &error);
+                (self.on_error)(name, offset, &error);
                 reply.error(Errno::EIO);
             }
         }
     }
 
     fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        if inode != INodeNo::ROOT {
-            return reply.error(Errno::ENOTDIR);
-        }
-        let dots = [(1, FileType::Directory, "."), (1, FileType::Directory, "..")];
-        let files = self.entries.iter().zip(FIRST_INODE..);
-        let files = files.map(|(entry, inode)| (inode, FileType::RegularFile, entry.name));
+        let Some(files) = self.listed(inode) else { return reply.error(Errno::ENOTDIR) };
+        let dots = [(inode, FileType::Directory, "."), (INodeNo::ROOT, FileType::Directory, "..")];
         let listed = dots.into_iter().chain(files).zip(1..);
         for ((inode, kind, name), next) in listed.skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
-            if reply.add(INodeNo(inode), next, kind, name) {
+            if reply.add(inode, next, kind, name) {
                 break;
             }
         }

@@ -18,6 +18,8 @@ mod rewrap;
 mod salvage;
 #[cfg(feature = "remote")]
 mod slow;
+mod symbols;
+mod tables;
 mod verify;
 
 use super::{Failure, Status, encrypt, order, progress, say_notice, status, version};

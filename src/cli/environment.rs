@@ -32,9 +32,10 @@ pub(super) const MARK: &str = "VMCORE_ENCRYPT_ENVIRONMENT";
 /// What both programs use: where programs and temporary files are, how text and time are shown.
 const COMMON: [&str; 12] =
     [MARK, "PATH", "HOME", "USER", "LOGNAME", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "TZ", "TMPDIR"];
-/// What the analyst's program uses too: the default identity, trust in servers. Proxies and what its plugins get are
+/// What the analyst's program uses too: the default identity, its cache, trust in servers. Proxies and what its plugins get are
 /// listed elsewhere.
-const ANALYST: [&str; 4] = ["VMCORE_DECRYPT_IDENTITY", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+const ANALYST: [&str; 5] =
+    ["VMCORE_DECRYPT_IDENTITY", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How names of what an object store is reached with begin.
 const STORES: [&str; 4] = ["AWS_", "GOOGLE_", "AZURE_", "SSL_CERT_"];
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];

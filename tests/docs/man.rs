@@ -11,10 +11,16 @@ const ENCRYPT_FILES: &[(&str, &str)] = &[
     ("/proc/vmcore", "The memory of the crashed kernel, in the capture kernel."),
 ];
 /// Files of the analyst's program.
-const DECRYPT_FILES: &[(&str, &str)] = &[(
-    "~/.config/vmcore-decrypt/identities",
-    "The identity file where no option -i is given; below $XDG_CONFIG_HOME where that is set.",
-)];
+const DECRYPT_FILES: &[(&str, &str)] = &[
+    (
+        "~/.config/vmcore-decrypt/identities",
+        "The identity file where no option -i is given; below $XDG_CONFIG_HOME where that is set.",
+    ),
+    (
+        "~/.cache/vmcore-decrypt/tables",
+        "Symbols, types and unwind tables of kernels, for reports; below $XDG_CACHE_HOME where that is set.",
+    ),
+];
 /// What both programs take from the environment.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("NO_COLOR", "Has no effect: nothing is coloured."),

@@ -94,6 +94,21 @@ fn assert_little_is_fetched(sample: &Sample, server: &Server, url: &str, prepare
     let fetched = server.carried();
     assert!(fetched < 6 * MIB, "dmesg fetched {fetched} bytes of {}", sample.size);
 
+    let caches = scratch(&format!("remote-cache-{}", url.len()));
+    let report = || {
+        let mut report = sample.decrypt("report", url);
+        prepare(&mut report);
+        (succeed(report.env("XDG_CACHE_HOME", &caches)), server.carried())
+    };
+    let ((first, without), (second, with)) = (report(), report());
+    assert!(first == second && first.contains("sysrq triggered crash"), "{first}");
+    assert!(without < 20 * MIB, "report fetched {without} bytes of {}", sample.size);
+    assert!(
+        with < without * 4 / 5,
+        "report with the kernel's tables at hand fetched {with} bytes, without {without}"
+    );
+    fs::remove_dir_all(caches).unwrap();
+
     if !mounted::can_mount() {
         return;
     }

@@ -3,6 +3,7 @@
 # with the libraries of their own suite, drgn from a Python environment of its own.
 #
 #   program.sh makedumpfile|crash|drgn|gdb   the judges of our dumps, in versions that know the newest kernels
+#   program.sh pahole|bpftool              readers of the kernel's types
 #   program.sh age|rage                      the judges of the encryption
 #   program.sh age-keygen|age-plugin-NAME    what else comes with age
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
@@ -51,7 +52,7 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|age|rage|servers|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|pahole|bpftool|age|rage|servers|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -59,6 +60,8 @@ if [ ! -e "$out" ]; then
     case "$name" in
         makedumpfile) from_debian sid makedumpfile bin/makedumpfile ;; # 1.7.8
         crash) from_debian sid crash bin/crash ;;                      # 9
+        pahole) from_debian sid dwarves bin/pahole ;;     # 1.32
+        bpftool) from_debian sid bpftool sbin/bpftool ;; # 7.8
         age) from_debian sid age bin/age ;;    # 1.3; Debian 12's knows no post-quantum recipients
         rage) from_debian sid rage bin/rage ;; # 0.12
         age-*)

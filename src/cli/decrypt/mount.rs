@@ -35,8 +35,8 @@ const SWAPS: &str = "/proc/swaps";
   vmcore-decrypt mount -i key.txt --background vmcore.age /mnt
   vmcore-decrypt mount --unmount /mnt
 
-The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt, report.txt and vmcoreinfo.txt, each \
-decrypted where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
+The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt, report.txt, vmcoreinfo.txt, kallsyms.txt and the \
+kernel's types (btf, btf.d), each decrypted where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
 
 With COMMAND the exit status is that of the command: 128 and the number of the signal that ended it, \
 127 when it is not found, 126 when it cannot be run.", status::OPENING))]
@@ -202,7 +202,12 @@ impl Job<'_> {
                 say(PROGRAM, "error", Failure::caused(doing, error).message());
             }
         };
-        let (content, missing) = DumpDirectory::new(dump, Box::new(on_error))
+        let on_missing = move |missing: &[String]| {
+            missing
+                .iter()
+                .for_each(|why| say(PROGRAM, "warning", &format!("symbols and types of {name}: {why}")));
+        };
+        let (content, missing) = DumpDirectory::new(dump, Box::new(on_error), Box::new(on_missing))
             .map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
         for (file, why) in missing {
             say(PROGRAM, "warning", &format!("there is no {file}: {why}"));

@@ -3,8 +3,12 @@
 use super::super::{Failure, Status, say, status, stdout};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
+use super::symbols;
+use super::tables::Cached;
+use crate::kernel::Kernel;
+use crate::mm::KernelMemory;
 use crate::reader::BLOCK_CACHE;
-use crate::report::{Options, Report, show};
+use crate::report::{Options, Report, Source, show};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::PathBuf;
 
@@ -14,9 +18,13 @@ use std::path::PathBuf;
   vmcore-decrypt report -i key.txt vmcore.age
   vmcore-decrypt report -i key.txt --tasks all vmcore.age | less
   vmcore-decrypt report -i key.txt --json vmcore.age | jq -r '.signature[]'
+  vmcore-decrypt report -i key.txt --symbols types vmcore.age
 
 The kernel's own symbols, types and unwind tables in the dump are enough: no vmlinux is needed. What cannot be read \
-is reported in its place.", status::OPENING))]
+is reported in its place.
+
+Symbols and types of a kernel are kept in ~/.cache/vmcore-decrypt/tables by build id, and used for its next dump, where \
+that dump agrees with them.", status::OPENING))]
 pub(super) struct Args {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -26,6 +34,12 @@ pub(super) struct Args {
     /// Which tasks are shown with their stacks
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Which::Blocked)]
     tasks: Which,
+    /// Neither use nor keep the symbols and types of kernels in the cache
+    #[arg(long)]
+    no_cache: bool,
+    /// Also write the kernel's symbols and types into this new directory: kallsyms.txt, btf (raw BTF), btf.d/MODULE
+    #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+    symbols: Option<PathBuf>,
 
     /// The encrypted dump; of one in parts all parts
     #[arg(value_name = "DUMP", required = true)]
@@ -57,13 +71,22 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let doing = || format!("reporting on {names}");
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
     let options = Options { all_tasks: args.tasks == Which::All };
-    let report = Report::of_vmcore(&vmcore, options)
+    let memory = KernelMemory::new(&vmcore)
         .map_err(|error| input::by_fault(dump, Failure::caused(doing(), &error)))?;
+    let notes: Vec<&[u8]> = vmcore.notes().prstatus().collect();
+    let source = Source { memory: &memory, machine: vmcore.machine(), notes: &notes };
+    let cached = Cached::find(&memory, !args.no_cache);
+    let placed = cached.placed(&memory);
+    let kernel =
+        placed.as_ref().map_or_else(|| Kernel::new(&memory), |tables| Kernel::with_tables(&memory, tables));
+    let report = Report::of_kernel(&kernel, &source, options);
     if args.json {
         stdout::print_json("the report", &report)?;
     } else {
         stdout::print(&show(&report, options.all_tasks))?;
     }
+    cached.keep(&kernel);
+    args.symbols.as_ref().map_or(Ok(()), |directory| symbols::write(&kernel, directory))?;
     // The report is printed first; then the status tells that the dump is damaged or cut.
     opened.fault.clone().map_or(Ok(()), Err)
 }

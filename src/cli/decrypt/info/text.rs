@@ -156,6 +156,13 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
         row(text, name, count, pages.present, page_size);
     }
     row(text, "all", pages.present, pages.present, page_size);
+    if pages.doubtful_lists > 0 {
+        let _ = writeln!(
+            text,
+            "  {} of the saved look free; their lists are broken or too long",
+            pages.doubtful_lists
+        );
+    }
 }
 
 /// Columns of a whole bar, on a terminal those that are left.
@@ -186,6 +193,9 @@ mod tests {
         assert_eq!(lines[2], "  zero                      1   4.00 KiB #");
         assert_eq!(lines[3], "  cache                     0    0 bytes");
         assert_eq!(lines.last().unwrap().matches('#').count(), 30);
+        let mut text = String::new();
+        table(&mut text, &ClassCounts { doubtful_lists: 7, ..pages }, 4096);
+        assert!(text.ends_with("  7 of the saved look free; their lists are broken or too long\n"), "{text}");
     }
 
     #[test]

@@ -69,6 +69,11 @@ def collecting(args, core, level, recipient, out):
         "makedumpfile -z (plain)": f"{peer} -z {core} {out}",
         "makedumpfile -c (plain)": f"{peer} -c {core} {out}",
     }
+    # What the exact free pages cost and save: at other levels there are none.
+    if level & 16:
+        for name, options in (("ours", ""), ("ours -l", "-l "), ("ours -z", "-z ")):
+            keeping = f"{ours} --keep-cpu-lists {options}--num-threads 1 {core} {out}"
+            commands[f"{name}, 1 thread, --keep-cpu-lists"] = keeping
     for tool in ("age", "rage"):
         if shutil.which(tool):
             commands[f"makedumpfile -F -l | {tool}"] = f"{peer} -F -l {core} | {tool} -r {recipient} > {out}"

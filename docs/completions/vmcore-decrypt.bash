@@ -9,7 +9,7 @@ _vmcore_decrypt() {
             continue
         fi
         case $word in
-            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            --cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--symbols|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             --) command=restore && break ;;
             -* | =) ;;
             restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word && break ;;
@@ -99,6 +99,11 @@ _vmcore_decrypt() {
             mapfile -t COMPREPLY < <(compgen -W 'blocked all' -- "$current")
             return
             ;;
+        report:--symbols)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$current")
+            return
+            ;;
         mount:-i | mount:--identity)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -172,7 +177,7 @@ _vmcore_decrypt() {
         list) options='-i --identity --kernel --panic --jobs --json --sort --group -q --quiet -h --help' ;;
         verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
         dmesg) options='-i --identity -q --quiet -h --help' ;;
-        report) options='-i --identity --tasks --json -q --quiet -h --help' ;;
+        report) options='-i --identity --tasks --symbols --json --no-cache -q --quiet -h --help' ;;
         mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
         rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
         refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --redact --compress-level --num-threads -f --force -q --quiet -h --help' ;;

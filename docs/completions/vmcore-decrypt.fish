@@ -7,7 +7,7 @@ function __vmcore_decrypt_command
             continue
         end
         switch $word
-            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --redact --tasks --unmount -R -d -i -o -r -u
+            case --cmdline --compress --compress-level --dump-level --format --identity --jobs --kernel --num-threads --output --panic --recipient --recipients-file --redact --symbols --tasks --unmount -R -d -i -o -r -u
                 set skip 1
             case --
                 echo restore
@@ -100,7 +100,9 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is dmesg' -s h -l help -d 'Print
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s i -l identity -r -F -d 'Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l tasks -x -a 'blocked all' -d 'Which tasks are shown with their stacks'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l symbols -x -a '(__fish_complete_directories)' -d 'Also write the kernels symbols and types into this new directory kallsyms.txt, btf (raw BTF), btf.d/MODULE'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l json -d 'One JSON object'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -l no-cache -d 'Neither use nor keep the symbols and types of kernels in the cache'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is report' -s h -l help -d 'Print help (see more with --help)'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -F

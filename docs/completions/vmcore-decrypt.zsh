@@ -25,7 +25,7 @@ _vmcore-decrypt() {
             continue
         fi
         case $word in
-            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
+            (--cmdline|--compress|--compress-level|--dump-level|--format|--identity|--jobs|--kernel|--num-threads|--output|--panic|--recipient|--recipients-file|--redact|--symbols|--tasks|--unmount|-R|-d|-i|-o|-r|-u) skip=1 ;;
             (--) command=restore; break ;;
             (-*) ;;
             (restore|info|list|verify|dmesg|report|mount|rewrap|refilter|keygen|kmsg|help) command=$word; break ;;
@@ -101,7 +101,9 @@ _vmcore-decrypt() {
             _arguments -s \
                 '*'{-i,--identity}'[Identity file age identities, an ssh private key; - is standard input; repeatable default ~/.config/vmcore-decrypt/identities]:file:_files' \
                 '*'--tasks'[Which tasks are shown with their stacks]:value:(blocked all)' \
+                '*'--symbols'[Also write the kernels symbols and types into this new directory kallsyms.txt, btf (raw BTF), btf.d/MODULE]:directory:_files -/' \
                 '*'--json'[One JSON object]' \
+                '*'--no-cache'[Neither use nor keep the symbols and types of kernels in the cache]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help (see more with --help)]' \
                 '*: :_files'

@@ -254,9 +254,30 @@ fn with_pairs<'a, B, K: FromStr<Err = object_store::Error>>(
     })
 }
 
+/// Whether an endpoint, or a region, which becomes part of one, can be in a URL. The library takes any text and panics with it in
+/// its first request.
+fn check_host(value: &str, key: &str) -> Result<(), Error> {
+    let url = if value.contains("://") { value.to_owned() } else { format!("https://{value}.host/") };
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@".contains(&byte));
+    if value.is_empty() || (is_plain && Url::parse(&url).is_ok()) {
+        Ok(())
+    } else {
+        Err(Error::Settings(format!("the credentials for the store: {key} cannot be part of a URL")))
+    }
+}
+
 fn s3(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
     let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
     let builder = with_pairs(builder, credentials, AmazonS3Builder::with_config)?;
+    for key in [
+        AmazonS3ConfigKey::Endpoint,
+        AmazonS3ConfigKey::S3Endpoint,
+        AmazonS3ConfigKey::MetadataEndpoint,
+        AmazonS3ConfigKey::StsEndpoint,
+        AmazonS3ConfigKey::Region,
+    ] {
+        check_host(&builder.get_config_value(&key).unwrap_or_default(), key.as_ref())?;
+    }
     let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     let client = client.with_plain(plain.as_deref() == Some("true"));
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;

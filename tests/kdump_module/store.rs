@@ -119,7 +119,7 @@ fn crash_over_the_network(name: &str, port: u16, words: &str) -> Option<(Lab, Cr
     succeed(Command::new("strip").arg("-o").arg(collector).arg(env!("CARGO_BIN_EXE_vmcore-encrypt")));
     let drivers = MKINITRD.replace("virtio_blk'", "virtio_blk virtio_net'");
     let image = lab.build(&drivers);
-    let guest = Guest::new(name, "bookworm").memory("768", "384M").net();
+    let guest = Guest::new(name, "bookworm").memory("1024", "320M").net();
     let crash = or_skip(guest.crash_into(&image, "net.ifnames=0"))?;
     Some((lab, crash))
 }

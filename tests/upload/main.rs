@@ -307,6 +307,17 @@ fn what_cannot_be_is_refused_before_the_first_page() {
             assert!(!said.replace("host/verysecret", "").contains("verysecret"), "{words:?}: {said}");
         }
     }
+    for (name, endpoint, region) in [
+        ("no-port", "http://10.0.2.2:x y", "r"),
+        ("no-host", "http://a b/", "r"),
+        ("no-region", "http://127.0.0.1:1", "eu central"),
+    ] {
+        let secret = s3_credentials(home, name, endpoint);
+        let text = fs::read_to_string(&secret).unwrap().replace("us-east-1", region);
+        fs::write(&secret, text).unwrap();
+        let checked = ["--check-params", "--credentials", &secret, "s3://bucket/"];
+        fails(&run(&mut collect(home, &checked)), 2, &["cannot be part of a URL"]);
+    }
     assert!(store.puts().is_empty());
     succeed(&mut collect(home, &["--check-params", &store.url("")]));
     assert!(store.puts().is_empty(), "checking asks no server");

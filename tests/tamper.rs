@@ -99,3 +99,67 @@ fn a_flipped_bit_is_never_restored() {
         dump
     });
 }
+
+/// A header, and whether it is damaged (4), cut (5), or may as well be for another identity (3).
+fn headers(dump: &[u8]) -> Vec<(&'static str, i32, Vec<u8>)> {
+    let start = payload_start(dump) - 16;
+    let text = String::from_utf8(dump[..start].to_vec()).unwrap();
+    let [version, stanza, body, mac] = text.lines().collect::<Vec<_>>().try_into().unwrap();
+    let with = |lines: &[&str]| [(lines.join("\n") + "\n").as_bytes(), &dump[start..]].concat();
+    let grease = |lines: usize| ["-> grease".to_owned(), "A".repeat(64) + "\n"].join("\n").repeat(lines);
+    let other = |line: &str| line.replace(&line[line.len() - 4..], "AAAA");
+    vec![
+        ("version 2", 4, with(&["age-encryption.org/v2", stanza, body, mac])),
+        ("version 10", 4, with(&["age-encryption.org/v10", stanza, body, mac])),
+        ("no version", 4, with(&["age-encryption.org/", stanza, body, mac])),
+        ("another line end", 4, with(&[&format!("{version}\r"), stanza, body, mac])),
+        ("a stanza without its share", 4, with(&[version, "-> X25519", body, mac])),
+        ("a stanza without a kind", 4, with(&[version, "->", body, mac])),
+        ("a longer stanza", 4, with(&[version, &format!("{stanza} x"), body, mac])),
+        ("a share that is no base64", 4, with(&[version, "-> X25519 !!!!", body, mac])),
+        ("a control character", 4, with(&[version, stanza, &body.replacen(&body[..1], "\u{1b}", 1), mac])),
+        ("a shorter body", 4, with(&[version, stanza, &body[4..], mac])),
+        ("a longer body", 4, with(&[version, stanza, &format!("{body}AAAA"), mac])),
+        ("one more stanza", 4, with(&[version, "-> grease", "AAAA", stanza, body, mac])),
+        (
+            "a passphrase beside it",
+            4,
+            with(&[version, "-> scrypt AAAAAAAAAAAAAAAAAAAAAA 10", body, stanza, body, mac]),
+        ),
+        ("another MAC", 4, with(&[version, stanza, body, &other(mac)])),
+        ("no MAC", 4, with(&[version, stanza, body, "--- "])),
+        (
+            "a long body",
+            4,
+            with(&[version, "-> grease", &("A".repeat(64) + "\n").repeat(6000), stanza, body, mac]),
+        ),
+        ("many stanzas", 4, with(&[version, &grease(5000), stanza, body, mac])),
+        ("a long line", 4, with(&[version, &format!("-> {}", "a ".repeat(200_000)), body, mac])),
+        ("no line end", 4, [version.as_bytes(), b"\n", "A".repeat(400_000).as_bytes()].concat()),
+        ("cut in the version", 5, dump[..10].to_vec()),
+        ("cut in the MAC", 5, dump[..start - 3].to_vec()),
+        ("cut in the nonce", 5, dump[..start + 9].to_vec()),
+        ("another body", 3, with(&[version, stanza, &other(body), mac])),
+        ("another kind", 3, with(&[version, &stanza.replace("X25519", "X25518"), body, mac])),
+    ]
+}
+
+/// An altered stanza, a header that is too long and an unknown version are damage, to every command that opens a dump.
+#[test]
+fn every_command_tells_a_damaged_header_from_a_wrong_key() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("key"), IDENTITY).unwrap();
+    let to = format!("rewrap -f -r {RECIPIENT}");
+    let commands = ["verify", "info", "dmesg", "report", "restore -f", "restore -f --salvage", &to];
+    for (what, status, dump) in headers(&dump(0)) {
+        fs::write(home.path().join("dump"), &dump).unwrap();
+        for command in commands {
+            let mut words: Vec<&str> = command.split(' ').collect();
+            words.extend(["-i", "key", "dump"]);
+            words.extend((command.contains("-f")).then_some("out"));
+            let output = run(env!("CARGO_BIN_EXE_vmcore-decrypt"), &words, home.path());
+            assert_eq!(output.status.code(), Some(status), "{what}, {command}: {output:?}");
+            assert!(!home.path().join("out").exists(), "{what}, {command}");
+        }
+    }
+}

@@ -239,6 +239,14 @@ fn a_header_is_made_for_the_recipients() {
         output.status.code() == Some(1) && text.contains("the header for these recipients takes"),
         "{text}"
     );
+    let mut params = Command::new(env!("CARGO_BIN_EXE_vmcore-encrypt"));
+    params.args(["--check-params", "-R"]).arg(machine.path("etc/vmcore-encrypt/recipients"));
+    let output = params.args(["/proc/vmcore", "/nowhere/dump"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1) && text.contains("the header for these recipients takes"),
+        "{text}"
+    );
 }
 
 #[test]

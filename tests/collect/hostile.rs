@@ -2,8 +2,10 @@
 //! theirs is followed, replaced or taken for the copy.
 
 use super::place::{AGE, ID, Place, content, frame, remove};
+use crate::common::{encrypt, succeed};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::Command;
 
 fn place(name: &str) -> Place {
     Place::new(name, content(600_000))
@@ -20,6 +22,27 @@ fn a_dump_is_collected_once() {
     let (status, said) = place.collect(&[]);
     assert!(status == 0 && said.contains("is already in") && place.is_freed(), "{said}");
     assert_eq!(place.names().len(), 1);
+    remove(&place.dir);
+}
+
+#[test]
+fn the_copy_is_for_its_owner_alone_whatever_the_umask() {
+    let place = place("umask");
+    for umask in ["0", "022", "077", "0777"] {
+        place.write(&frame(&place.data, true));
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(encrypt().get_program());
+        sh.arg("collect").arg("--device").arg(&place.device).arg("--dest").arg(place.dest.join(umask));
+        succeed(&mut sh);
+        for (path, mode) in [
+            (place.dest.join(umask), 0o700),
+            (place.dest.join(umask).join(format!("vmcore-{ID}.age")), 0o600),
+        ] {
+            let found = fs::metadata(&path).unwrap();
+            assert_eq!(found.permissions().mode() & 0o7777, mode, "umask {umask}: {}", path.display());
+            assert_eq!(found.uid(), rustix::process::geteuid().as_raw(), "umask {umask}");
+        }
+    }
     remove(&place.dir);
 }
 

@@ -25,6 +25,14 @@ fn machine(tool: &str) -> Option<Machine> {
 }
 
 /// A packaged sample.
+/// Where recipients are that no header has room for.
+const MANY: &str = "/usr/share/many";
+
+fn many_recipients() -> String {
+    let recipient = |_| format!("{}\n", age::x25519::Identity::generate().to_public());
+    (0..3000).map(recipient).collect()
+}
+
 fn sample(name: &str) -> String {
     fs::read_to_string(module_dir().join(name)).unwrap()
 }
@@ -85,6 +93,7 @@ fn an_ordinary_dracut_image_holds_nothing_of_ours() {
 #[test]
 fn dracut_stops_when_a_crash_could_not_be_saved() {
     let Some(machine) = machine("dracut") else { return };
+    machine.write(MANY, &many_recipients());
     let recipients = "/etc/vmcore-encrypt/recipients";
     for break_it in [
         format!("rm {recipients}"),
@@ -92,6 +101,12 @@ fn dracut_stops_when_a_crash_could_not_be_saved() {
         format!("echo '# none' > {recipients}"),
         format!("echo age1typo > {recipients}"),
         format!("(echo; echo AGE-SECRET-KEY-1QQ) >> {recipients}"),
+        format!("(echo; echo '# age-secret-key-1qq') >> {recipients}"),
+        format!("cat {MANY} > {recipients}"),
+        format!("chmod 0666 {recipients}"),
+        format!("chown 1234 {recipients}"),
+        "chmod 0777 /etc/vmcore-encrypt".to_owned(),
+        "chmod 0602 /etc/vmcore-encrypt/config".to_owned(),
         "rm /usr/bin/vmcore-encrypt".to_owned(),
         "rm /usr/lib/vmcore-encrypt/functions.sh".to_owned(),
         "echo TARGET=kdump > /etc/vmcore-encrypt/config".to_owned(),
@@ -332,10 +347,17 @@ fn initramfs_tools_images_are_inert_when_not_for_us() {
 #[test]
 fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
     let Some(machine) = machine("mkinitramfs") else { return };
+    machine.write(MANY, &many_recipients());
     let build = MKINITRAMFS.replace("$CONF", "/var/lib/kdump/initramfs-tools");
     for break_it in [
         "rm /etc/vmcore-encrypt/recipients",
         "(echo; echo AGE-SECRET-KEY-1QQ) >> /etc/vmcore-encrypt/recipients",
+        "(echo; echo '# age-secret-key-1qq') >> /etc/vmcore-encrypt/recipients",
+        &format!("cat {MANY} > /etc/vmcore-encrypt/recipients"),
+        "chmod 0666 /etc/vmcore-encrypt/recipients",
+        "chown 1234 /etc/vmcore-encrypt/recipients",
+        "chmod 0777 /etc/vmcore-encrypt",
+        "chmod 0602 /etc/vmcore-encrypt/config",
         "rm /usr/bin/vmcore-encrypt",
         "echo TARGET=usb > /etc/vmcore-encrypt/config",
         "echo COLLECTOR_ARGS=--levle >> /etc/vmcore-encrypt/config",

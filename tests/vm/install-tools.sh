@@ -6,6 +6,7 @@ set -euo pipefail
 PACKAGES="build-essential shellcheck age zstd xz-utils bzip2 lz4 lzop squashfs-tools erofs-utils cpio kmod
     busybox-static kexec-tools makedumpfile crash e2fsprogs dosfstools mtools python3-venv procps util-linux bsdutils rsyslog
     openssh-client cryptsetup-bin strace systemd dracut-core dracut-network isc-dhcp-client iputils-arping initramfs-tools-core rpm fuse3
+    bindfs fuse2fs fusefat
     tmux zsh fish man-db lintian rpmlint"
 
 missing() { # PACKAGE...

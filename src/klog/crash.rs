@@ -10,10 +10,15 @@ use std::io::{self, Write};
 
 /// How a line begins with which a crash begins. A report has a longer list of its own (`report::log`): it names what went
 /// wrong before a panic too, hung tasks and exhausted memory, which are no crash.
-const FAULTS: [&str; 19] = [
+///
+/// Of the NMI watchdog only what it detected is one: it also reports that it was turned off (`kernel/watchdog.c`; its lines
+/// began with "NMI" until Linux 6.5).
+const FAULTS: [&str; 21] = [
     "BUG: ",
     "watchdog: BUG: ",
-    "NMI watchdog: ",
+    "watchdog: Watchdog detected hard LOCKUP ",
+    "NMI watchdog: BUG: ",
+    "NMI watchdog: Watchdog detected hard LOCKUP ",
     "kernel BUG at ",
     "Kernel BUG at ",
     "Oops",
@@ -244,6 +249,16 @@ mod tests {
 [   10.200000] [   T99] ---[ end trace 0000000000000000 ]---
 [   10.300000] [   T99] Kernel panic - not syncing: Fatal exception
 ";
+
+    #[test]
+    fn a_watchdog_that_is_off_is_no_crash() {
+        let off = "[    0.4] NMI watchdog: Perf NMI watchdog permanently disabled\n";
+        assert_eq!(scan(off).panic, None);
+        for found in ["NMI watchdog: Watchdog", "watchdog: Watchdog"] {
+            let line = format!("{found} detected hard LOCKUP on cpu 3");
+            assert_eq!(scan(&format!("{off}[    9.5] {line}\n")).panic, Some(line));
+        }
+    }
 
     #[test]
     fn an_oops_tells_where_and_what() {

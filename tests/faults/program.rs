@@ -17,8 +17,14 @@ fn run(name: &str, vmcore: &std::path::Path, level: u8) -> Run {
     let dir = common::scratch(&format!("faults-{name}"));
     let (identity, recipients) = common::keys(&dir);
     let [dump, restored] = ["dump", "restored"].map(|name| dir.join(name));
+    // What is expected here are classes of pages; which page structures go too is a matter of other tests.
     let mut encrypt = common::encrypt();
-    encrypt.args(["-d", &level.to_string(), "--recipients-file"]).arg(recipients).arg(vmcore).arg(&dump);
+    encrypt
+        .arg("--keep-page-structures")
+        .args(["-d", &level.to_string(), "--recipients-file"])
+        .arg(recipients)
+        .arg(vmcore)
+        .arg(&dump);
     let output = common::run(&mut encrypt);
     common::succeed(
         common::decrypt().arg("-i").arg(identity).args(["--compress", "none"]).args([&dump, &restored]),

@@ -101,6 +101,11 @@ impl RecipientArgs {
         Ok(recipients)
     }
 
+    /// The recipients files that are read: those that were typed, or the default.
+    pub(super) fn read_files(&self) -> Vec<PathBuf> {
+        self.files(&[PathBuf::from(DEFAULT_FILE)]).to_vec()
+    }
+
     /// The recipients files: `default` when nobody is named otherwise.
     fn files<'a>(&'a self, default: &'a [PathBuf]) -> &'a [PathBuf] {
         if self.recipients.is_empty() && self.files.is_empty() { default } else { &self.files }

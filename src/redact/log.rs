@@ -27,23 +27,27 @@ pub(super) fn find_command_line(walk: &Walk<'_>) -> Result<(), Error> {
         let at = VirtAddr(kernel.u64(at, WHAT)?);
         if at.0 != 0 {
             let text = kernel.text(at, MAX_LINE, WHAT)?;
-            walk.erase(at, text.len() as u64, WHAT)?;
+            // A parsed copy has NULs inside. One that is shorter than the line may end where memory ends.
+            let mut copy = vec![0; line.len()];
+            let parsed = kernel.bytes(at, &mut copy, WHAT).map_or(0, |()| words_in_common(&copy, &line));
+            walk.erase(at, text.len().max(parsed) as u64, WHAT)?;
         }
     }
     for name in ARRAYS {
         let Ok(at) = kernel.symbol(name) else { continue };
-        // Parsed lines have NULs between words, so the length of the whole line counts. Pages given back are not mapped.
+        // Pages given back are not mapped.
         let mut copy = vec![0; line.len()];
-        if kernel.bytes(at, &mut copy, WHAT).is_ok() && same_words(&copy, &line) {
+        if kernel.bytes(at, &mut copy, WHAT).is_ok() && words_in_common(&copy, &line) == line.len() {
             walk.erase(at, line.len() as u64, WHAT)?;
         }
     }
     in_log(walk, &line)
 }
 
-/// Whether a copy is the line, some of its blanks and signs replaced by NUL.
-fn same_words(copy: &[u8], line: &[u8]) -> bool {
-    copy.iter().zip(line).all(|(copy, line)| copy == line || *copy == 0)
+/// How many bytes of a copy are those of the line, some of its blanks and signs replaced by NUL: the kernel parses a copy in
+/// place (`lib/cmdline.c`, `next_arg`).
+fn words_in_common(copy: &[u8], line: &[u8]) -> usize {
+    copy.iter().zip(line).take_while(|(copy, line)| copy == line || **copy == 0).count()
 }
 
 /// Overwrites what the log repeats of it: lines that say so from there on, and messages that are a word of it, as those on

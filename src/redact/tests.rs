@@ -323,3 +323,28 @@ fn a_command_line_without_a_log_is_not_walked() {
     assert!(small.find(log::find_command_line).unwrap_err().contains("log"));
     assert!(Small::new().find(log::find_command_line).is_err());
 }
+
+#[test]
+fn a_parsed_command_line_goes_whole() {
+    let line = b"root=/dev/vda1 secret=0123456789 quiet";
+    let mut parsed = *line;
+    for at in [14, 21, 32] {
+        parsed[at] = 0;
+    }
+    for (copy, len) in [(parsed, line.len()), (*b"root=/dev/vda1\0anothr=9876543210 quiet", 15)] {
+        let mut small = Small::new();
+        for (name, at, to, bytes) in
+            [("saved_command_line", A, B, line), ("static_command_line", C, D, &copy)]
+        {
+            small.symbol(name, at);
+            small.words(at, &[to]);
+            small.put(to, &[&bytes[..], &[0; 64]].concat());
+        }
+        // There is no log in this kernel, so the walk ends after the copies.
+        let erased: Vec<_> = small.walk(Machine::X86_64, |walk| {
+            log::find_command_line(walk).unwrap_err();
+            walk.take().into_iter().map(|piece| (piece.at.0, piece.len)).collect()
+        });
+        assert!(erased.contains(&(D, len as u64)), "{erased:x?}");
+    }
+}

@@ -83,7 +83,7 @@ fn holds(machine: &Machine, needle: &str) -> bool {
 fn an_ordinary_dracut_image_holds_nothing_of_ours() {
     let Some(machine) = machine("dracut") else { return };
     let built = machine.run(
-        "dracut --force --quiet --no-kernel --no-compress --omit systemd /out/image 0.0.0; lsinitrd /out/image > /out/list",
+        "dracut --force --quiet --no-kernel --no-compress --omit 'systemd ifcfg' /out/image 0.0.0; lsinitrd /out/image > /out/list",
     );
     assert!(built.status.success(), "{}", text(&built));
     let list = fs::read_to_string(machine.path("/out/list")).unwrap();
@@ -266,7 +266,8 @@ install() {
 fn in_an_image_of_suse_the_transfer_must_be_ours_and_no_shell_allowed() {
     let Some(machine) = machine("dracut") else { return };
     machine.script("/usr/lib/dracut/modules.d/99kdump/module-setup.sh", SUSE_KDUMP);
-    let build = "dracut --force --quiet --no-kernel --no-compress --omit systemd --add kdump /out/image 0.0.0
+    let build =
+        "dracut --force --quiet --no-kernel --no-compress --omit 'systemd ifcfg' --add kdump /out/image 0.0.0
         lsinitrd /out/image > /out/list";
     let ours = "KDUMP_TRANSFER='/usr/lib/vmcore-encrypt/suse-transfer'\n";
     let no_shell = "KDUMP_CONTINUE_ON_ERROR='true'\nKDUMP_IMMEDIATE_REBOOT='true'\n";

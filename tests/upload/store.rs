@@ -170,7 +170,7 @@ impl Store {
             _ => reader.read_exact(&mut body).ok()?,
         }
         if let Some(Fault::Answer(status, text, _)) = fault {
-            return reply(client, status, "", text.as_bytes());
+            return reply(client, status, ETAG, text.as_bytes());
         }
         let is_new = !self.state().objects.contains_key(path);
         if exclusive && !is_new {
@@ -178,7 +178,7 @@ impl Store {
         }
         assert!(exclusive, "{path} is put without a condition");
         self.state().objects.insert(path.to_owned(), body);
-        if fault == Some(Fault::LoseAnswer) { None } else { reply(client, 201, "", b"") }
+        if fault == Some(Fault::LoseAnswer) { None } else { reply(client, 201, ETAG, b"") }
     }
 
     fn get(&self, path: &str, range: Option<String>, is_head: bool, client: &TcpStream) -> Option<()> {
@@ -201,6 +201,9 @@ impl Store {
         reply(client, 206, &range, &object[start..=end])
     }
 }
+
+/// Clients of S3 want one.
+const ETAG: &str = "ETag: \"1\"\r\n";
 
 fn reply(mut client: &TcpStream, status: u16, headers: &str, body: &[u8]) -> Option<()> {
     let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n", body.len());

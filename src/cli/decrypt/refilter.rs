@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     warn_of_downgrade(&old, &recipients);
     let input::Opened { dump, fault } = input::open_parts(args.dumps(), &identities, BLOCK_CACHE)?;
     input::warn_of_part(args.dump(), dump.facts().part.as_ref());
-    if let Some(fault) = fault {
+    if let Some(fault) = &fault {
         say(PROGRAM, "warning", fault.message());
     }
     let doing = || format!("reading {}", input_name(args.dump()));
@@ -110,10 +110,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         collect::collect_surveyed(&survey, &recipients, entropy, &options, &mut stream, &mut update)
     });
     let made = made.map_err(|error| args.failure(&error))?.report;
+    if args.redact.is_some() && made.pages.lost() > 0 {
+        return Err(redact::damaged(args, made.pages.lost()));
+    }
     stream.finish().map_err(|error| args.failure(&collect::Error::Write(error)))?;
     // A console that is gone is no reason to fail after the dump is safe.
     let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
-    args.conclude(&dump, &vmcore, &made, judges || level.get() <= DumpLevel::ZERO)
+    args.conclude(&dump, &vmcore, &made, judges || level.get() <= DumpLevel::ZERO)?;
+    // All pages are in the new dump, and the old one is not as it should be.
+    fault.map_or(Ok(()), Err)
 }
 
 /// Warns of what cannot be filtered; whether pages are judged at all.

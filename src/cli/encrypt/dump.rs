@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Opens everything, makes the dump, and removes the input where that is asked for.
 fn save(args: &Args, places: Vec<Place>) -> Result<(), Failure> {
-    places.iter().try_for_each(|place| place.check_apart(&args.vmcore))?;
+    places.iter().try_for_each(|place| place.check_apart(&args.vmcore, &args.recipients))?;
     let recipients = args.recipients.read()?;
     let stop = Stop::install()?;
     #[cfg(feature = "convert")]

@@ -1,6 +1,7 @@
 //! Where a stream goes: the place as typed, opened, and what is reported when it takes no more.
 
 use super::super::creating::{check_apart, creating, stdout_failure};
+use super::super::recipients::RecipientArgs;
 use super::super::{Failure, quoted};
 #[cfg(feature = "upload")]
 use super::upload::StorePlace;
@@ -59,18 +60,23 @@ impl Place {
         Place::File { path: path.to_owned(), overwrite, on_failure }
     }
 
-    /// Refuses a place that is the input: overwriting it would lose what is saved from it.
+    /// Refuses a place that is the vmcore or a file of recipients, by whatever name: overwriting one would lose it.
     ///
     /// # Errors
     /// That it is.
-    pub(super) fn check_apart(&self, input: &Path) -> Result<(), Failure> {
+    pub(super) fn check_apart(&self, vmcore: &Path, recipients: &RecipientArgs) -> Result<(), Failure> {
+        let mut inputs = recipients.read_files();
+        inputs.push(vmcore.to_owned());
         match self {
             Place::File { path, .. } => {
-                check_apart(input, path)?;
                 // Pieces of an older dump go when the new one is whole.
-                pieces::following(path).iter().try_for_each(|piece| check_apart(input, piece))
+                let mut outputs = pieces::following(path);
+                outputs.push(path.clone());
+                outputs
+                    .iter()
+                    .try_for_each(|output| inputs.iter().try_for_each(|input| check_apart(input, output)))
             }
-            Place::Device { path, .. } => check_apart(input, path),
+            Place::Device { path, .. } => inputs.iter().try_for_each(|input| check_apart(input, path)),
             _ => Ok(()),
         }
     }

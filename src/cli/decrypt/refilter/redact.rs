@@ -48,6 +48,15 @@ pub(super) fn without_secrets(
     Ok(Vmcore::from_pages(plan.apply(dump.pages())))
 }
 
+/// The failure where pages turned out to be damaged while the new dump was made: what they held may lead to secrets in other
+/// pages. The unfinished dump goes as after any other failure.
+pub(super) fn damaged(args: &Args, pages: u64) -> Failure {
+    let what = input_name(args.dump());
+    let message =
+        format!("redacting {what}: {pages} pages are damaged: what they held may lead to secrets elsewhere");
+    Failure::new(Status::Damaged, message).hint("there is no new dump; hand over another one")
+}
+
 /// Reports a kind that is in the dump.
 fn tell(finding: &Finding) {
     let name = finding.kind.name();

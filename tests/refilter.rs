@@ -82,7 +82,11 @@ fn a_refiltered_dump_is_what_collecting_at_that_level_had_given() {
     succeeded(&lab.encrypt(&["-d", "1", "--split"], &lab.vmcore, &parts));
     for level in ["1", "9", "31"] {
         let fresh = lab.path("fresh.age");
-        succeeded(&lab.encrypt(&["-f", "-d", level], &lab.vmcore, std::slice::from_ref(&fresh)));
+        succeeded(&lab.encrypt(
+            &["-f", "-d", level, "--keep-page-structures"],
+            &lab.vmcore,
+            std::slice::from_ref(&fresh),
+        ));
         let fresh = lab.restored(&lab.owner.0, &fresh);
         for input in [std::slice::from_ref(&low), &parts[..]] {
             let out = lab.path("new.age");

@@ -26,6 +26,8 @@ pub(crate) struct Job<'a> {
     pub limit: Option<u64>,
     /// Whether it is the memory of a kernel that is running.
     pub live: bool,
+    /// Whether the key of the first part is given back; otherwise each is wiped when its part is written.
+    pub gives_key: bool,
 }
 
 /// Where a dump goes: outputs, one for each part, and who hears of what happens.
@@ -63,7 +65,7 @@ pub(crate) struct Saved {
     pub level: DumpLevel,
     /// The report of all parts.
     pub report: Report,
-    /// The payload key of the first part and where its payload starts there, bytes.
+    /// The payload key of the first part and where its payload starts there, bytes; where the job gives it back.
     pub key: Option<(PayloadKey, u64)>,
     /// What became of each output, in their order.
     pub outputs: Vec<Output>,
@@ -79,7 +81,8 @@ pub(crate) struct Output {
 
 /// A part that was written; its output has no end yet.
 struct Written {
-    collected: Collected,
+    report: Report,
+    key: Option<(PayloadKey, u64)>,
     limit: Option<u64>,
     stream: Stream,
 }
@@ -134,8 +137,9 @@ fn write<T: Target>(job: &Job<'_>, target: &T, level: DumpLevel, again: bool) ->
             stream.flush()?;
             Ok(collected)
         });
-        let collected = collected.map_err(|error| End::Collecting(at, error))?;
-        Ok(Written { collected, limit, stream })
+        let Collected { report, key, start } = collected.map_err(|error| End::Collecting(at, error))?;
+        let key = (job.gives_key && at == 0).then_some((key, start));
+        Ok(Written { report, key, limit, stream })
     };
     pipeline::at_once(streams.into_iter().zip(parts).enumerate().collect(), write).into_iter().collect()
 }
@@ -153,7 +157,7 @@ fn parts(survey: &Survey<'_>, level: DumpLevel, count: usize) -> Result<Vec<Opti
 /// Whether another level may help.
 fn is_too_large<F>(attempt: &Attempt<F>) -> bool {
     match attempt {
-        Ok(parts) => parts.iter().any(|part| !part.collected.report.complete),
+        Ok(parts) => parts.iter().any(|part| !part.report.complete),
         Err(End::Collecting(_, Error::Write(error))) => error.kind() == io::ErrorKind::StorageFull,
         Err(_) => false,
     }
@@ -171,12 +175,11 @@ fn finish<T: Target>(
         End::Collecting(at, error) => target.failure(&places[at], &error),
     })?;
     let mut saved = Saved { level, report: Report::default(), key: None, outputs: Vec::new() };
-    for (place, Written { collected, limit, stream }) in places.iter().zip(written) {
+    for (place, Written { report, key, limit, stream }) in places.iter().zip(written) {
         let files = stream.finish().map_err(|error| target.failure(place, &Error::Write(error)))?;
-        let Collected { report, key, start } = collected;
         let cut_at = (!report.complete).then(|| limit.unwrap_or_default());
         saved.report = if saved.outputs.is_empty() { report } else { saved.report.join(report) };
-        saved.key.get_or_insert((key, start));
+        saved.key = saved.key.or(key);
         saved.outputs.push(Output { files, cut_at });
     }
     Ok(saved)

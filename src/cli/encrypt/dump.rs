@@ -158,6 +158,10 @@ impl Dump<'_> {
             compression: self.args.compression(),
             limit: self.args.limit(),
             live: self.live,
+            #[cfg(feature = "convert")]
+            gives_key: self.args.removes_source().is_some(),
+            #[cfg(not(feature = "convert"))]
+            gives_key: false,
         };
         let saved = collect_first_fitting(&job, &Outputs { dump: self, survey: &survey });
         let ended = saved.and_then(|saved| self.end(&survey, saved));

@@ -40,7 +40,15 @@ impl<F: Fn(u8, u32) -> Fate + Sync> Files<F> {
         let levels: Vec<DumpLevel> = levels.iter().map(|level| level.to_string().parse().unwrap()).collect();
         let survey = Survey::new(&vmcore, &levels);
         let threads = NonZero::new(4).unwrap();
-        let job = Job { survey: &survey, levels: &levels, threads, compression: 1, limit, live: false };
+        let job = Job {
+            survey: &survey,
+            levels: &levels,
+            threads,
+            compression: 1,
+            limit,
+            live: false,
+            gives_key: true,
+        };
         collect_first_fitting(&job, self)
     }
 

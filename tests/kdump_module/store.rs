@@ -82,7 +82,7 @@ fn an_image_brings_the_right_to_write_certificates_and_the_network() {
     let Some(machine) = machine(&store, words) else { return };
     machine.write("/etc/our-ca.pem", "-----BEGIN CERTIFICATE-----\n");
     let script = "release=$(ls /lib/modules | head -n 1)
-        vmcore-encrypt-mkinitrd /out/image ${release:-none} --no-kernel --omit 'kernel-network-modules'
+        vmcore-encrypt-mkinitrd /out/image ${release:-none} --no-kernel
         cd /tmp && gzip -dc /out/image 2> /dev/null | cpio -idm --quiet || zstd -dc /out/image | cpio -idm --quiet
         cat etc/cmdline.d/99-vmcore-encrypt.conf; stat -c '%a %n' etc/vmcore-encrypt/credentials etc/our-ca.pem
         find var/lib/dracut/hooks usr/lib/dracut/hooks -name '*vmcore-encrypt*' 2> /dev/null | sort";

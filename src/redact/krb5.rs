@@ -77,7 +77,7 @@ fn of_clients(
         let table = VirtAddr(cache.uint("hashtable")?);
         let back = sunrpc.offset_of("rpc_cred", "cr_hash")?;
         for node in chains(walk, table, 1 << bits)? {
-            let credential = gss.object("gss_cred", VirtAddr(node.wrapping_sub(back)))?;
+            let credential = gss.object("gss_cred", VirtAddr(node.0.wrapping_sub(back)))?;
             let client = credential.uint("gc_ctx")?;
             if client != 0 {
                 mechanism(gss, gss.object("gss_cl_ctx", VirtAddr(client))?.uint("gc_gss_ctx")?, contexts)?;
@@ -106,25 +106,16 @@ fn of_servers(
     }
     let back = gss.offset_of("rsc", "h.cache_list")?;
     for node in chains(walk, table, if table.0 == 0 { 0 } else { count })? {
-        mechanism(gss, gss.object("rsc", VirtAddr(node.wrapping_sub(back)))?.uint("mechctx")?, contexts)?;
+        mechanism(gss, gss.object("rsc", VirtAddr(node.0.wrapping_sub(back)))?.uint("mechctx")?, contexts)?;
     }
     Ok(())
 }
 
 /// Every node of a table of chains that end with null.
-fn chains(walk: &Walk<'_>, table: VirtAddr, buckets: u64) -> Result<Vec<u64>, Error> {
-    const WHAT: &str = "table of credentials";
+fn chains(walk: &Walk<'_>, table: VirtAddr, buckets: u64) -> Result<Vec<VirtAddr>, Error> {
     let mut nodes = Vec::new();
     for bucket in 0..buckets {
-        let (mut node, mut count) = (walk.pointer(table, bucket, WHAT)?.0, 0);
-        while node != 0 {
-            nodes.push(node);
-            count += 1;
-            if count > MAX_ENTRIES {
-                return Err(Error::Endless(WHAT));
-            }
-            node = walk.pointer(VirtAddr(node), 0, WHAT)?.0;
-        }
+        nodes.extend(walk.chain(table.wrapping_add(bucket * 8), MAX_ENTRIES, "table of credentials")?);
     }
     Ok(nodes)
 }

@@ -3,7 +3,7 @@
 //! Source: Linux `init/main.c` (`saved_command_line`, `boot_command_line`, `print_unknown_bootoptions`), `kernel/params.c`.
 
 use super::walk::Walk;
-use crate::kernel::Error;
+use crate::kernel::{Error, Kernel};
 use crate::klog;
 use crate::units::VirtAddr;
 
@@ -27,27 +27,27 @@ pub(super) fn find_command_line(walk: &Walk<'_>) -> Result<(), Error> {
         let at = VirtAddr(kernel.u64(at, WHAT)?);
         if at.0 != 0 {
             let text = kernel.text(at, MAX_LINE, WHAT)?;
-            // A parsed copy has NULs inside. One that is shorter than the line may end where memory ends.
-            let mut copy = vec![0; line.len()];
-            let parsed = kernel.bytes(at, &mut copy, WHAT).map_or(0, |()| words_in_common(&copy, &line));
-            walk.erase(at, text.len().max(parsed) as u64, WHAT)?;
+            // A parsed copy has NULs inside.
+            walk.erase(at, text.len().max(in_common(kernel, at, &line)) as u64, WHAT)?;
         }
     }
     for name in ARRAYS {
         let Ok(at) = kernel.symbol(name) else { continue };
-        // Pages given back are not mapped.
-        let mut copy = vec![0; line.len()];
-        if kernel.bytes(at, &mut copy, WHAT).is_ok() && words_in_common(&copy, &line) == line.len() {
+        if in_common(kernel, at, &line) == line.len() {
             walk.erase(at, line.len() as u64, WHAT)?;
         }
     }
     in_log(walk, &line)
 }
 
-/// How many bytes of a copy are those of the line, some of its blanks and signs replaced by NUL: the kernel parses a copy in
-/// place (`lib/cmdline.c`, `next_arg`).
-fn words_in_common(copy: &[u8], line: &[u8]) -> usize {
-    copy.iter().zip(line).take_while(|(copy, line)| copy == line || **copy == 0).count()
+/// How many bytes from an address on are those of the line, some of its blanks and signs replaced by NUL: the kernel parses a
+/// copy in place (`lib/cmdline.c`, `next_arg`). 0 where they cannot be read, as in pages given back, which are not mapped.
+fn in_common(kernel: &Kernel<'_>, at: VirtAddr, line: &[u8]) -> usize {
+    let mut copy = vec![0; line.len()];
+    match kernel.bytes(at, &mut copy, "command_line") {
+        Ok(()) => copy.iter().zip(line).take_while(|(copy, line)| copy == line || **copy == 0).count(),
+        Err(_) => 0,
+    }
 }
 
 /// Overwrites what the log repeats of it: lines that say so from there on, and messages that are a word of it, as those on

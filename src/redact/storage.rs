@@ -33,16 +33,9 @@ pub(super) fn fscrypt(walk: &Walk<'_>) -> Result<(), Error> {
         let ring = scope.object("fscrypt_keyring", VirtAddr(at))?;
         let table = ring.address_of("key_hashtable")?;
         for bucket in 0..ring.size_of("key_hashtable")? / 8 {
-            let mut node = walk.pointer(table, bucket, "keys of a file system")?;
-            let mut count = 0;
-            while node.0 != 0 {
-                let key = keys.of(node);
-                walk.erase_member(&key, "mk_secret", "fscrypt_master_key.mk_secret")?;
-                count += 1;
-                if count > MAX_KEYS {
-                    return Err(Error::Endless("list of a file system's keys"));
-                }
-                node = walk.pointer(node, 0, "keys of a file system")?;
+            let bucket = table.wrapping_add(bucket * 8);
+            for node in walk.chain(bucket, MAX_KEYS, "list of a file system's keys")? {
+                walk.erase_member(&keys.of(node), "mk_secret", "fscrypt_master_key.mk_secret")?;
             }
         }
     }

@@ -189,6 +189,21 @@ impl<'k> Walk<'k> {
         Ok(())
     }
 
+    /// The nodes of a chain that ends with null, by address: `head` holds the address of the first one, and each that of
+    /// the next one.
+    pub(super) fn chain(&self, head: VirtAddr, most: u64, what: &'static str) -> Result<Vec<VirtAddr>, Error> {
+        let mut nodes = Vec::new();
+        let mut node = self.pointer(head, 0, what)?;
+        while node.0 != 0 {
+            if nodes.len() as u64 == most {
+                return Err(Error::Endless(what));
+            }
+            nodes.push(node);
+            node = self.pointer(node, 0, what)?;
+        }
+        Ok(nodes)
+    }
+
     /// The address of element `nth` of an array of pointers.
     pub(super) fn pointer(&self, array: VirtAddr, nth: u64, what: &'static str) -> Result<VirtAddr, Error> {
         self.kernel.u64(array.wrapping_add(nth.wrapping_mul(8)), what).map(VirtAddr)

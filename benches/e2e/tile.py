@@ -147,7 +147,7 @@ class Tiler:
 
 
 def write_head(core, times, stride):
-    """Segments of all tiles at the file's places of the first one's. The notes go behind them."""
+    """Segments of all tiles at the file's places of the first one's. The notes follow them."""
     moved = [(load, tile * stride) for tile in range(times) for load in core.loads]
     loads = [(*load[:3], load[3] + move, load[4] + move, *load[5:]) for load, move in moved]
     notes = [core.map[note[2] : note[2] + note[5]] for note in core.notes]

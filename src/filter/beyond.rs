@@ -1,7 +1,7 @@
 //! What this program leaves out of a dump beyond makedumpfile, at a level that asks for the kind of page.
 
-/// What is left out beyond makedumpfile: by default all pages that nobody uses. Page structures the kernel does use, so
-/// they go only where that is asked for; the collector's command line does.
+/// What is left out beyond makedumpfile: by default all pages that nobody uses. The kernel does use page
+/// structures, so they are kept by default here; the collector's command line leaves them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beyond {
     /// With level bit 16: pages of memory blocks that were taken offline.

@@ -67,7 +67,7 @@ impl<'a> Judge<'a> {
         self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames));
     }
 
-    /// Whether judges made of this one tell the same of a page, whatever pages each met before.
+    /// Whether copies of this judge give the same verdict on a page, whatever pages each has judged before.
     pub(super) fn is_settled(&self) -> bool {
         self.urgency.as_ref().is_none_or(Urgency::is_settled)
     }

@@ -27,7 +27,7 @@ impl Urgency {
         Urgency { image, text_flags, slabs: SlabCaches::default(), struct_frames }
     }
 
-    /// Whether what is told of slabs does not depend any more on those that were met before.
+    /// Whether the urgency of a slab no longer depends on the slabs judged before it.
     pub(super) fn is_settled(&self) -> bool {
         self.slabs.is_settled()
     }

@@ -12,9 +12,9 @@ use std::collections::HashMap;
 
 /// Where `slab_cache` is, in bytes from the page structure's start: since Linux v6.2, and before.
 const PLACES: [usize; 2] = [8, 24];
-/// Bytes of a `struct kmem_cache` in which its name is looked for; it is before byte 128 in all kernels so far.
+/// Bytes of a `struct kmem_cache` that are searched for its name; the name is before byte 128 in all kernels so far.
 const CACHE_BYTES: usize = 256;
-/// The longest name that is looked for, and its end.
+/// The longest name of a cache, and its end.
 const NAME_BYTES: usize = 24;
 /// Slabs that may lead to no known name before the search for the place is given up.
 const MAX_TRIES: u32 = 512;
@@ -84,7 +84,7 @@ impl SlabCaches {
         Some(found)
     }
 
-    /// Whether it is known where things are, or was given up: what is told then does not depend on what is asked first.
+    /// Whether the place of the name is known, or its search was given up: from then on answers do not depend on their order.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.place.get().is_some() || self.tries.get() >= MAX_TRIES

@@ -9,7 +9,7 @@ use crate::units::VirtAddr;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes of one secret that copies are looked for of: more than any key, less than a certificate.
+/// Bytes of one secret of which copies are searched: more than any key, less than a certificate.
 const MAX_SECRET: u64 = 4096;
 
 /// What was found of a kind.

@@ -76,7 +76,7 @@ pub(super) struct Facts {
     pub(super) modules: &'static [&'static str],
     pub(super) functions: &'static [&'static str],
     pub(super) finder: Finder,
-    /// Whether copies of what is found are looked for in all memory.
+    /// Whether all memory is searched for copies of what is found.
     pub(super) copies: bool,
 }
 
@@ -103,7 +103,7 @@ impl Facts {
         Facts { name, what, default: true, modules, functions, finder, copies: true }
     }
 
-    /// Copies of it are not looked for: it is large, and changes all the time.
+    /// Copies of it are not searched: it is large, and changes all the time.
     const fn without_copies(self) -> Facts {
         Facts { copies: false, ..self }
     }

@@ -10,7 +10,7 @@ use std::num::NonZero;
 
 /// Bytes of a piece.
 const PIECE: u64 = 256 << 10;
-/// Bytes that follow a piece: more than anything that is looked for has.
+/// Bytes that follow a piece: longer than anything that a scan finds.
 pub(super) const OVERLAP: usize = 4096;
 /// Bytes that each thread reads ahead.
 const AHEAD: usize = 1 << 20;
@@ -41,7 +41,7 @@ pub(super) struct Hit {
     /// Bytes from the start of the piece; what [`scan`] returns has physical addresses.
     pub(super) at: u64,
     pub(super) len: u64,
-    /// Bytes that copies are to be looked for of.
+    /// Bytes of which copies are searched.
     pub(super) secret: Option<Vec<u8>>,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Piece {
     pub(super) len: u64,
     /// What it is, as `structure.member`.
     pub(super) what: &'static str,
-    /// Whether copies of it are looked for; not of what holds more than secrets.
+    /// Whether copies of it are searched; not of what holds more than secrets.
     pub(super) copied: bool,
 }
 
@@ -191,7 +191,12 @@ impl<'k> Walk<'k> {
 
     /// The nodes of a chain that ends with null, by address: `head` holds the address of the first one, and each that of
     /// the next one.
-    pub(super) fn chain(&self, head: VirtAddr, most: u64, what: &'static str) -> Result<Vec<VirtAddr>, Error> {
+    pub(super) fn chain(
+        &self,
+        head: VirtAddr,
+        most: u64,
+        what: &'static str,
+    ) -> Result<Vec<VirtAddr>, Error> {
         let mut nodes = Vec::new();
         let mut node = self.pointer(head, 0, what)?;
         while node.0 != 0 {

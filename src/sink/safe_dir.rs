@@ -242,17 +242,25 @@ fn sync(directory: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
     use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
-    /// Below the build directory: /tmp is what is refused.
-    fn scratch() -> tempfile::TempDir {
+    /// A directory that can be safe: below the build directory, since /tmp is what is refused.
+    pub(crate) fn scratch() -> tempfile::TempDir {
         let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
         std::fs::create_dir_all(&build).unwrap();
         tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(build).unwrap()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::scratch;
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();

@@ -103,17 +103,12 @@ pub fn remove_unfinished(directory: &SafeDirectory, is_ours: impl Fn(&str) -> bo
 
 #[cfg(test)]
 mod tests {
+    use super::super::safe_dir::testing;
     use super::*;
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
+    use std::fs;
 
-    /// Below the build directory: /tmp is refused.
     fn scratch() -> (tempfile::TempDir, SafeDirectory) {
-        let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-        fs::create_dir_all(&build).unwrap();
-        let top =
-            tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(build).unwrap();
+        let top = testing::scratch();
         let directory = SafeDirectory::open(top.path()).unwrap();
         (top, directory)
     }

@@ -188,13 +188,7 @@ fn decode(file: &mut File) -> Option<Tables> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch() -> tempfile::TempDir {
-        // /tmp is refused: others make names in it.
-        let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-        std::fs::create_dir_all(&build).unwrap();
-        tempfile::tempdir_in(build).unwrap()
-    }
+    use crate::sink::safe_dir::testing::scratch;
 
     #[test]
     fn the_directory_is_the_users_own_for_caches() {

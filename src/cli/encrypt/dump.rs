@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     saved
 }
 
-/// Opens everything, makes the dump, and removes the input where that is asked for.
+/// Opens everything, makes the dump, and with `--remove-source` removes the input.
 fn save(args: &Args, places: Vec<Place>) -> Result<(), Failure> {
     places.iter().try_for_each(|place| place.check_apart(&args.vmcore, &args.recipients))?;
     let recipients = args.recipients.read()?;

@@ -14,7 +14,7 @@ pub mod special;
 mod unfinished;
 pub mod verified;
 
-pub use directory::lock;
+pub use directory::{lock, parent_of};
 pub use file::{OnFailure, OutputFile};
 pub use refused::Refused;
 pub use unfinished::remove_all as remove_unfinished;

@@ -26,6 +26,12 @@ pub(super) struct Directory {
     is_readable: bool,
 }
 
+/// The directory that a file is in, or is to be in: `.` for a name alone.
+#[must_use]
+pub fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 impl Directory {
     /// Opens the directory of `path`; gives the name of `path` in it too.
     ///
@@ -34,8 +40,7 @@ impl Directory {
     pub(super) fn of(path: &Path) -> io::Result<(Directory, OsString)> {
         let is_directory = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !is_directory).ok_or(Errno::ISDIR)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent_of(path);
         let open = |flags: OFlags| {
             fs::openat(CWD, parent, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         };

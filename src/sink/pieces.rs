@@ -2,7 +2,7 @@
 //! goes on in `NAME.001`, `NAME.002` and so on. In that order they are the stream, byte for byte. A file of such a name that
 //! begins as a dump of its own is no piece: it is neither read as one nor replaced.
 
-use super::{OnFailure, OutputFile};
+use super::{OnFailure, OutputFile, parent_of};
 use crate::raw::FrameHeader;
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -125,8 +125,7 @@ impl Pieces {
         self.older.iter().try_for_each(Older::remove)?;
         if !self.older.is_empty() {
             // With an older piece after its end, a whole dump would not open after a power cut.
-            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all());
+            let _ = File::open(parent_of(&self.path)).and_then(|parent| parent.sync_all());
         }
         Ok(count)
     }

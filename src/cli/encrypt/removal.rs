@@ -8,6 +8,7 @@ use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
 use crate::pipeline::at_once;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
+use crate::sink::parent_of;
 use crate::units::{PfnRange, PfnSet};
 use crate::vmcore::{ReadError, Vmcore};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
@@ -16,7 +17,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -68,8 +69,7 @@ impl Removal {
         }
         let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?;
         let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = File::open(parent).map_err(|error| failed(&error))?;
+        let directory = File::open(parent_of(path)).map_err(|error| failed(&error))?;
         let file =
             open_name(&directory, name, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| failed(&error))?;
         let before = file.metadata().map_err(|error| failed(&error))?;

@@ -1,5 +1,5 @@
 //! The kernel's own description, in its memory: symbols (`kallsyms`), types (`btf`), and on them per-CPU variables,
-//! modules, lists and trees. For both sides: what a page or a task means is the business of the rooms above.
+//! modules, lists, trees and tasks. For both sides: what a page or a task means is the business of the rooms above.
 //!
 //! Whoever makes a dump decides what these tables hold. So every count has a limit, every list a check against cycles,
 //! every pointer a translation that may fail; a failed look-up is an error of that look-up alone.
@@ -17,9 +17,18 @@ mod object;
 mod scope;
 #[cfg(feature = "analyst")]
 mod tables;
+#[cfg(feature = "analyst")]
+mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+
+use crate::mm::KernelRead;
+use crate::units::VirtAddr;
+use btf::{Member, TypeId};
+use bytes::Reader;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
 pub use btf::Btf;
 pub use cpus::MAX_CPUS;
@@ -34,14 +43,6 @@ pub use scope::Scope;
 #[cfg(feature = "analyst")]
 pub use tables::{Damaged, Mismatch, Placed, Tables};
 pub use text::Location;
-
-use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
-
-use crate::mm::KernelRead;
-use crate::units::VirtAddr;
-use btf::{Member, TypeId};
-use bytes::Reader;
 
 /// A kernel that is asked about itself. Tables are read when they are first needed, and kept. For one thread.
 pub struct Kernel<'a> {

@@ -14,20 +14,23 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 /// Finds them.
 pub(super) fn find(walk: &Walk<'_>) -> Result<(), Error> {
     let machine = walk.machine();
-    walk.tasks(&mut |task| {
+    for task in walk.kernel().tasks() {
+        let task = &task?;
         if task.uint("flags")? & KERNEL_THREAD != 0 {
-            return Ok(());
+            continue;
         }
         match machine {
-            Machine::X86_64 => x86_64(walk, task),
-            Machine::Aarch64 => aarch64(walk, task),
-            _ => others(walk, machine, task),
+            Machine::X86_64 => x86_64(walk, task)?,
+            Machine::Aarch64 => aarch64(walk, task)?,
+            _ => others(walk, machine, task)?,
         }
-    })
+    }
+    Ok(())
 }
 
 /// `struct fpu` is in the task until commit cb7ca40a3882 ("x86/fpu: Make task_struct::thread constant size") (in v6.16),
-/// and right after it since. Its state is a structure of its own since v5.16.
+/// and right after it since. Its state is a structure of its own since commit 87d0e5be0fac ("x86/fpu: Provide struct
+/// fpstate") (in v5.16).
 fn x86_64(walk: &Walk<'_>, task: &Object<'_>) -> Result<(), Error> {
     let kernel = walk.kernel();
     let inside = task.has("thread.fpu") && task.size_of("thread.fpu")? > 8;

@@ -68,16 +68,18 @@ fn of_tasks(walk: &Walk<'_>, lines: &mut BTreeSet<u64>) -> Result<(), Error> {
     if operations.is_empty() {
         return Err(Error::NoSymbol("tty_fops".into()));
     }
-    walk.tasks(&mut |task| {
+    for task in kernel.tasks() {
+        let task = task?;
         if let Some(signal) = task.follow("signal")? {
             lines.insert(signal.uint("tty")?);
         }
-        let Some(files) = task.follow("files")? else { return Ok(()) };
-        if seen.insert(files.address().0) {
+        if let Some(files) = task.follow("files")?
+            && seen.insert(files.address().0)
+        {
             of_files(walk, &files, &operations, lines)?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 fn of_files(

@@ -11,8 +11,6 @@ use std::cell::RefCell;
 const MAX_PIECE: u64 = 1 << 20;
 /// Pieces of one kind at most: vector registers of as many tasks as the kernel allows by default, four pieces each.
 const MAX_PIECES: usize = 1 << 22;
-/// The most tasks walked: a quarter of the kernel's own limit of pids.
-const MAX_TASKS: u64 = 1 << 20;
 
 /// Memory that is to be overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,23 +168,6 @@ impl<'k> Walk<'k> {
                 walk(&Scope::of_module(self.kernel, module, &types))
             }
         }
-    }
-
-    /// Each task that may run a program: all threads of the leaders on `init_task`'s list.
-    pub(super) fn tasks(&self, take: &mut dyn FnMut(&Object<'k>) -> Result<(), Error>) -> Result<(), Error> {
-        let kernel = self.kernel;
-        let (leaders, threads) =
-            (kernel.linked("task_struct", "tasks")?, kernel.linked("task_struct", "thread_node")?);
-        let init = kernel.variable("init_task", "task_struct")?;
-        let mut left = MAX_TASKS;
-        for leader in leaders.on(init.address_of("tasks")?, MAX_TASKS, "list of tasks") {
-            let Some(signal) = leader?.follow("signal")? else { continue };
-            for thread in threads.on(signal.address_of("thread_head")?, left, "list of threads") {
-                take(&thread?)?;
-                left = left.checked_sub(1).ok_or(Error::Endless("list of tasks"))?;
-            }
-        }
-        Ok(())
     }
 
     /// The nodes of a chain that ends with null, by address: `head` holds the address of the first one, and each that of

@@ -1,10 +1,7 @@
 //! Tasks: all of them counted by state, those that matter with their stacks.
 //!
-//! Source: Linux `include/linux/sched.h` (`TASK_*`, `EXIT_*`), `fs/proc/array.c` (letters).
-
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+//! Source: Linux `include/linux/sched.h` (`TASK_*`, `EXIT_*`), `fs/proc/array.c` (letters). The state is `__state` since
+//! commit 2f064a59a11f ("sched: Change task_struct::state") (in v5.14), `state` before.
 
 use super::limit::Limit;
 use super::trace::{Trace, hex};
@@ -12,9 +9,9 @@ use super::unwind::{Start, Unwinder};
 use super::{Options, lossy};
 use crate::kernel::{Error, Kernel, Object};
 use crate::vmcore::Machine;
+use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// The most tasks walked: a quarter of the kernel's own limit of pids.
-const MAX_TASKS: u64 = 1 << 20;
 /// The most functions of all traces, so that a forged dump cannot fill memory: 100,000 tasks of ten.
 const MAX_FRAMES: usize = 1 << 20;
 /// The most tasks listed, unless all are asked for.
@@ -84,13 +81,13 @@ fn read_within(
     limit: Limit,
 ) -> Result<Tasks, Error> {
     let unwinder = Unwinder::new(kernel, machine, limit);
-    let mut reader = Reader { kernel, unwinder, limit, options, tasks: Tasks::default(), frames: 0 };
-    let walked = reader.walk();
-    let mut tasks = reader.tasks;
-    match walked {
-        Err(error) if tasks.count == 0 => return Err(error),
-        Err(error) => tasks.damaged = Some(error.line()),
-        Ok(()) => {}
+    let mut reader =
+        Reader { kernel, unwinder, limit, options, tasks: Tasks::default(), damaged: None, frames: 0 };
+    let stopped = reader.walk().err();
+    let Reader { mut tasks, damaged, .. } = reader;
+    match stopped.or(damaged) {
+        Some(error) if tasks.count == 0 => return Err(error),
+        damaged => tasks.damaged = damaged.map(|error| error.line()),
     }
     if !options.all_tasks {
         tasks.listed.sort_by_key(|task| std::cmp::Reverse(task.waiting));
@@ -116,54 +113,29 @@ struct Reader<'k> {
     limit: Limit,
     options: Options,
     tasks: Tasks,
+    /// The first task that could not be read.
+    damaged: Option<Error>,
     frames: usize,
 }
 
 impl<'k> Reader<'k> {
-    /// Idle tasks are on no list: each CPU has one. The others are the threads of the leaders on `init_task`'s list.
+    /// The idle tasks, then all on the list of tasks. A task that cannot be read costs itself.
     fn walk(&mut self) -> Result<(), Error> {
         let kernel = self.kernel;
-        for cpu in kernel.cpus("present")? {
-            let idle = of_queue(kernel, cpu, "idle");
-            if let Err(error) = idle.and_then(|idle| idle.map_or(Ok(()), |idle| self.take(idle))) {
-                self.damaged(&error);
-            }
-        }
-        let init = kernel.variable("init_task", "task_struct")?;
-        let leaders = kernel.linked("task_struct", "tasks")?;
-        for leader in leaders.on(init.address_of("tasks")?, MAX_TASKS, "list of tasks") {
-            if let Err(error) = self.threads(&leader?) {
-                self.damaged(&error);
-            }
-            if self.tasks.count > MAX_TASKS {
-                return Err(Error::Endless("list of tasks"));
-            }
+        let idle =
+            kernel.cpus("present")?.into_iter().filter_map(|cpu| of_queue(kernel, cpu, "idle").transpose());
+        for task in idle.chain(kernel.tasks()) {
             if self.limit.is_over() {
                 return Err(Error::Slow("list of tasks"));
             }
+            if let Err(error) = task.and_then(|task| self.take(task)) {
+                self.damaged.get_or_insert(error);
+            }
         }
         Ok(())
-    }
-
-    /// `thread_head` of `struct signal_struct` since commit 0c740d0afc3b ("introduce for_each_thread()") (in v3.14).
-    fn threads(&mut self, leader: &Object<'k>) -> Result<(), Error> {
-        let Some(signal) = leader.follow("signal")? else { return self.take(*leader) };
-        let threads = self.kernel.linked("task_struct", "thread_node")?;
-        let limit = MAX_TASKS - self.tasks.count.min(MAX_TASKS);
-        for thread in threads.on(signal.address_of("thread_head")?, limit, "list of threads") {
-            self.take(thread?)?;
-        }
-        Ok(())
-    }
-
-    fn damaged(&mut self, error: &Error) {
-        self.tasks.damaged.get_or_insert_with(|| error.line());
     }
 
     fn take(&mut self, object: Object<'k>) -> Result<(), Error> {
-        if self.limit.is_over() {
-            return Err(Error::Slow("list of threads"));
-        }
         let mut task = read_task(self.kernel, &object)?;
         self.tasks.count += 1;
         *self.tasks.states.entry(task.state).or_default() += 1;

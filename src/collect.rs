@@ -30,15 +30,16 @@ use crate::vmcore::{ReadError, Vmcore};
 use assemble::Assembler;
 use chunks::Chunk;
 use facts::DumpFacts;
-use notes::{Done, Piece, Work};
+use notes::{Piece, Work};
 use pages::{BLOCK_BYTES, PageSource};
 use read::BlockReader;
-pub use read::is_zero;
-pub use split::{Part, divide};
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::iter;
 use std::num::NonZero;
+
+pub use read::is_zero;
+pub use split::{Part, divide};
 
 /// Bytes that each thread runs ahead, of blocks and of chunks.
 const AHEAD: usize = 2 * BLOCK_BYTES + (4 << 10);
@@ -100,7 +101,7 @@ pub enum Error {
     NothingReadable {
         /// How many pages.
         tried: u64,
-        /// What the first one said.
+        /// The error of the first one.
         #[source]
         first: ReadError,
     },
@@ -150,50 +151,54 @@ pub fn collect_surveyed(
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Collected, Error> {
     let range = options.part.as_ref().map(|part| part.range);
-    let vmcore = survey.vmcore();
-    let source = RefCell::new(PageSource::new(survey, options.level, range));
+    let source = PageSource::new(survey, options.level, range);
     survey.walk_ahead(options.threads);
-    let mut facts = DumpFacts::gather(vmcore, options, survey.max_mapnr().0)?;
-    facts.head.without_structures = survey.leaves_structures(options.level);
+    let facts = DumpFacts::gather(survey, options)?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;
     let start = header.len() as u64;
+    let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(start)));
+    let mut stream = Assembler::start(&facts, limit)?;
     let mut written = start;
-    let limit = options.limit.map(|limit| plaintext_within(limit.saturating_sub(written)));
-    let stream = RefCell::new(Assembler::start(&facts, limit)?);
-
-    // Of a dump in parts, the first one has the notes that are too large for the head.
-    let has_notes = options.part.as_ref().is_none_or(|part| part.number == 1);
-    let notes = has_notes.then(|| Piece::all(facts.kdump.streamed_range())).into_iter().flatten();
-    let read = |reader: &mut BlockReader, work| match work {
-        Work::Pages(job) => reader.read(vmcore, job).map(Done::Block),
-        Work::Notes(piece) => piece.read(vmcore, reader),
+    let mut write = |sealed: &[u8], share| {
+        written += sealed.len() as u64;
+        progress(share);
+        out.write_all(sealed)
     };
-    let seal = |_: &mut BlockReader, chunk: Chunk| Ok(chunk.seal(&key));
+    pack(survey.vmcore(), source, facts.note_pieces(), &key, options, &mut stream, &mut write)?;
+    let report = stream.report(written).checked()?;
+    Ok(Collected { report, key, start })
+}
+
+/// The steps of `restore`, backwards: from pages, and notes after them, to sealed chunks. `write` gets each chunk with the
+/// share of pages done.
+fn pack(
+    vmcore: &Vmcore,
+    source: PageSource<'_, '_>,
+    notes: impl Iterator<Item = Piece>,
+    key: &PayloadKey,
+    options: &Options,
+    stream: &mut Assembler,
+    write: &mut dyn FnMut(&[u8], f64) -> io::Result<()>,
+) -> Result<(), Error> {
+    // The jobs ask both, and what follows them changes both, on one thread.
+    let (source, stream) = (RefCell::new(source), RefCell::new(stream));
+    let read = |reader: &mut BlockReader, work: Work| work.read(vmcore, reader);
+    let seal = |_: &mut BlockReader, chunk: Chunk| Ok(chunk.seal(key));
     let reader = || BlockReader::new(options.compression);
     pipeline::with(options.threads, AHEAD, reader, |pool| {
         let full = || stream.borrow().is_full();
         let pages = iter::from_fn(|| source.borrow_mut().next_job(full()).map(Work::Pages));
-        let jobs = pages.chain(notes.map(Work::Notes)).map(Ok);
-        let blocks = pool.ordered(jobs, &read);
+        let blocks = pool.ordered(pages.chain(notes.map(Work::Notes)).map(Ok), &read);
         let chunks = regroup(blocks, |block, chunks| match block {
-            Some(Done::Block(block)) => stream.borrow_mut().block(block, chunks),
-            Some(Done::Notes(frame, unreadable)) => {
-                stream.borrow_mut().notes(&frame, unreadable, chunks);
-                Ok(())
-            }
+            Some(block) => stream.borrow_mut().take(block, chunks),
             None => stream.borrow_mut().finish(source.borrow().counts(), chunks),
         });
         for sealed in pool.ordered(chunks, &seal) {
-            let sealed = sealed?;
-            written += sealed.len() as u64;
-            progress(source.borrow().share());
-            out.write_all(&sealed)?;
+            write(&sealed?, source.borrow().share())?;
         }
         Ok(())
-    })?;
-    let report = stream.into_inner().report(written).checked()?;
-    Ok(Collected { report, key, start })
+    })
 }
 
 impl Report {

@@ -149,3 +149,71 @@ fn assert_names_of_matrix(path: &Path) -> usize {
     assert_eq!(named, after.len(), "{}: tests of the matrix that are not ignored", path.display());
     after.len()
 }
+
+/// Every file of the sources, without the tests at its foot.
+fn sources() -> Vec<(PathBuf, String)> {
+    let (mut directories, mut sources) = (vec![source()], Vec::new());
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                sources.push((path, own));
+            }
+        }
+    }
+    sources
+}
+
+/// `mod` lines, one block of imports that rustfmt sorts, and after it one of what the file hands on.
+#[test]
+fn imports_have_one_order() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let paragraphs = text.split("\n\n").filter_map(|paragraph| {
+            let line = paragraph.lines().find(|line| !line.starts_with("//") && !line.starts_with("#["))?;
+            let is_public = line.starts_with("pub use ") || line.starts_with("pub(crate) use ");
+            (is_public || line.starts_with("use ")).then_some(is_public)
+        });
+        let blocks: Vec<bool> = paragraphs.collect();
+        if !matches!(blocks[..], [] | [_] | [false, true]) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How many lines each function of a text takes, as rustfmt sets it: from its `fn` to the brace below that.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_start = |line: &str| {
+        let words = line.trim_start().split('(').next().unwrap();
+        !line.trim_start().starts_with("//")
+            && (words.starts_with("fn ") || words.contains(" fn ") || line.contains(") fn "))
+    };
+    let starts = (0..lines.len()).filter(|&at| is_start(lines[at]) && !lines[at].ends_with(';'));
+    let length = |at: usize| {
+        let indent = &lines[at][..lines[at].len() - lines[at].trim_start().len()];
+        let is_end = |line: &str| line.strip_prefix(indent).is_some_and(|rest| rest == "}" || rest == ");");
+        lines[at..].iter().position(|line| is_end(line)).map_or(1, |end| end + 1)
+    };
+    starts
+        .map(|at| (lines[at].trim().to_owned(), if lines[at].ends_with('}') { 1 } else { length(at) }))
+        .collect()
+}
+
+/// The way out and the way back are read on one screen.
+#[test]
+fn functions_of_collect_and_restore_fit_a_screen() {
+    for room in ["collect.rs", "restore.rs"] {
+        let text = fs::read_to_string(source().join(room)).unwrap();
+        let functions = functions(&text);
+        assert!(functions.iter().any(|(_, lines)| *lines > 20), "{room}");
+        for (function, lines) in functions {
+            assert!(lines <= 40, "{room}: {function} takes {lines} lines");
+        }
+    }
+}

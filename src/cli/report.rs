@@ -1,9 +1,9 @@
 //! The report at the end of a collection, with makedumpfile's lines, so that the two can be compared
 //! and parsers of the one read the other.
 
+use crate::blocks::ClassCounts;
 use crate::collect::Report;
 use crate::text::size;
-use std::fmt::Write as _;
 
 /// The report's last line of a kernel that was running.
 pub(super) const MOVING_TARGET: &str =
@@ -14,10 +14,71 @@ type Count = (&'static str, u64);
 
 /// The report's lines, of a dump at `level`.
 pub(super) fn lines(report: &Report, level: u8) -> String {
-    let Report { pages, complete, written, .. } = report;
-    // Zero pages count as excluded only where the level asks for it, as makedumpfile counts.
-    let zero = if level & 1 == 0 { 0 } else { pages.zero };
-    let classes = [
+    let pages = &report.pages;
+    let counts = Counts::of(report, level);
+    let mut text = format!("Original pages  : {:#018x}\n", pages.present);
+    text += &format!("  Excluded pages   : {:#018x}\n", counts.excluded);
+    text += &rows(counts.classes.iter());
+    text += &rows(counts.ours.iter().chain(&counts.not_saved).filter(|(_, count)| *count > 0));
+    text += &format!("  Remaining pages  : {:#018x}\n", counts.remaining);
+    text += &rows(counts.kept_though.iter().filter(|(_, count)| *count > 0));
+    let percent = counts.remaining * 100 / pages.present.max(1);
+    text += &format!("  (The number of pages is reduced to {percent}%.)\n");
+    text += &format!("Memory Hole     : {:#018x}\n", pages.total.saturating_sub(pages.present));
+    text += "--------------------------------------------------\n";
+    text += &format!("Total pages     : {:#018x}\n", pages.total);
+    text + &format!("Write bytes     : {} ({})\n", report.written, size::show(report.written))
+}
+
+/// A line for each count.
+fn rows<'a>(counts: impl Iterator<Item = &'a Count>) -> String {
+    counts.map(|(name, count)| format!("    {name:<23} : {count:#018x}\n")).collect()
+}
+
+/// What the lines count.
+struct Counts {
+    /// What makedumpfile excludes as well: its lines are always there.
+    classes: [Count; 7],
+    /// What makedumpfile keeps, so that its lines stay its own.
+    ours: [Count; 3],
+    excluded: u64,
+    not_saved: [Count; 4],
+    remaining: u64,
+    kept_though: [Count; 3],
+}
+
+impl Counts {
+    fn of(report: &Report, level: u8) -> Counts {
+        let pages = &report.pages;
+        // Zero pages count as excluded only where the level asks for it, as makedumpfile counts.
+        let zero = if level & 1 == 0 { 0 } else { pages.zero };
+        let classes = classes(pages, zero);
+        let ours = [
+            ("Offlined block pages", pages.offlined),
+            ("Free pages on CPU lists", pages.cpu_lists),
+            ("Page structures", pages.structures),
+        ];
+        let excluded = classes.iter().chain(&ours).map(|(_, count)| count).sum::<u64>() + pages.left_out;
+        let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
+        // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
+        let remaining = if report.complete { kept } else { pages.saved + pages.zero - zero };
+        let not_saved = [
+            ("Left out before", pages.left_out),
+            ("Unreadable pages", pages.unreadable),
+            ("Missing pages", pages.missing),
+            ("Pages beyond the limit", kept.saturating_sub(remaining)),
+        ];
+        let kept_though = [
+            ("Unclassified pages", pages.unjudged),
+            ("Doubtful pages", pages.doubtful),
+            ("Doubtful list pages", pages.doubtful_lists),
+        ];
+        Counts { classes, ours, excluded, not_saved, remaining, kept_though }
+    }
+}
+
+fn classes(pages: &ClassCounts, zero: u64) -> [Count; 7] {
+    [
         ("Pages filled with zero", zero),
         ("Non-private cache pages", pages.cache),
         ("Private cache pages", pages.cache_private),
@@ -25,62 +86,12 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
         ("Free pages", pages.free),
         ("Hwpoison pages", pages.hwpoison),
         ("Offline pages", pages.offline),
-    ];
-    // What makedumpfile keeps, so that its lines stay its own.
-    let more = [
-        ("Offlined block pages", pages.offlined),
-        ("Free pages on CPU lists", pages.cpu_lists),
-        ("Page structures", pages.structures),
-    ];
-    let excluded: u64 = classes.iter().chain(&more).map(|(_, count)| count).sum::<u64>() + pages.left_out;
-    let kept = pages.present.saturating_sub(excluded).saturating_sub(pages.lost());
-    // Where a size limit ended the dump, what was kept is not all there, and not all was classified.
-    let remaining = if *complete { kept } else { pages.saved + pages.zero - zero };
-    let percent = remaining * 100 / pages.present.max(1);
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "Original pages  : {:#018x}", pages.present);
-    let _ = writeln!(text, "  Excluded pages   : {excluded:#018x}");
-    for (name, count) in classes {
-        let _ = writeln!(text, "    {name:<23} : {count:#018x}");
-    }
-    let others = [
-        ("Left out before", pages.left_out),
-        ("Unreadable pages", pages.unreadable),
-        ("Missing pages", pages.missing),
-    ];
-    some(&mut text, &more);
-    some(&mut text, &others);
-    if !complete {
-        let _ =
-            writeln!(text, "    {:<23} : {:#018x}", "Pages behind the limit", kept.saturating_sub(remaining));
-    }
-    let _ = writeln!(text, "  Remaining pages  : {remaining:#018x}");
-    let kept_though = [
-        ("Unclassified pages", pages.unjudged),
-        ("Doubtful pages", pages.doubtful),
-        ("Doubtful list pages", pages.doubtful_lists),
-    ];
-    some(&mut text, &kept_though);
-    let _ = writeln!(text, "  (The number of pages is reduced to {percent}%.)");
-    let _ = writeln!(text, "Memory Hole     : {:#018x}", pages.total.saturating_sub(pages.present));
-    let _ = writeln!(text, "--------------------------------------------------");
-    let _ = writeln!(text, "Total pages     : {:#018x}", pages.total);
-    let _ = writeln!(text, "Write bytes     : {written} ({})", size::show(*written));
-    text
-}
-
-/// Adds a line for each count that is not 0.
-fn some(text: &mut String, counts: &[Count]) {
-    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
-        let _ = writeln!(text, "    {name:<23} : {count:#018x}");
-    }
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::ClassCounts;
 
     fn report(saved: u64, complete: bool) -> Report {
         let pages = ClassCounts {
@@ -138,7 +149,7 @@ Write bytes     : 31427032 (30.0 MiB)
     #[test]
     fn a_dump_that_was_cut_counts_what_it_has() {
         let text = lines(&report(0x99, false), 31);
-        assert!(text.contains("    Pages behind the limit  : 0x0000000000009f00\n"), "{text}");
+        assert!(text.contains("    Pages beyond the limit  : 0x0000000000009f00\n"), "{text}");
         assert!(text.contains("  Remaining pages  : 0x0000000000000099\n"), "{text}");
         assert!(text.contains("reduced to 0%"), "{text}");
         assert!(lines(&report(0x99, false), 30).contains("  Remaining pages  : 0x0000000000000199\n"));

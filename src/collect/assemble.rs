@@ -6,6 +6,7 @@ use super::chunks::Chunk;
 use super::early::Batch;
 use super::frames::Frames;
 use super::limit::Limit;
+use super::notes::Done;
 use super::read::ReadBlock;
 use super::tables::Tables;
 use super::{Error, Report, facts::DumpFacts, pages::Job};
@@ -69,8 +70,19 @@ impl Assembler {
         })
     }
 
+    /// Takes what was read: the blocks in their order, then the notes.
+    pub(super) fn take(&mut self, done: Done, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
+        match done {
+            Done::Block(block) => self.block(block, chunks),
+            Done::Notes(frame, unreadable) => {
+                self.notes(&frame, unreadable, chunks);
+                Ok(())
+            }
+        }
+    }
+
     /// Takes a record of notes. Where a size limit leaves no room for it, its place in the file stays empty.
-    pub(super) fn notes(&mut self, frame: &[u8], unreadable: u64, chunks: &mut VecDeque<Chunk>) {
+    fn notes(&mut self, frame: &[u8], unreadable: u64, chunks: &mut VecDeque<Chunk>) {
         let end = self.frames.position() + self.frames.room() + self.tables.room() + frame.len() as u64;
         self.notes_lost += unreadable;
         if self.limit.take_notes(end, self.tables.undescribed()) {
@@ -81,9 +93,9 @@ impl Assembler {
         self.frames.flush(chunks);
     }
 
-    /// Takes the next block. After a size limit was reached blocks are dropped, except for what they say of pages that
+    /// Takes the next block. After a size limit was reached blocks are dropped, except for what they hold of pages that
     /// were sent ahead.
-    pub(super) fn block(&mut self, block: ReadBlock, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
+    fn block(&mut self, block: ReadBlock, chunks: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let end = self.frames.position() + self.frames.room() + self.tables.room();
         let fits = self.limit.take_block(end, &block, self.tables.undescribed());
         if fits {
@@ -120,7 +132,7 @@ impl Assembler {
         self.tables.turn(&own, sent, &mut self.frames, &mut self.limit)
     }
 
-    /// Says that from here on blocks come in pfn order.
+    /// Marks that from here on blocks come in pfn order.
     fn begin_order(&mut self) {
         if !self.in_order {
             self.in_order = true;

@@ -11,7 +11,7 @@ const MAX_KERNEL: u64 = 1 << 23;
 /// What is sent ahead, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Batch {
-    /// The kernel image from its data on, or all of it where they cannot be told.
+    /// The kernel image from its data on, or all of it where its sections are not known.
     Image,
     /// Page tables, stacks, per-CPU memory, tasks and the like, from all over the memory.
     Kernel,
@@ -28,7 +28,7 @@ pub(super) struct Early<'s, 'a> {
     level: DumpLevel,
     image: Image,
     urgent: Surveyed<'s, 'a>,
-    /// How many pages from all over the memory may still be sent, and how far they were looked for.
+    /// How many pages from all over the memory may still be sent, and how far the search has come.
     left: u64,
     reached: Pfn,
     batch: Option<Batch>,
@@ -57,7 +57,7 @@ impl Image {
 }
 
 impl<'s, 'a> Early<'s, 'a> {
-    /// Looks for them in `range` of a dump at `level`.
+    /// Those in `range` of a dump at `level`.
     pub(super) fn new(survey: &'s Survey<'a>, level: DumpLevel, range: PfnRange) -> Early<'s, 'a> {
         let (data, text) = survey.image(range);
         Early {

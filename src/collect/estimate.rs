@@ -5,7 +5,7 @@ use crate::vmcore::Vmcore;
 use std::path::Path;
 
 /// Bytes that a dump of `memory` at a level takes at most, before compression, those reserved for the capture kernel
-/// among them; `None` when that cannot be told.
+/// among them; `None` when that is not known.
 #[must_use]
 pub fn size_at(memory: &Path, level: u8) -> Option<u64> {
     let vmcore = Vmcore::open(memory).ok()?;

@@ -1,11 +1,12 @@
 //! What is known of a crashed machine before the first page: the head of its KDUMP file and the head
 //! of our stream.
 
+use super::notes::Piece;
 use super::split::Part;
 use super::{Error, Options};
 use crate::arch::PhysBase;
 use crate::blocks::{Head, SegmentFacts};
-use crate::filter::DumpLevel;
+use crate::filter::{DumpLevel, Survey};
 use crate::kdump::{self, Layout, Uts};
 use crate::mm::KernelMemory;
 use crate::units::{ByteOrder, PfnRange, PfnSet};
@@ -23,15 +24,16 @@ pub(super) struct DumpFacts {
     pub lost_before: (u64, bool),
     /// The head of the KDUMP file.
     pub kdump: kdump::Head,
-    /// Where its parts lie.
+    /// Where its parts are.
     pub layout: Layout,
     /// The head of the stream.
     pub head: Head,
 }
 
 impl DumpFacts {
-    /// Reads them from a vmcore, of which a dump describes `max_mapnr` pfns.
-    pub(super) fn gather(vmcore: &Vmcore, options: &Options, max_mapnr: u64) -> Result<DumpFacts, Error> {
+    /// Reads them from the vmcore of a survey, which knows how many pfns a dump describes.
+    pub(super) fn gather(survey: &Survey<'_>, options: &Options) -> Result<DumpFacts, Error> {
+        let (vmcore, max_mapnr) = (survey.vmcore(), survey.max_mapnr().0);
         let part = options.part.as_ref();
         let all = PfnRange::new(0, max_mapnr);
         let present: PfnSet = vmcore.present().intersect(all).collect();
@@ -43,11 +45,18 @@ impl DumpFacts {
         let kdump = kdump::Head { split, ..kdump_head(vmcore, options.level, max_mapnr) };
         let layout = kdump.layout()?;
         let pages = present.count();
-        let data_offset = layout.data_behind(pages).ok_or(Error::TooLarge { pages })?;
+        let data_offset = layout.data_after(pages).ok_or(Error::TooLarge { pages })?;
         let part = part.map(Part::facts);
         let live = options.live || vmcore.origin().is_some_and(|origin| origin.live);
-        let head = Head { part, live, ..stream_head(vmcore, &kdump, data_offset) };
+        let without_structures = survey.leaves_structures(options.level);
+        let head = Head { part, live, without_structures, ..stream_head(vmcore, &kdump, data_offset) };
         Ok(DumpFacts { max_mapnr, present, left_out, lost_before, kdump, layout, head })
+    }
+
+    /// The notes that are too large for the head, piece by piece. Of a dump in parts, the first one has them.
+    pub(super) fn note_pieces(&self) -> impl Iterator<Item = Piece> + use<> {
+        let has_notes = self.head.part.as_ref().is_none_or(|part| part.number == 1);
+        has_notes.then(|| Piece::all(self.kdump.streamed_range())).into_iter().flatten()
     }
 
     /// How many pages exist.
@@ -144,7 +153,8 @@ fn recorded_uts(vmcore: &Vmcore) -> Option<Uts> {
 
 fn read_uts(vmcore: &Vmcore) -> Option<Uts> {
     let info = vmcore.vmcoreinfo()?;
-    // Before v5.11 the key is absent and the names follow a 4-byte reference count.
+    // Before commit ca4a9241cc5e ("kdump: append uts_namespace.name offset to VMCOREINFO") (in v5.11) the key is absent and
+    // the names follow a 4-byte reference count.
     let offset = info.offset("uts_namespace.name").unwrap_or(4);
     let address = info.symbol("init_uts_ns")?.wrapping_add(offset);
     let mut uts = Uts::from_names([""; 6]);

@@ -1,5 +1,5 @@
 //! The stream as frames, in order: facts, flattened records, blocks with their maps, index pieces; cut into the chunks
-//! that are sealed. What the frames say is decided elsewhere (`assemble`, `tables`).
+//! that are sealed. What the frames hold is decided elsewhere (`assemble`, `tables`).
 
 use super::Error;
 use super::chunks::{Chunk, Chunker};

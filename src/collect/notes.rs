@@ -26,6 +26,16 @@ pub(super) enum Done {
     Notes(Vec<u8>, u64),
 }
 
+impl Work {
+    /// Reads and compresses it.
+    pub(super) fn read(self, vmcore: &Vmcore, reader: &mut BlockReader) -> Result<Done, Error> {
+        match self {
+            Work::Pages(job) => reader.read(vmcore, job).map(Done::Block),
+            Work::Notes(piece) => piece.read(vmcore, reader),
+        }
+    }
+}
+
 impl Cost for Work {
     fn bytes(&self) -> usize {
         match self {
@@ -55,8 +65,7 @@ impl Piece {
         })
     }
 
-    /// Reads and compresses it.
-    pub(super) fn read(self, vmcore: &Vmcore, reader: &mut BlockReader) -> Result<Done, Error> {
+    fn read(self, vmcore: &Vmcore, reader: &mut BlockReader) -> Result<Done, Error> {
         let mut record = record_head(self.offset, self.len as u64).to_vec();
         record.resize(record.len() + self.len, 0);
         let unreadable = vmcore.read_streamed_notes(self.at, &mut record[16..]);

@@ -109,7 +109,7 @@ impl<'s, 'a> PageSource<'s, 'a> {
     }
 
     /// The next block; `None` when every page was handed out. When the dump is `full` no more page is to be read, but
-    /// those that were sent ahead are told when their turn comes.
+    /// those that were sent ahead are still listed when their turn comes.
     pub(super) fn next_job(&mut self, full: bool) -> Option<Job> {
         if full {
             self.early = None;
@@ -199,9 +199,9 @@ impl<'s, 'a> PageSource<'s, 'a> {
             let stop = sent.map_or(end, |(_, range)| range.start);
             while let Some(range) = kept.peek_mut() {
                 let now = range.intersect(PfnRange { start: at, end: stop });
-                let behind = range.end > stop;
+                let goes_on = range.end > stop;
                 self.gather(now);
-                if behind {
+                if goes_on {
                     break;
                 }
                 kept.next();

@@ -46,7 +46,7 @@ impl SentRanges {
         self.batches.iter().map(|ranges| ranges.bytes.len()).sum()
     }
 
-    /// Takes the lowest pages that were not taken yet, as far as they lie before `end`. No page is in two batches.
+    /// Takes the lowest pages that were not taken yet, as far as they are before `end`. No page is in two batches.
     pub(super) fn take(&mut self, end: Pfn) -> Option<(Batch, PfnRange)> {
         let lowest =
             BATCHES.into_iter().filter_map(|batch| Some((self.batches[batch as usize].peek()?, batch)));
@@ -70,7 +70,7 @@ impl Ranges {
     }
 }
 
-/// The places of one batch's pages: two bits each, since their data lie one after the other.
+/// The places of one batch's pages: two bits each, since their data are one after the other.
 #[derive(Default)]
 pub(super) struct SentPages {
     kinds: Vec<u8>,
@@ -82,7 +82,7 @@ pub(super) struct SentPages {
 impl SentPages {
     const PER_BYTE: usize = 4;
 
-    /// Adds the pages of a block after those before: which were asked for, and what its map says of them.
+    /// Adds the pages of a block after those before: which were asked for, and what its map holds of them.
     pub(super) fn push(&mut self, asked: &[PfnRange], map: &BlockMap) {
         if self.count == 0 {
             self.next = map.data_offset;

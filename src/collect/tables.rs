@@ -55,7 +55,7 @@ impl Tables {
         write_bitmap(self.layout.bitmap1, &mut piece, frames)
     }
 
-    /// Remembers pages that were sent ahead: which were asked for, and what their map says of them.
+    /// Remembers pages that were sent ahead: which were asked for, and what their map holds of them.
     pub(super) fn sent_ahead(&mut self, batch: Batch, asked: &[PfnRange], map: &BlockMap) {
         self.sent[batch as usize].push(asked, map);
     }

@@ -5,24 +5,25 @@
 //! Source: Linux `scripts/kallsyms.c`, `kernel/kallsyms.c`; the keys in VMCOREINFO since commit 5fd8fea935a1
 //! ("vmcoreinfo: include kallsyms symbols") (in v6.0).
 
+mod addresses;
 mod index;
 mod names;
 mod search;
-
-pub(super) use index::Builder;
-#[cfg(feature = "analyst")]
-pub(super) use index::MAX_TEXT;
-pub use index::{Symbol, Symbols};
-
-use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use super::Error;
 use super::bytes::Reader;
 use crate::mm::KernelRead;
 use crate::units::VirtAddr;
 use crate::vmcore::VmcoreInfo;
+use addresses::{Addresses, Decoder};
 use names::{Names, Tokens};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+pub(super) use index::Builder;
+#[cfg(feature = "analyst")]
+pub(super) use index::MAX_TEXT;
+pub use index::{Symbol, Symbols};
 
 /// More symbols than any kernel has: the largest seen has 0.2 million.
 pub(super) const MAX_SYMBOLS: u32 = 4 << 20;
@@ -44,48 +45,6 @@ pub struct Kallsyms<'a> {
     addresses: Vec<Addresses>,
 }
 
-/// Where the addresses of symbols come from.
-#[derive(Clone, Copy)]
-enum Addresses {
-    /// 64-bit addresses. Until commit 64e166099b69 ("kallsyms: get rid of code for absolute kallsyms") (in v6.11).
-    Absolute(VirtAddr),
-    /// 32-bit numbers in one of three meanings, with the value of `kallsyms_relative_base` where there is one.
-    Offsets(VirtAddr, Option<u64>),
-}
-
-/// What an entry of the table of addresses means: a 32-bit number, except for the first meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    /// No number at all: a 64-bit address.
-    Whole,
-    /// Not negative: the number itself, a per-CPU offset. Negative: base - 1 - number. x86-64 from 4.6 to 6.14.
-    AbsolutePerCpu(u64),
-    /// Base + number. Other architectures from 4.6, x86-64 from 6.15, until 6.19.
-    BaseRelative(u64),
-    /// The place of the number + number. Since commit a081b5789255 ("kallsyms: Get rid of kallsyms relative base")
-    /// (in v7.0).
-    PlaceRelative,
-}
-
-impl Meaning {
-    fn address(self, place: VirtAddr, number: u32) -> u64 {
-        let signed = i64::from(number.cast_signed());
-        match self {
-            Meaning::Whole => number.into(),
-            Meaning::AbsolutePerCpu(_) if signed >= 0 => u64::from(number),
-            Meaning::AbsolutePerCpu(base) => base.wrapping_sub(1).wrapping_add_signed(-signed),
-            Meaning::BaseRelative(base) => base.wrapping_add(u64::from(number)),
-            Meaning::PlaceRelative => place.0.wrapping_add_signed(signed),
-        }
-    }
-}
-
-/// How symbols of the table become addresses.
-struct Decoder {
-    table: VirtAddr,
-    meaning: Meaning,
-}
-
 impl<'a> Kallsyms<'a> {
     /// The table that VMCOREINFO leads to; before v6.0 it is searched for in the kernel's image.
     ///
@@ -105,7 +64,7 @@ impl<'a> Kallsyms<'a> {
             return Err(Error::Absurd { what: "number of symbols", value: count.into() });
         }
         let tokens = read_tokens(reader, table, index)?;
-        let addresses = vec![read_addresses(reader, info)?];
+        let addresses = vec![Addresses::named(reader, info)?];
         Ok(Kallsyms { reader, count, names, tokens, long_names: has_long_names(info), addresses })
     }
 
@@ -179,13 +138,10 @@ impl<'a> Kallsyms<'a> {
             }
             ControlFlow::Continue(())
         })?;
-        let decoder = self.decoder(&samples)?;
+        let decoder = Decoder::choose(self.reader, &self.addresses, &samples)?;
         // A name that was asked for twice has one place.
         let number = |name: &&str| places.get(name.as_bytes()).and_then(|&at| *numbers.get(at)?);
-        wanted
-            .iter()
-            .map(|name| number(name).map(|number| self.address(&decoder, number)).transpose())
-            .collect()
+        wanted.iter().map(|name| number(name).map(|number| decoder.address(number)).transpose()).collect()
     }
 
     /// The index of all symbols, by name and by address.
@@ -203,8 +159,8 @@ impl<'a> Kallsyms<'a> {
         if too_large {
             return Err(Error::Absurd { what: "length of all symbol names", value: u64::MAX });
         }
-        let decoder = self.decoder(&samples)?;
-        Ok(builder.finish(self.all_addresses(&decoder)?))
+        let decoder = Decoder::choose(self.reader, &self.addresses, &samples)?;
+        Ok(builder.finish(decoder.all(self.count)?))
     }
 
     /// Scans as [`Kallsyms::scan`] does; gives the numbers of the symbols that VMCOREINFO has too, with their addresses.
@@ -222,67 +178,6 @@ impl<'a> Kallsyms<'a> {
         })?;
         Ok(samples)
     }
-
-    /// Chooses the meaning of the address table that makes the most of VMCOREINFO's own symbols come out right. One or
-    /// two never do: `mem_section` prints a pointer's value, not a symbol's address.
-    fn decoder(&self, samples: &[(u32, VirtAddr)]) -> Result<Decoder, Error> {
-        let candidates = self.addresses.iter().flat_map(|&addresses| match addresses {
-            Addresses::Absolute(table) => vec![(table, Meaning::Whole)],
-            Addresses::Offsets(table, base) => {
-                let with_base = |base| [Meaning::AbsolutePerCpu(base), Meaning::BaseRelative(base)];
-                let with_base = base.map(with_base).into_iter().flatten();
-                with_base.chain([Meaning::PlaceRelative]).map(|meaning| (table, meaning)).collect()
-            }
-        });
-        let mut best = (0, None);
-        for (table, meaning) in candidates {
-            let decoder = Decoder { table, meaning };
-            let is_right = |&&(number, at): &&(u32, VirtAddr)| {
-                self.address(&decoder, number).is_ok_and(|found| found == at)
-            };
-            let right = samples.iter().filter(is_right).count();
-            if right > best.0 {
-                best = (right, Some(decoder));
-            }
-        }
-        let absurd =
-            Error::Absurd { what: "table of symbol addresses, of which none is right: symbols", value: 0 };
-        best.1.ok_or(absurd)
-    }
-
-    fn address(&self, decoder: &Decoder, number: u32) -> Result<VirtAddr, Error> {
-        let what = "the address of a symbol";
-        if decoder.meaning == Meaning::Whole {
-            let place = decoder.table.wrapping_add(8 * u64::from(number));
-            return self.reader.u64(place, what).map(VirtAddr);
-        }
-        let place = decoder.table.wrapping_add(4 * u64::from(number));
-        Ok(VirtAddr(decoder.meaning.address(place, self.reader.u32(place, what)?)))
-    }
-
-    fn all_addresses(&self, decoder: &Decoder) -> Result<Vec<u64>, Error> {
-        let (order, what) = (self.reader.0.byte_order(), "the addresses of symbols");
-        // At most 32 MiB: the count is bounded.
-        let count = usize::try_from(self.count).unwrap_or(0);
-        if decoder.meaning == Meaning::Whole {
-            let bytes = self.reader.vec(decoder.table, count * 8, what)?;
-            return Ok(bytes.as_chunks().0.iter().map(|chunk| order.u64(*chunk)).collect());
-        }
-        let bytes = self.reader.vec(decoder.table, count * 4, what)?;
-        let places = (decoder.table.0..).step_by(4).map(VirtAddr);
-        let numbers = bytes.as_chunks().0.iter().map(|chunk| order.u32(*chunk));
-        Ok(places.zip(numbers).map(|(place, number)| decoder.meaning.address(place, number)).collect())
-    }
-}
-
-fn read_addresses(reader: Reader<'_>, info: &VmcoreInfo) -> Result<Addresses, Error> {
-    if let Some(table) = info.symbol("kallsyms_offsets") {
-        let base = info.symbol("kallsyms_relative_base");
-        let base = base.map(|at| reader.u64(at, "kallsyms_relative_base")).transpose()?;
-        return Ok(Addresses::Offsets(table, base));
-    }
-    let table = info.symbol("kallsyms_addresses").ok_or(Error::MissingKey("SYMBOL(kallsyms_offsets)"))?;
-    Ok(Addresses::Absolute(table))
 }
 
 /// The tokens that names are made of: 256 strings, each found by a 16-bit offset.
@@ -292,7 +187,7 @@ fn read_tokens(reader: Reader<'_>, table: VirtAddr, index: VirtAddr) -> Result<T
     let starts: Vec<u16> = (0..TOKENS).filter_map(|at| order.u16_at(&index, 2 * at)).collect();
     let last = usize::from(starts.iter().copied().max().unwrap_or(0));
     let mut text = reader.vec(table, last, "kallsyms_token_table")?;
-    // The end of the last string is not known: it is looked for in small steps.
+    // The end of the last string is not known: the search goes in small steps.
     while !text.get(last..).unwrap_or_default().contains(&0) {
         if text.len() > last + names::MAX_NAME {
             return Err(Error::Absurd { what: "length of a symbol token", value: text.len() as u64 });

@@ -77,8 +77,8 @@ impl Symbols {
     }
 
     fn start_of(&self, address: VirtAddr) -> Option<u64> {
-        let behind = self.by_address.partition_point(|&number| self.address(number) <= address.0);
-        let last = self.by_address.get(behind.checked_sub(1)?)?;
+        let after = self.by_address.partition_point(|&number| self.address(number) <= address.0);
+        let last = self.by_address.get(after.checked_sub(1)?)?;
         Some(self.address(*last))
     }
 

@@ -6,7 +6,8 @@
 
 use super::super::Error;
 use super::super::bytes::Reader;
-use super::{Addresses, MAX_SYMBOLS, TOKENS};
+use super::addresses::Addresses;
+use super::{MAX_SYMBOLS, TOKENS};
 use crate::units::{ByteOrder, VirtAddr};
 
 /// How much is searched after the start of the kernel's code, and in which steps.
@@ -75,12 +76,12 @@ fn readable(reader: Reader<'_>, at: u64, len: usize) -> Vec<u8> {
     let (mut rest, mut place) = (bytes.as_mut_slice(), at);
     while !rest.is_empty() {
         let page = usize::try_from(PAGE - place % PAGE).unwrap_or(1).min(rest.len());
-        let (page, behind) = std::mem::take(&mut rest).split_at_mut(page);
+        let (page, after) = std::mem::take(&mut rest).split_at_mut(page);
         if reader.bytes(VirtAddr(place), page, what).is_err() {
             page.fill(0);
         }
         place = place.wrapping_add(page.len() as u64);
-        rest = behind;
+        rest = after;
     }
     bytes
 }
@@ -93,15 +94,15 @@ fn find(piece: &[u8], from: usize) -> Option<usize> {
 /// The tables around the token "0" at an address; `None` where they do not agree with each other.
 fn tables(reader: Reader<'_>, zero: u64) -> Option<Found> {
     let order = reader.0.byte_order();
-    let behind = readable(reader, zero, AROUND);
+    let after = readable(reader, zero, AROUND);
     // The tokens from "0" on; the index follows.
-    let ends = behind.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at + 1);
+    let ends = after.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at + 1);
     let starts: Vec<usize> = std::iter::once(0).chain(ends).take(TOKENS - ZERO + 1).collect();
     let end = zero.wrapping_add(*starts.get(TOKENS - ZERO)? as u64);
     let (index_at, index) = [8, 4, 2].into_iter().find_map(|align| {
         let place = end.checked_next_multiple_of(align)?;
         let within = usize::try_from(place.wrapping_sub(zero)).ok()?;
-        let index = read_index(behind.get(within..)?, order)?;
+        let index = read_index(after.get(within..)?, order)?;
         let base = usize::from(*index.get(ZERO)?);
         let agrees = index.iter().skip(ZERO).zip(&starts).all(|(at, start)| usize::from(*at) == base + start);
         (agrees && index.first() == Some(&0)).then_some((place, index))

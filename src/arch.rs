@@ -60,6 +60,10 @@ pub(crate) struct Facts {
     pub(crate) flat_start: Option<&'static str>,
     /// The sub header's `phys_base` in a KDUMP file.
     pub(crate) phys_base: PhysBase,
+    /// Lines of VMCOREINFO that begin so are of this architecture alone. Source: Linux `arch/*/kernel/vmcore_info.c`,
+    /// `arch_crash_save_vmcoreinfo`.
+    #[cfg_attr(not(feature = "convert"), expect(dead_code, reason = "a collector reads `e_machine`"))]
+    pub(crate) own_keys: &'static [&'static str],
 }
 
 /// What readers of a KDUMP file take for `phys_base`. Source: makedumpfile `makedumpfile.c`, `write_kdump_header`.
@@ -83,13 +87,40 @@ const UNKNOWN: Facts = Facts {
     physmem_bits: &[48],
     flat_start: None,
     phys_base: PhysBase::Zero,
+    own_keys: &[],
 };
+
+/// Letters that a name must have to be one's beginning.
+#[cfg(feature = "convert")]
+const SHORTEST_NAME: usize = 4;
 
 impl Machine {
     /// The architecture of an `e_machine`.
     pub(crate) fn from_elf(e_machine: u16) -> Machine {
         let known = MACHINES.into_iter().find(|machine| machine.facts().e_machine == e_machine);
         known.unwrap_or(Machine::Other(e_machine))
+    }
+
+    /// The architecture by `uname -m`, of which QEMU writes the first six letters, and s390 in capitals. Source: QEMU
+    /// `dump/dump.c`, `create_header64`.
+    #[cfg(feature = "convert")]
+    pub(crate) fn from_name(name: &str) -> Machine {
+        let name = name.to_ascii_lowercase();
+        let is_its = |machine: &Machine| {
+            let full = machine.facts().name;
+            name.starts_with(full) || (name.len() >= SHORTEST_NAME && full.starts_with(&name))
+        };
+        MACHINES.into_iter().find(is_its).unwrap_or(Machine::Other(0))
+    }
+
+    /// The architecture by VMCOREINFO.
+    #[cfg(feature = "convert")]
+    pub(crate) fn from_vmcoreinfo(text: &str) -> Machine {
+        let writes =
+            |line: &str, machine: &Machine| machine.facts().own_keys.iter().any(|key| line.starts_with(key));
+        let mut known =
+            text.lines().filter_map(|line| MACHINES.into_iter().find(|machine| writes(line, machine)));
+        known.next().unwrap_or(Machine::Other(0))
     }
 
     /// What is known of it.
@@ -142,9 +173,38 @@ mod tests {
         assert_eq!(known, expected);
         for machine in MACHINES {
             assert_eq!(Machine::from_elf(machine.e_machine()), machine);
+            assert_eq!(Machine::from_name(machine.facts().name), machine);
         }
         assert_eq!(Machine::from_elf(8), Machine::Other(8));
         assert_eq!((Machine::Other(8).e_machine(), Machine::Other(8).facts().name), (8, "(unknown)"));
+    }
+
+    #[test]
+    fn names_may_be_cut_and_machines_without_one_are_known_by_their_keys() {
+        for (name, expected) in [
+            ("aarch6", Machine::Aarch64),
+            ("aarch64_be", Machine::Aarch64),
+            ("ppc64", Machine::Ppc64),
+            ("S390", Machine::S390x),
+            ("riscv", Machine::Riscv64),
+            ("riscv6", Machine::Riscv64),
+            ("loonga", Machine::Loongarch64),
+            ("x86", Machine::Other(0)),
+            ("i686", Machine::Other(0)),
+            ("Unknown", Machine::Other(0)),
+            ("", Machine::Other(0)),
+        ] {
+            assert_eq!(Machine::from_name(name), expected, "{name}");
+        }
+        for (text, expected) in [
+            ("OSRELEASE=6.1\nNUMBER(phys_base)=-591396864\n", Machine::X86_64),
+            ("NUMBER(VA_BITS)=48\nNUMBER(kimage_voffset)=0xffff\n", Machine::Aarch64),
+            ("NUMBER(VA_BITS)=57\nNUMBER(KERNEL_LINK_ADDR)=0xffff\n", Machine::Riscv64),
+            ("OSRELEASE=6.1\n", Machine::Other(0)),
+            ("", Machine::Other(0)),
+        ] {
+            assert_eq!(Machine::from_vmcoreinfo(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -16,4 +16,5 @@ pub(super) const FACTS: Facts = Facts {
     physmem_bits: &[48, 52],
     flat_start: None,
     phys_base: PhysBase::LowestRam,
+    own_keys: &["NUMBER(kimage_voffset)="],
 };

@@ -16,4 +16,5 @@ pub(super) const FACTS: Facts = Facts {
     physmem_bits: &[51, 47, 46],
     flat_start: None,
     phys_base: PhysBase::Zero,
+    own_keys: &["SYMBOL(vmemmap_list)=", "SYMBOL(vmemmap_backing)="],
 };

@@ -15,4 +15,5 @@ pub(super) const FACTS: Facts = Facts {
     // Source: Linux `arch/riscv/kernel/vmcore_info.c`.
     flat_start: Some("phys_ram_base"),
     phys_base: PhysBase::Zero,
+    own_keys: &["NUMBER(KERNEL_LINK_ADDR)="],
 };

@@ -14,4 +14,5 @@ pub(super) const FACTS: Facts = Facts {
     physmem_bits: &[46, 42],
     flat_start: None,
     phys_base: PhysBase::Zero,
+    own_keys: &["SDMA="],
 };

@@ -1,7 +1,7 @@
 //! 64-bit x86.
 //!
-//! Source: Linux `arch/x86/include/asm/sparsemem.h`, "x86/mm: Make MAX_PHYSADDR_BITS and MAX_PHYSMEM_BITS dynamic" (in
-//! v4.17).
+//! Source: Linux `arch/x86/include/asm/sparsemem.h`, commit 162434e7f58b ("x86/mm: Make MAX_PHYSADDR_BITS and
+//! MAX_PHYSMEM_BITS dynamic") (in v4.17).
 
 use super::{Facts, PhysBase};
 use goblin::elf::header::EM_X86_64;
@@ -16,4 +16,5 @@ pub(super) const FACTS: Facts = Facts {
     physmem_bits: &[46, 52],
     flat_start: None,
     phys_base: PhysBase::Printed,
+    own_keys: &["NUMBER(phys_base)=", "SYMBOL(init_top_pgt)=", "SYMBOL(init_level4_pgt)="],
 };

@@ -56,18 +56,7 @@ impl KdumpFile {
             present,
             held,
             lost,
-            origin: Origin {
-                kind: "a kdump-compressed file",
-                level: header.level,
-                uts: header.uts.clone(),
-                crash_time: header.crash_time,
-                cpus: header.cpus,
-                phys_base: header.phys_base,
-                eraseinfo: header.eraseinfo.clone(),
-                lost: 0,
-                complete: true,
-                live: false,
-            },
+            origin: origin(&header),
             source: Box::new(PageReader::new(stored)),
         });
         if is_marked {
@@ -77,8 +66,24 @@ impl KdumpFile {
     }
 }
 
+/// What its collector recorded. What it lost is in the set of lost pages.
+fn origin(header: &Header) -> Origin {
+    Origin {
+        kind: "a kdump-compressed file",
+        level: header.level,
+        uts: header.uts.clone(),
+        crash_time: header.crash_time,
+        cpus: header.cpus,
+        phys_base: header.phys_base,
+        eraseinfo: header.eraseinfo.clone(),
+        lost: 0,
+        complete: true,
+        live: false,
+    }
+}
+
 /// The memory ranges: a KDUMP file has a bitmap alone. On x86-64 the kernel image's mapping follows from `phys_base`, which
-/// kernels before v4.10 do not name in VMCOREINFO.
+/// VMCOREINFO has since commit 401721ecd1dc ("kexec: export the value of phys_base instead of symbol address") (in v4.10).
 fn segments(header: &Header, present: &PfnSet) -> Vec<Segment> {
     let page = header.page;
     let segment = |vaddr, paddr, mem_size| Segment {
@@ -122,7 +127,7 @@ struct Runs {
 }
 
 impl Runs {
-    /// Takes the next bits, of which the first is `first`; those from `limit` on are none.
+    /// Takes the next bits, of which the first is `first`; those from `limit` on do not count.
     fn take(&mut self, bytes: &[u8], first: u64, limit: u64) -> Result<(), Error> {
         for (&byte, pfn) in bytes.iter().zip((first..).step_by(8)) {
             match (byte, self.open) {

@@ -19,7 +19,7 @@ const MAX_TEXT: u64 = 1 << 20;
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
 
-/// What the headers say.
+/// What the headers hold.
 #[derive(Clone)]
 pub(super) struct Header {
     pub order: ByteOrder,
@@ -58,6 +58,17 @@ impl Fields<'_> {
     }
 }
 
+/// The refusal of one of several files, by the pages of its range.
+fn part(sub: &Fields<'_>, version: u32) -> Error {
+    let places = if version >= 6 {
+        [sub_at::START_PFN_64, sub_at::END_PFN_64]
+    } else {
+        [sub_at::START_PFN, sub_at::END_PFN]
+    };
+    let [start, end] = places.map(|at| sub.u64(at));
+    Error::Part { start, end }
+}
+
 fn fail(why: impl Into<String>) -> Error {
     Error::Kdump(why.into())
 }
@@ -70,7 +81,7 @@ impl Header {
         let order = [ByteOrder::Little, ByteOrder::Big].into_iter();
         let mut orders = order
             .filter(|order| (1..=6).contains(&Fields { bytes: &main, order: *order }.u32(main_at::VERSION)));
-        let order = orders.next().ok_or_else(|| fail("its version is none of 1 to 6"))?;
+        let order = orders.next().ok_or_else(|| fail("its version is not 1 to 6"))?;
         let main = Fields { bytes: &main, order };
         let page = |at| PageSize::from_bytes(u64::from(main.u32(at)));
         let page = page(main_at::BLOCK_SIZE).ok_or_else(|| match page(BLOCK_SIZE_32) {
@@ -92,13 +103,7 @@ impl Header {
         let machine = machine(&uts);
         let tables = Tables::new(main, page, max_mapnr, machine)?;
         if since(2) && sub.u32(sub_at::SPLIT) != 0 {
-            let places = if since(6) {
-                [sub_at::START_PFN_64, sub_at::END_PFN_64]
-            } else {
-                [sub_at::START_PFN, sub_at::END_PFN]
-            };
-            let [start, end] = places.map(|at| sub.u64(at));
-            return Err(Error::Part { start, end });
+            return Err(part(sub, version));
         }
         let level = if since(1) { sub.u32(sub_at::DUMP_LEVEL) } else { 0 };
         let size = if since(4) { sub.u64(sub_at::SIZE_NOTE) } else { 0 };
@@ -140,7 +145,7 @@ impl Header {
         if self.version >= 3 && sub.u64(sub_at::SIZE_VMCOREINFO) > 0 {
             self.vmcoreinfo = text(sub.u64(sub_at::OFFSET_VMCOREINFO), sub.u64(sub_at::SIZE_VMCOREINFO))?;
             if self.machine == Machine::Other(0) {
-                self.machine = machine_by_keys(&self.vmcoreinfo);
+                self.machine = Machine::from_vmcoreinfo(&String::from_utf8_lossy(&self.vmcoreinfo));
             }
         }
         if self.version >= 5 && sub.u64(sub_at::SIZE_ERASEINFO) > 0 {
@@ -211,8 +216,7 @@ impl Tables {
     fn new(main: &Fields<'_>, page: PageSize, max_mapnr: u64, machine: Machine) -> Result<Tables, Error> {
         let (sub_blocks, bitmap_blocks) =
             (u64::from(main.u32(main_at::SUB_HDR_SIZE)), u64::from(main.u32(main_at::BITMAP_BLOCKS)));
-        let address_bits = if machine == Machine::Riscv64 { 56 } else { 52 };
-        if max_mapnr > 1 << (address_bits - page.shift()) {
+        if max_mapnr > 1 << (machine.physical_bits() - page.shift()) {
             return Err(fail(format!("{max_mapnr:#x} pages are more than an address space")));
         }
         let one = max_mapnr.div_ceil(8).div_ceil(page.bytes());
@@ -231,43 +235,11 @@ impl Tables {
     }
 }
 
-/// The architecture by `uname -m`. QEMU writes six letters of it, and s390 in capitals. Source: QEMU `dump/dump.c`,
-/// `create_header64`.
+/// The architecture by the recorded name, which QEMU since version 10 writes as `Unknown`.
 fn machine(uts: &[u8]) -> Machine {
-    let name = String::from_utf8_lossy(uts.get(4 * UTS_FIELD..5 * UTS_FIELD).unwrap_or_default())
-        .to_ascii_lowercase();
-    let machines = [
-        ("x86_64", Machine::X86_64),
-        ("aarch6", Machine::Aarch64),
-        ("ppc64", Machine::Ppc64),
-        ("s390", Machine::S390x),
-        ("riscv6", Machine::Riscv64),
-        ("riscv\0", Machine::Riscv64),
-        ("loonga", Machine::Loongarch64),
-    ];
-    machines
-        .iter()
-        .find(|(start, _)| name.starts_with(start))
-        .map_or(Machine::Other(0), |(_, machine)| *machine)
-}
-
-/// Keys of VMCOREINFO that one architecture alone writes. Source: Linux `arch/*/kernel/vmcore_info.c`, `arch_crash_save_vmcoreinfo`.
-const KEYS: [(&str, Machine); 8] = [
-    ("NUMBER(phys_base)=", Machine::X86_64),
-    ("SYMBOL(init_top_pgt)=", Machine::X86_64),
-    ("SYMBOL(init_level4_pgt)=", Machine::X86_64),
-    ("NUMBER(kimage_voffset)=", Machine::Aarch64),
-    ("NUMBER(KERNEL_LINK_ADDR)=", Machine::Riscv64),
-    ("SYMBOL(vmemmap_list)=", Machine::Ppc64),
-    ("SYMBOL(vmemmap_backing)=", Machine::Ppc64),
-    ("SDMA=", Machine::S390x),
-];
-
-/// The architecture by VMCOREINFO. QEMU since version 10 writes `Unknown` for its name.
-fn machine_by_keys(vmcoreinfo: &[u8]) -> Machine {
-    let text = String::from_utf8_lossy(vmcoreinfo);
-    let known = text.lines().find_map(|line| KEYS.iter().find(|(key, _)| line.starts_with(key)));
-    known.map_or(Machine::Other(0), |(_, machine)| *machine)
+    let name = uts.get(4 * UTS_FIELD..5 * UTS_FIELD).unwrap_or_default();
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Machine::from_name(&String::from_utf8_lossy(name))
 }
 
 /// A note of type 0.
@@ -286,18 +258,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_a_name_is_known_by_its_keys() {
-        let mut uts = vec![0; UTS_LEN];
-        uts[4 * UTS_FIELD..][..7].copy_from_slice(b"Unknown");
-        assert_eq!(machine(&uts), Machine::Other(0));
-        for (text, expected) in [
-            ("OSRELEASE=6.1\nNUMBER(phys_base)=-591396864\n", Machine::X86_64),
-            ("NUMBER(VA_BITS)=48\nNUMBER(kimage_voffset)=0xffff\n", Machine::Aarch64),
-            ("NUMBER(VA_BITS)=57\nNUMBER(KERNEL_LINK_ADDR)=0xffff\n", Machine::Riscv64),
-            ("OSRELEASE=6.1\n", Machine::Other(0)),
-            ("", Machine::Other(0)),
-        ] {
-            assert_eq!(machine_by_keys(text.as_bytes()), expected, "{text}");
+    fn the_machine_is_the_fifth_name() {
+        for (name, expected) in [("Unknown", Machine::Other(0)), ("riscv", Machine::Riscv64)] {
+            let mut uts = vec![0; UTS_LEN];
+            uts[4 * UTS_FIELD..][..name.len()].copy_from_slice(name.as_bytes());
+            assert_eq!(machine(&uts), expected);
         }
     }
 }

@@ -17,17 +17,17 @@ mod urgency;
 mod walk;
 mod warning;
 
+use crate::units::{Pfn, PfnRange};
+use crate::vmcore::Vmcore;
+use judge::{Judge, Judged};
+use walk::Walk;
+
 pub use beyond::Beyond;
 pub use class::{Counts, PageClass};
 pub use dump_level::{DumpLevel, LevelError};
 pub use record::MAX_RECORD;
 pub use survey::{Effort, Pages, Survey, Surveyed, Wanted};
 pub use warning::Warning;
-
-use crate::units::{Pfn, PfnRange};
-use crate::vmcore::Vmcore;
-use judge::{Judge, Judged};
-use walk::Walk;
 
 /// Pages in a window at most: one x86_64 memory section.
 pub const WINDOW_PAGES: u64 = 32768;

@@ -1,6 +1,6 @@
 //! The inner layer of a dump: the kdump-compressed (KDUMP) file format and its flattened stream form,
 //! both directions, as bytes. Which page goes where is decided in collect and restore; compression and
-//! encryption lie outside. Formats: makedumpfile `diskdump_mod.h` and `makedumpfile.h`;
+//! encryption are outside. Formats: makedumpfile `diskdump_mod.h` and `makedumpfile.h`;
 //! `docs/format.md` section 4.
 
 mod flat;

@@ -14,7 +14,11 @@ mod tables;
 pub(crate) mod testing;
 mod translate;
 
+use crate::units::{PageSize, PhysAddr, VirtAddr};
+use crate::vmcore::{Vmcore, VmcoreInfo, Window};
 use std::cell::RefCell;
+use tables::{Mapping, Tables};
+use translate::Translate;
 
 pub use error::Error;
 pub use kernel_image::KernelImage;
@@ -23,11 +27,6 @@ pub use mem_map::MemMap;
 pub use page::{CompoundKeys, NO_TYPE, PageLayout, flag, page_type};
 pub use slab::{Near, SlabCaches};
 pub use struct_frames::{struct_frames, vmemmap_frames};
-
-use crate::units::{PageSize, PhysAddr, VirtAddr};
-use crate::vmcore::{Vmcore, VmcoreInfo, Window};
-use tables::{Mapping, Tables};
-use translate::Translate;
 
 /// Mappings remembered. A mapping is a whole region or large page, so few of them serve a long walk.
 const TLB_ENTRIES: usize = 16;
@@ -85,7 +84,7 @@ impl<'a> KernelMemory<'a> {
         self.page_size
     }
 
-    /// The physical address behind a kernel virtual one.
+    /// The physical address of a kernel virtual one.
     ///
     /// # Errors
     ///
@@ -105,16 +104,16 @@ impl<'a> KernelMemory<'a> {
         let mut rest = buf;
         while !rest.is_empty() {
             let (paddr, len) = self.contiguous(at, rest.len())?;
-            let (piece, behind) = rest.split_at_mut(len);
+            let (piece, after) = rest.split_at_mut(len);
             let seen = self.vmcore.read_phys_through(paddr, piece, &mut self.window.borrow_mut());
             seen.map_err(|source| Error::Read { vaddr: at, source })?;
             at = at.wrapping_add(len as u64);
-            rest = behind;
+            rest = after;
         }
         Ok(())
     }
 
-    /// The physical run behind `wanted` bytes at a virtual address: neighbouring pages that are
+    /// The physical run of `wanted` bytes at a virtual address: neighbouring pages that are
     /// neighbours in physical memory too are one run, and so one read.
     fn contiguous(&self, vaddr: VirtAddr, wanted: usize) -> Result<(PhysAddr, usize), Error> {
         let start = self.translate(vaddr)?;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-
 use thiserror::Error;
 
 /// A dump level, 0 to 31: each bit names a kind of page to exclude. 0 keeps every page.
@@ -10,7 +9,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DumpLevel(u8);
 
-/// A dump level that is none.
+/// An invalid dump level.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is no dump level, a number from 0 to 31")]
 pub struct LevelError(String);

@@ -80,7 +80,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Tries some pages all over the memory: where no `struct page` at all can be read, a dump without
-    /// verdicts should say so before it starts.
+    /// verdicts should report it before it starts.
     fn probe(&self, vmcore: &Vmcore) -> Result<(), Warning> {
         let ranges = vmcore.backed().ranges();
         let step = ranges.len().div_ceil(PROBES).max(1);
@@ -98,8 +98,8 @@ impl<'a> Judge<'a> {
         Err(failure.map_or(Warning::NoStructPages, Warning::NotJudged))
     }
 
-    /// Whether this kernel marks sections that are online, as every kernel since 4.13 does: then one of the first has the
-    /// mark, since the memory that a machine starts with is online.
+    /// Whether this kernel marks sections that are online, as every kernel since v4.13 does ([`MemMap`] has the source):
+    /// then one of the first has the mark, since the memory that a machine starts with is online.
     fn marks_online(&self, vmcore: &Vmcore) -> bool {
         let step = usize::try_from(self.mem_map.section_of(Pfn(0)).count()).unwrap_or(usize::MAX).max(1);
         let ranges = vmcore.backed().ranges().iter();

@@ -33,7 +33,7 @@ const POISONED: Verdict = Verdict::Exclude(PageClass::Hwpoison, 1);
 pub(super) enum Verdict {
     /// Dump it.
     Keep,
-    /// Dump it, though it claims to be free: its order is none.
+    /// Dump it, though it claims to be free: its order is invalid.
     Doubtful,
     /// Leave out this many pages from this one on.
     Exclude(PageClass, u64),
@@ -70,7 +70,7 @@ pub(super) struct Rules {
     head: u64,
     lru: u64,
     private: u64,
-    /// All of these together mean page cache; 0 when that cannot be told.
+    /// All of these together mean page cache; 0 when that is not known.
     swap: u64,
     slab_flag: u64,
     hwpoison: u64,
@@ -94,7 +94,7 @@ impl Rules {
     /// it is in the block too.
     #[inline]
     pub(super) fn judge(&self, block: &[u8], index: usize, pfn: Pfn) -> Verdict {
-        let (own, behind) = self.structure(block, index);
+        let (own, after) = self.structure(block, index);
         if self.is_tail(own) {
             return self.judge_own(own);
         }
@@ -104,10 +104,10 @@ impl Rules {
             Some(verdict) => return verdict,
             None => {}
         }
-        let (order, hugetlb) = if page.flags & self.head == 0 || behind.is_empty() {
+        let (order, hugetlb) = if page.flags & self.head == 0 || after.is_empty() {
             (0, false)
         } else {
-            self.compound(&page, behind)
+            self.compound(&page, after)
         };
         let order = if order <= MAX_ORDER && pfn.0.trailing_zeros() >= order { order } else { 0 };
         match self.class(&page, hugetlb) {
@@ -132,7 +132,7 @@ impl Rules {
         self.structure(block, index).0
     }
 
-    /// Whether free blocks can be told, and are left out.
+    /// Whether free blocks can be recognised, and are left out.
     pub(super) fn leaves_free(&self) -> bool {
         self.free.is_some()
     }
@@ -225,10 +225,10 @@ impl Rules {
         page.flags & self.lru != 0 || (self.swap != 0 && page.flags & self.swap == self.swap)
     }
 
-    /// Order of a compound page, and whether it is hugetlb. `behind` starts with its second structure.
-    fn compound(&self, page: &Page, behind: &[u8]) -> (u32, bool) {
-        let byte = |at: usize| behind.get(at).copied().unwrap_or(0);
-        let second_flags = || self.layout.u64(behind, self.layout.flags);
+    /// Order of a compound page, and whether it is hugetlb. `after` starts with its second structure.
+    fn compound(&self, page: &Page, after: &[u8]) -> (u32, bool) {
+        let byte = |at: usize| after.get(at).copied().unwrap_or(0);
+        let second_flags = || self.layout.u64(after, self.layout.flags);
         match self.layout.compound {
             CompoundKeys::PageType(hugetlb) => (low_byte(second_flags()), page.mapcount == Some(hugetlb)),
             CompoundKeys::SecondFlags(hugetlb) => {

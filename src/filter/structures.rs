@@ -5,13 +5,14 @@
 //! of a free block: the lists of free blocks lead from one of them to the next. The structures of structure pages that go
 //! stay themselves: it is one pass. What is not known, stays.
 //!
-//! Source: Linux `mm/sparse-vmemmap.c`, `mm/hugetlb_vmemmap.c` (since 5.14); `include/linux/mmzone.h`, `struct free_area`.
+//! Source: Linux `mm/sparse-vmemmap.c`, `include/linux/mmzone.h` (`struct free_area`); `mm/hugetlb_vmemmap.c` since
+//! commit f41f2ed43ca5 ("mm: hugetlb: free the vmemmap pages associated with each HugeTLB page") (in v5.14).
 
 use super::judge::Judge;
 use crate::mm;
 use crate::units::{Pfn, PfnRange, PfnSet, VirtAddr};
 
-/// Pages of structures that are told at most, a bit for each: 2 MiB, for 4 TiB of memory in pages of 4 KiB. Those after
+/// The most pages of structures that are recorded, a bit for each: 2 MiB, for 4 TiB of memory in pages of 4 KiB. Those after
 /// them stay.
 const MAX_FRAMES: u64 = 1 << 24;
 

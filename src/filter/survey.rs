@@ -7,8 +7,6 @@
 mod tests;
 mod windows;
 
-pub use windows::{Pages, Surveyed};
-
 use super::LOOK_BACK;
 use super::ahead;
 use super::beyond::Beyond;
@@ -25,6 +23,8 @@ use crate::vmcore::Vmcore;
 use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use windows::{Pages, Surveyed};
+
 /// Which pages are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -34,7 +34,7 @@ pub enum Wanted {
     /// image.
     Essential,
     /// Those of them that an analyst needs before all others: page tables, stacks, per-CPU memory, buffers, tasks, slabs
-    /// whose cache cannot be told.
+    /// whose cache is not known.
     Urgent,
 }
 
@@ -43,7 +43,7 @@ pub struct Survey<'a> {
     vmcore: &'a Vmcore,
     /// The level of each lane: first the one that excludes all there is, then those asked for.
     lanes: Vec<DumpLevel>,
-    /// What cannot be told at each lane's level, or at all.
+    /// Which pages cannot be recognised at each lane's level, or at all.
     warnings: Result<Vec<Vec<Warning>>, Warning>,
     image: KernelImage,
     beyond: Beyond,
@@ -144,7 +144,7 @@ impl<'a> Survey<'a> {
         self.vmcore
     }
 
-    /// What cannot be told at a level.
+    /// Which pages cannot be recognised at a level.
     pub fn warnings(&self, level: DumpLevel) -> impl Iterator<Item = &Warning> {
         let lane = self.lane(level);
         let (lanes, all) = match &self.warnings {

@@ -1,5 +1,5 @@
 //! When a page that is kept should be sent: what an analyst needs before all others is urgent, the rest is not. Urgent are
-//! page tables, stacks, per-CPU memory, buffers, tasks, and slabs whose cache cannot be told. Not urgent are objects of
+//! page tables, stacks, per-CPU memory, buffers, tasks, and slabs whose cache is not known. Not urgent are objects of
 //! caches that have nothing to do with tasks, pages that nobody uses, and the page structures themselves. Only pages that
 //! every level keeps can be urgent. Nothing here excludes a page.
 
@@ -10,7 +10,7 @@ use crate::mm::{KernelImage, SlabCaches};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use std::sync::Arc;
 
-/// What is needed to tell urgent pages.
+/// What is needed to recognise urgent pages.
 #[derive(Clone)]
 pub(super) struct Urgency {
     image: KernelImage,
@@ -54,7 +54,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Begins a window: all of it is urgent except the page structures; nothing is where that cannot be told.
+    /// Begins a window: all of it is urgent except the page structures; nothing is where urgency is not known.
     pub(super) fn begin(&mut self, window: PfnRange, urgency: Option<&Urgency>) {
         self.free_heads.clear();
         self.late.clear();

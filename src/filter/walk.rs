@@ -12,6 +12,9 @@ use super::urgency::{Marks, Urgency};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 
+const OFFLINED: Verdict = Verdict::Exclude(PageClass::Offlined, 1);
+const ON_CPU_LIST: Verdict = Verdict::Exclude(PageClass::CpuList, 1);
+
 /// State of a walk over a range of pfns.
 #[derive(Clone)]
 pub(super) struct Walk {
@@ -218,40 +221,30 @@ impl Lane {
     ) {
         while self.resume < stop {
             let pfn = self.resume;
-            match rules.judge(&block.bytes, block.index(pfn), pfn) {
-                Verdict::Keep | Verdict::Doubtful if self.offlined => {
-                    self.exclude(window, pfn, pfn.saturating_add(1), PageClass::Offlined);
-                    self.resume.0 += 1;
-                }
-                Verdict::Keep if self.is_listed(judge, rules, block, pfn) => {
-                    if let Some((marks, _)) = order {
+            let verdict = match rules.judge(&block.bytes, block.index(pfn), pfn) {
+                Verdict::Keep | Verdict::Doubtful if self.offlined => OFFLINED,
+                Verdict::Keep if self.is_listed(judge, rules, block, pfn) => ON_CPU_LIST,
+                verdict => verdict,
+            };
+            if let Some((marks, urgency)) = order {
+                match verdict {
+                    Verdict::Keep => marks.keep(judge, urgency, rules, block, window, pfn),
+                    Verdict::Doubtful => marks.note_given_back(judge, urgency, block, pfn),
+                    Verdict::Exclude(PageClass::Free | PageClass::CpuList, _) => {
                         marks.note_free(judge, block, pfn);
                     }
-                    self.exclude(window, pfn, pfn.saturating_add(1), PageClass::CpuList);
-                    self.resume.0 += 1;
-                }
-                Verdict::Keep => {
-                    if let Some((marks, urgency)) = order {
-                        marks.keep(judge, urgency, rules, block, window, pfn);
-                    }
-                    self.resume.0 += 1;
-                }
-                Verdict::Doubtful => {
-                    if let Some((marks, urgency)) = order {
-                        marks.note_given_back(judge, urgency, block, pfn);
-                    }
-                    self.counts.doubtful += 1;
-                    self.resume.0 += 1;
-                }
-                Verdict::Exclude(class, count) => {
-                    if let Some((marks, _)) = order.as_mut().filter(|_| class == PageClass::Free) {
-                        marks.note_free(judge, block, pfn);
-                    }
-                    let end = pfn.saturating_add(count);
-                    self.exclude(window, pfn, end, class);
-                    self.resume = end;
+                    Verdict::Exclude(..) => {}
                 }
             }
+            let (end, class) = match verdict {
+                Verdict::Exclude(class, count) => (pfn.saturating_add(count), Some(class)),
+                Verdict::Keep | Verdict::Doubtful => (pfn.saturating_add(1), None),
+            };
+            self.counts.doubtful += u64::from(verdict == Verdict::Doubtful);
+            if let Some(class) = class {
+                self.exclude(window, pfn, end, class);
+            }
+            self.resume = end;
         }
     }
 

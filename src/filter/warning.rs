@@ -1,8 +1,7 @@
 //! What a classifier cannot tell, found out before it starts.
 
-use thiserror::Error;
-
 use crate::mm;
+use thiserror::Error;
 
 /// Something the dump level asks for that this vmcore does not allow. The pages concerned are kept.
 #[derive(Debug, Error)]
@@ -13,8 +12,8 @@ pub enum Warning {
     /// No page can be judged: the tables know no `struct page` for any of the vmcore's memory.
     #[error("no page can be classified, so all are kept: no memory section has page structures")]
     NoStructPages,
-    /// One kind of page cannot be told.
-    #[error("{kind} pages cannot be told and are kept: VMCOREINFO has no usable {key}")]
+    /// One kind of page cannot be recognised.
+    #[error("{kind} pages cannot be recognised and are kept: VMCOREINFO has no usable {key}")]
     NotTold {
         /// The kind, as in the report.
         kind: &'static str,

@@ -24,7 +24,7 @@ pub(super) fn read(bytes: &[u8], keeper: &mut Keeper) -> Result<Layer, Error> {
             continue;
         }
         if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
-            return Err(Error::Erofs("a name is none".to_owned()));
+            return Err(Error::Erofs("a name is invalid".to_owned()));
         }
         if entry.depth > MAX_DEPTH {
             return Err(Error::Limit("directories too deep"));

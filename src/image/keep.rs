@@ -25,6 +25,19 @@ pub(super) fn is_compared(path: &[u8]) -> bool {
         || path == ORDER
 }
 
+/// What the bytes of a file are read for. Every file is searched for private keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// They are a file system.
+    Nested,
+    /// They are compared.
+    Compare,
+    /// They are kept if a private key is among them.
+    Key,
+    /// Nothing else.
+    Search,
+}
+
 /// Takes in the files of an image.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -72,44 +85,55 @@ impl Keeper {
         source: &mut dyn Read,
         keep: bool,
     ) -> Result<Member, Error> {
-        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let nested = !self.is_nested && NESTED.contains(&name);
-        let keep = keep || is_compared(path);
-        let mut member = Member { size, ..Member::new(mode) };
-        let (mut kept, mut small) = (Vec::new(), Vec::new());
-        let mut search = Search::default();
+        let purpose = self.purpose(path, size, keep);
+        let (mut kept, mut search) = (Vec::new(), Search::default());
         self.pass(size, source, |keeper, bytes| {
             search.take(bytes);
-            if !keep && size <= MAX_KEY {
-                small.extend_from_slice(bytes);
+            match purpose {
+                Purpose::Search => return Ok(()),
+                Purpose::Nested if kept.len().saturating_add(bytes.len()) > keeper.left.nested => {
+                    return Err(Error::Limit("the file system inside"));
+                }
+                Purpose::Compare => keeper.count_kept(bytes.len())?,
+                Purpose::Nested | Purpose::Key => {}
             }
-            if keep {
-                keeper.left.kept = keeper
-                    .left
-                    .kept
-                    .checked_sub(bytes.len())
-                    .ok_or(Error::Limit("files that are compared"))?;
-            } else if nested && kept.len().saturating_add(bytes.len()) > keeper.left.nested {
-                return Err(Error::Limit("the file system inside"));
-            }
-            if keep || nested {
-                kept.extend_from_slice(bytes);
-            }
+            kept.extend_from_slice(bytes);
             Ok(())
         })?;
-        member.has_identity = search.found.identity && !nested;
-        member.has_private_key = search.found.private_key && !nested;
-        if member.has_private_key && !keep && !small.is_empty() {
-            self.left.kept =
-                self.left.kept.checked_sub(small.len()).ok_or(Error::Limit("files that are compared"))?;
-            member.content = Some(small);
-        }
-        if nested {
+        let member = Member { size, ..Member::new(mode) };
+        if purpose == Purpose::Nested {
+            // What is in it is searched file by file.
             self.nested = Some(kept);
-        } else if keep {
-            member.content = Some(kept);
+            return Ok(member);
         }
-        Ok(member)
+        let (has_identity, has_private_key) = (search.found.identity, search.found.private_key);
+        let is_key = purpose == Purpose::Key && has_private_key && !kept.is_empty();
+        if is_key {
+            self.count_kept(kept.len())?;
+        }
+        let content = (is_key || purpose == Purpose::Compare).then_some(kept);
+        Ok(Member { has_identity, has_private_key, content, ..member })
+    }
+
+    /// What the bytes of a file are read for.
+    fn purpose(&self, path: &[u8], size: u64, keep: bool) -> Purpose {
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        if !self.is_nested && NESTED.contains(&name) {
+            Purpose::Nested
+        } else if keep || is_compared(path) {
+            Purpose::Compare
+        } else if size <= MAX_KEY {
+            Purpose::Key
+        } else {
+            Purpose::Search
+        }
+    }
+
+    /// Counts bytes of files that are kept.
+    fn count_kept(&mut self, bytes: usize) -> Result<(), Error> {
+        let left = self.left.kept.checked_sub(bytes);
+        self.left.kept = left.ok_or(Error::Limit("files that are compared"))?;
+        Ok(())
     }
 
     /// Reads bytes of no use.

@@ -1,4 +1,4 @@
-//! LZO as `lzop` packs it. Source: Linux `lib/decompress_unlzo.c`; lzop 1.04 `src/conf.h`.
+//! LZO as `lzop` packs it: its container; the blocks are `lzokay-native`'s to decode. Source: Linux `lib/decompress_unlzo.c`; lzop 1.04 `src/conf.h`.
 
 use std::io::{self, Read};
 
@@ -81,7 +81,7 @@ fn decompress(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
     if bytes.len() == size {
         Ok(bytes)
     } else {
-        Err(io::Error::other("lzo: a block has another size than it says"))
+        Err(io::Error::other("lzo: a block has another size than its header gives"))
     }
 }
 

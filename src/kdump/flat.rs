@@ -1,4 +1,4 @@
-//! The flattened format: a header, then records of (offset, size, data) that say where their data is
+//! The flattened format: a header, then records of (offset, size, data) that give the place where their data is
 //! in the plain file. All framing numbers are big-endian i64. Source: makedumpfile `makedumpfile.h`,
 //! struct `makedumpfile_header` and `makedumpfile_data_header`.
 
@@ -38,7 +38,7 @@ pub fn record_head(offset: u64, size: u64) -> [u8; 16] {
     head
 }
 
-/// Place and length of a record's data, bytes, from its head. [`END_RECORD`] is none.
+/// Place and length of a record's data, bytes, from its head. [`END_RECORD`] is not one.
 ///
 /// # Errors
 /// The place, where the data are outside of any file: one has at most 2^63 bytes.

@@ -135,7 +135,7 @@ pub struct Head {
     pub eraseinfo: Vec<u8>,
 }
 
-/// Where the parts of a KDUMP file lie, in bytes from its start.
+/// Where the parts of a KDUMP file are, in bytes from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Page size and block size.
@@ -159,7 +159,7 @@ impl Layout {
 
     /// The first block after a descriptor table of `pages` entries; `None` past 64 bits.
     #[must_use]
-    pub fn data_behind(&self, pages: u64) -> Option<u64> {
+    pub fn data_after(&self, pages: u64) -> Option<u64> {
         let table = pages.checked_mul(DESC_LEN as u64)?;
         self.descriptors.checked_add(table)?.checked_next_multiple_of(self.page_size.bytes())
     }
@@ -189,7 +189,7 @@ impl Head {
         start..start.saturating_add(self.streamed)
     }
 
-    /// Where the parts of the file lie.
+    /// Where the parts of the file are.
     ///
     /// # Errors
     /// When `max_mapnr` leads past what the header's 32-bit block count holds.
@@ -278,7 +278,6 @@ impl Head {
     /// # Errors
     /// As [`Head::parse`].
     pub fn parse_start(bytes: &[u8], streamed: u64) -> Result<Head, Error> {
-        let fail = |why: &str| Error(why.to_owned());
         let main = bytes.get(..MAIN_LEN).ok_or_else(|| fail("it is cut"))?;
         if !main.starts_with(SIGNATURE) {
             return Err(fail("the signature is missing"));
@@ -288,18 +287,8 @@ impl Head {
             .ok_or_else(|| fail("its block size is no page size"))?;
         let sub = bytes.get(page_size.len()..).and_then(|rest| rest.get(..SUB_LEN));
         let sub = sub.ok_or_else(|| fail("its sub header is cut"))?;
-        let number = |at| order.u64(array(sub, at));
-        let range = |offset, size| byte_range(number(offset), number(size));
-        let size = number(sub_at::SIZE_NOTE).checked_sub(streamed);
-        let note_range = size.and_then(|size| byte_range(number(sub_at::OFFSET_NOTE), size));
-        let note_range = note_range.ok_or_else(|| fail("its notes have no end"))?;
-        let notes = bytes.get(note_range.clone()).ok_or_else(|| fail("its notes lie outside"))?.to_vec();
-        let vmcoreinfo = range(sub_at::OFFSET_VMCOREINFO, sub_at::SIZE_VMCOREINFO)
-            .and_then(|info| Some(info.start.checked_sub(note_range.start)?..info.end - note_range.start))
-            .filter(|info| info.end <= notes.len())
-            .unwrap_or(0..0);
-        let eraseinfo = range(sub_at::OFFSET_ERASEINFO, sub_at::SIZE_ERASEINFO);
-        let eraseinfo = eraseinfo.and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
+        let (number, long) = (|at| order.u32(array(sub, at)), |at| order.u64(array(sub, at)));
+        let Texts { notes, vmcoreinfo, eraseinfo } = Texts::parse(bytes, streamed, long)?;
         let mut uts = Uts([0; 6 * UTS_FIELD]);
         uts.0.copy_from_slice(&main[main_at::UTS..][..6 * UTS_FIELD]);
         Ok(Head {
@@ -309,22 +298,47 @@ impl Head {
             crash_time: order.u64(array(main, main_at::CRASH_TIME)).cast_signed(),
             status: order.u32(array(main, main_at::STATUS)),
             nr_cpus: order.u32(array(main, main_at::NR_CPUS)),
-            phys_base: order.u64(array(sub, sub_at::PHYS_BASE)),
-            dump_level: u8::try_from(order.u32(array(sub, sub_at::DUMP_LEVEL)))
+            phys_base: long(sub_at::PHYS_BASE),
+            dump_level: u8::try_from(number(sub_at::DUMP_LEVEL))
                 .map_err(|_| fail("its dump level is above 31"))?,
-            max_mapnr: order.u64(array(sub, sub_at::MAX_MAPNR_64)),
-            split: (order.u32(array(sub, sub_at::SPLIT)) != 0).then(|| {
-                PfnRange::new(
-                    order.u64(array(sub, sub_at::START_PFN_64)),
-                    order.u64(array(sub, sub_at::END_PFN_64)),
-                )
-            }),
+            max_mapnr: long(sub_at::MAX_MAPNR_64),
+            split: (number(sub_at::SPLIT) != 0)
+                .then(|| PfnRange::new(long(sub_at::START_PFN_64), long(sub_at::END_PFN_64))),
             notes,
             streamed,
             vmcoreinfo,
             eraseinfo,
         })
     }
+}
+
+/// What the sub header leads to.
+struct Texts {
+    notes: Vec<u8>,
+    vmcoreinfo: Range<usize>,
+    eraseinfo: Vec<u8>,
+}
+
+impl Texts {
+    /// Reads them, given the numbers of the sub header; the last `streamed` bytes of the notes are not in `bytes`.
+    fn parse(bytes: &[u8], streamed: u64, number: impl Fn(usize) -> u64) -> Result<Texts, Error> {
+        let range = |offset, size| byte_range(number(offset), number(size));
+        let size = number(sub_at::SIZE_NOTE).checked_sub(streamed);
+        let note_range = size.and_then(|size| byte_range(number(sub_at::OFFSET_NOTE), size));
+        let note_range = note_range.ok_or_else(|| fail("its notes have no end"))?;
+        let notes = bytes.get(note_range.clone()).ok_or_else(|| fail("its notes are outside"))?.to_vec();
+        let vmcoreinfo = range(sub_at::OFFSET_VMCOREINFO, sub_at::SIZE_VMCOREINFO)
+            .and_then(|info| Some(info.start.checked_sub(note_range.start)?..info.end - note_range.start))
+            .filter(|info| info.end <= notes.len())
+            .unwrap_or(0..0);
+        let eraseinfo = range(sub_at::OFFSET_ERASEINFO, sub_at::SIZE_ERASEINFO);
+        let eraseinfo = eraseinfo.and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
+        Ok(Texts { notes, vmcoreinfo, eraseinfo })
+    }
+}
+
+fn fail(why: &str) -> Error {
+    Error(why.to_owned())
 }
 
 fn byte_order(main: &[u8]) -> Option<ByteOrder> {
@@ -385,11 +399,11 @@ mod tests {
         assert_eq!(layout.bitmap1, 2 * 4096);
         assert_eq!(layout.bitmap2, 4 * 4096);
         assert_eq!(layout.descriptors, 6 * 4096);
-        assert_eq!(layout.data_behind(171), Some(8 * 4096));
+        assert_eq!(layout.data_after(171), Some(8 * 4096));
     }
 
     #[test]
-    fn fields_lie_where_the_format_says() {
+    fn fields_are_where_the_format_has_them() {
         let bytes = head(ByteOrder::Little).encode().unwrap();
         let u32_at = |at: usize| u32::from_le_bytes(array(&bytes, at));
         let u64_at = |at: usize| u64::from_le_bytes(array(&bytes, at));

@@ -1,11 +1,9 @@
 //! Why the kernel log cannot be read.
 
+use crate::units::VirtAddr;
 use std::error::Error as StdError;
 use std::io;
-
 use thiserror::Error;
-
-use crate::units::VirtAddr;
 
 /// An error that leaves no log to read, or nowhere to write it.
 #[derive(Debug, Error)]

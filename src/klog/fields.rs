@@ -1,9 +1,8 @@
 //! Numbers out of the kernel's structures: VMCOREINFO keys that must be there, integers at an address, and
 //! integers inside a structure that was read whole.
 
-use crate::units::{ByteOrder, VirtAddr};
-
 use super::{Error, KernelRead};
+use crate::units::{ByteOrder, VirtAddr};
 
 /// The largest structure of the log: `struct printk_info` has 112 bytes in Linux 7.x.
 const MAX_STRUCT: u64 = 1024;

@@ -1,10 +1,9 @@
 //! One message as a line of text: `[    1.234567] [    T42] text`. The text of a crashed machine is data:
 //! bytes that a terminal could take for a command, carriage returns among them, are shown as `\xNN`.
 
-use std::io::{self, Write};
-
 use super::Message;
 use crate::text::write_shown;
+use std::io::{self, Write};
 
 /// Bit of a caller's id that means "CPU" instead of "task".
 /// Source: Linux `kernel/printk/printk.c`, `printk_caller_id`.

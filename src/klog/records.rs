@@ -1,12 +1,12 @@
 //! The record buffer of Linux 3.5 to 5.9: records one after the other in one buffer, the oldest overwritten first.
 //! A record of length 0 means "go on at the start".
 //!
-//! Source: Linux `kernel/printk/printk.c` (in v5.9), `struct printk_log`, `log_store` and `log_next`.
-
-use crate::units::VirtAddr;
+//! Source: Linux `kernel/printk/printk.c` (in v5.9), `log_store`, `log_next` and `struct printk_log`, which was `struct log`
+//! before commit 62e32ac3505a ("printk: rename struct log to struct printk_log") (in v3.11).
 
 use super::fields::{Bytes, Fields};
 use super::{Error, KernelRead, Message, Sink, Start, Stats};
+use crate::units::VirtAddr;
 
 /// The most bytes of log believed: the kernel's own limit on `log_buf_len`.
 const MAX_BUFFER: u32 = 1 << 31;

@@ -1,13 +1,12 @@
 //! The lockless ring of Linux 5.10 and later: a ring of descriptors, a ring of infos beside it, and a ring of
 //! text. Logical positions and ids only ever grow; their low bits index the rings.
 //!
-//! Source: Linux `kernel/printk/printk_ringbuffer.h` and `.c`; the keys in `kernel/printk/printk.c`,
-//! `log_buf_vmcoreinfo_setup`.
-
-use crate::units::VirtAddr;
+//! Source: Linux `kernel/printk/printk_ringbuffer.h` and `.c`, in use since commit 896fbe20b4e2 ("printk: use the lockless
+//! ringbuffer") (in v5.10); the keys in `kernel/printk/printk.c`, `log_buf_vmcoreinfo_setup`.
 
 use super::fields::{Bytes, Fields};
 use super::{Error, KernelRead, Message, Sink, Start, Stats};
+use crate::units::VirtAddr;
 
 /// Log2 of the most descriptors believed. The kernel has one per 32 bytes of text, and at most 2 GiB of text.
 const MAX_COUNT_BITS: u32 = 26;
@@ -192,7 +191,7 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Where the block between two logical positions lies. A block that would run over the ring's end starts
+    /// Where the block between two logical positions is. A block that would run over the ring's end starts
     /// at index 0 of the next lap instead. Since Linux 6.18 a block may end exactly at the ring's end; older
     /// kernels never have a block that ends at index 0, so the position alone tells.
     fn block(&self, begin: u64, next: u64) -> Block {

@@ -1,9 +1,8 @@
 //! Why the crashed kernel's virtual memory cannot be read.
 
-use thiserror::Error;
-
 use crate::units::VirtAddr;
 use crate::vmcore::ReadError;
+use thiserror::Error;
 
 /// An error of address translation, of a read through it, or of VMCOREINFO being too thin for either.
 #[derive(Debug, Error)]
@@ -11,7 +10,7 @@ pub enum Error {
     /// The vmcore has no VMCOREINFO note.
     #[error("the vmcore has no VMCOREINFO note")]
     NoVmcoreinfo,
-    /// A key that is needed is not there, or its value is none.
+    /// A key that is needed is missing, or has no valid value.
     #[error("VMCOREINFO has no usable {0}")]
     MissingKey(&'static str),
     /// A key has a value that no kernel can have.
@@ -28,7 +27,7 @@ pub enum Error {
     /// The page tables have no entry for the address, or a nonsensical one.
     #[error("virtual address {0} is not mapped")]
     Unmapped(VirtAddr),
-    /// The memory behind the address, or a page table on the way to it, cannot be read.
+    /// The memory at the address, or a page table on the way to it, cannot be read.
     #[error("reading virtual address {vaddr}")]
     Read {
         /// The virtual address wanted.

@@ -1,10 +1,9 @@
 //! The crashed kernel's memory as the rooms above read it: by virtual address, with VMCOREINFO beside it.
 
-use std::error::Error as StdError;
-
 use super::KernelMemory;
 use crate::units::{ByteOrder, VirtAddr};
 use crate::vmcore::VmcoreInfo;
+use std::error::Error as StdError;
 
 /// The crashed kernel's memory: a vmcore, or a dump that is opened page by page.
 pub trait KernelRead {

@@ -2,20 +2,21 @@
 //!
 //! Source: Linux `include/linux/mmzone.h` (`struct mem_section`, `SECTION_*`), `mm/sparse.c`.
 
-use std::cell::{Cell, RefCell};
-
 use super::KernelMemory;
 use super::error::Error;
 use super::memory_model::Model;
 use crate::units::{Pfn, PfnRange, VirtAddr};
+use std::cell::{Cell, RefCell};
 
 /// Low bits of `section_mem_map` that may carry marks. The kernel guarantees six.
 const MARKS: u64 = 0x3f;
 /// `SECTION_MARKED_PRESENT` and `SECTION_HAS_MEM_MAP`: only with both is the address one.
 const USABLE: u64 = 0b11;
-/// `SECTION_IS_ONLINE`, since 4.13: somebody may use the pages.
+/// `SECTION_IS_ONLINE`: somebody may use the pages. Since commit 2d070eab2e82 ("mm: consider zone which is not fully
+/// populated to have holes") (in v4.13).
 const ONLINE: u64 = 1 << 2;
-/// `SECTION_TAINT_ZONE_DEVICE`, since 5.12: some of the pages are a device's, which are never online.
+/// `SECTION_TAINT_ZONE_DEVICE`: some of the pages are a device's, which are never online. Since commit 1f90a3477df3 ("mm:
+/// teach pfn_to_online_page() about ZONE_DEVICE section collisions") (in v5.12).
 const DEVICE: u64 = 1 << 4;
 /// Bytes of a root array, or of a table of sections, read at once.
 const PIECE: usize = 4096;
@@ -34,7 +35,7 @@ pub struct MemMap {
     piece: RefCell<(VirtAddr, Vec<u8>)>,
 }
 
-/// What the tables say about a section.
+/// What the tables hold about a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     /// No `struct page` there.
@@ -121,7 +122,7 @@ impl MemMap {
     }
 
     /// Whether the section of `pfn` lacks the mark of memory that is online: a memory block that was taken offline, or
-    /// that never was online. The kernel uses no page of it. False where that cannot be told.
+    /// that never was online. The kernel uses no page of it. False where that is not known.
     #[must_use]
     pub fn is_offline(&self, memory: &KernelMemory<'_>, pfn: Pfn) -> bool {
         let sparse = !matches!(self.model, Model::Flat { .. });

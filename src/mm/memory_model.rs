@@ -2,7 +2,10 @@
 //! distribution kernel) or one static table, or flat memory. A *section* is the run of pfns that one entry of those
 //! tables stands for. Nothing here reads the tables.
 //!
-//! Source: Linux `include/linux/mmzone.h`, `mm/sparse.c`.
+//! Source: Linux `include/linux/mmzone.h`, `mm/sparse.c`; `mem_section` is a pointer to the roots since commit 83e3c48729d9
+//! ("mm/sparsemem: Allocate mem_section at runtime for CONFIG_SPARSEMEM_EXTREME=y") (in v4.15). Widths are printed since
+//! commits 1d50e5d0c505 ("crash_core, vmcoreinfo: Append 'MAX_PHYSMEM_BITS' to vmcoreinfo") (in v5.9) and 4f5aecdff25f
+//! ("crash_core, vmcoreinfo: append 'SECTION_SIZE_BITS' to vmcoreinfo") (in v5.13).
 
 use super::KernelMemory;
 use super::error::Error;

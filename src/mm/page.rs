@@ -27,7 +27,8 @@ pub struct PageLayout {
     pub lru: Option<usize>,
     /// `private`, u64: the order of a free block at its first page.
     pub private: Option<usize>,
-    /// `compound_head`, since 7.1 `compound_info`, u64. Bit 0: a tail page.
+    /// `compound_head`, since commit d50569612c29 ("mm: rename the 'compound_head' field in the 'struct page' to
+    /// 'compound_info'") (in v7.1) `compound_info`, u64. Bit 0: a tail page.
     pub compound_head: usize,
     /// How a compound page's second structure tells order and kind.
     pub compound: CompoundKeys,
@@ -37,11 +38,13 @@ pub struct PageLayout {
 /// How the order of a compound page, and whether it is hugetlb, are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompoundKeys {
-    /// Since 6.9: order in the second structure's flags; hugetlb is a page type of the first.
+    /// Order in the second structure's flags; hugetlb is a page type of the first. Since commit d99e3140a4d3 ("mm: turn
+    /// folio_test_hugetlb into a PageType") (in v6.9).
     PageType(u32),
-    /// 6.6 to 6.8: order and a hugetlb flag (this mask) in the second structure's flags.
+    /// Order and a hugetlb flag (this mask) in the second structure's flags. Since commit ebc1baf5c9b4 ("mm: free up a
+    /// word in the first tail page") (in v6.6).
     SecondFlags(u64),
-    /// To 6.5: a byte each in the second structure, and the destructor that means hugetlb.
+    /// Before v6.6: a byte each in the second structure, and the destructor that means hugetlb.
     Bytes {
         /// Offset of the order.
         order: usize,

@@ -3,14 +3,16 @@
 //! that points to the name of a cache that every kernel has. Caches are remembered by address, and memory is read by
 //! the page, so that what it costs follows the number of caches, not of slabs.
 //!
-//! Source: Linux `mm/slab.h` (`struct slab`, `struct kmem_cache`), `include/linux/mm_types.h` before v5.17.
+//! Source: Linux `mm/slab.h` (`struct slab`, `struct kmem_cache`), `include/linux/mm_types.h` before commit d122019bf061
+//! ("mm: Split slab into its own type") (in v5.17).
 
 use super::{KernelMemory, PageLayout};
 use crate::units::VirtAddr;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-/// Where `slab_cache` is, in bytes from the page structure's start: since Linux v6.2, and before.
+/// Where `slab_cache` is, in bytes from the page structure's start: since commit 130d4df57390 ("mm/sl[au]b: rearrange struct
+/// slab fields to allow larger rcu_head") (in v6.2), and before.
 const PLACES: [usize; 2] = [8, 24];
 /// Bytes of a `struct kmem_cache` that are searched for its name; the name is before byte 128 in all kernels so far.
 const CACHE_BYTES: usize = 256;
@@ -65,7 +67,7 @@ struct Place {
 
 impl SlabCaches {
     /// Whether a slab holds what a list of tasks is made from, given the bytes of its first page structure; `None`
-    /// when that cannot be told.
+    /// when that is not known.
     pub fn is_of_tasks(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<bool> {
         let place = self.place.get().or_else(|| self.find_place(memory, layout, page))?;
         let cache = layout.u64(page, place.cache);

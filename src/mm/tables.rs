@@ -1,11 +1,10 @@
 //! Page tables: reading entries through a small cache, the walk that every architecture shares, and the mapping that
-//! it finds. What an entry means is the architecture's to say.
-
-use std::cell::RefCell;
+//! it finds. What an entry means, the architecture defines.
 
 use super::error::Error;
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::{ReadError, Vmcore};
+use std::cell::RefCell;
 
 /// Bytes of page table read at once; entries of one table are used one after the other.
 const PIECE: usize = 4096;

@@ -1,11 +1,10 @@
 //! A small machine for the tests of this room and `filter`: little-endian, 4 KiB pages, sections of 1024
-//! pages behind a table of tables, all memory at a fixed virtual offset (LoongArch's window).
-
-use std::io;
+//! pages under a table of tables, all memory at a fixed virtual offset (LoongArch's window).
 
 use crate::read_at::ReadAt;
 use crate::vmcore::testing::CoreBuilder;
 use crate::vmcore::{PhysSource, Vmcore};
+use std::io;
 
 /// Virtual address of physical 0.
 pub(crate) const WINDOW: u64 = 0x9000_0000_0000_0000;

@@ -1,6 +1,7 @@
-//! The rules as one kernel has them: which bits and values of a page structure mean what, by the keys of VMCOREINFO.
-//! A key that is absent means that its class cannot be told, never that the kernel is an old one: every kernel since 4.18
-//! prints what is needed here, under one name or the other. The release only adds doubt, since vendors carry later keys back.
+//! The rules as one kernel has them: which bits and values of a page structure mean what, by the keys of VMCOREINFO. A key
+//! that is absent means that its class cannot be recognised, never that the kernel is an old one: every kernel since 4.18
+//! prints what is needed here, under one name or the other. The release only adds doubt, since vendors carry later keys
+//! back.
 //!
 //! Source: Linux `kernel/vmcore_info.c` (what is printed), `include/linux/page-flags.h` (what it means).
 
@@ -12,10 +13,11 @@ use crate::vmcore::VmcoreInfo;
 
 /// More block orders than any configuration has (`CONFIG_ARCH_FORCE_MAX_ORDER` is 13 at most).
 const MAX_FREE_ORDERS: u64 = 20;
-/// The first release whose slab pages are a page type. Source: Linux 46df8e73a4a3 ("mm: free up PG_slab", v6.10).
+/// The first release whose slab pages are a page type. Source: Linux commit 46df8e73a4a3 ("mm: free up PG_slab")
+/// (in v6.10).
 const SLAB_IS_TYPE: (u32, u32) = (6, 10);
-/// The first release that prints the offline type, beside what it prints of hugetlb. Source: Linux e04b742f74c2
-/// ("kexec: export PG_offline to VMCOREINFO", v5.0).
+/// The first release that prints the offline type, beside what it prints of hugetlb. Source: Linux commit
+/// e04b742f74c2 ("kexec: export PG_offline to VMCOREINFO") (in v5.0).
 const OFFLINE_IS_TYPE: (u32, u32) = (5, 0);
 
 /// The keys of slab, as a flag and as a page type.
@@ -98,8 +100,9 @@ impl CacheFlags {
 }
 
 impl SlabRules {
-    /// How slab pages are recognised, or the key that is missing. Since 6.2 the members of a slab may make it look anonymous,
-    /// and in every kernel they overlap those of other pages: without slab, neither user nor free pages can be told.
+    /// How slab pages are recognised, or the key that is missing. Since 6.2 the members of a slab may make it look
+    /// anonymous, and in every kernel they overlap those of other pages: without slab, neither user nor free pages can be
+    /// recognised.
     fn new(info: &VmcoreInfo, layout: &PageLayout) -> Result<SlabRules, &'static str> {
         if let Some(value) = page_type(info, "PAGE_SLAB_MAPCOUNT_VALUE") {
             layout.mapcount.ok_or(MAPCOUNT)?;
@@ -126,7 +129,7 @@ impl FreeRules {
     }
 }
 
-/// The key without which the size of a compound page cannot be told: its head goes, its tails stay.
+/// The key without which the size of a compound page is not known: its head goes, its tails stay.
 fn missing_of_huge(layout: &PageLayout, head: Option<u64>) -> Option<&'static str> {
     match (layout.compound, head) {
         (CompoundKeys::Unknown, _) => Some(HUGE),
@@ -135,7 +138,7 @@ fn missing_of_huge(layout: &PageLayout, head: Option<u64>) -> Option<&'static st
     }
 }
 
-/// The key without which hugetlb pages look like any compound page, where their size can be told.
+/// The key without which hugetlb pages look like any compound page, where their size is known.
 fn missing_of_hugetlb(layout: &PageLayout) -> Option<&'static str> {
     match layout.compound {
         CompoundKeys::Bytes { hugetlb_dtor: None, .. } => Some("NUMBER(HUGETLB_PAGE_DTOR)"),

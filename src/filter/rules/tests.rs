@@ -206,7 +206,7 @@ fn a_compound_page_goes_whole() {
     // Pfn 512 is no multiple of 1024, and 64 is no order: judged alone.
     assert_eq!(judge(8, &[head, second(10)]), Verdict::Exclude(PageClass::User, 1));
     assert_eq!(judge(8, &[head, second(64)]), Verdict::Exclude(PageClass::User, 1));
-    // The last of a block is not looked behind.
+    // Nothing is read after the last one of a block.
     assert_eq!(judge(8, &[head]), Verdict::Exclude(PageClass::User, 1));
 }
 
@@ -246,13 +246,13 @@ fn what_cannot_be_told_is_said_when_the_level_asks_for_it() {
     let said = |level| rules(&text, level).1.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         said(16),
-        ["free pages cannot be told and are kept: VMCOREINFO has no usable OFFSET(page.private)"]
+        ["free pages cannot be recognised and are kept: VMCOREINFO has no usable OFFSET(page.private)"]
     );
     assert!(said(1).is_empty());
     assert_eq!(
         said(8),
         [
-            "huge pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)"
+            "huge pages cannot be recognised and are kept: VMCOREINFO has no usable NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)"
         ]
     );
     for orders in ["0", "21", "64", "-1", "9223372036854775807"] {

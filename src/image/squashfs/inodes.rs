@@ -142,7 +142,8 @@ pub(super) fn list(image: &Image<'_>, listing: Listing) -> Result<Vec<(Vec<u8>, 
     let mut fields = image.directories(listing.place)?;
     let mut left = listing.size;
     let mut spend = |bytes: u32| {
-        left = left.checked_sub(bytes).ok_or(Error::Squashfs("a directory is longer than it says"))?;
+        left =
+            left.checked_sub(bytes).ok_or(Error::Squashfs("a directory is longer than its inode gives"))?;
         Ok::<_, Error>(left)
     };
     loop {
@@ -160,7 +161,7 @@ pub(super) fn list(image: &Image<'_>, listing: Listing) -> Result<Vec<(Vec<u8>, 
             fields.fill(&mut name)?;
             rest = spend(8 + u32::from(length) + 1)?;
             if name.contains(&b'/') || name.contains(&0) || matches!(name.as_slice(), b"." | b"..") {
-                return Err(Error::Squashfs("a name is none"));
+                return Err(Error::Squashfs("a name is invalid"));
             }
             entries.push((name, Place { block: block.into(), byte: byte.into() }));
         }

@@ -1,6 +1,8 @@
 //! aarch64: page tables of 4, 16 and 64 KiB granules, with 48-bit and both kinds of 52-bit addresses.
 //!
-//! Source: Arm ARM D8.2, D8.3; Linux `arch/arm64/include/asm/pgtable-hwdef.h`, `arch/arm64/kernel/vmcore_info.c`.
+//! Source: Arm ARM D8.2, D8.3; Linux `arch/arm64/include/asm/pgtable-hwdef.h`, `arch/arm64/kernel/vmcore_info.c`; 52 bits
+//! since commits b6d00d47e81a ("arm64: mm: Introduce 52-bit Kernel VAs") (in v5.4) and 352b0395b505 ("arm64: Enable 52-bit
+//! virtual addressing for 4k and 16k granule configs") (in v6.9).
 
 use super::{Translate, address, symbol};
 use crate::mm::error::Error;

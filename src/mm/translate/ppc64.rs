@@ -65,8 +65,8 @@ impl Ppc64 {
     }
 
     fn listed(&self, vaddr: VirtAddr) -> Option<Mapping> {
-        let behind = self.vmemmap.partition_point(|m| m.vaddr <= vaddr);
-        let mapping = self.vmemmap.get(behind.checked_sub(1)?)?;
+        let after = self.vmemmap.partition_point(|m| m.vaddr <= vaddr);
+        let mapping = self.vmemmap.get(after.checked_sub(1)?)?;
         (vaddr.0 - mapping.vaddr.0 < mapping.size).then_some(*mapping)
     }
 }
@@ -88,7 +88,8 @@ impl Translate for Ppc64 {
     }
 }
 
-/// Where the linear map ends: the printed start of vmalloc, before 6.9 the first area in use.
+/// Where the linear map ends: the printed start of vmalloc, before commit 55c49fee57af ("mm/vmalloc: remove
+/// vmap_area_list") (in v6.9) the first area in use.
 fn vmalloc_start(info: &VmcoreInfo, tables: &Tables<'_>) -> Result<u64, Error> {
     let first_area = || -> Option<u64> {
         let head = linear(info.symbol("vmap_area_list")?.0)?;

@@ -3,13 +3,12 @@
 //! Source: RISC-V privileged specification 12.3 to 12.6, Svnapot; Linux `arch/riscv/kernel/vmcore_info.c`,
 //! `arch/riscv/include/asm/page.h`.
 
-use std::ops::Range;
-
 use super::{Translate, address, symbol};
 use crate::mm::error::Error;
 use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
+use std::ops::Range;
 
 const PAGE_SHIFT: u32 = 12;
 const VALID: u64 = 1;
@@ -60,8 +59,8 @@ impl Riscv64 {
 
     /// The linear map runs up to the next walked region or the kernel image.
     fn linear(&self, vaddr: u64) -> Mapping {
-        let behind = self.walked.iter().map(|r| r.start).filter(|&start| start > vaddr);
-        let end = behind.fold(self.image_start, u64::min);
+        let after = self.walked.iter().map(|r| r.start).filter(|&start| start > vaddr);
+        let end = after.fold(self.image_start, u64::min);
         // What is below `vaddr` may belong to a walked region, so the mapping starts at the page.
         let start = vaddr & !((1 << PAGE_SHIFT) - 1);
         Mapping::region(start, end, start.wrapping_sub(self.linear_start).wrapping_add(self.ram_base))

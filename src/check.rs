@@ -20,12 +20,13 @@ mod trial;
 mod words;
 
 use crate::crypt::Recipients;
-pub use collector::Distribution;
 use findings::{Findings, Verdict};
-pub use gate::{Fault, GateOptions, judge};
 use machine::Machine;
-pub use pins::pins_nothing;
 use std::path::PathBuf;
+
+pub use collector::Distribution;
+pub use gate::{Fault, GateOptions, judge};
+pub use pins::pins_nothing;
 pub use words::{Line, Output, ParseWords};
 
 /// What to look at.

@@ -20,8 +20,6 @@ mod stdout;
 mod usage;
 mod version;
 
-pub use status::Status;
-
 use crate::crypt::Notice;
 use crate::text::{printable, without_numbers};
 use clap::Parser;
@@ -31,6 +29,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+
+pub use status::Status;
 
 /// The first descriptor after the standard streams.
 const FIRST_INHERITED: i32 = 3;
@@ -52,7 +52,7 @@ impl Failure {
         Failure { message: message.into(), hint: None, status, code: None }
     }
 
-    /// The end with another program's exit status, of which nothing more is to be said.
+    /// The end with another program's exit status, which has reported its own error.
     #[cfg(feature = "analyst")]
     fn silent(code: u8) -> Failure {
         Failure::new(Status::Failure, "").code(code)

@@ -14,9 +14,9 @@ pub enum Codec {
     None,
     /// zlib, level 1: every reader has it.
     Zlib,
-    /// LZO1X.
+    /// LZO1X: for crash and libkdumpfile from before zstd, which unpack it several times faster than zlib.
     Lzo,
-    /// snappy, raw.
+    /// snappy, raw: the same for readers that were built without LZO, whose library is under the GPL.
     Snappy,
     /// zstd, level -1: smallest and fast, for crash 8.0 and libkdumpfile 0.5 or later.
     Zstd,

@@ -19,14 +19,14 @@ mod squashfs;
 mod tree;
 mod wire;
 
+use decode::Input;
+use keep::Keeper;
+use std::io::{self, Read};
+
 pub use confine::confine;
 pub use program::same_program;
 pub use tree::{Kind, Layer, Member, Tree};
 pub use wire::{MAX_ANSWER, WireError, read_answer, write_answer};
-
-use decode::Input;
-use keep::Keeper;
-use std::io::{self, Read};
 
 /// What reading an image may cost. The defaults are several times what the largest ordinary initramfs takes.
 #[derive(Clone, Copy, Debug)]

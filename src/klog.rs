@@ -34,7 +34,7 @@ pub enum Start {
     /// Everything the log still holds.
     #[default]
     Oldest,
-    /// Only what came after the last `dmesg --clear`; everything when the kernel does not say.
+    /// Only what came after the last `dmesg --clear`; everything when the kernel does not tell where that is.
     LastClear,
 }
 

@@ -102,6 +102,7 @@
 //! | part | one of several dumps that `--split` makes of one vmcore |
 //! | piece | one of several files in which one dump goes on where a file system ends files early; elsewhere a stretch of bytes that is handled at once |
 //! | raw frame | what marks a dump on a partition without a file system, readable without a key |
+//! | collect | the way out, in the room `collect`; the sub-command of that name copies a finished dump from a partition |
 //! | level, class | the dump level asked for; what a page is used for |
 
 #[doc(hidden)]

@@ -71,7 +71,7 @@ impl Shape {
         self.size.saturating_sub(u64::from(number).saturating_mul(self.object_size)).min(self.object_size)
     }
 
-    /// Reads the lines at the beginning of an end mark; `None` when it is none of ours. Whoever can write to the store
+    /// Reads the lines at the beginning of an end mark; `None` when it is not one of ours. Whoever can write to the store
     /// can have written it, so sizes are checked: positions within them fit 64 bits.
     #[must_use]
     pub fn parse(mark: &[u8]) -> Option<Shape> {

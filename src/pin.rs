@@ -1,4 +1,4 @@
-//! Pins: which set of recipients this machine may encrypt to, said in a place that is harder to change than the
+//! Pins: which set of recipients this machine may encrypt to, written in a place that is harder to change than the
 //! recipients file: the kernel command line, or the program itself. Whoever swaps the recipients without the
 //! pins gets no dump. What this is worth against whom: docs/threat-model.md.
 

@@ -1,6 +1,6 @@
 //! A dump that another tool made in plain, of any form, as a vmcore: KDUMP files (`kdump`), the flattened form of one or
 //! of an ELF core (`flat`), from a file or from standard input (`spool`). ELF cores themselves are the `vmcore` room's.
-//! The form is told by content; what cannot be read is known by name (`kinds`). Not in the collector of an initramfs,
+//! The form is recognised by content; what cannot be read is known by name (`kinds`). Not in the collector of an initramfs,
 //! whose only input is `/proc/vmcore`.
 //!
 //! Whoever made the file may be an attacker: no number of it is believed before it was compared with the file's length,

@@ -13,6 +13,9 @@ mod record;
 mod signature;
 mod writer;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::io;
+
 pub use find::{Found, Search, copy, is_swap_page};
 pub use header::{FrameHeader, HEADER_LEN, MAX_SAVED};
 pub use random::{FramedAt, Quality};
@@ -21,10 +24,7 @@ pub use record::{RECORD_DATA, RECORD_LEN};
 pub use signature::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};
 pub use writer::{FrameWriter, capacity};
 
-use rustix::rand::{GetRandomFlags, getrandom};
-use std::io;
-
-/// Name of one dump on a device: random, so that records of an older dump are told apart.
+/// Name of one dump on a device: random, so that records of an older dump are recognised as such.
 pub type DumpId = [u8; 16];
 
 /// Why a device holds no frame that can be read.

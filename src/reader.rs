@@ -21,6 +21,16 @@ mod set;
 mod source;
 mod stream;
 
+use crate::blocks::{Head, RunKind, Tail, judge_tables};
+use crate::crypt::{self, Identities, StreamError};
+use crate::units::{Pfn, PfnSet};
+use blocks::BlockCache;
+use index::PageIndex;
+use source::Beginning;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use stream::Stream;
+
 pub use blocks::PageBytes;
 pub use elf_core::ElfCore;
 pub use elf_view::ElfView;
@@ -32,16 +42,6 @@ pub use set::{Notice, SetFacts, is_set};
 #[cfg(feature = "remote")]
 pub(crate) use set::{report_missing, shape_of};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
-
-use crate::blocks::{Head, RunKind, Tail, judge_tables};
-use crate::crypt::{self, Identities, StreamError};
-use crate::units::{Pfn, PfnSet};
-use blocks::BlockCache;
-use index::PageIndex;
-use source::Beginning;
-use std::io;
-use std::sync::{Arc, OnceLock};
-use stream::Stream;
 
 /// What stops the reading of a dump.
 #[derive(Debug, thiserror::Error)]

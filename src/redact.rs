@@ -46,7 +46,7 @@ pub use record::summary;
 /// What became of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It was looked for in every place that is known, and what was found is overwritten.
+    /// Every place that is known was searched, and what was found is overwritten.
     Erased {
         /// Ranges.
         places: u64,

@@ -16,8 +16,6 @@ mod set;
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, Source};
 use bounded::{Budget, Connector, LIMITS, Limits};
-pub use error::Error;
-pub use list::list;
 use object_store::aws::AmazonS3ConfigKey;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -32,10 +30,16 @@ use reqwest::Url;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+
+pub use error::Error;
+pub use list::list;
 
 /// The client's own limit for one request. Longer than ours, whose messages report what came ([`bounded`]).
 const TIMEOUT: &str = "600 seconds";
+/// How long one request may take, with what is repeated of it.
+pub(crate) const REQUEST_TIME: Duration = LIMITS.whole;
 /// How often a request is repeated when the link or the server fails. For how long, [`LIMITS`] has.
 const RETRIES: usize = 4;
 /// The status of a range outside of the file, as the client's errors name it.
@@ -224,7 +228,7 @@ fn get(
 #[derive(Default, Clone, PartialEq, Eq)]
 struct Version {
     tag: Option<String>,
-    /// Milliseconds since 1970; 0 where the server does not say.
+    /// Milliseconds since 1970; 0 where the server does not report it.
     changed: i64,
     /// Bytes of the whole file.
     size: u64,

@@ -15,11 +15,10 @@ mod tasks;
 mod trace;
 mod unwind;
 
-use serde::Serialize;
-
 use crate::kernel::{Error, Kernel};
 use crate::mm::{KernelMemory, KernelRead};
 use crate::vmcore::{Machine, Vmcore};
+use serde::Serialize;
 
 pub use cpus::Cpu;
 pub use facts::{Crash, System, Uptime};

@@ -12,8 +12,6 @@ mod pages;
 mod salvage;
 mod unpack;
 
-pub use salvage::{KernelData, Losses};
-
 use crate::blocks::{self, ClassCounts, Head};
 use crate::compress::Codec;
 use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
@@ -27,6 +25,8 @@ use frames::FrameParser;
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use unpack::{Form, Unpacker};
+
+pub use salvage::{KernelData, Losses};
 
 /// Bytes that each thread runs ahead, of chunks and of what frames hold. A collector's blocks take 256 KiB at most.
 const AHEAD: usize = 1 << 20;

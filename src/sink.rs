@@ -14,11 +14,6 @@ pub mod special;
 mod unfinished;
 pub mod verified;
 
-pub use directory::{lock, parent_of};
-pub use file::{OnFailure, OutputFile};
-pub use refused::Refused;
-pub use unfinished::remove_all as remove_unfinished;
-
 use crate::raw::{FrameHeader, FrameWriter};
 #[cfg(feature = "upload")]
 use crate::upload::Upload;
@@ -26,6 +21,11 @@ use device::Device;
 use pieces::Pieces;
 use special::Stdout;
 use std::io::{self, BufWriter, Write};
+
+pub use directory::{lock, parent_of};
+pub use file::{OnFailure, OutputFile};
+pub use refused::Refused;
+pub use unfinished::remove_all as remove_unfinished;
 
 /// Writes go out in pieces of this size: large enough for disks and pipes, small enough for the
 /// capture kernel.
@@ -115,7 +115,7 @@ impl Stream {
         }
     }
 
-    /// Writes out what is in hand and makes the output last; gives the number of files, 1 where there are none.
+    /// Writes out what is in hand and syncs the output; gives the number of files, 1 where there are none.
     ///
     /// # Errors
     /// From the kernel.

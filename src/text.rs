@@ -6,6 +6,7 @@ pub mod size;
 mod time;
 
 use std::io::{self, Write};
+
 #[cfg(feature = "analyst")]
 pub use time::rfc3339;
 

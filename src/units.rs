@@ -4,9 +4,9 @@
 mod pfn_set;
 pub(crate) mod varint;
 
-pub use pfn_set::PfnSet;
-
 use std::fmt;
+
+pub use pfn_set::PfnSet;
 
 /// A page frame number: a physical address shifted right by the page shift. Counts pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,7 +104,7 @@ impl PageSize {
         Pfn(paddr.0 >> self.shift)
     }
 
-    /// The first byte of a page; `None` when the pfn lies past the address space.
+    /// The first byte of a page; `None` when the pfn is past the address space.
     #[must_use]
     pub fn address_of(self, pfn: Pfn) -> Option<PhysAddr> {
         (pfn.0 <= u64::MAX >> self.shift).then(|| PhysAddr(pfn.0 << self.shift))

@@ -12,6 +12,8 @@ mod source;
 pub(crate) mod testing;
 mod vmcoreinfo;
 
+use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
+use memory::Memory;
 use std::path::Path;
 
 pub use crate::arch::Machine;
@@ -22,9 +24,6 @@ pub use notes::{Note, Notes};
 pub use pages::{Origin, Pages};
 pub use source::PhysSource;
 pub use vmcoreinfo::VmcoreInfo;
-
-use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
-use memory::Memory;
 
 /// Pages without data that are believed: 16 TiB of 4 KiB pages. A broken size must not fill a disk with tables of
 /// pages that nobody has.
@@ -401,7 +400,7 @@ mod tests {
                 .load(0x1000, vec![1; 8]),
         );
         let left_out =
-            "2 segments lie where no machine has memory and are left out, the first at 0xfffffffffffffffa";
+            "2 segments are where no machine has memory and are left out, the first at 0xfffffffffffffffa";
         assert_eq!(flaws(&core), [left_out]);
         assert_eq!(core.backed().ranges(), [PfnRange::new(1, 2)]);
         assert_eq!(core.present(), core.backed());

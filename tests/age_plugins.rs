@@ -4,16 +4,15 @@
 
 mod common;
 
+use age_core::secrecy::SecretString;
+use common::plugin::{self, encoded};
+use common::{in_path, runs};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-
-use age_core::secrecy::SecretString;
-use common::plugin::{self, encoded};
-use common::{in_path, runs};
 use vmcore_encrypt::crypt::{
     DecryptReader, EncryptWriter, Entropy, Error, Identities, NoPrompt, Notice, Recipients,
 };

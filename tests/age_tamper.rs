@@ -2,11 +2,10 @@
 //! of the header, cuts all over the last two chunks, every bit of a small file, every reader we have.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use age_core::secrecy::ExposeSecret;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-use age_core::secrecy::ExposeSecret;
 use vmcore_encrypt::crypt::keygen::{KeyKind, generate};
 use vmcore_encrypt::crypt::stream::{CHUNK_SIZE, RandomAccess};
 use vmcore_encrypt::crypt::{

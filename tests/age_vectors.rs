@@ -4,14 +4,13 @@
 #![cfg(feature = "analyst")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use age_core::format::FileKey;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-
-use age_core::format::FileKey;
-use sha2::{Digest, Sha256};
 use vmcore_encrypt::crypt::stream::NONCE_SIZE;
 use vmcore_encrypt::crypt::{
     DecryptReader, EncryptWriter, Error, Header, Identities, NoPrompt, PayloadKey, SecretString, dearmored,

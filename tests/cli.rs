@@ -16,14 +16,13 @@
 mod common;
 mod synth;
 
+use common::{Absent, or_skip_anywhere, programs_in_path};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
-
-use common::{Absent, or_skip_anywhere, programs_in_path};
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.

@@ -64,7 +64,7 @@ impl Forged {
         let present: u64 = segments.iter().map(|segment| segment.size / 4096).sum();
         let layout = kdump.layout().ok();
         let data_offset =
-            layout.and_then(|layout| layout.data_behind(present.min(max_mapnr))).unwrap_or(1 << 40);
+            layout.and_then(|layout| layout.data_after(present.min(max_mapnr))).unwrap_or(1 << 40);
         let head = Head {
             version: 1,
             creator: "forged".into(),

@@ -6,7 +6,6 @@ mod synth;
 
 use std::io;
 use std::ops::Range;
-
 use synth::{Class, Core, Flag, Kernel, Model, Page, Presence, Synth, Word, arch, kernel, zoo};
 use vmcore_encrypt::filter::{
     Beyond, Classifier, Counts, DumpLevel, PageClass, Survey, WINDOW_PAGES, Wanted,

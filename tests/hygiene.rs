@@ -4,13 +4,12 @@
 mod common;
 mod synth;
 
+use common::{plugin, programs_in_path, wait_for};
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-
-use common::{plugin, programs_in_path, wait_for};
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.

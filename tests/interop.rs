@@ -4,6 +4,8 @@
 
 mod common;
 
+use age_core::secrecy::ExposeSecret;
+use common::{Absent, judge, or_skip};
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +13,6 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
-
-use age_core::secrecy::ExposeSecret;
-use common::{Absent, judge, or_skip};
 use tempfile::TempDir;
 use vmcore_encrypt::crypt::keygen::{KeyKind, generate, protect};
 use vmcore_encrypt::crypt::rewrap::{Former, rewrap};

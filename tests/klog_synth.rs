@@ -4,7 +4,6 @@
 mod synth;
 
 use std::error::Error as StdError;
-
 use synth::{Core, Kernel, Log, Message, Place, State, Synth, arch, kernel};
 use vmcore_encrypt::klog::{self, Error, KernelRead, Start, Stats};
 use vmcore_encrypt::units::{ByteOrder, VirtAddr};

@@ -5,10 +5,9 @@
 mod common;
 mod synth;
 
+use common::{judge, or_skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use common::{judge, or_skip};
 use synth::kernel::LogKind;
 use synth::{Content, Core, Flag, Kernel, Page, Presence, Synth, Word, arch, kernel, zoo};
 use vmcore_encrypt::filter::{Beyond, Classifier, DumpLevel, PageClass};

@@ -7,6 +7,12 @@
 mod common;
 mod synth;
 
+use age_core::format::FileKey;
+use age_core::secrecy::ExposeSecret;
+use common::{Absent, or_skip_anywhere, wait_for};
+use hkdf::Hkdf;
+use rustix::fs::OFlags;
+use sha2::Sha256;
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -14,13 +20,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-
-use age_core::format::FileKey;
-use age_core::secrecy::ExposeSecret;
-use common::{Absent, or_skip_anywhere, wait_for};
-use hkdf::Hkdf;
-use rustix::fs::OFlags;
-use sha2::Sha256;
 use synth::{Content, Page, Synth, arch, kernel};
 use vmcore_encrypt::crypt::{DecryptReader, Header, Identities, NoPrompt};
 

@@ -2,12 +2,11 @@
 //! registries, and where `unsafe` may stand. Runs without network; `cargo deny check advisories` needs it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use serde_json::Value;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

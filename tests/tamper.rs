@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::thread;
-
 use synth::{Content, Page, Synth, arch, kernel};
 
 /// A key pair of these tests alone.

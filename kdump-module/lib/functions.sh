@@ -120,12 +120,12 @@ collect_dmesg() {
 }
 
 # whole STATUS DOING: whether the collector's exit status means a whole dump. 6 is whole with a warning,
-# 7 incomplete; WARNING then holds what the log and README.txt say.
+# 7 incomplete; WARNING then holds what the log and README.txt report.
 whole() {
     case $1 in
         0) ;;
         6)
-            WARNING="whole, with a warning: unfiltered, or as the collector's messages say"
+            WARNING="whole, with a warning: unfiltered, or see the collector's messages"
             say "$2: $WARNING (exit status 6)"
             ;;
         7) fail "$2: incomplete (exit status 7)" ;;
@@ -271,7 +271,7 @@ remove_dump() {
 
 # find_oldest DIR PATTERN NEW SPARED: sets oldest and newest_whole to directories DIR/PATTERN other than NEW and
 # SPARED, empty when there is none, and found to how many there are. What was saved first is the oldest, by the time
-# of the dump, not of the name: a clock may have been behind. The names decide for dumps of the same time.
+# of the dump, not of the name: a clock may have been slow. The names decide for dumps of the same time.
 # shellcheck disable=SC3013 # dash, busybox sh and bash have -nt
 find_oldest() {
     new=$3 spared=$4 found=0 oldest='' newest_whole=''

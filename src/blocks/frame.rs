@@ -102,7 +102,7 @@ impl BlockDecompressor {
     pub fn decompress(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let size = match zstd_safe::get_frame_content_size(frame) {
             Ok(Some(size)) => size,
-            _ => return Err(Error::Zstd("a frame does not say how much it holds".into())),
+            _ => return Err(Error::Zstd("a frame does not give its content size".into())),
         };
         let limit = MAX_FRAME_CONTENT as u64;
         if size > limit {
@@ -114,7 +114,7 @@ impl BlockDecompressor {
         if written as u64 == size {
             Ok(())
         } else {
-            Err(Error::Zstd("a frame holds less than it says".into()))
+            Err(Error::Zstd("a frame holds less than its content size".into()))
         }
     }
 }

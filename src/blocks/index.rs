@@ -1,4 +1,4 @@
-//! The index: which block holds which pfns, and where it lies. The collector writes it in pieces as it
+//! The index: which block holds which pfns, and where it is. The collector writes it in pieces as it
 //! goes, so its memory does not grow with the dump; each piece names the one before, the tail names
 //! the last.
 

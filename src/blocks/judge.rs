@@ -3,8 +3,8 @@
 //!
 //! * every page is in one block, and none is outside of the dump or of memory ([`judge_pages`]);
 //! * the tail counts the pages that the maps name ([`judge_pages`]);
-//! * a data frame that is of no block holds whole records, which lie before page data ([`judge_records`]);
-//! * page data lie one after the other, in the order of the blocks ([`DataPlaces`]);
+//! * a data frame that is of no block holds whole records, which are before page data ([`judge_records`]);
+//! * page data follow each other, in the order of the blocks ([`DataPlaces`]);
 //! * the index, where the tail names one, names every block as it is, in order ([`IndexJudge`]).
 
 use super::{BlockMap, Error, Expansion, Frame, Head, IndexPiece, SegmentFacts, Splitter, Tail};
@@ -135,7 +135,7 @@ impl DataPlaces {
         DataPlaces { next: data_offset.saturating_add(page_size), page_size }
     }
 
-    /// Where data may lie from now on; before the first block: where they begin.
+    /// Where data may be from now on; before the first block: where they begin.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
@@ -153,8 +153,8 @@ impl DataPlaces {
         let end = pages.checked_mul(self.page_size).and_then(|bytes| map.data_offset.checked_add(bytes));
         match end.filter(|&end| i64::try_from(end).is_ok()) {
             Some(end) if map.data_offset >= self.next => self.next = end,
-            Some(_) => return malformed(format!("data at byte {:#x} lie in others", map.data_offset)),
-            None => return malformed(format!("data at byte {:#x} lie beyond any file", map.data_offset)),
+            Some(_) => return malformed(format!("data at byte {:#x} overlap others", map.data_offset)),
+            None => return malformed(format!("data at byte {:#x} are beyond any file", map.data_offset)),
         }
         Ok(())
     }
@@ -302,14 +302,14 @@ mod tests {
             offsets.iter().try_for_each(block).map_err(|error| error.to_string())
         };
         assert_eq!(judged(&[0x2000, 0x4000, 0x9000]), Ok(()));
-        assert!(judged(&[0x1fff]).unwrap_err().contains("lie in others"));
-        assert!(judged(&[0x2000, 0x3000]).unwrap_err().contains("lie in others"));
+        assert!(judged(&[0x1fff]).unwrap_err().contains("overlap others"));
+        assert!(judged(&[0x2000, 0x3000]).unwrap_err().contains("overlap others"));
         for beyond in [i64::MAX as u64 - 0x1fff, u64::MAX] {
-            assert!(judged(&[beyond]).unwrap_err().contains("lie beyond any file"));
+            assert!(judged(&[beyond]).unwrap_err().contains("are beyond any file"));
         }
     }
 
-    /// Three blocks and two pieces of an index that says what `change` makes of its entries.
+    /// Three blocks and two pieces of an index whose entries are as `change` makes them.
     fn indexed(
         last: Option<u64>,
         change: impl Fn(u64, &mut u64, &mut BlockMap) -> bool,

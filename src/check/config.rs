@@ -1,5 +1,5 @@
 //! `/etc/vmcore-encrypt/config` of the machine. A line at fault stops the saving scripts in the capture kernel, so
-//! each is a problem now. What a line may hold is [`crate::config`]'s to say.
+//! each is a problem now. What a line may hold, [`crate::config`] defines.
 
 use super::findings::Findings;
 use super::machine::Machine;

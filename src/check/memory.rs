@@ -9,7 +9,7 @@ use crate::text::size;
 
 const CHECK: &str = "memory";
 /// What a capture kernel takes for itself with `nr_cpus=1`: page tables, drivers, early user space. Measured by
-/// `benches/crashkernel.sh`, see docs/kdump.md: with this and what is below the sum lies 3 to 17 % above the least
+/// `benches/crashkernel.sh`, see docs/kdump.md: with this and what is below the sum is 3 to 17 % above the least
 /// reservation that saved the dump, for images by dracut and by initramfs-tools.
 const KERNEL: u64 = 48 << 20;
 /// The bound of the collector's peak, whatever the size of RAM.

@@ -47,7 +47,7 @@ pub(super) fn judge(
         Ok(line) => line,
         Err(why) => {
             let text = format!("{place}: {why}: every dump would fail");
-            findings.problem(check, text, "vmcore-encrypt --check-params with these words says so too");
+            findings.problem(check, text, "vmcore-encrypt --check-params with these words reports it too");
             return None;
         }
     };

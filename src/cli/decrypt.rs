@@ -25,9 +25,8 @@ mod verify;
 use super::{Failure, Status, encrypt, order, progress, say_notice, status, version};
 use crate::crypt::{ENTROPY_LIMIT, Entropy};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand};
-use std::ffi::OsString;
-
 use crash::crash_facts;
+use std::ffi::OsString;
 
 const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.

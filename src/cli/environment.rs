@@ -16,7 +16,6 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
 #[cfg(feature = "analyst")]
 use {
     rustix::fs::{MemfdFlags, memfd_create},

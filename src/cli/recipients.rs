@@ -52,7 +52,7 @@ impl RecipientArgs {
     /// Refuses what can be refused before a file is read.
     ///
     /// # Errors
-    /// A passphrase, or a typed recipient that is none.
+    /// A passphrase, or a typed recipient that is invalid.
     pub(super) fn refuse(&self) -> Result<(), Failure> {
         if self.passphrase {
             return Err(passphrase());

@@ -1,6 +1,7 @@
 //! LZO1X, encoding only: greedy matches by a hash of four bytes, instructions for literals and for matches of up to
 //! 16 KiB back. Pages are at most 64 KiB, and what repeats in them mostly does so nearby.
-//! Source: the instruction set as Linux `Documentation/staging/lzo.rst` describes it.
+//! Our own, since the encoder of the crate that decodes (`lzokay-native`) searches as hard as it can: 31 s where this takes
+//! one. Source: the instruction set as Linux `Documentation/staging/lzo.rst` describes it.
 
 /// Bytes that a match must have, for its instruction to be shorter than they are.
 const MIN_MATCH: usize = 4;

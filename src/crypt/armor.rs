@@ -2,10 +2,9 @@
 //! strictly and in constant memory; what is inside is for the other modules. The `age` crate (0.12) has a reader too, but it
 //! takes a line of any length into memory.
 
-use std::io::{self, BufRead, Read};
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use std::io::{self, BufRead, Read};
 
 const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";

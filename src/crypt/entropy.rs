@@ -3,14 +3,12 @@
 //! the kernel makes entropy of its own from timer jitter (Linux `drivers/char/random.c`,
 //! `try_to_generate_entropy`); polling from outside would not start that.
 
+use super::Error;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-
-use rustix::rand::{GetRandomFlags, getrandom};
-
-use super::Error;
 
 /// A wait that is long enough: a kernel that makes entropy from timer jitter needs about a second, a machine
 /// without a cycle counter may never be ready.

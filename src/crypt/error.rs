@@ -1,11 +1,10 @@
 //! What can go wrong in this room, as values with a sentence and, where one helps, a hint.
 //! No message holds secret bytes or the text of a rejected line.
 
-use std::io;
-use std::time::Duration;
-
 use super::header::MAX_HEADER;
 use crate::text::one_line;
+use std::io;
+use std::time::Duration;
 
 /// What to do about a byte order mark.
 const WITHOUT_MARK: &str = "save the file as UTF-8 without a byte order mark";
@@ -80,7 +79,7 @@ pub enum Error {
         /// How long it was waited for.
         limit: Duration,
     },
-    /// A plugin program failed or said no.
+    /// A plugin program failed or refused.
     #[error("plugin: {message}")]
     Plugin {
         /// Its own words, made printable.

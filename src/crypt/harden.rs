@@ -1,11 +1,10 @@
-//! Memory hygiene of the process: what the kernel can be told so that keys leave memory neither in a core
+//! Memory hygiene of the process: what to ask of the kernel so that keys leave memory neither in a core
 //! file nor in swap. Keys themselves are wiped by their types on drop.
-
-use std::io;
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
+use std::io;
 
 /// Forbids core files and tracing by other processes of the same user: `PR_SET_DUMPABLE` 0 and
 /// `RLIMIT_CORE` 0. Call first thing in `main`, in both programs.

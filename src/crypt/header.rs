@@ -2,8 +2,7 @@
 //! in the header's length and bounded before it reads; the encoder is its exact inverse. What stanzas
 //! mean is left to identities and recipients. Source: C2SP age.md "Header".
 
-use std::io::{BufRead, Read};
-
+use super::Error;
 use age_core::format::{FileKey, Stanza, is_arbitrary_string};
 use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
@@ -11,9 +10,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use std::io::{BufRead, Read};
 use zeroize::Zeroizing;
-
-use super::Error;
 
 /// Longest header read or written, in bytes. A stanza takes 100 (X25519) to 1,600 (post-quantum) bytes, so this
 /// is room for 160 post-quantum recipients; the format itself sets no limit.

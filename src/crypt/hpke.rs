@@ -2,14 +2,13 @@
 //! data, sealing a file key. The KEM's shared secret comes in from outside. Source: RFC 9180
 //! sections 4 and 5.
 
+use super::stream::TAG_SIZE;
 use age_core::format::FILE_KEY_BYTES;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
-
-use super::stream::TAG_SIZE;
 
 /// KDF and AEAD identifiers of RFC 9180 section 7: HKDF-SHA256, ChaCha20Poly1305.
 const KDF_ID: u16 = 0x0001;

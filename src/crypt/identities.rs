@@ -2,15 +2,6 @@
 //! passphrase, and ssh private keys), and unwraps a header's file key with whichever fits. Passphrases are
 //! asked for through [`Prompt`]; no secret and no line of a file ever reaches a message.
 
-use std::io::{self, BufRead, Read};
-use std::sync::Arc;
-use std::time::Duration;
-
-use age::{DecryptError, Identity};
-use age_core::format::{FileKey, Stanza};
-use age_core::secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
-
 use super::armor::dearmored;
 use super::header::Header;
 use super::lines::LineKey;
@@ -20,6 +11,13 @@ use super::recipients::has_byte_order_mark;
 use super::stream::{DecryptReader, NONCE_SIZE, PayloadKey};
 use super::{Error, pq, ssh};
 use crate::text::one_line;
+use age::{DecryptError, Identity};
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::{ExposeSecret, SecretString};
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Most scrypt work accepted, as log2 N: 1 GiB of memory and a few seconds. age writes 18.
 const MAX_SCRYPT_LOG_N: u8 = 20;
@@ -250,7 +248,7 @@ impl Identity for Passphrase {
     }
 }
 
-/// A plugin's identity. The program is looked for when a file is opened, not when the identity is loaded.
+/// A plugin's identity. The program is searched for when a file is opened, not when the identity is loaded.
 struct Plugin {
     name: String,
     identity: SecretString,

@@ -1,19 +1,17 @@
 //! New identities, as the text of an identity file in age-keygen's form, and passphrase protection for
 //! them as `age -p` gives. The text is secret and wiped on drop.
 
-use std::io::{self, Write};
-use std::time::SystemTime;
-
-use age::Recipient as _;
-use age::armor::{ArmoredWriter, Format};
-use age_core::format::FileKey;
-use age_core::secrecy::{ExposeSecret, SecretString};
-
 use super::entropy::{self, Entropy};
 use super::header::Header;
 use super::stream::{EncryptWriter, NONCE_SIZE, PayloadKey};
 use super::{Error, pq};
 use crate::text::rfc3339;
+use age::Recipient as _;
+use age::armor::{ArmoredWriter, Format};
+use age_core::format::FileKey;
+use age_core::secrecy::{ExposeSecret, SecretString};
+use std::io::{self, Write};
+use std::time::SystemTime;
 
 /// log2 of the scrypt work for new protected identities: what age uses, about a second and 256 MiB.
 const SCRYPT_LOG_N: u8 = 18;

@@ -2,12 +2,11 @@
 //! still gives the others. Not a payload of age: the key comes from an age header's file key, but by a name of its
 //! own, so neither can be taken for the other. What lines look like is not decided here.
 
+use super::secret::SecretKey;
+use super::stream::NONCE_SIZE;
 use age_core::format::FileKey;
 use age_core::secrecy::ExposeSecret;
 use chacha20poly1305::aead::Aead;
-
-use super::secret::SecretKey;
-use super::stream::NONCE_SIZE;
 
 /// Name the key is derived by.
 const INFO: &[u8] = b"vmcore-encrypt kmsg v1";

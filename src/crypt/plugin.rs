@@ -9,18 +9,17 @@ mod identity;
 mod process;
 mod recipient;
 
+use super::Error;
+use super::header::encode_stanza;
+use crate::text::one_line;
+use age_core::format::Stanza;
+use process::Running;
 use std::env;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use age_core::format::Stanza;
 use zeroize::Zeroizing;
 
-use super::Error;
-use super::header::encode_stanza;
-use crate::text::one_line;
-use process::Running;
 pub(crate) use process::{is_for_identity_plugins, kill_running};
 
 /// Longest wait for a recipients' plugin. To wrap a key to a recipient takes milliseconds, and nobody's touch.

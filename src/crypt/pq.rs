@@ -1,12 +1,12 @@
 //! The post-quantum hybrid recipient `mlkem768x25519` (`age1pq1...`): ML-KEM-768 and X25519 together as one
 //! KEM (X-Wing), under HPKE base mode with HKDF-SHA-256 and ChaCha20-Poly1305. Files stay closed while
-//! either half holds. The age crate has no such type. Sources: C2SP age.md "mlkem768x25519 recipient
+//! either half holds. The age crate (0.12) has no such type; once it has one, on the
+//! `hpke` crate with ML-KEM, it replaces this file and `hpke`. Sources: C2SP age.md "mlkem768x25519 recipient
 //! stanza", RFC 9180, draft-connolly-cfrg-xwing-kem.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::str::FromStr;
-
+use super::entropy;
+use super::error::RecipientError;
+use super::hpke::{SealedKey, Suite};
 use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::primitives::{bech32_decode, bech32_encode};
 use age_core::secrecy::ExposeSecret;
@@ -17,12 +17,11 @@ use ml_kem::kem::Decapsulate;
 use ml_kem::{EncapsulateDeterministic, EncodedSizeUser, KemCore, MlKem768};
 use sha3::digest::{ExtendableOutput, Update, XofReader};
 use sha3::{Digest, Sha3_256, Shake256};
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
-
-use super::entropy;
-use super::error::RecipientError;
-use super::hpke::{SealedKey, Suite};
 
 const TAG: &str = "mlkem768x25519";
 const LABEL: &str = "postquantum";

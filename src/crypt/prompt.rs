@@ -1,12 +1,10 @@
 //! Whom to ask for passphrases and on a plugin's behalf: the person at the terminal, or nobody. How they are asked is
 //! the caller's; no secret is kept here.
 
-use std::io;
-
+use super::error::Error;
 use age::DecryptError;
 use age_core::secrecy::SecretString;
-
-use super::error::Error;
+use std::io;
 
 /// The person at the terminal, for passphrases and for plugins.
 pub trait Prompt: Send + Sync {

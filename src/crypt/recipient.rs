@@ -1,14 +1,12 @@
 //! One recipient: who will be able to open a file, as users write it into recipients files and on command
 //! lines. Refuses what cannot work or must not be there, with a reason that never repeats the text.
 
-use std::fmt;
-use std::str::FromStr;
-
-use age_core::primitives::bech32_decode;
-use bech32::primitives::decode::{CheckedHrpstringError, ChecksumError};
-
 use super::error::RecipientError;
 use super::{pq, ssh};
+use age_core::primitives::bech32_decode;
+use bech32::primitives::decode::{CheckedHrpstringError, ChecksumError};
+use std::fmt;
+use std::str::FromStr;
 
 /// Letters of an `age1...` recipient.
 const X25519_LEN: usize = 62;
@@ -103,7 +101,7 @@ impl FromStr for Recipient {
         }
         if let Some((human_part, _)) = text.rsplit_once('1').filter(|_| text.starts_with("age1")) {
             return parse_age(human_part, text).map_err(|error| match error {
-                // Of a text that has all its letters the checksum says more.
+                // Of a text that has all its letters, the checksum's error is more exact.
                 RecipientError::NotARecipient if human_part != "age" || text.len() == X25519_LEN => {
                     decode_bech32(text).err().unwrap_or(error)
                 }

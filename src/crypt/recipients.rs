@@ -1,14 +1,6 @@
 //! The set of recipients of a file: read from a recipients file, checked as a whole, and given a fresh file key.
 //! The set's fingerprint is here too. Parsing reads bytes, never paths.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use age_core::format::{FileKey, Stanza};
-use sha2::{Digest, Sha256};
-
 use super::Error;
 use super::entropy::{self, Entropy, Notice};
 use super::error::RecipientError;
@@ -18,8 +10,14 @@ use super::plugin::{PLUGIN_LIMIT, Plugin};
 use super::recipient::{Key, Recipient, RecipientKind, looks_private};
 use super::stream::{NONCE_SIZE, PayloadKey};
 use crate::text::one_line;
+use age_core::format::{FileKey, Stanza};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Where the machine's recipients are, unless said otherwise.
+/// Where the machine's recipients are by default.
 pub const DEFAULT_FILE: &str = "/etc/vmcore-encrypt/recipients";
 
 /// A recipients file is text that people keep; anything larger is not one.

@@ -2,15 +2,13 @@
 //! wrapped anew; nonce and chunks stay as they are, so a terabyte costs a copy, not a decryption. The file key stays
 //! too: whoever could open the old file, or kept its header, opens the new one. This hands over, it does not revoke.
 
-use std::io::{self, BufRead, Read, Write};
-
-use age_core::format::{FileKey, Stanza};
-
 use super::entropy::Entropy;
 use super::header::Header;
 use super::identities::read_nonce;
 use super::stream::{ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
 use super::{Error, Identities, Recipient, RecipientKind, Recipients};
+use age_core::format::{FileKey, Stanza};
+use std::io::{self, BufRead, Read, Write};
 
 /// What becomes of the recipients that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -113,7 +113,7 @@ fn first_mut(page: &mut [u8]) -> &mut [u8; KEY_SIZE] {
     page.first_chunk_mut().expect("internal error: a key's page")
 }
 
-/// Not inlined: what it leaves on the stack must lie below its caller's frame, where [`wipe_stack`] wipes.
+/// Not inlined: what it leaves on the stack must be below its caller's frame, where [`wipe_stack`] wipes.
 #[inline(never)]
 #[expect(clippy::expect_used, reason = "one block is far below what HKDF can give")]
 fn expand(input: &[u8], salt: &[u8], info: &[u8], key: &mut [u8; KEY_SIZE]) {

@@ -2,16 +2,15 @@
 //! key's wire format (RFC 4253 section 6.6) before the crate sees it, and locked private keys that ask for
 //! their passphrase only when a file is for them.
 
+use super::error::{Error, RecipientError};
+use super::prompt::{Prompt, no_passphrase};
+use crate::text::one_line;
 use age::ssh::{EncryptedKey, ParseRecipientKeyError};
 use age_core::format::{FileKey, Stanza};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_STANDARD_NO_PAD as BASE64_NO_PAD};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-
-use super::error::{Error, RecipientError};
-use super::prompt::{Prompt, no_passphrase};
-use crate::text::one_line;
 
 /// Parses `TYPE BASE64 [COMMENT]`, one line of an ssh `.pub` file.
 pub(super) fn parse_recipient(text: &str) -> Result<age::ssh::Recipient, RecipientError> {

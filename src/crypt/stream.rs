@@ -7,14 +7,14 @@ mod random;
 mod reader;
 mod writer;
 
+use super::secret::SecretKey;
+#[cfg(feature = "convert")]
+use super::{Entropy, Error, entropy};
 use age_core::format::FileKey;
 use age_core::secrecy::ExposeSecret;
 use chacha20poly1305::Tag;
 use chacha20poly1305::aead::AeadInOut;
 
-use super::secret::SecretKey;
-#[cfg(feature = "convert")]
-use super::{Entropy, Error, entropy};
 pub use crate::read_at::ReadAt;
 pub use random::RandomAccess;
 pub use reader::DecryptReader;
@@ -130,7 +130,7 @@ impl PayloadKey {
     /// Seals one chunk in place and returns the tag, which belongs directly after it in the file.
     /// Lengths as for [`PayloadKey::seal`].
     #[must_use]
-    #[inline(never)] // What it leaves on the stack lies below its caller's frame.
+    #[inline(never)] // What it leaves on the stack is below its caller's frame.
     #[expect(clippy::expect_used, reason = "a chunk is far below the cipher's 256 GiB limit")]
     pub fn seal_detached(&self, index: u64, last: bool, chunk: &mut [u8]) -> [u8; TAG_SIZE] {
         let full = chunk.len() == CHUNK_SIZE;

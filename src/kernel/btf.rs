@@ -8,14 +8,13 @@
 mod layout;
 mod members;
 
-pub(super) use layout::MAX_BTF;
-pub use members::Member;
-
-use std::borrow::Cow;
-
 use super::Error;
 use crate::units::ByteOrder;
 use layout::{Header, record_len};
+use std::borrow::Cow;
+
+pub(super) use layout::MAX_BTF;
+pub use members::Member;
 
 /// A type's number. 0 is void.
 pub type TypeId = u32;
@@ -160,7 +159,7 @@ impl<'a> Btf<'a> {
         Some((self, Record::read(&self.bytes, at as usize, self.order)?))
     }
 
-    /// The name at a string offset; empty for an anonymous type, and where the offset is none.
+    /// The name at a string offset; empty for an anonymous type, and where the offset is invalid.
     fn string(&self, offset: u32) -> &[u8] {
         let Some(own) = offset.checked_sub(self.first_string()) else {
             return self.base.map_or(&[], |base| base.string(offset));
@@ -398,7 +397,7 @@ mod tests {
     fn kinds_of_seven_bits_are_stepped_over_where_the_header_describes_them() {
         let mut types = types(false);
         types.raw("new", (77, 2, false), 0, &[1, 2, 3]);
-        types.structure("behind", 4, &[]);
+        types.structure("after", 4, &[]);
         let unknown = Btf::parse(types.bytes(), ByteOrder::Little).err().unwrap();
         assert!(unknown.to_string().contains("of kind 77"), "{unknown}");
         types.layout = vec![(0, 0); 78];

@@ -3,10 +3,9 @@
 //!
 //! Source: Linux `kernel/kallsyms.c` (`s_show`), `kernel/bpf/sysfs_btf.c`.
 
-use std::collections::HashSet;
-
 use super::kallsyms::Symbol;
 use super::{Kernel, Module};
+use std::collections::HashSet;
 
 /// The most bytes of the types of all modules: ten times those of a distribution's kernel with all modules loaded.
 const MAX_TYPES: usize = 128 << 20;

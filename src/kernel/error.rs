@@ -1,10 +1,8 @@
 //! Why the kernel's own description, or what it describes, cannot be read.
 
-use std::error::Error as StdError;
-
-use thiserror::Error;
-
 use crate::units::VirtAddr;
+use std::error::Error as StdError;
+use thiserror::Error;
 
 /// What stops one look-up. The rest of the memory may still be readable.
 #[derive(Debug, Error)]

@@ -3,11 +3,10 @@
 //! Source: Linux `include/linux/list.h` (`struct list_head`: next, prev), `include/linux/rbtree_types.h`
 //! (`struct rb_node`: parent and colour, right, left).
 
-use std::collections::HashSet;
-
 use super::btf::{Btf, TypeId};
 use super::{Error, Kernel, Object, Scope};
 use crate::units::VirtAddr;
+use std::collections::HashSet;
 
 /// The nodes of a `struct list_head`, one after the other, without the head.
 pub struct List<'k> {

@@ -3,12 +3,11 @@
 //! Source: Linux `include/linux/module.h` (`struct module`, `struct mod_kallsyms`), `kernel/bpf/btf.c`
 //! (`struct btf_module`).
 
-use std::cell::{Cell, OnceCell};
-
 use super::btf::{Btf, MAX_BTF};
 use super::kallsyms::{Builder, Symbols};
 use super::{Error, Kernel, Object};
 use crate::units::VirtAddr;
+use std::cell::{Cell, OnceCell};
 
 /// More modules than any machine has loaded.
 const MAX_MODULES: u64 = 4096;

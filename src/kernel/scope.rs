@@ -1,11 +1,10 @@
 //! Whose symbols and types a look-up means: the kernel's own, or a module's, which go on where the kernel's end.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-
 use super::btf::{Btf, TypeId};
 use super::{Error, Kernel, Module, Object};
 use crate::units::VirtAddr;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// Symbols and types of the kernel, or of one of its modules.
 pub struct Scope<'k> {

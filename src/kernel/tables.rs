@@ -6,18 +6,16 @@
 //! the tables, the number of symbols, and samples at places that nobody can foresee. Even then nothing is read from
 //! them other than symbols, types and unwind tables: whatever else a dump holds is read from the dump.
 
-use std::error::Error as StdError;
-use std::hash::{BuildHasher, RandomState};
-
-use serde::{Deserialize, Serialize};
-use thiserror::Error as ThisError;
-
 use super::bytes::Reader;
 use super::kallsyms::{self, Kallsyms, MAX_SYMBOLS, MAX_TEXT};
 use super::{Error, Kernel};
 use crate::mm::KernelRead;
 use crate::units::{ByteOrder, VirtAddr};
 use crate::vmcore::VmcoreInfo;
+use serde::{Deserialize, Serialize};
+use std::error::Error as StdError;
+use std::hash::{BuildHasher, RandomState};
+use thiserror::Error as ThisError;
 
 /// Version of the form of [`Tables::encode`].
 const FORMAT: u32 = 1;
@@ -25,7 +23,7 @@ const FORMAT: u32 = 1;
 const MAX_HEAD: usize = 4096;
 /// Symbols of VMCOREINFO that lead to the symbol table, in the order of `Head::places`.
 const LEADING: [&str; 5] = ["num_syms", "token_table", "token_index", "offsets", "relative_base"];
-/// Tables that lie between two symbols: the types, and where there are some the unwind tables.
+/// Tables between two symbols: the types, and where there are some the unwind tables.
 const BETWEEN: [(&str, &str); 3] = [
     ("__start_BTF", "__stop_BTF"),
     ("__start_orc_unwind_ip", "__stop_orc_unwind_ip"),

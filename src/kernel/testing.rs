@@ -3,11 +3,10 @@
 #[path = "../../tests/synth/description.rs"]
 pub(crate) mod description;
 
-use std::error::Error as StdError;
-
 use crate::mm::KernelRead;
 use crate::units::{ByteOrder, VirtAddr};
 use crate::vmcore::VmcoreInfo;
+use std::error::Error as StdError;
 
 /// Memory by virtual address; what no piece holds cannot be read.
 pub(crate) struct Pieces {

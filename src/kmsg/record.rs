@@ -41,7 +41,7 @@ pub(super) struct Head {
     pub caller: Option<u32>,
 }
 
-/// Reads a head; `None` when its numbers are none.
+/// Reads a head; `None` when its numbers are invalid.
 pub(super) fn parse_head(head: &str) -> Option<Head> {
     let mut fields = head.strip_suffix(';')?.split(',');
     let _priority: u64 = fields.next()?.parse().ok()?;

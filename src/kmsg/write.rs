@@ -88,7 +88,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes the line that says the log ends here in order.
+    /// Writes the line that marks an orderly end of the log.
     ///
     /// # Errors
     /// [`Error::Write`].

@@ -1,15 +1,14 @@
 //! The kernel's description of itself as files: `kallsyms.txt`, `btf`, and a directory `btf.d` with a file per module.
 //! It is read when somebody first looks at one of them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::{io, mem};
-
 use super::OnMissing;
 use crate::kernel::{Description, Kernel};
 use crate::mm::KernelMemory;
 use crate::read_at::ReadAt;
 use crate::reader::Dump;
 use crate::vmcore::{PhysSource, VmcoreInfo};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{io, mem};
 
 /// The description of a dump's kernel.
 pub(super) struct Described {

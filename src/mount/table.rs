@@ -1,15 +1,13 @@
-//! What is mounted where, as the kernel lists it, and the end of a mount that is none of this process's.
+//! What is mounted where, as the kernel lists it, and the end of a mount that is not this process's.
 
+use super::SOURCE;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
-
-use super::SOURCE;
 
 /// Where the kernel lists this process's mounts. Source: Linux `Documentation/filesystems/proc.rst`, section 3.5.
 const MOUNTS: &str = "/proc/self/mountinfo";

@@ -28,7 +28,7 @@ pub fn is_archive(start: &[u8]) -> bool {
 /// Prints the records of an archive, oldest first, each log as one text; bytes that are not text are escaped.
 ///
 /// # Errors
-/// The archive cannot be read, is none, or has more than 64 MiB of records; or `out` takes no more.
+/// The archive cannot be read, is no archive, or has more than 64 MiB of records; or `out` takes no more.
 pub fn print(archive: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
     let mut records = read(archive)?;
     // Stable: within one second the parts are in the order of their numbers.

@@ -18,7 +18,7 @@ const RECORDS_TRIED: u64 = 16;
 pub enum Search {
     /// A person named this as the dump: any record will do.
     Named,
-    /// A partition is looked at by itself. Records stay behind when a dump is collected, so without a header block that
+    /// Each partition is searched by itself. Records stay behind when a dump is collected, so without a header block that
     /// shows at least damage, only the copy of the header counts, and only with the first record.
     Unasked,
 }

@@ -17,7 +17,7 @@ pub struct DumpHead {
     pub page: PageSize,
     /// The head of the KDUMP file.
     pub kdump: kdump::Head,
-    /// Where the parts of the KDUMP file lie.
+    /// Where the parts of the KDUMP file are.
     pub layout: Layout,
 }
 
@@ -42,11 +42,11 @@ impl DumpHead {
             return Err(malformed("the two heads of the dump contradict each other"));
         }
         if head.facts.data_offset < layout.descriptors {
-            return Err(malformed("page data would lie inside the tables"));
+            return Err(malformed("page data would overlap the tables"));
         }
         // Further away they would cost nothing but the room of a file, which no file system has without end.
-        if layout.data_behind(head.present().count()).is_none_or(|data| head.facts.data_offset > data) {
-            return Err(malformed("page data would lie far after the tables"));
+        if layout.data_after(head.present().count()).is_none_or(|data| head.facts.data_offset > data) {
+            return Err(malformed("page data would begin far after the tables"));
         }
         Ok(head)
     }

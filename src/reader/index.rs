@@ -211,7 +211,7 @@ impl PageIndex {
         self.damage
     }
 
-    /// Where a block lies.
+    /// Where a block is.
     pub(super) fn block(&self, number: u32) -> BlockPlace {
         let none = BlockPlace { offset: 0, len: 0 };
         self.blocks.get(number as usize).copied().unwrap_or(none)

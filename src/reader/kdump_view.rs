@@ -31,7 +31,7 @@ impl KdumpView {
         head.status = if dump.is_complete() { 0 } else { STATUS_INCOMPLETE };
         let layout = head.layout()?;
         let pages = dump.index.pages();
-        let data = layout.data_behind(pages);
+        let data = layout.data_after(pages);
         let end = data.and_then(|data| data.checked_add(pages.checked_mul(head.page_size.bytes())?));
         let (Some(data), Some(len)) = (data, end) else {
             return Err(kdump::Error(format!("{pages:#x} pages are more than the format holds")));
@@ -55,11 +55,11 @@ impl KdumpView {
 
     fn read_page(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let page = self.layout.page_size;
-        let behind = offset - self.data;
-        let within = usize::try_from(behind & (page.bytes() - 1)).unwrap_or(0);
+        let within_data = offset - self.data;
+        let within = usize::try_from(within_data & (page.bytes() - 1)).unwrap_or(0);
         let take = out.len().min(page.len() - within);
         let out = &mut out[..take];
-        let Some(pfn) = self.dump.index.by_rank(behind >> page.shift()) else { return Ok(0) };
+        let Some(pfn) = self.dump.index.by_rank(within_data >> page.shift()) else { return Ok(0) };
         match self.dump.page(pfn).map_err(io::Error::other)? {
             Page::Data(bytes) => out.copy_from_slice(&bytes[within..within + take]),
             _ => out.fill(0),

@@ -15,7 +15,7 @@ pub(super) struct NoteRecord {
 }
 
 impl Dump {
-    /// Copies into `out`, which is at `offset` of a file, what overlaps of the notes that are not in the head and lie
+    /// Copies into `out`, which is at `offset` of a file, what overlaps of the notes that are not in the head and are
     /// at `start`. What a cut dump lacks of them is left as it is.
     pub(super) fn copy_streamed_notes(&self, out: &mut [u8], offset: u64, start: u64) -> Result<(), Error> {
         let end = start.saturating_add(self.head().kdump.streamed);

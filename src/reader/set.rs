@@ -120,7 +120,7 @@ pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>
     }
 }
 
-/// The shape by an end mark; `None` where there is none, or what is there is none.
+/// The shape by an end mark; `None` where there is no valid one.
 fn read_mark(path: &Path) -> io::Result<Option<Shape>> {
     let mut head = Vec::new();
     match File::open(path) {

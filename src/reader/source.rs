@@ -3,10 +3,11 @@
 
 use super::SetFacts;
 use crate::raw::FramedAt;
-pub use crate::read_at::FileSource;
 use crate::read_at::ReadAt;
 use std::io::{self, Read};
 use std::sync::Arc;
+
+pub use crate::read_at::FileSource;
 
 /// Bytes that can be read at any position.
 pub trait Source: ReadAt + Send + Sync {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 /// The most bytes a block's frames may take: map, record head, pages that do not compress.
 const MAX_BLOCK: u64 = MAX_FRAME_CONTENT as u64 + (2 << 20);
-/// Frames are looked for in pieces of this size: two chunks hold most index pieces.
+/// The search for frames reads this many bytes at a time: two chunks hold most index pieces.
 const PIECE: usize = CHUNK_SIZE;
 
 /// Where a block's frames are in the stream, bytes.

@@ -1,4 +1,4 @@
-//! Contexts of the kernel's ciphers and hashes: what a driver derives from a key. Each is behind a `struct crypto_tfm`, which
+//! Contexts of the kernel's ciphers and hashes: what a driver derives from a key. Each follows a `struct crypto_tfm`, which
 //! names its algorithm, and the kernel lists all algorithms. So every cipher in memory is found by that word, whoever owns
 //! it: dm-crypt, TLS, IPsec, MACsec, fscrypt, CIFS, Kerberos.
 //!
@@ -116,7 +116,7 @@ impl Tfms {
         Some((start + self.layout.context as u64, len)).filter(|&(_, len)| len > 0)
     }
 
-    /// Bytes of the context of a `struct crypto_tfm`; `None` where the bytes are none.
+    /// Bytes of the context of a `struct crypto_tfm`; `None` where the bytes are not one.
     fn context_len(&self, kernel: &Kernel<'_>, bytes: &[u8]) -> Option<u64> {
         let algorithm = self.order.u64_at(bytes, self.layout.algorithm)?;
         let len = self.contexts.get(&algorithm)?;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 const WINDOW: usize = 16;
 /// Windows of a secret begin at multiples of this.
 const STEP: usize = 8;
-/// A window with fewer different bytes than this is no secret that can be told from other data.
+/// A window with fewer different bytes than this is no secret that can be distinguished from other data.
 const LEAST_DIFFERENT: usize = 8;
 /// Windows kept at most, of all secrets.
 const MAX_WINDOWS: usize = 1 << 20;

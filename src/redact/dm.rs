@@ -108,7 +108,7 @@ fn crypt(walk: &Walk<'_>, scope: &Scope<'_>, at: VirtAddr) -> Result<(), Error> 
     for nth in 0..if array.0 == 0 { 0 } else { count } {
         let tfm = walk.pointer(array, nth, "a device's ciphers")?;
         if tfm.0 != 0 && !Tfms::of(walk)?.erase(walk, tfm, "crypt_config.cipher_tfm")? {
-            return Err(Error::Unknown("what should be a cipher of a mapped device is none".into()));
+            return Err(Error::Unknown("what should be a cipher of a mapped device is not one".into()));
         }
     }
     vector_keys(walk, scope, &config)

@@ -31,7 +31,7 @@ impl Ranges {
         Ranges(joined)
     }
 
-    /// Overwrites what of `bytes`, which lie at `offset`, is in a range.
+    /// Overwrites what of `bytes`, which are at `offset`, is in a range.
     fn erase(&self, bytes: &mut [u8], offset: u64) {
         let end = offset.saturating_add(bytes.len() as u64);
         let first = self.0.partition_point(|range| range.end <= offset);

@@ -90,7 +90,7 @@ pub(super) fn ktls(walk: &Walk<'_>) -> Result<(), Error> {
     let scope = Scope::of(kernel)?;
     let mut tables = BTreeSet::from([kernel.symbol("tcp_hashinfo")?.0]);
     for net in namespaces(walk, &scope)? {
-        // Namespaces have tables of their own since v6.1.
+        // Of their own since commit d1e5e6408b30 ("tcp: Introduce optional per-netns ehash.") (in v6.1).
         if net.has("ipv4.tcp_death_row.hashinfo") {
             tables.insert(net.uint("ipv4.tcp_death_row.hashinfo")?);
         }
@@ -222,7 +222,7 @@ fn macsec_keys(
         }
         let tfm = VirtAddr(scope.object(structure, at)?.uint("key.tfm")?);
         if tfm.0 != 0 && !tfms.erase(walk, tfm, "macsec_key.tfm")? {
-            return Err(Error::Unknown("what should be a cipher of MACsec is none".into()));
+            return Err(Error::Unknown("what should be a cipher of MACsec is not one".into()));
         }
     }
     Ok(())

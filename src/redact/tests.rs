@@ -134,7 +134,7 @@ fn volume_keys_and_their_ciphers_are_found() {
 
 #[test]
 fn a_device_that_contradicts_itself_is_not_walked() {
-    // What should be a cipher is none.
+    // What should be a cipher is not one.
     let mut small = with_dm("crypt");
     small.words(D + 0x100 + 16 + 24, &[0]);
     assert!(small.find(dm::find).unwrap_err().contains("cipher"));

@@ -132,7 +132,7 @@ impl Error {
             return Error::Certificate(short(why));
         }
         match words {
-            // The client's name for status 200, from where it does not say `NotSupported`.
+            // The client's name for status 200, where its kind is not `NotSupported`.
             _ if words.contains("non-partial response") => Error::NoRanges,
             _ if words.contains(TOO_MUCH) => Error::TooMuch,
             _ if SILENT.iter().any(|silent| words.contains(silent)) => Error::Silent(short(words)),

@@ -3,8 +3,6 @@
 //! Notes are not numbered by CPU: each is found where the kernel wrote it, in the memory that `crash_notes` gives every CPU.
 //! Only where that is empty (a hypervisor made the file) does the order of the file count.
 
-use serde::Serialize;
-
 use super::limit::Limit;
 use super::registers::Registers;
 use super::tasks::{self, Task};
@@ -13,6 +11,7 @@ use super::unwind::{Start, Unwinder};
 use super::{Section, Source};
 use crate::kernel::{Error, Kernel};
 use crate::units::VirtAddr;
+use serde::Serialize;
 
 /// Bytes of a note before its contents: three numbers, and the name "CORE" with its NUL, padded.
 const NOTE_HEADER: u64 = 20;

@@ -1,7 +1,5 @@
 //! What kernel and machine it was, how long it ran, and where it panicked.
 
-use serde::Serialize;
-
 use super::cpus::Cpu;
 use super::log::Log;
 use super::tasks::Task;
@@ -9,6 +7,7 @@ use super::trace::Trace;
 use super::{Section, Source, lossy, taints};
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::{PageSize, VirtAddr};
+use serde::Serialize;
 
 /// Bytes of each name in `struct new_utsname`, NUL included. Source: Linux `include/uapi/linux/utsname.h`.
 const UTS_NAME: u64 = 65;
@@ -120,8 +119,9 @@ fn hardware(kernel: &Kernel<'_>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// Wall clock time plus the two offsets to time since boot. The timekeeper was a variable of `tk_core` behind a counter, has
-/// a place in it by name since `struct tk_data`, and is an array since v6.17.
+/// Wall clock time plus the two offsets to time since boot. The timekeeper was a variable of `tk_core` after a counter, has
+/// a place in it by name since `struct tk_data`, and is an array since commit 22c62b9a84b8 ("timekeeping: Introduce
+/// auxiliary timekeepers") (in v6.17).
 fn uptime(kernel: &Kernel<'_>) -> Result<Uptime, Error> {
     let keeper = timekeeper(kernel)?;
     let seconds = keeper.int("xtime_sec")?;

@@ -1,9 +1,8 @@
-//! How long a section of a report may take. Its lists and stacks are the dump's, and each is bounded; a forged dump can still
-//! make every step a slow one.
-
-use std::time::Duration;
+//! How long a section of a report may take. Its lists and stacks are the dump's, and each is bounded; a forged dump can
+//! still make every step a slow one.
 
 use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 /// Time of the CPU for a section: a machine with 100,000 tasks needs a few seconds.
 const TIME: Duration = Duration::from_secs(10);

@@ -1,13 +1,11 @@
 //! The kernel's log as far as a report wants it: its last lines, and those that name the reason of a crash.
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
-
-use serde::Serialize;
-
 use super::Section;
 use crate::klog::{self, LineSplitter, without_prefix};
 use crate::mm::KernelRead;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::io::{self, Write};
 
 /// Lines kept of the end of the log.
 const LAST: usize = 30;

@@ -3,12 +3,11 @@
 //! Source: Linux `mm/vmstat.c` (`vm_zone_stat`, `vm_node_stat`: pages), `mm/slab.h`. Each CPU's remainder that is not yet
 //! added to them is left out: the numbers are a little off.
 
-use serde::Serialize;
-
 use super::limit::Limit;
 use super::lossy;
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::{PageSize, VirtAddr};
+use serde::Serialize;
 
 /// More caches than any kernel has, and more NUMA nodes.
 const MAX_CACHES: u64 = 1 << 14;
@@ -144,7 +143,8 @@ fn read_caches(kernel: &Kernel<'_>, caches: &mut Vec<Cache>) -> Result<(), Error
 }
 
 /// Objects of a cache on all nodes. `kmem_cache.node` is declared longer than it is allocated, so that only as many are
-/// read as the machine has. Since v7.1 the pointers are in `per_node`.
+/// read as the machine has. The pointers are in `per_node` since commit 5ba6bc27b1f9 ("slab: decouple pointer to barn from
+/// kmem_cache_node") (in v7.1).
 fn objects(kernel: &Kernel<'_>, cache: &Object<'_>, nodes: u64) -> Result<u64, Error> {
     let mut objects = 0_u64;
     for nth in 0..nodes {

@@ -1,9 +1,8 @@
 //! Loaded modules, with what they tainted.
 
-use serde::Serialize;
-
 use super::{Section, lossy, taints};
 use crate::kernel::Kernel;
+use serde::Serialize;
 
 /// A module.
 #[derive(Debug, Serialize)]

@@ -1,10 +1,9 @@
 //! The report as a person reads it, on one screen; every text of the dump made printable.
 
-use std::fmt::Write as _;
-
 use super::tasks::HUNG_SECONDS;
 use super::{Cpu, Frame, Report, Section, Task, Trace};
 use crate::text::{printable, size};
+use std::fmt::Write as _;
 
 /// Frames of a task's stack on the screen, unless all tasks are asked for.
 const FRAMES: usize = 12;

@@ -1,11 +1,10 @@
 //! Back traces: addresses on a stack with the functions they are in.
 
-use serde::{Serialize, Serializer};
-
 use super::lossy;
 use super::unwind::{Step, Steps};
 use crate::kernel::Kernel;
 use crate::units::VirtAddr;
+use serde::{Serialize, Serializer};
 
 /// Functions of a crash's signature.
 const SIGNATURE: usize = 5;

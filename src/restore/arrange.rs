@@ -15,7 +15,7 @@ pub(super) struct Arranger<'a> {
     state: State<'a>,
     head: Option<Head>,
     tail: Option<Tail>,
-    /// What the blocks of this part name, and where their data lie.
+    /// What the blocks of this part name, and where their data are.
     pages: NamedPages,
     places: Option<DataPlaces>,
     /// The machine's memory.
@@ -208,8 +208,8 @@ impl<'a> Arranger<'a> {
         Ok(())
     }
 
-    /// Judges where a block's data lie. In a salvage, which judges no page at the end, also which pages they are; that data
-    /// lie wrong in the stream's own file costs no page.
+    /// Judges where a block's data are. In a salvage, which judges no page at the end, also which pages they are; that data
+    /// are misplaced in the stream's own file costs no page.
     fn check_place(&mut self, map: &BlockMap) -> Result<(), Error> {
         let placed = self.places.as_mut().map_or(Ok(()), |places| places.block(map));
         let Some(rescue) = &mut self.rescue else { return Ok(placed?) };

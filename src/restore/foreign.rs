@@ -108,7 +108,7 @@ impl Place<'_> {
     }
 }
 
-/// Reads record by record. Records may lie over each other: makedumpfile writes its header twice.
+/// Reads record by record. Records may overlap: makedumpfile writes its header twice.
 fn rearrange(stream: &mut dyn BufRead, place: &mut Place<'_>) -> Result<(), Error> {
     let mut header = vec![0; FLAT_HEADER_LEN];
     read_exact(stream, &mut header)?;

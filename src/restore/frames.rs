@@ -1,5 +1,5 @@
 //! Makes sense of the frames of a stream, in order: which are records, which are blocks of pages, what
-//! the head and the tail say. Decompression is left to the threads.
+//! the head and the tail hold. Decompression is left to the threads.
 
 use super::Error;
 use super::chunks::OpenedChunk;

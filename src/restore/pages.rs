@@ -47,7 +47,7 @@ pub(super) struct PageTable {
 }
 
 impl PageTable {
-    /// Adds a block whose data pages lie from `offset` of the output with these sizes and flags.
+    /// Adds a block whose data pages are at `offset` of the output with these sizes and flags.
     pub(super) fn push(&mut self, map: &BlockMap, offset: u64, stored: &[(u32, DescFlags)]) {
         let mut first = 0;
         for &run in &map.runs {

@@ -131,7 +131,7 @@ impl Unpacker {
             record_head = self.decompress(&head)?;
             self.decompressor.decompress(&frame, &mut pages)?;
             if record_head != kdump::record_head(map.data_offset, pages.len() as u64) {
-                return Err(Error::malformed("the record of a block's pages is not where its map says"));
+                return Err(Error::malformed("the record of a block's pages is not at its map's place"));
             }
         }
         let page_len = page_len(&map, pages.len())?;

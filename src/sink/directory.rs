@@ -235,7 +235,7 @@ pub fn lock(file: &File) -> io::Result<()> {
 }
 
 /// Gives a file that was made with mode 0600 that mode whatever the umask left of it. File systems without permissions refuse it;
-/// who reads what is there, their mount options say.
+/// who can read what is there depends on their mount options.
 ///
 /// # Errors
 /// From the kernel, where the file system has permissions.

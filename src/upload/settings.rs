@@ -88,7 +88,7 @@ pub fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let name = if at == last { objects::END.to_owned() } else { objects::name(number) };
         let url = Url::parse(line).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
-        let url = url.ok_or_else(|| format!("URL {} is none of https", at + 1))?;
+        let url = url.ok_or_else(|| format!("URL {} is not https", at + 1))?;
         let is_named = url.path_segments().and_then(|mut parts| parts.next_back()) == Some(&name);
         if is_named { Ok(url) } else { Err(format!("URL {} is not of the object {name}", at + 1)) }
     };
@@ -99,7 +99,7 @@ impl Settings {
     /// The place as a URL.
     ///
     /// # Errors
-    /// [`Error::Url`]: it is none, or has a secret in it, which would be in the list of processes.
+    /// [`Error::Url`]: it is no URL, or has a secret in it, which would be in the list of processes.
     pub(super) fn place(&self) -> Result<Url, Error> {
         let url = Url::parse(&self.url).map_err(|error| Error::Url(error.to_string()))?;
         if url.query().is_some()

@@ -37,7 +37,7 @@ impl Template {
     /// without `{random}` gets it at its end, since no name may come twice.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is invalid.
     pub fn parse(text: &str) -> Result<Template, String> {
         let rest = Template::WORDS.iter().fold(text.to_owned(), |rest, word| rest.replace(word, "x"));
         if let Some(bad) = rest.chars().find(|char| !is_plain(*char) && *char != '/') {

@@ -1,14 +1,13 @@
 //! TLS: which authorities are trusted, and by which clock certificates are judged.
 
 use super::Error;
+use super::settings::Authorities;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use super::settings::Authorities;
 
 /// A clock that is never before the time at which the file of authorities was written: a capture kernel whose clock
 /// stands at 1970 finds every certificate not yet valid.

@@ -3,8 +3,11 @@
 //!
 //! Source: ELF-64 Object File Format; Linux `fs/proc/vmcore.c` for what a kernel writes.
 
-use std::io;
-
+use super::error::Error;
+use super::source::PhysSource;
+use crate::arch::Machine;
+use crate::read_at::read_exact_at;
+use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{
     EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ET_CORE, SELFMAG,
@@ -12,12 +15,7 @@ use goblin::elf::header::{
 use goblin::elf::program_header::{PT_LOAD, PT_NOTE};
 use goblin::elf64::header::{Header, SIZEOF_EHDR};
 use goblin::elf64::program_header::SIZEOF_PHDR;
-
-use super::error::Error;
-use super::source::PhysSource;
-use crate::arch::Machine;
-use crate::read_at::read_exact_at;
-use crate::units::{ByteOrder, PhysAddr, VirtAddr};
+use std::io;
 
 /// `e_phnum` when there are too many program headers for 16 bits; the count is then in `sh_info` of
 /// section header 0. Source: Linux `include/uapi/linux/elf.h`.
@@ -90,7 +88,7 @@ pub(super) struct FileRange {
     pub(super) size: u64,
 }
 
-/// What the headers say.
+/// What the headers hold.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) byte_order: ByteOrder,

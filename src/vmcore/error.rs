@@ -1,11 +1,9 @@
 //! What can go wrong with a vmcore: with the file as a whole, with parts of its head that it can do without, and
 //! with one read of its memory.
 
-use std::io;
-
-use thiserror::Error;
-
 use crate::units::PhysAddr;
+use std::io;
+use thiserror::Error;
 
 /// Why a vmcore cannot be opened.
 #[derive(Debug, Error)]
@@ -65,7 +63,7 @@ pub enum Flaw {
     #[error("its VMCOREINFO is cut: keys at its end are missing")]
     Vmcoreinfo,
     /// Segments at physical addresses that the architecture does not have. They are left out.
-    #[error("{count} segments lie where no machine has memory and are left out, the first at {first}")]
+    #[error("{count} segments are where no machine has memory and are left out, the first at {first}")]
     Segments {
         /// How many.
         count: u64,

@@ -1,6 +1,6 @@
 //! Windows of a vmcore mapped into memory. The only room with `unsafe`: mapping a file is unsafe
 //! because the bytes may change, and because touching a page after the end of a file that shrank kills
-//! the program (SIGBUS). So only /proc/vmcore is mapped: its size never changes, and the memory behind it
+//! the program (SIGBUS). So only /proc/vmcore is mapped: its size never changes, and the memory that it maps
 //! belongs to a kernel that does not run any more. Everything else is read by position.
 //!
 //! What mapping saves there: a positioned read of /proc/vmcore maps, copies and unmaps every page in the
@@ -10,11 +10,10 @@
 //! A page with a memory error that the level did not exclude kills a program that touches it in a window
 //! (SIGBUS), as it stops the capture kernel itself in a read.
 
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use memmap2::{Mmap, MmapOptions};
 
 /// Bytes of a window. Each thread has one; 1 MiB is eight blocks, so mapping costs little per page.
 const WINDOW: u64 = 1 << 20;

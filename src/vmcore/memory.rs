@@ -1,15 +1,14 @@
 //! The bytes at a physical address. Segments may overlap and come in any order, so they are first cut
 //! into extents: disjoint, ascending, and only what the file really holds.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::elf::Segment;
 use super::error::{Cause, ReadError};
 use super::mapped::Window;
 use super::source::PhysSource;
 use crate::read_at::read_exact_at;
 use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,11 @@
 //!
 //! Source: ELF-64 notes; Linux `include/linux/vmcore_info.h` for the names, `include/uapi/linux/vmcore.h` for device dumps.
 
-use std::ops::Range;
-
 use super::elf::{FileRange, read_part};
 use super::error::Error;
 use super::source::PhysSource;
 use crate::units::ByteOrder;
+use std::ops::Range;
 
 /// Bytes of notes kept in memory: nearly twice the notes of 8192 CPUs. What goes beyond is only noted down, as a device
 /// dump is. The head of a dump holds this much, and VMCOREINFO besides, for which there is always room.
@@ -99,7 +98,7 @@ impl Notes {
         &self.streamed
     }
 
-    /// Keeps a note, or what is none; false when there is no room for it.
+    /// Keeps a note, valid or not; false when there is no room for it.
     fn keep(&mut self, bytes: &[u8], head: Option<&NoteHead>) -> bool {
         let is_info = head.is_some_and(|head| head.name == "VMCOREINFO") && self.vmcoreinfo_range().is_none();
         if self.bytes.len() + bytes.len() > MAX_KEPT && !is_info {

@@ -1,13 +1,12 @@
 //! Where a vmcore's bytes come from: anything that reads by position, so that threads can share it.
 
+use super::error::Error;
+use super::mapped::{Mappable, Window};
+use crate::read_at::{FileSource, ReadAt};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-
-use super::error::Error;
-use super::mapped::{Mappable, Window};
-use crate::read_at::{FileSource, ReadAt};
 
 /// The bytes of a vmcore, read by several threads at once.
 pub trait PhysSource: ReadAt + Send + Sync {

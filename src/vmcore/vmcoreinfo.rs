@@ -3,9 +3,8 @@
 //!
 //! Source: Linux `kernel/vmcore_info.c`, `Documentation/admin-guide/kdump/vmcoreinfo.rst`.
 
-use std::collections::HashMap;
-
 use crate::units::{PageSize, VirtAddr};
+use std::collections::HashMap;
 
 /// The kernel's own limit is one page of at most 64 KiB; more than this is not read.
 const MAX_TEXT: usize = 1 << 20;

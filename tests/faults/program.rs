@@ -128,8 +128,8 @@ fn the_program_survives_a_vmcore_that_lies() {
     let thin = run("thin", path.path(), 31);
     thin.assert_says(&[
         "its VMCOREINFO is cut: keys at its end are missing",
-        "user pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PG_slab)",
-        "cache pages cannot be told and are kept: VMCOREINFO has no usable NUMBER(PG_lru)",
+        "user pages cannot be recognised and are kept: VMCOREINFO has no usable NUMBER(PG_slab)",
+        "cache pages cannot be recognised and are kept: VMCOREINFO has no usable NUMBER(PG_lru)",
     ]);
     assert!(pages_of(&thin.kdump).is_superset(&machine.kept(31)), "{}", thin.said);
     assert_eq!(thin.status, 6);

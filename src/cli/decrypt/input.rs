@@ -1,4 +1,4 @@
-//! The dump and the identities named on a command line, opened, with what can be wrong with them said.
+//! The dump and the identities named on a command line, opened, with a message for each thing that can be wrong.
 //! Shared by every sub-command.
 
 use super::super::{Failure, Status, input_name, prompt, quoted, say};
@@ -98,7 +98,7 @@ fn open_identity(path: &Path) -> io::Result<File> {
     if is_stdin(path) { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) }
 }
 
-/// How many threads work, unless said otherwise: one per CPU.
+/// The default number of threads: one per CPU.
 pub(super) fn threads(asked: Option<NonZero<usize>>) -> NonZero<usize> {
     asked.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
 }
@@ -233,7 +233,7 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     })
 }
 
-/// Without the feature a URL is told from a file that does not exist.
+/// Without the feature, an error that distinguishes a URL from a file that does not exist.
 #[cfg(not(feature = "remote"))]
 fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
     let is_url = path.to_str().is_some_and(|name| name.contains("://")) && !path.exists();

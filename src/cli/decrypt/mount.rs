@@ -139,7 +139,7 @@ impl Job<'_> {
 fn lock_memory() {
     let Err(error) = crypt::lock_memory() else { return };
     if std::fs::read_to_string(SWAPS).is_ok_and(|swaps| swaps_to_disk(&swaps)) {
-        let text = Failure::caused("memory is not locked, pages that are looked at may reach swap", &error);
+        let text = Failure::caused("memory is not locked, pages that are read may reach swap", &error);
         say(PROGRAM, "warning", text.message());
         say(
             PROGRAM,

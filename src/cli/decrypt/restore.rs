@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Overwrite an existing output file, once the new one is whole
     #[arg(short = 'f', long)]
     force: bool,
-    /// Restore what is authentic of a damaged or cut dump, and say what is lost
+    /// Restore what is authentic of a damaged or cut dump, and report what is lost
     #[arg(long)]
     salvage: bool,
     /// With --salvage: report as one JSON object on standard output, with all that is lost
@@ -72,9 +72,9 @@ enum Format {
 enum Compress {
     /// Every reader has it
     Zlib,
-    /// makedumpfile -l
+    /// As makedumpfile -l: for fast readers from before zstd
     Lzo,
-    /// makedumpfile -p
+    /// As makedumpfile -p: the same where LZO is not built in
     Snappy,
     /// Smallest; crash 8, libkdumpfile 0.5 and later
     Zstd,

@@ -6,6 +6,7 @@ use super::super::{quoted, say};
 use super::PROGRAM;
 use crate::read_at::ReadAt;
 use crate::reader::{SetFacts, Source};
+use crate::remote::REQUEST_TIME;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +35,8 @@ impl Wait {
     /// Starts to wait for the server of `url`.
     pub(super) fn start(url: &Path) -> Wait {
         let (answered, waits) = channel();
-        let text = format!("waiting for the server of {}: a request may take 60 s", quoted(url));
+        let (server, most) = (quoted(url), REQUEST_TIME.as_secs());
+        let text = format!("waiting for the server of {server}: a request may take {most} s");
         let wait = move || {
             if waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 say(PROGRAM, "note", &text);

@@ -142,7 +142,7 @@ fn verdict(args: &Args, report: &Report) -> String {
     let pages = &report.pages;
     let end = match report.complete {
         true if pages.lost() == 0 => "complete".to_owned(),
-        true => format!("complete but for {} lost pages", pages.lost()),
+        true => format!("complete except for {} lost pages", pages.lost()),
         false if pages.is_lacking() => {
             format!("INCOMPLETE, {} of {} pages are lost", pages.lost(), pages.asked())
         }

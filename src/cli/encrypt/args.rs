@@ -20,7 +20,7 @@ const MAX_PARTS: usize = 64;
 /// zstd level of `-l`, of the default, and of `-z`.
 const LEVELS: [i32; 3] = [-1, 1, 3];
 
-/// Whether a dump file is a URL; what no file system has as a path is none of its files.
+/// Whether a dump file is a URL: no file system has such a path.
 pub(super) fn is_url(name: &str) -> bool {
     let scheme = name.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
@@ -135,7 +135,7 @@ struct OutputArgs {
     #[arg(short = 'f', long)]
     force: bool,
     /// The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends
-    /// early and says so
+    /// early and reports it
     #[arg(short = 'L', long, value_name = "SIZE", value_parser = size::parse)]
     limit: Option<u64>,
     /// Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name

@@ -1,4 +1,4 @@
-//! The vmcore named on a command line, opened, with what can be wrong with it said.
+//! The vmcore named on a command line, opened, with a message for each thing that can be wrong.
 
 use super::super::{Failure, quoted, say};
 use super::PROGRAM;

@@ -37,7 +37,7 @@ pub(super) struct Removal {
     name: std::ffi::OsString,
 }
 
-/// What differs, or cannot be told.
+/// What differs, or cannot be compared.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]

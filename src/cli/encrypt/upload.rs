@@ -61,7 +61,7 @@ fn host(text: &str) -> Result<(String, IpAddr), String> {
 }
 
 impl UploadArgs {
-    /// Whether presigned URLs say where the dump goes.
+    /// Whether the dump goes to presigned URLs.
     pub(super) fn is_presigned(&self) -> bool {
         self.presigned.is_some()
     }

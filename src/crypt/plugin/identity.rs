@@ -1,19 +1,17 @@
 //! The protocol `identity-v1`: unwraps a file key with a plugin's identity, on the analyst's machine. The plugin may ask
 //! the user, through [`Prompt`]; its words are made printable on the way.
 
-use std::time::Duration;
-
-use age_core::format::{FileKey, Stanza};
-use age_core::secrecy::{ExposeSecret, SecretString};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
-use zeroize::Zeroizing;
-
 use super::super::Error;
 use super::super::header::encode_stanza;
 use super::super::prompt::Prompt;
 use super::{Answer, Kind, Plugin, add_each};
 use crate::text::one_line;
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::{ExposeSecret, SecretString};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 impl Plugin {
     /// Unwraps the file key of a header's stanzas with `identity`; `None` when none of them is for it.

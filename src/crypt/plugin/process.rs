@@ -7,6 +7,16 @@
 //! are closed. An identities' plugin may start a daemon that is meant to stay, such as an agent that keeps a PIN: on
 //! the analyst's machine only the group ends.
 
+use super::super::Error;
+use super::super::header::StanzaReader;
+use super::{Answer, Kind};
+use age_core::format::Stanza;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, child_subreaper, getpid, kill_process, kill_process_group,
+    set_child_subreaper, waitid,
+};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::env;
@@ -21,18 +31,6 @@ use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use age_core::format::Stanza;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, child_subreaper, getpid, kill_process, kill_process_group,
-    set_child_subreaper, waitid,
-};
-
-use super::super::Error;
-use super::super::header::StanzaReader;
-use super::{Answer, Kind};
 
 /// Time that a plugin has to end by itself after its last word, and then what was killed to be gone.
 const GOODBYE: Duration = Duration::from_secs(1);

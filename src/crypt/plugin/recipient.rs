@@ -1,17 +1,15 @@
 //! The protocol `recipient-v1`: wraps a file key to a plugin's recipients. Nobody is there to be asked.
 
-use std::collections::HashSet;
-use std::io;
-use std::time::Duration;
-
+use super::super::Error;
+use super::{Answer, Kind, Plugin, add_each};
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
 use zeroize::Zeroizing;
-
-use super::super::Error;
-use super::{Answer, Kind, Plugin, add_each};
 
 /// What a plugin makes of a file key: its stanzas, and the labels that other recipients' must equal.
 pub(in crate::crypt) type Wrapped = (Vec<Stanza>, HashSet<String>);

@@ -1,13 +1,11 @@
 //! Random access to a payload in a file: any chunk opens alone, once the last one has proved the length. Of the chunks
 //! that were read in part the last few are kept, in plain, and wiped when they go.
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use zeroize::Zeroizing;
-
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError, TAG_SIZE, encrypted_offset};
 use crate::read_at::{ReadAt, read_exact_at};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Chunks that are kept, 512 KiB: each of a few neighbouring reads begins in the chunk in which another one ended.
 const KEPT: usize = 8;

@@ -1,11 +1,9 @@
 //! A sequential decryptor for small streams and for readers without a length: chunk after chunk, each
 //! released only once it authenticated. Ends cleanly only after a final chunk.
 
-use std::io::{self, BufRead, Read};
-
-use zeroize::Zeroizing;
-
 use super::{ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
+use std::io::{self, BufRead, Read};
+use zeroize::Zeroizing;
 
 /// Decrypts the payload that `R` delivers, from the first chunk on.
 ///
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn data_behind_the_final_chunk_is_an_error_after_it() {
+    fn data_after_the_final_chunk_is_an_error_after_it() {
         let mut stream = sealed(&[(5, true)]);
         stream.push(0);
         assert_eq!(decrypt(&stream), (5, Some(StreamError::TrailingData { chunk: 0 })));

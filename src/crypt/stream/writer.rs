@@ -1,11 +1,9 @@
 //! A sequential encryptor for small streams: what is written comes out as sealed chunks. One chunk is
 //! held back, because only [`EncryptWriter::finish`] can say which one is the last.
 
-use std::io::{self, Write};
-
-use zeroize::Zeroizing;
-
 use super::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, PayloadKey};
+use std::io::{self, Write};
+use zeroize::Zeroizing;
 
 /// Encrypts everything written to it into `W`, after a header and nonce already written there.
 ///

@@ -1,10 +1,9 @@
 //! The header of BTF, and how long what follows a type's head is.
 
-use std::ops::Range;
-
 use super::super::Error;
 use super::kind;
 use crate::units::ByteOrder;
+use std::ops::Range;
 
 /// The first two bytes.
 const MAGIC: u16 = 0xeb9f;

@@ -1,8 +1,9 @@
 //! ORC, the unwind tables of x86-64: for each piece of code, how the caller's stack pointer follows from the registers.
 //!
 //! Source: Linux `arch/x86/include/asm/orc_types.h`, `arch/x86/kernel/unwind_orc.c`. Numbers of registers and types are
-//! macros, not in the type information; they changed with commits ffb1b4a41016 (v6.3), fb799447ae29 (v6.4) and
-//! 1735858caa4b (v7.1).
+//! macros, not in the type information; they changed with commits ffb1b4a41016 ("x86/unwind/orc: Add 'signal' field to ORC
+//! metadata") (in v6.3), fb799447ae29 ("x86,objtool: Split UNWIND_HINT_EMPTY in two") (in v6.4) and 1735858caa4b
+//! ("objtool/x86: Reorder ORC register numbering") (in v7.1).
 
 use crate::kernel::{Error, Kernel, Object};
 use crate::units::VirtAddr;

@@ -119,7 +119,7 @@ fn state(dump: &Inside) -> String {
     let lost = dump.pages.map_or(0, |pages| pages.lost());
     match (dump.complete, lost) {
         (true, 0) => "complete".to_owned(),
-        (true, lost) => format!("complete but for {lost} lost pages"),
+        (true, lost) => format!("complete except for {lost} lost pages"),
         (false, _) if dump.pages.is_some_and(|pages| pages.is_lacking()) => {
             format!("INCOMPLETE, {lost} pages are lost: they could not be read")
         }

@@ -94,13 +94,13 @@ impl Dump<'_> {
     }
 
     /// Why a dump that is whole is not as it usually is, if so; warnings name the details. `filters`: whether the level
-    /// asks for a class of pages; `cannot_tell`: whether one of them cannot be told.
+    /// asks for a class of pages; `cannot_tell`: whether one of them cannot be recognised.
     fn unusual(&self, report: &Report, filters: bool, cannot_tell: bool) -> Option<Failure> {
         let pages = &report.pages;
         let unjudged = pages.unjudged > 0 || pages.doubtful > 0;
         let why = [
             (pages.lost() > 0, "a few pages are lost"),
-            (cannot_tell, "not every class of pages can be told"),
+            (cannot_tell, "not every class of pages can be recognised"),
             (filters && unjudged, "some pages could not be classified and are kept"),
             (!self.vmcore.flaws().is_empty(), "the vmcore is damaged"),
             (report.notes_lost > 0, "device dumps among its notes are not whole"),

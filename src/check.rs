@@ -1,5 +1,5 @@
 //! Whether the next crash of this machine would be saved, encrypted, and readable by the right people. Run when
-//! kdump is armed and daily. Each file beside this one looks at one part of the machine.
+//! kdump is armed and daily. Each file beside this one checks one part of the machine.
 
 mod collector;
 mod config;
@@ -29,7 +29,7 @@ pub use gate::{Fault, GateOptions, judge};
 pub use pins::pins_nothing;
 pub use words::{Line, Output, ParseWords};
 
-/// What to look at.
+/// What to check.
 pub struct Options {
     /// The machine is the tree below this directory.
     pub root: PathBuf,
@@ -51,7 +51,7 @@ pub struct Report {
     pub problems: usize,
 }
 
-/// Looks at the machine. Whatever its files hold becomes a finding.
+/// Checks the machine. Whatever its files hold becomes a finding.
 #[must_use]
 pub fn look(options: &Options) -> Report {
     let machine = Machine::new(&options.root, options.recipients_file.as_deref());

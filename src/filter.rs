@@ -45,7 +45,7 @@ pub struct Window<'c> {
 }
 
 /// Classifies the pages of a vmcore at one level in ascending windows, once. Memory use does not depend on the machine's.
-/// What a dump is made from is a [`Survey`].
+/// A dump is made from a [`Survey`].
 pub struct Classifier<'a> {
     vmcore: &'a Vmcore,
     judge: Option<Judge<'a>>,

@@ -18,6 +18,7 @@ mod text;
 use crate::units::VirtAddr;
 use std::io::Write;
 
+pub use crate::mm::KernelRead;
 #[cfg(feature = "analyst")]
 pub use crash::{CrashFacts, CrashScan, signature};
 pub use error::Error;
@@ -25,8 +26,6 @@ pub use error::Error;
 pub(crate) use line::write as write_line;
 #[cfg(feature = "analyst")]
 pub(crate) use text::{LineSplitter, without_prefix};
-
-pub use crate::mm::KernelRead;
 
 /// Which messages to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -94,7 +94,7 @@ fn open_file(file: File) -> Result<Option<Vmcore>, Error> {
     let len = file.metadata().map_err(Error::Read)?.len();
     let source = FileSource::with_len(file, len);
     let mut probe = [0; PROBE];
-    // What cannot be read at all is the other opener's to report.
+    // If it cannot be read at all, the other opener reports that.
     let Ok(have) = read_full_at(&source, &mut probe, 0) else { return Ok(None) };
     let probe = &probe[..have];
     if is_flattened(probe) {

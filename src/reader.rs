@@ -343,7 +343,7 @@ impl Dump {
         Ok(())
     }
 
-    /// One dump of all of its parts, which come in any order. What was kept of each in memory is kept of the whole.
+    /// One dump of all of its parts, which come in any order. The index of each stays in memory.
     ///
     /// # Errors
     /// [`Error::Parts`]: one is missing, comes twice or is of another dump; [`Error::Malformed`] where two have the same

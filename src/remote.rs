@@ -129,7 +129,7 @@ impl Place {
     }
 }
 
-/// What a URL is the URL of.
+/// What a URL names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,

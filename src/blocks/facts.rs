@@ -274,7 +274,7 @@ impl Head {
 }
 
 impl Tail {
-    /// Whether the dump holds what the level asks for. Collectors before 0.2 did not look at lost pages.
+    /// Whether the dump holds what the level asks for. Collectors before 0.2 did not count lost pages.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.complete && !self.pages.is_lacking()

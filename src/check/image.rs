@@ -27,7 +27,7 @@ pub(super) struct Image {
     pub size: u64,
 }
 
-/// Looks at the image; `None` when there is none.
+/// Checks the image; `None` when there is none.
 pub(super) fn check(
     machine: &Machine,
     plan: &Plan,

@@ -10,7 +10,7 @@ use std::fs::File;
 
 const CHECK: &str = "recipients";
 
-/// Looks at the recipients; gives valid ones.
+/// Checks the recipients; gives valid ones.
 pub(super) fn check(machine: &Machine, findings: &mut Findings) -> Option<Recipients> {
     let name = machine.recipients.display();
     let recipients = match read(machine) {

@@ -24,7 +24,7 @@ const IMAGE_COPIES: u64 = 4;
 const REGISTERED: [&str; 2] = ["/sys/kernel/fadump/registered", "/sys/kernel/fadump_registered"];
 const RESERVED: &str = "/sys/kernel/fadump/mem_reserved";
 
-/// Looks at the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
+/// Checks the reservation. Source: Linux `Documentation/ABI/testing/sysfs-kernel-kexec-kdump`.
 pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findings: &mut Findings) {
     let loaded = if has_fadump(machine) {
         REGISTERED.iter().any(|file| machine.number(file) == Some(1))

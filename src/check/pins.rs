@@ -39,7 +39,7 @@ pub fn pins_nothing(root: &Path) -> Option<(&'static str, &'static str, Error)> 
     })
 }
 
-/// Looks at the pins; gives those there are.
+/// Checks the pins; gives those there are.
 pub(super) fn check(
     machine: &Machine,
     recipients: Option<&Recipients>,

@@ -18,7 +18,7 @@ use std::path::Path;
 const CHECK: &str = "target";
 const PLAIN: &str = "choose a target that is not encrypted: the dump encrypts itself";
 
-/// Looks at the target of the plan.
+/// Checks the target of the plan.
 pub(super) fn check(machine: &Machine, config: &Config, plan: &Plan, findings: &mut Findings) {
     match &plan.goal {
         Goal::Store => store::check(machine, config, findings),
@@ -172,7 +172,7 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 
 fn check_room(machine: &Machine, plan: &Plan, name: &str, room: Option<u64>, findings: &mut Findings) {
     let Some(room) = room else {
-        findings.warning(CHECK, format!("{name}: how much room there is could not be found out"), "");
+        findings.warning(CHECK, format!("{name}: free space unknown"), "");
         return;
     };
     let Some(need) = expected_size(machine, plan) else {

@@ -32,7 +32,7 @@ const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.
 const DEFAULT: &str = "restore";
 
-/// Restore an encrypted crash dump for crash, drgn and gdb, or look into it.
+/// Restore an encrypted crash dump for crash, drgn and gdb, or read it without restoring.
 #[derive(Parser, Debug)]
 #[command(name = PROGRAM, version, long_version = version::analyst(), max_term_width = 100, disable_version_flag = true)]
 #[command(color = ColorChoice::Never)]

@@ -29,7 +29,7 @@ pub(super) struct Assembler {
     in_order: bool,
     /// The first two frames, to be repeated at the end.
     head_copy: Vec<u8>,
-    /// What is known of pages without a look at them, and what the reading found: unreadable pages.
+    /// Counts that need no class: present and left-out pages, and those that could not be read.
     pages: ClassCounts,
     /// The first page that could not be read.
     first_failure: Option<ReadError>,

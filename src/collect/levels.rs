@@ -1,5 +1,5 @@
 //! A dump at the first of several levels at which it fits, into one output or in parts into several at the same time.
-//! What an output is, and what is reported meanwhile, is the [`Target`]'s.
+//! The [`Target`] knows the output, and reports meanwhile.
 
 #[cfg(test)]
 mod tests;

@@ -140,7 +140,7 @@ impl BlockReader {
     }
 }
 
-/// Whether all bytes are zero. Looks at 128 bytes at a time, which compiles to vector code; most pages
+/// Whether all bytes are zero. Compares 128 bytes at a time, which compiles to vector code; most pages
 /// that hold data show it in the first step.
 #[must_use]
 pub fn is_zero(bytes: &[u8]) -> bool {

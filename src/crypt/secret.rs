@@ -36,7 +36,7 @@ impl SecretKey {
         key
     }
 
-    /// The cipher under this key, for one operation; it wipes its own copy. This thread's stack is wiped in its end.
+    /// The cipher under this key, for one operation; it wipes its own copy. This thread's stack is wiped when the thread exits.
     pub(super) fn cipher(&self) -> ChaCha20Poly1305 {
         AT_THREAD_END.with(|_| {});
         ChaCha20Poly1305::new(self.0.bytes().into())

@@ -32,7 +32,7 @@ pub(super) struct ListRules {
     lru: usize,
 }
 
-/// What was found out of lists so far.
+/// What is known of the lists so far.
 #[derive(Clone, Default)]
 pub(super) struct CpuLists {
     /// By number of the group: which of its pages are on a list that is whole, which on one that is not.

@@ -1,4 +1,4 @@
-//! What a classifier cannot tell, found out before it starts.
+//! Why a classifier cannot recognise a kind of page; known before it starts.
 
 use crate::mm;
 use thiserror::Error;

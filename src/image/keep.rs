@@ -52,7 +52,7 @@ impl Keeper {
         Keeper { left: limits, nested: None, is_nested: false }
     }
 
-    /// The file system inside. What is in it is no further one.
+    /// The file system inside. It is searched for no further one.
     pub(super) fn take_nested(&mut self) -> Option<Vec<u8>> {
         self.is_nested = true;
         self.nested.take()

@@ -194,7 +194,7 @@ fn read_module(module: &Object<'_>) -> Result<Module, Error> {
 }
 
 /// `mem[]` since commit ac3b43283923 ("module: replace module_layout with module_memory") (in v6.4), two layouts before.
-/// What was needed for loading alone is freed then and has length 0.
+/// Memory needed only for loading is freed then and has length 0.
 fn read_ranges(module: &Object<'_>) -> Result<Vec<(u64, u64)>, Error> {
     let range = |memory: &Object<'_>| Ok((memory.uint("base")?, memory.uint("size")?));
     let mut ranges = Vec::new();

@@ -32,7 +32,7 @@ impl<'a> Kernel<'a> {
         let ranges = self.ranges.get_or_init(|| {
             let pair =
                 |start, end| -> Result<Range, Error> { Ok((self.symbol(start)?.0, self.symbol(end)?.0)) };
-            // What runs first is before _stext on some architectures.
+            // Some architectures have their first code before _stext.
             let pairs = [
                 pair("_stext", "_etext"),
                 pair("_sinittext", "_einittext"),

@@ -22,7 +22,7 @@ pub enum Error {
     /// Reading records.
     #[error("reading records")]
     Read(#[source] io::Error),
-    /// What was read is no record of the kernel.
+    /// The bytes read are no record of the kernel.
     #[error("record {0} is not in the kernel's form")]
     NotARecord(u64),
     /// Writing lines.

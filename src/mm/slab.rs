@@ -43,7 +43,7 @@ const OF_TASKS: [&str; 11] = [
     "kmem_cache",
     "kmem_cache_node",
 ];
-/// Caches that the first slabs of any kernel belong to, so that the place is soon found.
+/// Caches that the first slabs of any kernel belong to: with them a few slabs are enough to find the place.
 const OF_ALL: [&str; 6] =
     ["dentry", "inode_cache", "kernfs_node_cache", "vm_area_struct", "buffer_head", "filp"];
 

@@ -30,7 +30,7 @@ pub struct FramedAt<S> {
 pub enum Quality {
     /// As it was written.
     Sound,
-    /// Its data or its head are damaged. What cannot be of the dump was replaced by zeros.
+    /// Its data or its head are damaged. Bytes that cannot be the dump's are replaced by zeros.
     Damaged,
     /// Nothing shows that it was written: only its neighbours are there. So many bytes in its place cannot be of the
     /// dump and were replaced by zeros.
@@ -120,7 +120,7 @@ impl<S: ReadAt> FramedAt<S> {
         data.drain(..HEAD_LEN);
         Ok(match look {
             Look::Ours(head) if head.kind == Kind::Data && head.matches(data) => Quality::Sound,
-            // What reached the disk of the last record before the cut: all there is of it.
+            // The part of the last record that reached the disk before the cut: there is no more of it.
             Look::Ours(_) if number == self.full && self.last.mark == EndMark::Missing => Quality::Sound,
             // A cut or a disk that reorders writes may have torn it: its head is here, and after it what the partition held
             // before. A flipped bit leaves a block as credible as it was.

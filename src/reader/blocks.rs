@@ -1,4 +1,4 @@
-//! Decompressed blocks are kept, the most useful ones, within a number of bytes. What falls out is wiped.
+//! Decompressed blocks are kept, the most useful ones, within a number of bytes. A block that falls out is wiped.
 
 use super::Error;
 use crate::units::PageSize;

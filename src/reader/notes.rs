@@ -16,7 +16,7 @@ pub(super) struct NoteRecord {
 
 impl Dump {
     /// Copies into `out`, which is at `offset` of a file, what overlaps of the notes that are not in the head and are
-    /// at `start`. What a cut dump lacks of them is left as it is.
+    /// at `start`. Bytes that a cut dump lacks are left as they are.
     pub(super) fn copy_streamed_notes(&self, out: &mut [u8], offset: u64, start: u64) -> Result<(), Error> {
         let end = start.saturating_add(self.head().kdump.streamed);
         if end <= offset || offset + out.len() as u64 <= start {

@@ -79,7 +79,7 @@ pub fn without_frame(source: Arc<dyn Source>) -> Result<Arc<dyn Source>, raw::Er
 /// Reading fails, or the frame has no place that can be trusted.
 pub fn in_frame(source: &Arc<dyn Source>) -> Result<Option<Arc<dyn Source>>, raw::Error> {
     let mut first = [0];
-    // What begins as an age file or its armor is not searched for records.
+    // A file that begins as an age file or its armor is not searched for records.
     if source.read_at(&mut first, 0)? == 0
         || first == *b"a"
         || first == *b"-"

@@ -60,7 +60,7 @@ impl Tfms {
         let mut contexts = HashMap::new();
         for algorithm in linked.on(kernel.symbol("crypto_alg_list")?, MAX_ALGORITHMS, "list of algorithms") {
             let algorithm = algorithm?;
-            // What a driver aligns by hand has room for it after the context.
+            // A driver that aligns by hand reserves the room after the context.
             let len = algorithm.uint("cra_ctxsize")?.saturating_add(algorithm.uint("cra_alignmask")?);
             if len > MAX_CONTEXT {
                 return Err(Error::Absurd { what: "size of a cipher's context", value: len });

@@ -114,7 +114,7 @@ fn crypt(walk: &Walk<'_>, scope: &Scope<'_>, at: VirtAddr) -> Result<(), Error> 
     vector_keys(walk, scope, &config)
 }
 
-/// What makes the initial vectors has keys of its own in two old modes.
+/// In two old modes, making initial vectors takes keys of its own.
 fn vector_keys(walk: &Walk<'_>, scope: &Scope<'_>, config: &Object<'_>) -> Result<(), Error> {
     let mode = config.uint("iv_gen_ops")?;
     let is = |name: &str| mode != 0 && scope.symbol(name).is_ok_and(|at| at.0 == mode);

@@ -1,5 +1,5 @@
 //! A pass over all memory that a dump holds, on several threads: pieces of physically neighbouring pages, each with a little
-//! of what follows, so that nothing is missed at the end of one. What a piece means is the caller's business.
+//! of what follows, so that nothing is missed at the end of one. What it means, the caller knows.
 
 use super::kinds::Kind;
 use crate::pipeline::{self, Cost};
@@ -100,7 +100,7 @@ fn jobs(vmcore: &Vmcore, page: PageSize) -> impl Iterator<Item = Job> {
     })
 }
 
-/// Reads a piece and looks at it; around a page that cannot be read at each of the others.
+/// Reads a piece and searches it; where a page cannot be read, each of the others by itself.
 fn read(
     vmcore: &Vmcore,
     buffer: &mut Vec<u8>,

@@ -18,7 +18,7 @@ const MAX_CHANNELS: u64 = 16;
 /// Transports whose sessions are libiscsi's.
 const LIBISCSI: [&[u8]; 7] = [b"tcp", b"iser", b"bnx2i", b"cxgb3i", b"cxgb4i", b"be2iscsi", b"qedi"];
 
-/// Finds the master keys of fscrypt: of every file system that has some. What is derived from them are cipher contexts.
+/// Finds the master keys of fscrypt: of every file system that has some. Keys derived from them are in cipher contexts.
 pub(super) fn fscrypt(walk: &Walk<'_>) -> Result<(), Error> {
     let kernel = walk.kernel();
     let scope = Scope::of(kernel)?;

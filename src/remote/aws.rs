@@ -3,7 +3,7 @@
 //! are read up to 1 MiB, and no message shows a value of theirs.
 //!
 //! A machine of the cloud can have rights of its own, for which the client asks its metadata service. Elsewhere nobody
-//! answers there, so that is found out within a second.
+//! answers there, so that is known within a second.
 
 use super::Error;
 use object_store::ClientConfigKey;

@@ -177,7 +177,7 @@ impl Directory {
             return Ok(());
         }
         let unlink = || fs::unlinkat(&self.fd, name, AtFlags::empty());
-        // Some full file systems have no room to remove a name. What was in the file goes in any case.
+        // Some full file systems have no room to remove a name. The file's content goes in any case.
         Ok(unlink().or_else(|_| file.set_len(0).map_or(Err(Errno::IO), |()| unlink()))?)
     }
 

@@ -165,7 +165,7 @@ impl OutputFile {
 }
 
 impl Names {
-    /// Gives the file the name wanted, and looks whether it has it then: where others can write to the directory, they
+    /// Gives the file the name wanted, and checks that it has it then: where others can write to the directory, they
     /// can give the name to a file of theirs.
     fn take_wanted(&mut self, file: &Arc<File>, unfinished: &mut unfinished::Unfinished) -> io::Result<()> {
         let Names { directory, now, wanted, replace } = self;

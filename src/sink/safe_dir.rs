@@ -51,7 +51,7 @@ pub struct SafeDirectory {
 }
 
 impl SafeDirectory {
-    /// Opens a directory. What is missing of it is made, mode 0700, and made to last.
+    /// Opens a directory. Missing directories are created, mode 0700, and synced.
     ///
     /// # Errors
     /// See [`Error`].
@@ -118,7 +118,7 @@ impl SafeDirectory {
         let file = File::from(open_below(self.fd.as_fd(), OsStr::new(name), flags, Mode::empty())?);
         let stat = fs::fstat(&file)?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        // What others own or may write to can change after it was compared.
+        // Directories that others own or may write to can change after they were compared.
         let is_safe = is_own(&stat) && stat.st_mode & OTHERS_WRITE == 0;
         Ok(if is_file && is_safe { Entry::File(file) } else { Entry::Other })
     }

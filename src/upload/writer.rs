@@ -173,7 +173,7 @@ impl Write for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // What was saved before an error elsewhere is worth more than nothing. A failure here is of no interest: the error
+        // The objects saved before an error elsewhere are kept. A failure here is not reported: the error
         // that led here is reported.
         let _ = self.ship().and_then(|()| self.settle());
     }

@@ -51,7 +51,7 @@ pub(super) struct View<'a> {
     pub fingerprint: Option<&'a str>,
 }
 
-/// Looks into the image.
+/// Checks the files of the image.
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     check_parts(view, findings);
     let before = findings.count(super::super::findings::Verdict::Problem);

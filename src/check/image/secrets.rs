@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 const OPENSSH: &[u8] = b"openssh-key-v1\0";
 const HINT: &str = "take it off this machine, then rearm";
 
-/// Looks at every file that holds a private key.
+/// Checks every file that holds a private key.
 pub(super) fn check(view: &View<'_>, recipients: Option<&Recipients>, findings: &mut Findings) {
     let identities = view.tree.iter().filter(|(_, member)| member.has_identity);
     for (path, _) in identities.take(MAX_FINDINGS) {

@@ -357,7 +357,7 @@ fn stream_status(cause: &StreamError) -> Status {
     }
 }
 
-/// What is wrong with a dump that is looked into.
+/// What is wrong with a dump that is read without restoring it.
 pub(super) fn reader_failure(dump: &Path, error: &reader::Error) -> Failure {
     match error {
         reader::Error::Crypt(cause) => crypt_failure(dump, cause),

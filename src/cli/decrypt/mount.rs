@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// How often the program looks whether somebody else unmounted the directory.
+/// How often the program checks whether somebody else unmounted the directory.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Where the kernel lists its swap devices, one a line after a heading. Source: Linux

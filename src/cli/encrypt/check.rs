@@ -22,14 +22,14 @@ pub(super) struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// Look at the recipients only
+    /// Check the recipients only
     #[arg(long)]
     recipients_only: bool,
     /// Recipients file that the collector is given, with --root by its path on that machine
     /// [default: /etc/vmcore-encrypt/recipients]
     #[arg(short = 'R', long, value_name = "FILE")]
     recipients_file: Option<PathBuf>,
-    /// Look at the machine below this directory
+    /// Check the machine below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,
 }

@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// The memory to look at
+    /// The memory to classify
     #[arg(value_name = "VMCORE", default_value = "/proc/kcore")]
     memory: PathBuf,
 }

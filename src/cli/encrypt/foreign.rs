@@ -3,6 +3,7 @@
 
 use super::super::{Failure, Status, say};
 use super::PROGRAM;
+use Verdict::{NoEffect, Refused};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
 /// An option of makedumpfile's. Source: makedumpfile(8).
@@ -26,8 +27,6 @@ enum Verdict {
     /// Refused for this reason.
     Refused(&'static str),
 }
-
-use Verdict::{NoEffect, Refused};
 
 const MEMORY: &str = "memory use does not depend on the size of RAM";
 const XEN: &str = "Xen dumps are not supported";

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 /// Time that a plugin has to end by itself after its last word, and then what was killed to be gone.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Pause between two looks at a process that ends.
+/// Pause between two checks of a process that ends.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Variables that a plugin gets, and `LC_*`; no other, as ours may hold credentials.
 const VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "TZ", "XDG_RUNTIME_DIR"];

@@ -40,7 +40,7 @@ _vmcore-decrypt() {
                 '*'--compress'[How pages of a kdump file are compressed]:value:(zlib lzo snappy zstd none)' \
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
-                '*'--salvage'[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
+                '*'--salvage'[Restore what is authentic of a damaged or cut dump, and report what is lost]' \
                 '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-v,--version}'[Print the version; --version tells commit and features too]' \
@@ -54,7 +54,7 @@ _vmcore-decrypt() {
                 '*'--compress'[How pages of a kdump file are compressed]:value:(zlib lzo snappy zstd none)' \
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
-                '*'--salvage'[Restore what is authentic of a damaged or cut dump, and say what is lost]' \
+                '*'--salvage'[Restore what is authentic of a damaged or cut dump, and report what is lost]' \
                 '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help (see more with --help)]' \

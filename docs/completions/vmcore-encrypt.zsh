@@ -39,7 +39,7 @@ _vmcore-encrypt() {
                 '*'--compress-level'[zstd level of the dump]:value: ' \
                 '*'--output-device'[Write to this partition itself no file system, nothing else on it; the next boot collects it]:file:_files' \
                 '*'--allow-signature'[With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it]:value: ' \
-                '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
+                '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and reports it]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
                 '*'--credentials'[KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there]:file:_files' \
                 '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \
@@ -90,9 +90,9 @@ _vmcore-encrypt() {
         (check)
             _arguments -s \
                 '*'{-R,--recipients-file}'[Recipients file that the collector is given, with --root by its path on that machine default /etc/vmcore-encrypt/recipients]:file:_files' \
-                '*'--root'[Look at the machine below this directory]:file:_files' \
+                '*'--root'[Check the machine below this directory]:file:_files' \
                 '*'--json'[Print one JSON object instead of lines]' \
-                '*'--recipients-only'[Look at the recipients only]' \
+                '*'--recipients-only'[Check the recipients only]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes, no report]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'
@@ -164,7 +164,7 @@ _vmcore-encrypt() {
                 '*'--compress-level'[zstd level of the dump]:value: ' \
                 '*'--output-device'[Write to this partition itself no file system, nothing else on it; the next boot collects it]:file:_files' \
                 '*'--allow-signature'[With --output-device /dev/disk/by-... what may be overwritten there, as the refusal calls it]:value: ' \
-                '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and says so]:value: ' \
+                '*'{-L,--limit}'[The most bytes the dump may take, with a suffix K M G T P E; a dump that would take more ends early and reports it]:value: ' \
                 '*'--num-threads'[Threads that read, compress and encrypt default one per CPU]:value: ' \
                 '*'--credentials'[KEY=value lines with the right to write, mode 0600 AWS_ACCESS_KEY_ID and the like, GOOGLE_..., AZURE_..., HTTP_USER default /etc/vmcore-encrypt/credentials if it is there]:file:_files' \
                 '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \

@@ -16,14 +16,12 @@ mod set;
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, Source};
 use bounded::{Budget, Connector, LIMITS, Limits};
-use object_store::aws::AmazonS3ConfigKey;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{
-    ClientConfigKey, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    RetryConfig,
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
 };
 use pieces::{PIECE, Pieces};
 use reqwest::Url;
@@ -36,8 +34,6 @@ use tokio::runtime::{Builder, Runtime};
 pub use error::Error;
 pub use list::list;
 
-/// The client's own limit for one request. Longer than ours, whose messages report what came ([`bounded`]).
-const TIMEOUT: &str = "600 seconds";
 /// How long one request may take, with what is repeated of it.
 pub(crate) const REQUEST_TIME: Duration = LIMITS.whole;
 /// How often a request is repeated when the link or the server fails. For how long, [`LIMITS`] has.
@@ -159,14 +155,12 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
         parts.pop_if_empty();
     }
     // The URL as it is, query included, is the store, and the file its root: nothing is encoded anew.
-    let options = ClientOptions::new()
-        .with_config(ClientConfigKey::Timeout, TIMEOUT)
-        .with_allow_http(url.scheme() == "http");
+    let options = ClientOptions::new().with_allow_http(url.scheme() == "http");
     let store = HttpBuilder::new()
         .with_url(url.as_str())
         .with_client_options(options)
         .with_retry(retry)
-        .with_http_connector(Connector)
+        .with_http_connector(Connector { leaves: true, machine: None })
         .build()?;
     Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false, limits: LIMITS })
 }
@@ -174,31 +168,28 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
 /// A bucket, with what the environment and, for S3, the files of its tools have for it.
 fn bucket(url: &Url, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, Error> {
     let text = url.as_str();
+    if url.host_str().unwrap_or_default().is_empty() {
+        return Err(Error::Url("it names no bucket".to_owned()));
+    }
+    let connector = Connector { leaves: false, machine: aws::machine() };
     Ok(match url.scheme() {
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
                 .with_url(text)
-                .with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
                 .with_retry(retry)
-                .with_http_connector(Connector)
+                .with_http_connector(connector)
                 .build()?,
         ),
         "az" => Arc::new(
             MicrosoftAzureBuilder::from_env()
                 .with_url(text)
-                .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
                 .with_retry(retry)
-                .with_http_connector(Connector)
+                .with_http_connector(connector)
                 .build()?,
         ),
-        _ => Arc::new(
-            aws::builder()?
-                .with_url(text)
-                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
-                .with_retry(retry)
-                .with_http_connector(Connector)
-                .build()?,
-        ),
+        _ => {
+            Arc::new(aws::builder()?.with_url(text).with_retry(retry).with_http_connector(connector).build()?)
+        }
     })
 }
 

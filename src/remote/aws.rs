@@ -48,6 +48,12 @@ pub(super) fn builder() -> Result<AmazonS3Builder, Error> {
     if is_plain && !may_be_plain { Err(Error::PlainHttp) } else { Ok(builder) }
 }
 
+/// Host and port of the service for rights that `AWS_METADATA_ENDPOINT` names.
+pub(super) fn machine() -> Option<String> {
+    let url = reqwest::Url::parse(&std::env::var("AWS_METADATA_ENDPOINT").ok()?).ok()?;
+    Some(url.authority().to_owned())
+}
+
 /// What there is beyond what the client itself takes from the environment.
 #[derive(Debug, PartialEq)]
 struct Found {

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
-    HttpService, ReqwestConnector,
+    HttpService,
 };
+use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, NoProxy, Proxy, Url};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -21,6 +23,15 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 pub(super) const MARGIN: u64 = 64 << 10;
 /// Bytes of an error's text that are read.
 const ERROR_TEXT: usize = 8 << 10;
+/// The client's own limit for one request. Longer than ours, whose messages report what came.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// How often an answer may lead on to another URL.
+const MAX_REDIRECTS: usize = 10;
+/// Where machines of a cloud get their rights. Sources: Amazon EC2 User Guide, "Access instance metadata"; Google Compute Engine,
+/// "About VM metadata"; Azure Instance Metadata Service.
+const MACHINE: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
+/// How long such a service may take: it is on the machine's own network.
+const MACHINE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +54,18 @@ enum Ended {
     Stalled(Duration),
     #[error("{SLOW}: {bytes} bytes came in {} s", .whole.as_secs_f32())]
     Slow { bytes: u64, whole: Duration },
+    #[error("{LEADS_AWAY} {0}")]
+    LeadsAway(&'static str),
+    #[error("{MACHINE_FAILS} {0}")]
+    Machine(String),
 }
 
 /// How the reasons begin: the client's errors hand on the text of a cause.
 pub(super) const TOO_MUCH: &str = "it sends more than it was asked for";
 pub(super) const STALLED: &str = "nothing came for";
 pub(super) const SLOW: &str = "it is too slow";
+pub(super) const LEADS_AWAY: &str = "it leads to";
+pub(super) const MACHINE_FAILS: &str = "this machine's metadata service";
 
 impl Ended {
     /// For the client: a server that stalled may be asked again, within the same budget.
@@ -56,7 +73,9 @@ impl Ended {
         match self {
             Ended::Stalled(_) => HttpErrorKind::Timeout,
             // Kinds that are not tried again.
-            Ended::TooMuch | Ended::Slow { .. } => HttpErrorKind::Decode,
+            Ended::TooMuch | Ended::Slow { .. } | Ended::LeadsAway(_) | Ended::Machine(_) => {
+                HttpErrorKind::Decode
+            }
         }
     }
 }
@@ -137,18 +156,93 @@ impl Budget {
     }
 }
 
-/// Makes clients that keep to the budget they are used in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Connector;
+/// Makes clients that keep to the budget they are used in, and send what gives rights to no other server.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    /// Whether an answer may lead to another server: not where requests are signed. What a URL of a web server has is taken
+    /// off by the client (user and password) or is not sent on (its query).
+    pub leaves: bool,
+    /// Host and port of a service for rights that the user named, beside [`MACHINE`].
+    pub machine: Option<String>,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Service(ReqwestConnector::default().connect(options)?)))
+        let client = self.client(options).map_err(|error| object_store::Error::Generic {
+            store: "HTTP client",
+            source: Box::new(error.without_url()),
+        })?;
+        let machine = self.machine.clone();
+        Ok(HttpClient::new(Service { client: HttpClient::new(client), machine }))
     }
 }
 
+impl Connector {
+    fn client(&self, options: &ClientOptions) -> reqwest::Result<reqwest::Client> {
+        let value = |key| options.get_config_value(&key);
+        let is = |key| value(key).is_some_and(|value| value == "true");
+        let leaves = self.leaves;
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("vmcore-decrypt/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            .https_only(!is(ClientConfigKey::AllowHttp))
+            .danger_accept_invalid_certs(is(ClientConfigKey::AllowInvalidCertificates))
+            // The URL that led there may hold the right to read.
+            .referer(false)
+            .redirect(Policy::custom(move |attempt| redirect(leaves, attempt)));
+        if let Some(proxy) = value(ClientConfigKey::ProxyUrl) {
+            let excludes = value(ClientConfigKey::ProxyExcludes);
+            client = client
+                .proxy(Proxy::all(proxy)?.no_proxy(excludes.and_then(|names| NoProxy::from_string(&names))));
+        }
+        if let Some(authority) = value(ClientConfigKey::ProxyCaCertificate) {
+            client = client.tls_certs_merge([Certificate::from_pem(authority.as_bytes())?]);
+        }
+        client.build()
+    }
+}
+
+/// Whether an answer that leads to another URL is followed.
+fn redirect(leaves: bool, attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let origin =
+        |url: &Url| (url.scheme() == "https", url.host_str().map(str::to_owned), url.port_or_known_default());
+    let (to, from) = (origin(attempt.url()), attempt.previous().last().map(origin));
+    let why = match from {
+        _ if attempt.previous().len() > MAX_REDIRECTS => "one URL after the other",
+        Some((true, ..)) if !to.0 => "a server without TLS",
+        Some(from) if from != to && !leaves => "another server, which gets no credentials",
+        _ => return attempt.follow(),
+    };
+    attempt.error(Ended::LeadsAway(why))
+}
+
 #[derive(Debug)]
-struct Service(HttpClient);
+struct Service {
+    client: HttpClient,
+    machine: Option<String>,
+}
+
+impl Service {
+    /// Whether a request is for the rights of this machine.
+    fn asks_machine(&self, request: &HttpRequest) -> bool {
+        let authority = request.uri().authority();
+        authority.is_some_and(|authority| {
+            MACHINE.contains(&authority.host()) || self.machine.as_deref() == Some(authority.as_str())
+        })
+    }
+
+    /// The answer of the service for this machine's rights, which is there at once or not at all.
+    async fn ask_machine(&self, request: HttpRequest, limits: Limits) -> Result<HttpResponse, HttpError> {
+        let failed = |why: String| HttpError::from(Ended::Machine(why));
+        let limit = MACHINE_LIMIT.min(limits.stall);
+        let answer = timeout(limit, self.client.execute(request)).await;
+        let answer =
+            answer.map_err(|_| failed(format!("does not answer within {} s", limit.as_secs_f32())))?;
+        let answer = answer.map_err(|_| failed("does not answer".to_owned()))?;
+        let status = answer.status();
+        if status.is_success() { Ok(answer) } else { Err(failed(format!("has none ({})", status.as_u16()))) }
+    }
+}
 
 #[async_trait]
 impl HttpService for Service {
@@ -156,8 +250,12 @@ impl HttpService for Service {
         // Requests that nobody gave a budget, if there are any, get the margin.
         let budget = BUDGET.try_with(Arc::clone).unwrap_or_else(|_| Budget::new(0, LIMITS));
         budget.check()?;
-        let answer = timeout_at(budget.deadline(), self.0.execute(request));
-        let (parts, body) = answer.await.map_err(|_| budget.late())??.into_parts();
+        let (parts, body) = if self.asks_machine(&request) {
+            self.ask_machine(request, budget.limits).await?.into_parts()
+        } else {
+            let answer = timeout_at(budget.deadline(), self.client.execute(request));
+            answer.await.map_err(|_| budget.late())??.into_parts()
+        };
         let body = if parts.status.is_success() {
             HttpResponseBody::new(Watched::new(body, budget))
         } else {

@@ -1,6 +1,6 @@
 //! Why a file on a server cannot be read, in our words and without the URL: it may hold the right to read.
 
-use super::bounded::{SLOW, STALLED, TOO_MUCH};
+use super::bounded::{LEADS_AWAY, MACHINE_FAILS, SLOW, STALLED, TOO_MUCH};
 use std::error::Error as StdError;
 use std::io;
 
@@ -29,6 +29,12 @@ pub enum Error {
     /// Neither the environment nor a file nor the machine has a key.
     #[error("there are no credentials for S3")]
     NoCredentials,
+    /// Only the machine could have rights, and its metadata service gives none.
+    #[error("there are no credentials, and {0}")]
+    NoMachine(String),
+    /// It leads to another server, or away from TLS.
+    #[error("the server does not have it itself: {0}")]
+    LeadsAway(String),
     /// The profile that is to be used cannot be.
     #[error("using the profile of AWS_PROFILE: {0}")]
     Profile(String),
@@ -72,6 +78,12 @@ impl Error {
             }
             Error::NoCredentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_SKIP_SIGNATURE=true reads public buckets"
+            }
+            Error::NoMachine(_) => {
+                "s3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; gs: GOOGLE_APPLICATION_CREDENTIALS; AWS_SKIP_SIGNATURE=true reads public buckets"
+            }
+            Error::LeadsAway(_) => {
+                "name the server that has it; of a bucket AWS_ENDPOINT_URL and AWS_REGION tell where it is"
             }
             Error::Profile(_) => {
                 "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, as aws configure export-credentials prints them"
@@ -135,6 +147,8 @@ impl Error {
             // The client's name for status 200, where its kind is not `NotSupported`.
             _ if words.contains("non-partial response") => Error::NoRanges,
             _ if words.contains(TOO_MUCH) => Error::TooMuch,
+            _ if words.starts_with(MACHINE_FAILS) => Error::NoMachine(short(words)),
+            _ if words.starts_with(LEADS_AWAY) => Error::LeadsAway(short(words)),
             _ if SILENT.iter().any(|silent| words.contains(silent)) => Error::Silent(short(words)),
             _ => Error::Server(short(words)),
         }
@@ -178,6 +192,16 @@ mod tests {
                 "clock",
             ),
             ("operation timed out", "the server does not answer in time: operation", "https_proxy"),
+            (
+                "this machine's metadata service does not answer",
+                "there are no credentials, and this machine's metadata service does not",
+                "AWS_PROFILE",
+            ),
+            (
+                "it leads to another server",
+                "the server does not have it itself: it leads to another",
+                "AWS_ENDPOINT_URL",
+            ),
             (
                 "nothing came for 20 s",
                 "the server does not answer in time: nothing came for 20 s",

@@ -146,9 +146,91 @@ fn bucket(answer: Answer) -> Place {
         .with_endpoint(&server.url)
         .with_allow_http(true)
         .with_skip_signature(true)
-        .with_http_connector(Connector)
+        .with_http_connector(Connector { leaves: false, machine: None })
         .build();
     Place { store: Arc::new(store.unwrap()), path: Path::default(), lists: true, limits: SHORT, ..base }
+}
+
+/// A server with one answer to all, and what it was asked: the head of each request, in small letters.
+fn answering(answer: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heads = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut bytes = [0; 4096];
+            let read = client.read(&mut bytes).unwrap_or(0);
+            heads.lock().unwrap().push(String::from_utf8_lossy(&bytes[..read]).to_ascii_lowercase());
+            let _ = client.write_all(answer.as_bytes());
+        }
+    });
+    (authority, asked)
+}
+
+fn leading_to(authority: &str) -> String {
+    let length = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{authority}/there\r\n{length}")
+}
+
+#[test]
+fn a_web_server_may_lead_to_another_one_which_gets_nothing_that_gives_rights() {
+    let (elsewhere, there) = answering(format!("{PART}4\r\nConnection: close\r\n\r\nabcd"));
+    let (authority, here) = answering(leading_to(&elsewhere));
+    let url = format!("http://me:secret@{authority}/dump?X-Amz-Signature=secret");
+    let place = Place { limits: SHORT, ..place(&parse(&url).unwrap(), Kind::File).unwrap() };
+    let _ = get(&place, &place.path, 0..ASKED, None);
+    let (here, there) = (here.lock().unwrap(), there.lock().unwrap());
+    assert!(here[0].contains("authorization: basic") && here[0].contains("secret"), "{here:?}");
+    assert!(there[0].starts_with("get /there") && there[0].contains("range: "), "{there:?}");
+    for word in ["secret", "authorization", "referer", "x-amz", "dump"] {
+        assert!(!there[0].contains(word), "{word}: {there:?}");
+    }
+}
+
+/// A bucket whose client signs, or has to ask a service for its rights first.
+fn signed(endpoint: &str, machine: Option<&str>) -> Place {
+    let url = format!("http://{endpoint}");
+    let base = place(&parse(&url).unwrap(), Kind::Set).unwrap();
+    let builder = AmazonS3Builder::new().with_bucket_name("dumps").with_endpoint(url).with_allow_http(true);
+    let builder = match machine {
+        Some(machine) => builder.with_metadata_endpoint(format!("http://{machine}")),
+        None => builder.with_access_key_id("id").with_secret_access_key("key").with_token("token"),
+    };
+    let connector = Connector { leaves: false, machine: machine.map(str::to_owned) };
+    let store = builder.with_http_connector(connector).build().unwrap();
+    Place { store: Arc::new(store), path: Path::from("dump.age"), lists: true, limits: SHORT, ..base }
+}
+
+#[test]
+fn a_signed_request_stays_with_its_server() {
+    let (elsewhere, there) = answering(format!("{PART}4\r\nConnection: close\r\n\r\nabcd"));
+    let (authority, here) = answering(leading_to(&elsewhere));
+    let place = signed(&authority, None);
+    let error = get(&place, &place.path, 0..ASKED, None).unwrap_err();
+    assert!(matches!(error, Error::LeadsAway(_)), "{error}");
+    assert!(error.to_string().contains("another server, which gets no credentials"), "{error}");
+    assert!(here.lock().unwrap()[0].contains("x-amz-security-token: token"));
+    assert!(there.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_machine_without_rights_is_named_soon() {
+    let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (bucket, asked) = answering(String::new());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (machine, words) in [
+        (silent.local_addr().unwrap().to_string(), "metadata service does not answer within 0.3 s"),
+        (answering(nothing.to_owned()).0, "metadata service has none (404)"),
+        ("127.0.0.1:1".to_owned(), "metadata service does not answer"),
+    ] {
+        let place = signed(&bucket, Some(&machine));
+        let begun = Instant::now();
+        let error = get(&place, &place.path, 0..ASKED, None).unwrap_err();
+        assert!(matches!(error, Error::NoMachine(_)) && error.to_string().contains(words), "{error}");
+        assert!(begun.elapsed() < ENDS, "{:?}", begun.elapsed());
+    }
+    assert!(asked.lock().unwrap().is_empty(), "without rights a bucket is not asked");
 }
 
 /// A page of a list that goes on.

@@ -77,13 +77,19 @@ fn is_dump(path: &Path) -> bool {
 #[cfg(feature = "remote")]
 fn bucket(url: &str, take: Take<'_>) -> bool {
     let mut goes_on = true;
+    let mut waiting = Some(super::super::slow::Wait::start(Path::new(url)));
     let listed = crate::remote::list(url, &mut |dump| {
+        drop(waiting.take());
         goes_on = take(Ok(PathBuf::from(dump)));
         goes_on
     });
+    drop(waiting);
     match listed {
         Ok(()) => goes_on,
-        Err(error) => take(Err(Failure::caused(format!("searching {}", quoted(Path::new(url))), &error))),
+        Err(error) => {
+            let failure = Failure::caused(format!("searching {}", quoted(Path::new(url))), &error);
+            take(Err(failure.maybe_hint(error.hint())))
+        }
     }
 }
 

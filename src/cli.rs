@@ -150,6 +150,7 @@ pub fn run<C: Parser>(
     order: impl FnOnce(Vec<OsString>) -> Result<Vec<OsString>, Failure>,
     action: impl FnOnce(&C) -> Result<(), Failure>,
 ) -> ExitCode {
+    signals::report_file_limit();
     if let Err(failure) = clean_environment(program) {
         return exit(program, Err(failure));
     }

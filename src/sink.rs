@@ -25,7 +25,7 @@ use std::io::{self, BufWriter, Write};
 pub use directory::{lock, parent_of};
 pub use file::{OnFailure, OutputFile};
 pub use refused::Refused;
-pub use unfinished::remove_all as remove_unfinished;
+pub use unfinished::{Left, remove_all as remove_unfinished};
 
 /// Writes go out in pieces of this size: large enough for disks and pipes, small enough for the
 /// capture kernel.

@@ -16,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use synth::{Content, Page, Synth, arch, kernel};
 use tempfile::TempDir;
 
@@ -146,11 +147,66 @@ fn a_signal_leaves_nothing_of_a_restore() {
     }
     // Not even this, where files need no name.
     let mut child = stalled(&given, given.restore("-", &out));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     assert!(given.outputs().is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(given.outputs().is_empty());
+}
+
+/// Whoever gets the status of a signal still has the old file; where the new one is there the work was done.
+#[test]
+fn a_signal_ends_a_restore_before_the_file_is_replaced_or_not_at_all() {
+    let given = Given::new();
+    let (out, mut seen) = (given.path("out/restored"), [0, 0]);
+    for turn in 0..60 {
+        fs::write(&out, "old").unwrap();
+        let mut restore = given.restore("dump", &out);
+        let mut child = restore.arg("-f").stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(turn * 3));
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        let end = child.wait().unwrap();
+        let is_old = fs::read(&out).unwrap() == b"old";
+        assert_eq!(given.outputs(), ["restored"], "{turn}");
+        assert!(end.success() != is_old, "{turn}: {end}, old: {is_old}");
+        seen[usize::from(is_old)] += 1;
+    }
+    assert!(seen[1] > 0, "{seen:?}");
+}
+
+/// A limit on the size of files is an error with a name, not a signal, and nothing stays.
+#[test]
+fn a_limit_on_the_size_of_files_is_reported_and_leaves_nothing() {
+    let given = Given::new();
+    let [identity, recipients, home] =
+        [&given.identity, &given.recipients, &given.path("")].map(|path| path.display().to_string());
+    let key = format!("-i {identity} {home}/dump");
+    for words in [
+        format!("vmcore-decrypt restore {key} restored"),
+        format!("vmcore-decrypt restore --format elf {key} restored"),
+        format!("vmcore-decrypt restore --format flattened {key} restored"),
+        format!("vmcore-decrypt restore --format flattened {key} - > stream"),
+        format!("vmcore-decrypt restore --salvage {key} restored"),
+        format!("vmcore-decrypt rewrap -R {recipients} {key} rewrapped"),
+        format!("vmcore-decrypt refilter -q -R {recipients} {key} filtered"),
+        format!("vmcore-encrypt -d 0 -R {recipients} {home}/vmcore - > stream"),
+        // What is left out of the environment is kept in a file in memory, which is bounded, too.
+        "ulimit -f 0; vmcore-decrypt keygen -o key".to_owned(),
+        "ulimit -f 0; env -i \"$(command -v vmcore-decrypt)\" keygen -o key".to_owned(),
+        format!("ulimit -f 0; env -i \"$(command -v vmcore-decrypt)\" info {key} > stream"),
+    ] {
+        let script = format!("ulimit -f 100; {words}");
+        let mut sh = Command::new("bash");
+        let end = run(sh
+            .args(["-c", &script])
+            .env("PATH", common::programs_in_path())
+            .current_dir(given.path("out")));
+        let said = text(&end.stderr);
+        assert_eq!(end.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains("File too large"), "{words}: {said}");
+        let _ = fs::remove_file(given.path("out/stream"));
+        assert!(given.outputs().is_empty(), "{words}: {:?}", given.outputs());
+    }
 }
 
 /// What nohup and a shell's background jobs ignore stays ignored.
@@ -431,7 +487,7 @@ fn the_first_signal_ends_every_wait() {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
             u64::from_str_radix(mask, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
         });
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         let start = std::time::Instant::now();
         let end = child.wait().unwrap();

@@ -60,6 +60,23 @@ fn refused_hint(why: &Refused) -> Option<&'static str> {
     }
 }
 
+/// What helps where an output takes no more.
+#[cfg(feature = "analyst")]
+#[must_use]
+pub(super) fn full_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some room, or name another place")
+        }
+        io::ErrorKind::FileTooLarge => Some(FILE_LIMIT),
+        _ => None,
+    }
+}
+
+/// What helps where a file may not grow.
+pub(super) const FILE_LIMIT: &str =
+    "files may not grow so large here: by ulimit -f, or by what the file system can hold";
+
 /// The failure to write to standard output. `terminal` is the refusal of a terminal, as a sentence.
 #[must_use]
 pub(super) fn stdout_failure(error: &io::Error, terminal: &str) -> Failure {

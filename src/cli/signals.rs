@@ -4,7 +4,7 @@
 //! for. SIGPIPE is an error of writing already, Rust's start-up code ignores it.
 
 use super::Failure;
-use crate::sink;
+use crate::sink::{self, Left};
 use rustix::process::Signal;
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
@@ -38,8 +38,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing, and a write beyond the limit on file sizes is an error
-    /// (SIGXFSZ). The first signal of those that end a program asks it to stop: it ends within two seconds, whatever
+    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing. The first signal of those that end a program asks it to stop: it ends within two seconds, whatever
     /// it waits for. The second one ends it at once. Both remove what is unfinished.
     ///
     /// # Errors
@@ -52,7 +51,7 @@ impl Stop {
 
     fn register(asked: &Arc<AtomicBool>) -> io::Result<()> {
         let nobody_asks = Arc::new(AtomicBool::new(false));
-        for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ] {
+        for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
             flag::register(signal, Arc::clone(&nobody_asks))?;
         }
         // Before the flags: a signal that comes between the two still ends the program.
@@ -64,8 +63,15 @@ impl Stop {
     }
 }
 
-/// From now on signals that end a program remove what is not finished before they do. Programs that it starts know
-/// nothing of this.
+/// From now on a write beyond the limit on file sizes is an error, and not a signal that ends the program without a word.
+/// Programs that it starts know nothing of this.
+pub(super) fn report_file_limit() {
+    // Without it the limit ends the program, as it does every other.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+}
+
+/// From now on signals that end a program remove what is not finished before they do. Once the output has its name the first
+/// one does nothing: the work is done, and the exit status tells it. Programs that it starts know nothing of this.
 ///
 /// # Errors
 /// The signals cannot be had.
@@ -97,7 +103,10 @@ fn on_signals(signals: &[i32], grace: Duration) -> io::Result<()> {
             // Over in either way: the time, or a second signal.
             let _ = asked.read_exact(&mut [0]);
         }
-        sink::remove_unfinished();
+        if sink::remove_unfinished() == Left::Finished {
+            // What is left to do may hang, as a disk that is gone: the second signal ends it.
+            let _ = asked.set_read_timeout(None).and_then(|()| asked.read_exact(&mut [0]));
+        }
         crate::crypt::kill_plugins();
         let signal = i32::try_from(last.load(Ordering::Relaxed)).unwrap_or(SIGTERM);
         // It ends the program. The crate does not know the default of every signal.

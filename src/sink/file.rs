@@ -23,6 +23,8 @@ pub struct OutputFile {
     /// Its names; a FIFO or device has none of ours.
     names: Option<Names>,
     on_failure: OnFailure,
+    /// Whether it appears whole or not at all: once it has its name a signal cannot undo it.
+    decides: bool,
 }
 
 struct Names {
@@ -79,7 +81,9 @@ impl OutputFile {
         match directory.create_unnamed() {
             Some(file) => {
                 let names = Names { directory: Arc::new(directory), now: None, wanted, replace: overwrite };
-                Ok(OutputFile::new(file, Some(names), OnFailure::Remove))
+                let mut output = OutputFile::new(file, Some(names), OnFailure::Remove);
+                output.decides = true;
+                Ok(output)
             }
             None => OutputFile::beside(directory, wanted, overwrite),
         }
@@ -97,7 +101,9 @@ impl OutputFile {
     fn beside(directory: Directory, wanted: OsString, replace: bool) -> io::Result<OutputFile> {
         let (now, file) = directory.create_beside(&wanted)?;
         let names = Names { directory: Arc::new(directory), now: Some(now), wanted, replace };
-        Ok(OutputFile::new(file, Some(names), OnFailure::Remove))
+        let mut output = OutputFile::new(file, Some(names), OnFailure::Remove);
+        output.decides = true;
+        Ok(output)
     }
 
     /// A FIFO or character device that is there, for a stream.
@@ -113,7 +119,7 @@ impl OutputFile {
         if let (Some(Names { directory, now: Some(now), .. }), OnFailure::Remove) = (&names, on_failure) {
             unfinished::hold().add(&file, directory, now);
         }
-        OutputFile { file, names, on_failure }
+        OutputFile { file, names, on_failure, decides: false }
     }
 
     /// Whether the name it has is its own.
@@ -157,7 +163,7 @@ impl OutputFile {
         {
             let mut unfinished = unfinished::hold();
             names.take_wanted(&self.file, &mut unfinished)?;
-            unfinished.forget(&self.file);
+            unfinished.finished(&self.file, self.decides);
         }
         let names = self.names.take();
         names.map_or(Ok(()), |names| names.directory.sync(&self.file))

@@ -16,6 +16,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, Url};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -45,6 +46,8 @@ pub struct Store {
     way: Way,
     patience: Duration,
     shown: String,
+    /// Whether an object of a dump was put.
+    holds_objects: Arc<AtomicBool>,
 }
 
 /// How objects are put.
@@ -74,7 +77,8 @@ impl Store {
             (Way::Presigned(settings.presigned.clone()), client)
         };
         let shown = if matches!(way, Way::Presigned(_)) { String::new() } else { with_slash(&settings.url) };
-        Ok(Store { runtime, client, way, patience: settings.stall.saturating_mul(PATIENCE), shown })
+        let patience = settings.stall.saturating_mul(PATIENCE);
+        Ok(Store { runtime, client, way, patience, shown, holds_objects: Arc::default() })
     }
 
     /// The place of a set as messages show it: nothing secret is in it.
@@ -87,6 +91,12 @@ impl Store {
             }),
             _ => format!("{}{set}/", self.shown),
         }
+    }
+
+    /// Whether an object of a dump was put, also when the store itself is another thread's.
+    #[must_use]
+    pub fn holds_objects(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.holds_objects)
     }
 
     /// The most bytes a dump may have there, where that is known beforehand.
@@ -115,6 +125,12 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub(super) fn put(&self, set: &str, object: &str, bytes: &Bytes) -> Result<(), Error> {
+        self.put_patiently(set, object, bytes)?;
+        self.holds_objects.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn put_patiently(&self, set: &str, object: &str, bytes: &Bytes) -> Result<(), Error> {
         let (start, mut wait, mut again) = (Instant::now(), WAIT[0], false);
         loop {
             match self.runtime.block_on(self.put_once(set, object, bytes)) {

@@ -201,6 +201,15 @@ fn a_cut_keeps_what_was_saved() {
 }
 
 #[test]
+fn where_nothing_is_kept_nothing_is_promised() {
+    let (home, store) = (home(), Store::start());
+    store.fail("/000000", Fault::Answer(403, "<Code>AccessDenied</Code>", 100));
+    let output = run(&mut collect(home, &["-d", "0", &store.url("nothing")]));
+    let said = fails(&output, 1, &["the store refuses it (AccessDenied)"]);
+    assert!(!said.contains("is kept") && store.objects().is_empty(), "{said}");
+}
+
+#[test]
 fn a_missing_object_costs_itself() {
     let (home, store) = (home(), Store::start());
     succeed(&mut collect(home, &["-d", "0", &store.url("")]));
@@ -269,7 +278,7 @@ fn presigned_urls_are_used_in_order_and_stay_secret() {
     // They serve one crash.
     let again = run(&mut collect(home, &["-d", "0", "--presigned", &list(2, "few", 0o600), ""]));
     let said = fails(&again, 1, &["there already"]);
-    assert!(!said.contains("verysecret"), "{said}");
+    assert!(!said.contains("verysecret") && !said.contains("is kept"), "{said}");
     let open = list(2, "open", 0o644);
     let checked = run(&mut collect(home, &["--check-params", "--presigned", &open, ""]));
     assert!(!fails(&checked, 2, &["others may read"]).contains("verysecret"));

@@ -1,6 +1,6 @@
 //! Where a stream goes: the place as typed, opened, and what is reported when it takes no more.
 
-use super::super::creating::{check_apart, creating, stdout_failure};
+use super::super::creating::{FILE_LIMIT, check_apart, creating, stdout_failure};
 use super::super::recipients::RecipientArgs;
 use super::super::{Failure, quoted};
 #[cfg(feature = "upload")]
@@ -182,6 +182,7 @@ impl Place {
             _ if of_store.is_some() => of_store,
             io::ErrorKind::QuotaExceeded => Some("give a larger -L"),
             io::ErrorKind::StorageFull => Some(when_full),
+            io::ErrorKind::FileTooLarge => Some(FILE_LIMIT),
             io::ErrorKind::BrokenPipe => Some("the program that reads it ended early; look at its messages"),
             _ => None,
         };
@@ -196,7 +197,7 @@ impl Place {
         match self {
             Place::File { on_failure, .. } => *on_failure == OnFailure::Keep,
             #[cfg(feature = "upload")]
-            Place::Store(_) => true,
+            Place::Store(store) => store.holds_objects(),
             _ => false,
         }
     }

@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
@@ -93,8 +94,8 @@ impl Trust {
 pub(super) struct StorePlace {
     url: String,
     args: UploadArgs,
-    /// The set that was begun last, as messages show it.
-    begun: Arc<Mutex<Option<String>>>,
+    /// The set that was begun last, as messages show it, and whether an object of it was put.
+    begun: Arc<Mutex<Option<(String, Arc<AtomicBool>)>>>,
 }
 
 impl PartialEq for StorePlace {
@@ -115,7 +116,8 @@ impl StorePlace {
     pub(super) fn open(&self) -> Result<Stream, Failure> {
         let store = Arc::new(self.store(Trust::Reported)?);
         let set = self.args.object_name.name(&facts()?);
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.shown(&set));
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((store.shown(&set), store.holds_objects()));
         let upload = Upload::begin(store, set).map_err(|error| self.failure("opening", &error))?;
         Ok(Stream::Upload(Box::new(upload)))
     }
@@ -159,10 +161,16 @@ impl StorePlace {
     pub(super) fn name(&self) -> String {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         match &*begun {
-            Some(set) => quoted(Path::new(set)),
+            Some((set, _)) => quoted(Path::new(set)),
             None if self.url.is_empty() => "the presigned URLs".to_owned(),
             None => quoted(Path::new(&self.url)),
         }
+    }
+
+    /// Whether an object of the set that was begun is there.
+    pub(super) fn holds_objects(&self) -> bool {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.as_ref().is_some_and(|(_, holds)| holds.load(Ordering::Relaxed))
     }
 
     /// Whether another attempt can begin: a set of presigned URLs serves one.

@@ -32,6 +32,24 @@ const PROGRAM: &str = "vmcore-decrypt";
 /// The sub-command that is meant where none is typed.
 const DEFAULT: &str = "restore";
 
+/// What other programs call what this one does.
+const MEANT: [(&str, &str); 11] = [
+    ("decrypt", "vmcore-decrypt -i KEY DUMP OUTPUT restores a dump"),
+    ("open", "mount shows a dump as files, and restore writes it to a file"),
+    ("extract", "restore writes a dump to a file"),
+    ("unpack", "restore writes a dump to a file"),
+    ("salvage", "restore --salvage restores what is authentic of a damaged dump"),
+    ("log", "dmesg prints the crashed kernel's log"),
+    ("show", "info shows what a dump holds, dmesg its log, report why the machine died"),
+    ("umount", "mount --unmount DIRECTORY ends a mount"),
+    ("unmount", "mount --unmount DIRECTORY ends a mount"),
+    (
+        "recipients",
+        "info shows for which kinds of recipients a dump is, and keygen -y the recipient of an identity",
+    ),
+    ("encrypt", "vmcore-encrypt saves a vmcore encrypted; rewrap gives a dump to other recipients"),
+];
+
 /// Restore an encrypted crash dump for crash, drgn and gdb, or read it without restoring.
 #[derive(Parser, Debug)]
 #[command(name = PROGRAM, version, long_version = version::analyst(), max_term_width = 100, disable_version_flag = true)]
@@ -93,7 +111,7 @@ pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let command = Cli::command();
     let other = encrypt::Cli::command();
     let names = other.get_subcommands().map(clap::Command::get_name);
-    order::check_first_word(&command, &words, (other.get_name(), names), &[])?;
+    order::check_first_word(&command, &words, (other.get_name(), names), &[], &MEANT)?;
     Ok(order::sub_command_first(&command, words, Some(DEFAULT)))
 }
 

@@ -120,6 +120,15 @@ pub fn with_sub_command(words: impl Iterator<Item = OsString>) -> Vec<OsString> 
     words
 }
 
+/// What other programs call what this one does.
+const MEANT: [(&str, &str); 5] = [
+    ("encrypt", "vmcore-encrypt -R RECIPIENTS VMCORE DUMPFILE saves a vmcore encrypted"),
+    ("collect", "vmcore-encrypt -R RECIPIENTS VMCORE DUMPFILE saves a vmcore encrypted"),
+    ("save", "vmcore-encrypt -R RECIPIENTS VMCORE DUMPFILE saves a vmcore encrypted"),
+    ("decrypt", "vmcore-decrypt restores a dump, on the analyst's machine"),
+    ("test", "check reports whether the next crash of this machine would be saved"),
+];
+
 /// The words of a command line with their sub-command first, which may stand anywhere.
 ///
 /// # Errors
@@ -128,7 +137,7 @@ pub fn order(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let words = with_sub_command(words.into_iter());
     let command = Cli::command();
     let (other, names) = OTHER;
-    order::check_first_word(&command, &words, (other, names.iter().copied()), FEATURES)?;
+    order::check_first_word(&command, &words, (other, names.iter().copied()), FEATURES, &MEANT)?;
     Ok(order::sub_command_first(&command, words, None))
 }
 

@@ -29,7 +29,8 @@ pub(super) fn sub_command_first(
 }
 
 /// Refuses a first word that is neither a file nor a sub-command of this program, but looks like one: of the `other`
-/// program (its name, its sub-commands), of a build with other `features` (sub-command, feature), or misspelt.
+/// program (its name, its sub-commands), of a build with other `features` (sub-command, feature), misspelt, or what other
+/// programs call it: `meant` has such words, and what helps.
 ///
 /// # Errors
 /// What was probably meant.
@@ -38,6 +39,7 @@ pub(super) fn check_first_word<'a>(
     words: &[OsString],
     other: (&str, impl IntoIterator<Item = &'a str>),
     features: &[(&str, &str)],
+    meant: &[(&str, &str)],
 ) -> Result<(), Failure> {
     let Some(word) = first_word(command, words).and_then(|at| words[at].to_str()) else { return Ok(()) };
     let is_name = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
@@ -55,6 +57,9 @@ pub(super) fn check_first_word<'a>(
     let (program, mut names) = (other.0, other.1.into_iter());
     if let Some((_, feature)) = features.iter().find(|(name, _)| *name == word) {
         return refused(how_to_get(feature));
+    }
+    if let Some((_, hint)) = meant.iter().find(|(name, _)| *name == word) {
+        return refused((*hint).to_owned());
     }
     match similar(command, word) {
         _ if names.any(|name| name == word) => refused(format!("{word} is a sub-command of {program}")),
@@ -182,6 +187,7 @@ mod tests {
                 &words,
                 ("other", ["check"]),
                 &[("gate", "rules"), ("info", "rules")],
+                &[("decrypt", "info does it")],
             )
             .map_err(|failure| (failure.message().to_owned(), failure.hint.unwrap()))
         };
@@ -189,6 +195,7 @@ mod tests {
         assert_eq!(message, "\"inof\" is neither a file nor a sub-command of prog");
         assert_eq!(hint, "did you mean \"info\"?");
         assert_eq!(check("prog check").unwrap_err().1, "check is a sub-command of other");
+        assert_eq!(check("prog decrypt a").unwrap_err().1, "info does it");
         let absent = check("prog gate").unwrap_err();
         assert_eq!(absent.1, "a build with the feature rules has it: cargo build --release -F rules");
         for fine in [

@@ -71,6 +71,16 @@ impl RecipientArgs {
         Ok(recipients)
     }
 
+    /// As [`RecipientArgs::read`], for who hands a dump over: an analyst's machine has no recipients of its own.
+    #[cfg(feature = "analyst")]
+    pub(super) fn read_typed(&self) -> Result<Recipients, Failure> {
+        let is_typed = !self.recipients.is_empty() || !self.files.is_empty();
+        self.read().map_err(|failure| match is_typed {
+            true => failure,
+            false => failure.hint("-r names who gets the new dump (age1...), and -R a file of recipients"),
+        })
+    }
+
     /// Checks what encrypting a dump would need: [`RecipientArgs::read_trusted`], configuration that others cannot
     /// change, and a header made as it would be after a crash.
     pub(super) fn check(&self, entropy: &mut Entropy<'_>) -> Result<(), Failure> {
@@ -188,12 +198,22 @@ fn read(path: &Path) -> Result<Vec<Recipient>, Failure> {
     let result = open(path).map_err(crypt::Error::Io).and_then(read_file);
     result.map_err(|error| match &error {
         crypt::Error::Io(cause) => {
-            let hint = (cause.kind() != io::ErrorKind::FileTooLarge)
-                .then_some("put the recipients there, or name another file with --recipients-file");
+            let hint = match cause.kind() {
+                _ if is_recipient(path) => {
+                    Some("this is a recipient; -r takes it, and -R the name of a file")
+                }
+                io::ErrorKind::FileTooLarge => None,
+                _ => Some("put the recipients there, or name another file with --recipients-file"),
+            };
             Failure::caused(format!("reading recipients file {}", quoted(path)), cause).maybe_hint(hint)
         }
         error => failure(&format!("parsing recipients file {}", quoted(path)), error),
     })
+}
+
+/// Whether a recipient was typed where the name of a file belongs.
+fn is_recipient(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.starts_with("age1") || text.starts_with("ssh-"))
 }
 
 fn untrusted(kind: &str, path: &Path, error: &trust::Error) -> Failure {

@@ -8,11 +8,16 @@ use clap::Error;
 use clap::error::ContextKind::{self, *};
 use clap::error::{ContextValue, ErrorKind};
 use std::error::Error as _;
-use std::num::ParseIntError;
+use std::num::{IntErrorKind, ParseIntError};
 use std::process::ExitCode;
 
 /// What other programs call the option that names the output, as [`quoted`] shows it.
 const OUTPUT: [&str; 3] = ["'-o'", "'--output'", "'--out'"];
+const OUTPUT_HINT: &str = "no option names the output, it is a word of its own";
+
+/// What other programs call the option that names the identity, and the one that decrypts.
+const IDENTITY: [&str; 5] = ["'-k'", "'--key'", "'--identity-file'", "'--private-key'", "'--keyfile'"];
+const DECRYPT: [&str; 2] = ["'-d'", "'--decrypt'"];
 
 /// Reports what the parser found, or prints the help that was asked for.
 pub(super) fn answer(program: &str, error: &Error) -> ExitCode {
@@ -86,6 +91,7 @@ fn invalid_value(error: &Error) -> Option<String> {
 fn refused_value(error: &Error) -> Option<String> {
     let (value, name) = pair(error, InvalidValue, InvalidArg)?;
     let cause = error.source().map(|cause| match cause.downcast_ref::<ParseIntError>() {
+        Some(cause) if *cause.kind() == IntErrorKind::Zero => ": it must be 1 or more".to_owned(),
         Some(_) => ": it must be a number".to_owned(),
         None => format!(": {cause}"),
     });
@@ -99,10 +105,12 @@ fn hints(error: &Error) -> Vec<String> {
         [(SuggestedSubcommand, "subcommand"), (SuggestedArg, "argument"), (SuggestedValue, "value")];
     let mut hints: Vec<String> =
         similar.iter().filter_map(|&(kind, what)| did_you_mean(error, kind, what)).collect();
-    if OUTPUT.iter().any(|option| quoted(error, InvalidArg).as_deref() == Some(option)) {
-        hints.push("no option names the output, it is a word of its own".to_owned());
+    if let Some(hint) = meant(error) {
+        hints.push(hint.to_owned());
     } else if let Some(ContextValue::StyledStrs(tips)) = error.get(Suggested) {
-        hints.extend(tips.iter().map(|tip| joined(&tip.to_string())));
+        // Whoever mistypes an option does not mean a file of that name.
+        let tips = tips.iter().map(|tip| joined(&tip.to_string())).filter(|tip| !tip.starts_with("to pass "));
+        hints.extend(tips);
     }
     // One form of the command a line.
     let usage = error.get(Usage).map(ToString::to_string).unwrap_or_default();
@@ -111,6 +119,22 @@ fn hints(error: &Error) -> Vec<String> {
     hints.extend(forms.map(|form| format!("usage: {form}")));
     hints.push("--help tells all options".to_owned());
     hints
+}
+
+/// What helps with an option that other programs have.
+fn meant(error: &Error) -> Option<&'static str> {
+    let option = quoted(error, InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let usage = error.get(Usage).map(ToString::to_string).unwrap_or_default();
+    let is_of = |program: &str| usage.contains(program);
+    Some(match option.as_str() {
+        option if OUTPUT.contains(&option) => OUTPUT_HINT,
+        option if IDENTITY.contains(&option) && is_of("vmcore-decrypt") => "-i names the identity file",
+        option if DECRYPT.contains(&option) && is_of("vmcore-decrypt") => {
+            "a dump is decrypted without such an option: vmcore-decrypt -i KEY DUMP OUTPUT"
+        }
+        "'-p'" if is_of("keygen") => "--passphrase protects the identity with a passphrase",
+        _ => return None,
+    })
 }
 
 fn did_you_mean(error: &Error, kind: ContextKind, what: &str) -> Option<String> {
@@ -200,6 +224,17 @@ mod tests {
         let bare = Error::new(ErrorKind::UnknownArgument);
         assert_eq!(message(&bare), "unexpected argument found");
         assert_eq!(hints(&bare), ["--help tells all options"]);
+    }
+
+    #[test]
+    fn options_of_other_programs_are_known() {
+        let program = |name: &'static str| Command::new(name).arg(Arg::new("dump"));
+        let hint =
+            |command: Command, line: &str| hints(&command.try_get_matches_from(line.split(' ')).unwrap_err());
+        assert_eq!(hint(program("vmcore-decrypt"), "x -k a")[0], "-i names the identity file");
+        assert_eq!(hint(program("vmcore-decrypt"), "x --out a")[0], OUTPUT_HINT);
+        // Nothing is told that nobody means.
+        assert!(hint(program("vmcore-encrypt"), "x -k a")[0].starts_with("usage: "));
     }
 
     #[test]

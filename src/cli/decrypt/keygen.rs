@@ -40,7 +40,7 @@ pub(super) struct Args {
     to_recipient: bool,
 
     /// With -y: the identity file [default: -, standard input]
-    #[arg(value_name = "IDENTITY", requires = "to_recipient")]
+    #[arg(value_name = "IDENTITY")]
     identity: Option<PathBuf>,
 }
 
@@ -49,7 +49,15 @@ pub(super) struct Args {
 /// # Errors
 /// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    if args.to_recipient { print_recipients(args) } else { generate(args) }
+    match &args.identity {
+        _ if args.to_recipient => print_recipients(args),
+        None => generate(args),
+        Some(name) => {
+            let message = format!("making an identity: {} is a word too many", quoted(name));
+            Err(Failure::new(Status::Usage, message)
+                .hint("-o names the file of a new identity; -y prints the recipients of one that is there"))
+        }
+    }
 }
 
 fn generate(args: &Args) -> Result<(), Failure> {

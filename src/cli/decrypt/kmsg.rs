@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest line of a log that is read as one, in bytes; the rest is another line.
 const MAX_LINE: u64 = 1 << 20;
+/// How a dump or an encrypted log begins: an age file, or one in armor.
+const AGE: [&[u8]; 2] = [b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"];
 /// Missing ranges that are named per opening.
 const MAX_NAMED: usize = 20;
 
@@ -41,27 +43,35 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = input::read_identities(&args.identities, &args.logs)?;
     let form = if args.records { Form::Records } else { Form::Text };
     let mut reader = Reader::new(&identities, form, stdout::text());
+    let mut dump = None;
     for log in &args.logs {
-        read(log, &mut reader)?;
+        if read(log, &mut reader)? {
+            dump.get_or_insert(log);
+        }
     }
     let findings = reader.finish().map_err(|error| write_failure(&error))?;
+    let hint = dump
+        .map(|dump| format!("{} is a file of age; vmcore-decrypt dmesg prints its log", input_name(dump)));
     report(&findings)
+        .map_err(|failure| if findings.openings.is_empty() { failure.maybe_hint(hint) } else { failure })
 }
 
-fn read<W: Write>(path: &Path, reader: &mut Reader<'_, W>) -> Result<(), Failure> {
+/// Reads a log; whether it is an age file, which has no such lines.
+fn read<W: Write>(path: &Path, reader: &mut Reader<'_, W>) -> Result<bool, Failure> {
     let doing = || format!("reading {}", input_name(path));
     let mut log: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         Box::new(BufReader::new(File::open(path).map_err(|error| Failure::caused(doing(), &error))?))
     };
-    let mut line = Vec::new();
+    let (mut line, mut is_age, mut is_first) = (Vec::new(), false, true);
     loop {
         line.clear();
         let length = (&mut log).take(MAX_LINE).read_until(b'\n', &mut line);
         if length.map_err(|error| Failure::caused(doing(), &error))? == 0 {
-            return Ok(());
+            return Ok(is_age);
         }
+        is_age |= std::mem::take(&mut is_first) && AGE.iter().any(|start| line.starts_with(start));
         reader.line(&line).map_err(|error| write_failure(&error))?;
     }
 }

@@ -111,6 +111,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self) -> Result<(), Failure> {
+        self.check_words()?;
         let identities = self.args.identities.read(self.dumps)?;
         lock_memory();
         let Opened { dump, fault } = input::open_parts(self.dumps, &identities, BLOCK_CACHE)?;
@@ -161,6 +162,16 @@ impl Job<'_> {
 
     fn names(&self) -> String {
         input::names(self.dumps)
+    }
+
+    /// Refuses a command without the `--` before it, whose words would be taken for more parts and the directory.
+    fn check_words(&self) -> Result<(), Failure> {
+        let directory = self.dumps.iter().find(|path| path.is_dir() && !crate::reader::is_set(path));
+        directory.map_or(Ok(()), |directory| {
+            let message = format!("mounting on {}: more words follow the directory", quoted(directory));
+            Err(Failure::new(Status::Usage, message)
+                .hint("-- goes before a command: vmcore-decrypt mount DUMP DIRECTORY -- COMMAND"))
+        })
     }
 
     /// Refuses a directory that something is in or on. What a process of ours has left behind is cleared.

@@ -14,7 +14,7 @@ use clap::Args as ClapArgs;
 use row::Row;
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -33,7 +33,8 @@ const AHEAD: usize = 4 * 512;
   vmcore-decrypt list -i team.key --group s3://crashes/
   vmcore-decrypt list -i team.key --json s3://crashes/ | jq -r 'select(.kernel == \"6.12.0\") | .name'
 
-A dump that cannot be opened has a line with the reason.", status::BASIC))]
+A dump that cannot be opened has a line with the reason, and a damaged or cut one has its state there: the exit status is \
+that of the search. verify has one for each dump.", status::BASIC))]
 pub(super) struct Args {
     /// Identity file, to look inside; repeatable
     #[arg(short = 'i', long = "identity", value_name = "FILE")]
@@ -98,6 +99,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                     Err(failure) => {
                         // The other places count all the same.
                         say(PROGRAM, "error", failure.message());
+                        failure.hint.iter().for_each(|hint| say(PROGRAM, "hint", hint));
                         unsearched.get_or_insert(failure);
                         None
                     }
@@ -135,12 +137,14 @@ struct Lines<'a> {
     out: BufWriter<Box<dyn Write>>,
     rows: Vec<Row>,
     groups: BTreeMap<String, Group>,
+    /// Dumps in parts that are counted.
+    sets: BTreeSet<String>,
 }
 
 impl Lines<'_> {
     fn new(args: &Args) -> Lines<'_> {
         let out = BufWriter::new(Box::new(stdout::text()) as Box<dyn Write>);
-        Lines { args, out, rows: Vec::new(), groups: BTreeMap::new() }
+        Lines { args, out, rows: Vec::new(), groups: BTreeMap::new(), sets: BTreeSet::new() }
     }
 
     fn take(&mut self, row: Row) -> Result<(), Failure> {
@@ -159,6 +163,10 @@ impl Lines<'_> {
 
     fn count(&mut self, row: Row) {
         let Some(signature) = row.signature else { return };
+        // The parts of a dump are of one crash.
+        if row.set.is_some_and(|set| !self.sets.insert(set)) {
+            return;
+        }
         let group = self.groups.entry(signature.clone()).or_insert_with(|| Group {
             signature,
             count: 0,

@@ -3,7 +3,8 @@
 
 mod redact;
 
-use super::super::progress::{Progress, Step};
+use super::super::creating::full_hint;
+use super::super::progress::{Progress, Step, is_quiet};
 use super::super::recipients::{self, RecipientArgs};
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, output_name, report, say, status};
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.identities.apart_from(args.output(), args.dumps())?;
     apart::check(args.output(), args.recipients.named_files().iter().map(PathBuf::as_path))?;
     let identities = args.identities.read(args.dumps())?;
-    let recipients = args.recipients.read()?;
+    let recipients = args.recipients.read_typed()?;
     let source = input::open_source(args.dump())?;
     let mut start = io::BufReader::new(crate::reader::SourceReader::new(source));
     let old = Header::read(&mut start).map_err(|cause| input::crypt_failure(args.dump(), &cause))?;
@@ -114,8 +115,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Err(redact::damaged(args, made.pages.lost()));
     }
     stream.finish().map_err(|error| args.failure(&collect::Error::Write(error)))?;
-    // A console that is gone is no reason to fail after the dump is safe.
-    let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
+    if !is_quiet() {
+        // A console that is gone is no reason to fail after the dump is safe.
+        let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
+    }
     args.conclude(&dump, &vmcore, &made, judges || level.get() <= DumpLevel::ZERO)?;
     // All pages are in the new dump, and the old one is not as it should be.
     fault.map_or(Ok(()), Err)
@@ -164,8 +167,8 @@ impl Args {
     fn failure(&self, error: &collect::Error) -> Failure {
         match error {
             collect::Error::Write(error) => {
-                let hint = (error.kind() == io::ErrorKind::StorageFull).then_some("free some room");
-                Failure::caused(format!("writing {}", output_name(self.output())), error).maybe_hint(hint)
+                Failure::caused(format!("writing {}", output_name(self.output())), error)
+                    .maybe_hint(full_hint(error))
             }
             collect::Error::Crypt(error) => recipients::failure("encrypting", error),
             error => Failure::caused(format!("refiltering {}", input_name(self.dump())), error),

@@ -1,6 +1,6 @@
 //! One dump in a list: what can be known of it without a key, and with one.
 
-use super::super::super::quoted;
+use super::super::super::{Failure, Status, quoted};
 use super::super::info::UTS_NODE;
 use super::super::{crash_facts, input};
 use super::Args;
@@ -28,8 +28,13 @@ pub(super) struct Row {
     kernel: Option<String>,
     /// Bytes of the dump.
     size: Option<u64>,
-    /// `complete`, `incomplete`, `cut`, or `unknown` where only an identity can tell.
+    /// `complete`, `incomplete`, `damaged`, `cut`, or `unknown` where only an identity can tell.
     state: &'static str,
+    /// Number and count, of one part of a dump.
+    part: Option<(u32, u32)>,
+    /// What the parts of one dump have in common.
+    #[serde(skip)]
+    pub(super) set: Option<String>,
     /// Types of the header's stanzas.
     recipients: Vec<String>,
     crash: Option<CrashFacts>,
@@ -49,6 +54,8 @@ impl Row {
             kernel: None,
             size: None,
             state: "unknown",
+            part: None,
+            set: None,
             recipients: Vec::new(),
             crash: None,
             signature: None,
@@ -57,7 +64,7 @@ impl Row {
         let source = match input::open_source(path) {
             Ok(source) => source,
             Err(failure) => {
-                row.error = Some(failure.message().to_owned());
+                row.fail(&failure);
                 return Some(row);
             }
         };
@@ -66,9 +73,19 @@ impl Row {
         match Dump::glance(source, identities, CACHE, GLANCE) {
             Ok(dump) => row.inside(&Arc::new(dump)),
             Err(reader::Error::NotADump) => return None,
-            Err(error) => row.error = Some(input::reader_failure(path, &error).message().to_owned()),
+            Err(error) => row.fail(&input::reader_failure(path, &error)),
         }
         Some(row)
+    }
+
+    /// Takes note of why no more can be known.
+    fn fail(&mut self, failure: &Failure) {
+        self.error = Some(failure.message().to_owned());
+        match failure.exit_status() {
+            Status::Damaged => self.state = "damaged",
+            Status::Truncated => self.state = "cut",
+            _ => {}
+        }
     }
 
     /// What anybody can see.
@@ -80,7 +97,7 @@ impl Row {
                 self.state = if wrong.is_none() && has_end { "unknown" } else { "cut" };
                 self.recipients = recipients;
             }
-            Err(failure) => self.error = Some(failure.message().to_owned()),
+            Err(failure) => self.fail(&failure),
         }
     }
 
@@ -91,11 +108,15 @@ impl Row {
         self.time = time.and_then(rfc3339);
         self.host = known(dump.head().kdump.uts.name(UTS_NODE));
         self.kernel = known(dump.facts().release.clone());
-        self.state = match (dump.cut().is_some(), dump.is_complete()) {
-            (true, _) => "cut",
-            (false, true) => "complete",
-            (false, false) => "incomplete",
+        self.state = match (dump.cut().is_some(), dump.fault().is_some(), dump.is_complete()) {
+            (true, ..) => "cut",
+            (false, true, _) => "damaged",
+            (false, false, true) => "complete",
+            (false, false, false) => "incomplete",
         };
+        if let Some(part) = &dump.facts().part {
+            (self.part, self.set) = (Some((part.number, part.of)), Some(part.set.clone()));
+        }
         self.crash = crash_facts(dump);
         self.signature = self.crash.as_ref().map(signature);
     }
@@ -110,19 +131,20 @@ impl Row {
         kernel && words.split_whitespace().all(|word| panic.contains(word))
     }
 
-    /// `TIME STATE SIZE HOST KERNEL NAME: PANIC`.
+    /// `TIME STATE SIZE HOST KERNEL NAME: PANIC`; of a part of a dump ` (part N of M)` follows the name.
     pub(super) fn line(&self) -> String {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let panic = self.crash.as_ref().and_then(|crash| crash.panic.clone());
         let what = self.error.as_ref().map(|error| format!("error: {error}")).or(panic);
         format!(
-            "{:<20} {:<10} {:>10} {:<16} {:<24} {}{}",
+            "{:<20} {:<10} {:>10} {:<16} {:<24} {}{}{}",
             shown(&self.time),
             self.state,
             self.size.map_or_else(|| "-".to_owned(), size::show),
             shown(&self.host),
             shown(&self.kernel),
             quoted(Path::new(&self.name)),
+            self.part.map(|(number, of)| format!(" (part {number} of {of})")).unwrap_or_default(),
             what.map(|what| format!(": {what}")).unwrap_or_default()
         )
     }

@@ -38,6 +38,7 @@ pub use head::DumpHead;
 pub use kdump_view::KdumpView;
 pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, local_noticing, without_armor, without_frame};
 pub(crate) use parts::Joined;
+pub use parts::MissingParts;
 pub use set::{Notice, SetFacts, is_set};
 #[cfg(feature = "remote")]
 pub(crate) use set::{report_missing, shape_of};
@@ -121,6 +122,19 @@ fn found(index: Result<PageIndex, Error>) -> Result<Option<PageIndex>, Error> {
 /// See [`Error`]; there is no copy, or it cannot be read.
 pub fn head_copy(source: Arc<dyn Source>, identities: &Identities) -> Result<DumpHead, Error> {
     Stream::open(source, identities)?.read_head_copy()
+}
+
+/// The head of the dump in `source` (binary, not armored); where damage is in the way, from the copy at its end.
+///
+/// # Errors
+/// See [`Error`]: neither can be read.
+pub fn any_head(source: Arc<dyn Source>, identities: &Identities) -> Result<DumpHead, Error> {
+    let stream = Stream::open(source, identities)?;
+    match stream.read_head() {
+        Err(Error::NotADump) => Err(Error::NotADump),
+        Err(error) => stream.read_head_copy().map_err(|_| error),
+        head => head,
+    }
 }
 
 /// Pages of a dump, counted from its index.

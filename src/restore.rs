@@ -9,6 +9,7 @@ mod foreign;
 mod frames;
 mod kdump_file;
 mod pages;
+mod parts;
 mod salvage;
 mod unpack;
 
@@ -26,6 +27,7 @@ use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use unpack::{Form, Unpacker};
 
+pub use parts::{Part, SalvagedParts, salvage_parts};
 pub use salvage::{KernelData, Losses};
 
 /// Bytes that each thread runs ahead, of chunks and of what frames hold. A collector's blocks take 256 KiB at most.

@@ -5,7 +5,7 @@
 use super::entropy::Entropy;
 use super::header::Header;
 use super::identities::read_nonce;
-use super::stream::{ENCRYPTED_CHUNK_SIZE, PayloadKey, StreamError};
+use super::stream::{ENCRYPTED_CHUNK_SIZE, NONCE_SIZE, PayloadKey, StreamError};
 use super::{Error, Identities, Recipient, RecipientKind, Recipients};
 use age_core::format::{FileKey, Stanza};
 use std::io::{self, BufRead, Read, Write};
@@ -103,33 +103,59 @@ pub fn rewrap(
     entropy: &mut Entropy<'_>,
 ) -> Result<Rewrapped, Error> {
     let old = Header::read(&mut input)?;
-    rewrap_rest(&old, input, output, identities, recipients, former, entropy)
+    entropy.wait()?;
+    Opened::new(old, input, identities)?.copy(output, recipients, former)
 }
 
-/// As [`rewrap`], of a file whose header `old` was read from `input` already.
-///
-/// # Errors
-/// As [`rewrap`], except those of reading the header.
-pub fn rewrap_rest(
-    old: &Header,
-    mut input: impl BufRead,
-    mut output: impl Write,
-    identities: &Identities,
-    recipients: &Recipients,
-    former: Former,
-    entropy: &mut Entropy<'_>,
-) -> Result<Rewrapped, Error> {
-    entropy.wait()?;
-    let file_key = identities.unwrap(old)?;
-    let new = header_for(old, &file_key, recipients, former)?.encode();
-    let nonce = read_nonce(&mut input)?;
-    output.write_all(&new)?;
-    output.write_all(&nonce)?;
-    let mut end = End::default();
-    let copied = end.copy(input, &mut output)?;
-    output.flush()?;
-    let written = (new.len() + nonce.len()) as u64 + copied;
-    Ok(Rewrapped { written, fault: end.judge(&PayloadKey::derive(&file_key, &nonce)) })
+/// A file whose key is unwrapped and whose payload is still to be copied, from its first chunk on, which can be looked into.
+pub struct Opened<R> {
+    old: Header,
+    file_key: FileKey,
+    nonce: [u8; NONCE_SIZE],
+    first: Vec<u8>,
+    rest: R,
+}
+
+impl<R: BufRead> Opened<R> {
+    /// Opens the file whose header `old` was read from `input` already.
+    ///
+    /// # Errors
+    /// As [`Identities::unwrap`]; [`Error::HeaderTruncated`] when the nonce is cut; [`Error::Io`].
+    pub fn new(old: Header, mut input: R, identities: &Identities) -> Result<Opened<R>, Error> {
+        let file_key = identities.unwrap(&old)?;
+        let nonce = read_nonce(&mut input)?;
+        let mut first = Vec::with_capacity(ENCRYPTED_CHUNK_SIZE);
+        (&mut input).take(ENCRYPTED_CHUNK_SIZE as u64).read_to_end(&mut first)?;
+        Ok(Opened { old, file_key, nonce, first, rest: input })
+    }
+
+    /// What its first chunk holds; `None` where that is damaged or cut.
+    #[must_use]
+    pub fn start(&self) -> Option<Vec<u8>> {
+        let mut chunk = self.first.clone();
+        PayloadKey::derive(&self.file_key, &self.nonce).open_next(0, &mut chunk).ok().map(|_| chunk)
+    }
+
+    /// Copies it with a header for `recipients`.
+    ///
+    /// # Errors
+    /// As [`rewrap_header`]; [`Error::Io`].
+    pub fn copy(
+        self,
+        mut output: impl Write,
+        recipients: &Recipients,
+        former: Former,
+    ) -> Result<Rewrapped, Error> {
+        let Opened { old, file_key, nonce, first, rest } = self;
+        let new = header_for(&old, &file_key, recipients, former)?.encode();
+        output.write_all(&new)?;
+        output.write_all(&nonce)?;
+        let mut end = End::default();
+        let copied = end.copy(first.as_slice().chain(rest), &mut output)?;
+        output.flush()?;
+        let written = (new.len() + nonce.len()) as u64 + copied;
+        Ok(Rewrapped { written, fault: end.judge(&PayloadKey::derive(&file_key, &nonce)) })
+    }
 }
 
 /// The last two chunks of a payload that is copied: the second where the first may be the final one and bytes follow it.

@@ -3,6 +3,33 @@
 
 use crate::blocks::{ClassCounts, Head, PartFacts, Tail};
 
+/// How many missing parts are named.
+const NAMED: usize = 20;
+
+/// The parts of a dump that are not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingParts {
+    /// The numbers of the first of them.
+    pub first: Vec<u32>,
+    /// How many they are.
+    pub count: u64,
+    /// How many parts the dump has.
+    pub of: u32,
+}
+
+impl std::fmt::Display for MissingParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MissingParts { first, count, of } = self;
+        let named = first.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        match count {
+            0 => write!(f, "no part is missing"),
+            1 => write!(f, "part {named} of {of} is missing"),
+            _ if *count > first.len() as u64 => write!(f, "{count} of {of} parts are missing: {named}, ..."),
+            _ => write!(f, "parts {named} of {of} are missing"),
+        }
+    }
+}
+
 /// What is known of the parts that came so far.
 #[derive(Default)]
 pub(crate) struct Joined {
@@ -36,18 +63,26 @@ impl Joined {
         self.cut |= !tail.complete;
     }
 
+    /// The head of a dump of which not all parts are there, and which are not.
+    ///
+    /// # Errors
+    /// There is no part.
+    pub(crate) fn partial(self) -> Result<(Head, MissingParts), String> {
+        let head = self.head.ok_or_else(|| "there is none".to_owned())?;
+        let of = part_of(&head)?.of;
+        let first = (1..=of).filter(|number| !self.seen.contains(number)).take(NAMED).collect();
+        let count = u64::from(of).saturating_sub(self.seen.len() as u64);
+        Ok((Head { part: None, ..head }, MissingParts { first, count, of }))
+    }
+
     /// Head and tail of the whole.
     ///
     /// # Errors
     /// A part is missing.
     pub(crate) fn whole(self) -> Result<(Head, Tail), String> {
-        let head = self.head.ok_or_else(|| "there is none".to_owned())?;
-        let of = part_of(&head)?.of;
-        if let Some(missing) = (1..=of).find(|number| !self.seen.contains(number)) {
-            return Err(format!("part {missing} of {of} is missing"));
-        }
         let tail = Tail { pages: self.pages, last_index: None, complete: !self.cut, head_copy: None };
-        Ok((Head { part: None, ..head }, tail))
+        let (head, missing) = self.partial()?;
+        if missing.count > 0 { Err(missing.to_string()) } else { Ok((head, tail)) }
     }
 }
 
@@ -85,6 +120,22 @@ mod tests {
         let (whole, tail) = join(&[head("a", 3), head("a", 1), head("a", 2)]).unwrap();
         assert_eq!((whole.part, tail.complete), (None, true));
         assert_eq!((tail.pages.present, tail.pages.saved), (9, 6));
+    }
+
+    #[test]
+    fn missing_parts_are_named_and_counted() {
+        let partial = |numbers: &[u32]| {
+            let mut joined = Joined::default();
+            numbers.iter().for_each(|&number| joined.begin(&head("a", number)).unwrap());
+            joined.partial().unwrap().1
+        };
+        assert_eq!(partial(&[2]), MissingParts { first: vec![1, 3], count: 2, of: 3 });
+        assert_eq!(partial(&[3, 1, 2]), MissingParts { first: vec![], count: 0, of: 3 });
+        assert!(Joined::default().partial().is_err());
+        let said = |first: &[u32], count| MissingParts { first: first.to_vec(), count, of: 9 }.to_string();
+        assert_eq!(said(&[3], 1), "part 3 of 9 is missing");
+        assert_eq!(said(&[3, 7], 2), "parts 3, 7 of 9 are missing");
+        assert_eq!(said(&[3, 7], 5), "5 of 9 parts are missing: 3, 7, ...");
     }
 
     #[test]

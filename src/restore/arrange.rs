@@ -5,9 +5,11 @@ use super::kdump_file::KdumpFile;
 use super::salvage::{Faults, KernelData, Losses, Outcome, TakenPages, Tracker};
 use super::unpack::Arranged;
 use super::{Error, Output, Report, Written};
-use crate::blocks::{BlockMap, DataPlaces, Head, NamedPages, RunKind, Tail, judge_pages, judge_records};
+use crate::blocks::{
+    BlockMap, DataPlaces, Head, NamedPages, PartFacts, RunKind, Tail, judge_pages, judge_records,
+};
 use crate::reader::{DumpHead, Joined};
-use crate::units::{Pfn, PfnRange, PfnSet};
+use crate::units::{PfnRange, PfnSet};
 use std::io::Write;
 
 /// The output and what was learned on the way.
@@ -36,8 +38,17 @@ struct Rescue {
     taken: TakenPages,
     /// A head from elsewhere, for a dump whose own is lost.
     head: Option<DumpHead>,
+    /// Of a dump in parts: the part that this head is of.
+    part: Option<PartFacts>,
     /// Records that came before the head.
     records: Option<Vec<u8>>,
+}
+
+impl Rescue {
+    fn new(head: Option<DumpHead>) -> Rescue {
+        let part = head.as_ref().and_then(|head| head.facts.part.clone());
+        Rescue { faults: Faults::default(), taken: TakenPages::default(), head, part, records: None }
+    }
 }
 
 enum State<'a> {
@@ -47,6 +58,18 @@ enum State<'a> {
     Elf(Box<ElfFile<'a>>),
     Flattened(&'a mut (dyn Write + Send)),
     Nothing,
+}
+
+impl State<'_> {
+    /// Writes what is known at the end.
+    fn finish(self, complete: bool) -> Result<(), Error> {
+        match self {
+            State::Kdump(file) => file.finish(complete),
+            State::Elf(file) => file.finish(complete),
+            State::Flattened(out) => Ok(out.flush()?),
+            State::Waiting(_) | State::Nothing => Ok(()),
+        }
+    }
 }
 
 impl<'a> Arranger<'a> {
@@ -69,8 +92,12 @@ impl<'a> Arranger<'a> {
 
     /// The same for a dump of which not all is valid; `head` serves when its own is lost.
     pub(super) fn salvaging(output: Output<'a>, head: Option<DumpHead>) -> Arranger<'a> {
-        let (faults, taken) = (Faults::default(), TakenPages::default());
-        Arranger { rescue: Some(Rescue { faults, taken, head, records: None }), ..Arranger::new(output) }
+        Arranger { rescue: Some(Rescue::new(head)), ..Arranger::new(output) }
+    }
+
+    /// The same for a dump in parts, each of which begins with [`Arranger::begin_salvaged`].
+    pub(super) fn salvaging_parts(output: Output<'a>) -> Arranger<'a> {
+        Arranger { joined: Some(Joined::default()), ..Arranger::new(output) }
     }
 
     /// The same for a dump in parts.
@@ -97,7 +124,7 @@ impl<'a> Arranger<'a> {
     fn place(&mut self, piece: Arranged) -> Result<(), Error> {
         match piece {
             Arranged::Head(head) if self.head.is_none() => {
-                self.joined.as_mut().map_or(Ok(()), |joined| joined.begin(&head)).map_err(Error::Parts)?;
+                self.check_part(&head)?;
                 self.begin(*head);
                 let records = self.rescue.as_mut().and_then(|rescue| rescue.records.take());
                 return records.map_or(Ok(()), |records| self.records(&records));
@@ -108,6 +135,8 @@ impl<'a> Arranger<'a> {
             }
             Arranged::Segments(ranges) => match (&mut self.head, &self.state) {
                 (Some(head), State::Waiting(_)) => head.segments.extend(ranges),
+                // The parts of a dump have the same ones, which came with the first.
+                (Some(_), _) if self.joined.is_some() => {}
                 _ => return Err(Error::malformed("memory ranges do not follow its head")),
             },
             Arranged::Records(bytes) => return self.records(&bytes),
@@ -133,6 +162,18 @@ impl<'a> Arranger<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Of a dump in parts: whether a part belongs to those before it. The parts of a salvage are known already.
+    fn check_part(&mut self, head: &Head) -> Result<(), Error> {
+        let checked = match (&mut self.joined, &self.rescue) {
+            (Some(_), Some(rescue)) if rescue.part != head.part => {
+                Err("a part is another one now".to_owned())
+            }
+            (None, _) | (Some(_), Some(_)) => Ok(()),
+            (Some(joined), None) => joined.begin(head),
+        };
+        checked.map_err(Error::Parts)
     }
 
     fn begin(&mut self, head: Head) {
@@ -187,15 +228,21 @@ impl<'a> Arranger<'a> {
     fn start_from_elsewhere(&mut self) -> Result<(), Error> {
         let head = self.rescue.as_mut().and_then(|rescue| rescue.head.take()).ok_or(Error::HeadersLost)?;
         self.begin(head.facts.clone());
-        self.start(head)
+        // Of a dump in parts the first one has opened the output.
+        if matches!(self.state, State::Waiting(_)) { self.start(head) } else { Ok(()) }
+    }
+
+    /// Whether the head of the dump, or of this part, is known and the output open.
+    fn is_begun(&self) -> bool {
+        self.head.is_some() && !matches!(self.state, State::Waiting(_))
     }
 
     /// Judges a block among those before it.
     fn check_block(&mut self, map: &BlockMap, page_len: Option<usize>) -> Result<(), Error> {
-        match (&self.state, &self.rescue) {
-            (State::Waiting(_), Some(_)) => self.start_from_elsewhere()?,
-            (State::Waiting(_), None) => return Err(Error::malformed("pages come before the headers")),
-            _ => {}
+        match (self.is_begun(), &self.rescue) {
+            (false, Some(_)) => self.start_from_elsewhere()?,
+            (false, None) => return Err(Error::malformed("pages come before the headers")),
+            (true, _) => {}
         }
         let expected = self.head.as_ref().map(|head| head.page_size);
         if let Some(len) = page_len.filter(|&len| Some(len as u64) != expected) {
@@ -233,6 +280,36 @@ impl<'a> Arranger<'a> {
         Ok(())
     }
 
+    /// Begins a part of a salvage. `head` is its head, from wherever it could be read.
+    pub(super) fn begin_salvaged(&mut self, head: DumpHead) {
+        self.rescue = Some(Rescue::new(Some(head)));
+        self.pages = NamedPages::default();
+    }
+
+    /// Ends a part of a salvage: its losses, and its tail where that is there.
+    pub(super) fn end_salvaged(
+        &mut self,
+        tracker: Option<Tracker>,
+    ) -> Result<(Outcome, Option<Tail>), Error> {
+        if !self.is_begun() {
+            self.start_from_elsewhere()?;
+        }
+        let head = self.head.take().ok_or(Error::HeadersLost)?;
+        let outcome = self.outcome(&head, tracker)?;
+        Ok((outcome, self.tail.take()))
+    }
+
+    /// Ends the output of a salvage of parts, whose report is made by who began them.
+    pub(super) fn finish_salvaged(self, complete: bool) -> Result<(u64, u64), Error> {
+        self.state.finish(complete)?;
+        Ok((self.data, self.zero))
+    }
+
+    /// The machine's memory, once the first part has told it.
+    pub(super) fn memory(&self) -> &PfnSet {
+        &self.memory
+    }
+
     /// Ends the output of all parts.
     pub(super) fn finish_parts(mut self) -> Result<Report, Error> {
         let (head, tail) = self.joined.take().unwrap_or_default().whole().map_err(Error::Parts)?;
@@ -251,12 +328,7 @@ impl<'a> Arranger<'a> {
         };
         let Outcome { losses, kernel } = self.outcome(&head, tracker)?;
         let complete = losses.is_none() && self.tail.as_ref().is_some_and(Tail::is_complete);
-        match self.state {
-            State::Kdump(file) => file.finish(complete)?,
-            State::Elf(file) => file.finish(complete)?,
-            State::Flattened(out) => out.flush()?,
-            State::Waiting(_) | State::Nothing => {}
-        }
+        self.state.finish(complete)?;
         let pages = self.tail.map_or_else(Default::default, |tail| tail.pages);
         let written = Written { data: self.data, zero: self.zero, kernel };
         Ok(Report { head: Some(head), pages, complete, losses, written })
@@ -272,6 +344,6 @@ impl<'a> Arranger<'a> {
             let judged = self.pages.judge(head.pages(), &self.memory, self.tail.as_ref());
             judged.unwrap_or_else(|error| rescue.faults.add(&error, []));
         }
-        Ok(tracker.finish(Pfn(head.max_mapnr), &rescue.taken.set(), &rescue.faults))
+        Ok(tracker.finish(head.pages(), &rescue.taken.set(), &rescue.faults))
     }
 }

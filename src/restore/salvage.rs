@@ -41,6 +41,17 @@ impl Losses {
         self.chunks > 0 || self.faults > 0
     }
 
+    /// Adds what another part of the same dump lost.
+    pub(super) fn join(&mut self, other: &Losses) {
+        self.chunks += other.chunks;
+        self.cut = self.cut.or(other.cut);
+        self.faults += other.faults;
+        let room = MAX_FAULTS.saturating_sub(self.first_faults.len());
+        self.first_faults.extend(other.first_faults.iter().take(room).cloned());
+        self.pages = self.pages.iter().chain(other.pages.iter()).collect();
+        self.doubtful = self.doubtful.iter().chain(other.doubtful.iter()).collect();
+    }
+
     fn add_fault(&mut self, what: &dyn Display) {
         self.faults += 1;
         if self.first_faults.len() < MAX_FAULTS {
@@ -58,6 +69,17 @@ pub enum KernelData {
     Damaged,
     /// They were not sent ahead, or what tells is lost.
     Unknown,
+}
+
+impl KernelData {
+    /// Of two parts of one dump.
+    pub(super) fn join(self, other: KernelData) -> KernelData {
+        match (self, other) {
+            (KernelData::Damaged, _) | (_, KernelData::Damaged) => KernelData::Damaged,
+            (KernelData::Unknown, _) | (_, KernelData::Unknown) => KernelData::Unknown,
+            (KernelData::Whole, KernelData::Whole) => KernelData::Whole,
+        }
+    }
 }
 
 /// What a salvage made of a dump.
@@ -175,17 +197,16 @@ impl Tracker {
         self.counted = Some(pages);
     }
 
-    /// What was lost of memory up to `end`, where these pages were saved and something was wrong with those blocks.
-    pub(super) fn finish(mut self, end: Pfn, saved: &PfnSet, faults: &Faults) -> Outcome {
+    /// What was lost of the pages `all`, where these pages were saved and something was wrong with those blocks.
+    pub(super) fn finish(mut self, all: PfnRange, saved: &PfnSet, faults: &Faults) -> Outcome {
         for text in &faults.texts {
             self.losses.add_fault(text);
         }
         self.losses.faults += faults.count - faults.texts.len() as u64;
         if self.gap || self.losses.cut.is_some() {
-            let from = if self.order.is_some() { self.reached.min(end) } else { Pfn(0) };
-            self.doubtful.push(PfnRange { start: from, end });
+            let from = if self.order.is_some() { self.reached.min(all.end) } else { Pfn(0) };
+            self.doubtful.push(PfnRange { start: from, end: all.end });
         }
-        let all = PfnRange { start: Pfn(0), end };
         let named: PfnSet = self.named.iter().map(|&(_, pages)| pages.intersect(all)).collect();
         let dropped = self.dropped.iter().chain(&faults.pages).map(|pages| pages.intersect(all));
         let held: PfnSet = named.iter().chain(dropped).collect();
@@ -296,7 +317,7 @@ mod tests {
 
     /// Ends a salvage that kept these pages.
     fn finish(tracker: Tracker, end: u64, saved: &[(u64, u64)]) -> Outcome {
-        tracker.finish(Pfn(end), &ranges(saved), &Faults::default())
+        tracker.finish(PfnRange::new(0, end), &ranges(saved), &Faults::default())
     }
 
     #[test]
@@ -351,7 +372,7 @@ mod tests {
         tracker.order(5);
         let mut faults = Faults::default();
         faults.add(&"bad", [PfnRange::new(3, 5)]);
-        let outcome = tracker.finish(Pfn(50), &ranges(&[(0, 3), (5, 10)]), &faults);
+        let outcome = tracker.finish(PfnRange::new(0, 50), &ranges(&[(0, 3), (5, 10)]), &faults);
         assert_eq!(outcome.losses.pages, ranges(&[(3, 5), (10, 12)]));
         assert_eq!((outcome.losses.faults, outcome.kernel), (1, KernelData::Damaged));
     }

@@ -109,8 +109,10 @@ pub(super) fn open_sequential(
     path: &Path,
     watch: impl FnOnce(Option<u64>, Box<dyn Read + Send>) -> Box<dyn Read + Send>,
 ) -> Result<Box<dyn BufRead + Send>, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::caused(opening(path), error);
+    let failed =
+        |error: &dyn std::error::Error| Failure::caused(opening(path), error).maybe_hint(name_hint(path));
     let damaged = |error: raw::Error| failed(&error).status(Status::Damaged);
+    refuse_directory(path)?;
     let source = match remote(path)? {
         Some(source) => Some(source),
         None if path == Path::new("-") || !is_seekable(path) => None,
@@ -139,6 +141,23 @@ pub(super) fn open_sequential(
     dearmored(bytes).map_err(|error| failed(&error))
 }
 
+/// A directory is a dump only where it holds the objects of one.
+fn refuse_directory(path: &Path) -> Result<(), Failure> {
+    if !path.is_dir() || reader::is_set(path) {
+        return Ok(());
+    }
+    let message = format!("{}: it is a directory, without the numbered objects of a dump", opening(path));
+    Err(Failure::new(Status::Failure, message).hint("name the dump; list finds the dumps of a directory"))
+}
+
+/// What helps with a URL that lacks a slash.
+fn name_hint(path: &Path) -> Option<String> {
+    let (scheme, rest) = path.to_str()?.split_once(":/")?;
+    let is_url =
+        ["https", "http", "s3", "gs", "az"].contains(&scheme) && !rest.starts_with('/') && !path.exists();
+    is_url.then(|| format!("a URL has two slashes: {scheme}://"))
+}
+
 fn opening(path: &Path) -> String {
     let kind = if path == Path::new("-") { "" } else { "dump " };
     format!("opening {kind}{}", input_name(path))
@@ -152,7 +171,8 @@ fn empty(path: &Path) -> Failure {
 /// Opens a dump to be read at any place. What is in the frame of a raw partition is read through it; an armored
 /// dump is taken into memory without its armor.
 pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
-    let failed = |error: &io::Error| Failure::caused(opening(path), error);
+    let failed = |error: &io::Error| Failure::caused(opening(path), error).maybe_hint(name_hint(path));
+    refuse_directory(path)?;
     if path == Path::new("-") {
         let message = "opening standard input: a dump is read here and there, which it does not allow";
         return Err(Failure::new(Status::Usage, message).hint("name a file"));
@@ -307,6 +327,14 @@ pub(super) fn head_copy(path: &Path, identities: &Identities) -> Option<DumpHead
         return None;
     }
     reader::head_copy(open_source(path).ok()?, identities).ok()
+}
+
+/// The head of a dump that may be damaged.
+///
+/// # Errors
+/// It cannot be opened, or neither its head nor the copy of it can be read.
+pub(super) fn any_head(path: &Path, identities: &Identities) -> Result<DumpHead, Failure> {
+    reader::any_head(open_source(path)?, identities).map_err(|error| reader_failure(path, &error))
 }
 
 /// What is wrong with a header, or with the identities for it.

@@ -1,6 +1,6 @@
 //! `vmcore-decrypt restore DUMP OUTPUT`, for short `vmcore-decrypt DUMP OUTPUT`: what can be typed, and what follows from it.
 
-use super::super::creating::{creating, stdout_failure};
+use super::super::creating::{creating, full_hint, stdout_failure};
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, meter, output_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
@@ -107,14 +107,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     args.identities.apart_from(args.output(), args.dumps())?;
     let identities = args.identities.read(args.dumps())?;
+    let threads = input::threads(args.num_threads);
+    if args.salvage && args.dumps().len() > 1 {
+        return salvage_parts(args, &identities, threads);
+    }
     let opened: Result<Vec<_>, _> = args.dumps().iter().map(|dump| watched("restoring", dump)).collect();
     let mut dumps = opened?;
     remove_unfinished_on_signals()?;
     let mut target = Target::open(args)?;
-    let failed = |at: usize, error: &restore::Error| {
-        failure(args.dumps().get(at).map_or(args.output(), PathBuf::as_path), Some(args.output()), error)
-    };
-    let threads = input::threads(args.num_threads);
+    let failed = |at: usize, error: &restore::Error| args.failure(at, error);
     let report = match &mut dumps[..] {
         [dump] if args.salvage => salvaged(args, &mut **dump, &identities, &mut target, threads)?,
         [dump] => restore::restore(&mut **dump, &identities, target.output(args), threads)
@@ -126,10 +127,28 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     conclude(args, report)
 }
 
+/// Salvages what is there of a dump in parts.
+fn salvage_parts(args: &Args, identities: &Identities, threads: NonZero<usize>) -> Result<(), Failure> {
+    let (parts, mut fate) = salvage::find_parts(args.dumps(), identities)?;
+    remove_unfinished_on_signals()?;
+    let mut target = Target::open(args)?;
+    let salvaged = restore::salvage_parts(parts, identities, target.output(args), threads);
+    let salvaged = salvaged.map_err(|(at, error)| match error {
+        restore::Error::Parts(_) => args.failure(at, &error),
+        error => failure(fate.path(at).unwrap_or(args.output()), Some(args.output()), &error),
+    })?;
+    target.finish().map_err(|error| args.failure(0, &restore::Error::Write(error)))?;
+    fate.settle(salvaged.losses, salvaged.missing);
+    salvage::report(&fate, args.output(), &salvaged.report, args.json)
+}
+
 /// Reports what was restored, and what is unusual about it.
 fn conclude(args: &Args, report: Report) -> Result<(), Failure> {
     if args.salvage {
-        return salvage::report(args.dump(), args.output(), &report, args.json);
+        let part = report.head.as_ref().and_then(|head| head.part.as_ref());
+        input::warn_of_part(args.dump(), part);
+        let fate = salvage::Fate::of_whole(args.dump(), &report);
+        return salvage::report(&fate, args.output(), &report, args.json);
     }
     if args.output() != Path::new("-")
         && special::kind(args.output()).is_none()
@@ -233,15 +252,16 @@ impl Args {
         self.dumps().first().map_or(Path::new("-"), PathBuf::as_path)
     }
 
-    /// Parts are joined page by page, so each must be whole, and so must what comes out.
+    /// What stopped the dump at `at`.
+    fn failure(&self, at: usize, error: &restore::Error) -> Failure {
+        failure(self.dumps().get(at).map_or(self.output(), PathBuf::as_path), Some(self.output()), error)
+    }
+
+    /// Parts are joined page by page, so what comes out must be whole.
     fn check_parts(&self) -> Result<(), Failure> {
         let usage = |message: &str, hint: &str| Err(Failure::new(Status::Usage, message).hint(hint));
         match self.dumps().len() {
             ..=1 => Ok(()),
-            _ if self.salvage => usage(
-                "salvaging several parts at once: a damaged part is salvaged by itself",
-                "crash takes the restored parts together",
-            ),
             _ if self.format == Format::Flattened => usage(
                 "joining parts to a flattened stream: its records would not fit together",
                 "use --format kdump or elf",
@@ -326,9 +346,7 @@ pub(super) fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRea
 pub(super) fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Failure {
     match (error, output) {
         (restore::Error::Write(error), Some(output)) => {
-            let hint = (error.kind() == io::ErrorKind::StorageFull)
-                .then_some("free some room for the restored dump");
-            Failure::caused(format!("writing {}", output_name(output)), error).maybe_hint(hint)
+            Failure::caused(format!("writing {}", output_name(output)), error).maybe_hint(full_hint(error))
         }
         (restore::Error::Crypt(cause), _) => input::crypt_failure(dump, cause),
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),

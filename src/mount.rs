@@ -329,13 +329,22 @@ impl Mounted {
         }
         match session.umount_and_join() {
             Ok(()) => Ok(false),
-            // Somebody else was faster.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                nix::mount::umount2(&directory, nix::mount::MntFlags::MNT_DETACH)?;
-                Ok(true)
+                match nix::mount::umount2(&directory, nix::mount::MntFlags::MNT_DETACH) {
+                    Ok(()) => Ok(true),
+                    // Somebody else was faster.
+                    Err(_) if !is_ours(&directory) => Ok(false),
+                    Err(error) => Err(error.into()),
+                }
             }
+            // Somebody else was faster, or one of its threads had an error that no file depends on any more.
+            Err(_) if !is_ours(&directory) => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a dump is still mounted on a directory.
+fn is_ours(directory: &Path) -> bool {
+    matches!(table::occupant(directory), Ok(Some(table::Occupant::Ours | table::Occupant::Stale)))
 }

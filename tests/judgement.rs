@@ -23,7 +23,7 @@ mod forged;
 mod readers;
 mod synth;
 
-use common::{mounted, run};
+use common::{mounted, run, text};
 use dump::{IDENTITY, identities};
 use forged::{Forged, HONEST, Part, block, data_frame, frame_of, zero_block};
 use std::fs;
@@ -54,15 +54,17 @@ impl Lab {
         self.directory.path().join(name)
     }
 
-    fn status(&self, arguments: &str) -> i32 {
+    /// How a command ends, and what it says.
+    fn verdict(&self, arguments: &str) -> (i32, String) {
         let mut command = common::decrypt();
         command.args(arguments.split(' ')).current_dir(self.directory.path());
         let output = run(&mut command);
-        output.status.code().unwrap_or_else(|| panic!("{arguments}: {output:?}"))
+        let code = output.status.code().unwrap_or_else(|| panic!("{arguments}: {output:?}"));
+        (code, text(&output.stderr))
     }
 
     /// What each command makes of a dump.
-    fn verdicts(&self, dump: &[u8]) -> Vec<(&'static str, i32)> {
+    fn verdicts(&self, dump: &[u8]) -> Vec<(&'static str, (i32, String))> {
         fs::write(self.path("dump"), dump).unwrap();
         let mut commands = vec![
             ("verify", "verify -i key.txt dump"),
@@ -76,18 +78,13 @@ impl Lab {
         if self.can_mount {
             commands.push(("mount", "mount -i key.txt dump mnt -- cmp mnt/vmcore mnt/vmcore"));
         }
-        commands.into_iter().map(|(name, arguments)| (name, self.status(arguments))).collect()
+        commands.into_iter().map(|(name, arguments)| (name, self.verdict(arguments))).collect()
     }
 
     fn assert_all(&self, name: &str, forged: &Forged, status: i32) {
         let verdicts = self.verdicts(&forged.encrypted());
-        let said = run(common::decrypt()
-            .args(["verify", "-i", "key.txt", "dump"])
-            .current_dir(self.directory.path()));
-        assert!(
-            verdicts.iter().all(|&(_, code)| code == status),
-            "{name}, not {status}: {verdicts:?} {said:?}"
-        );
+        let others: Vec<_> = verdicts.iter().filter(|(_, (code, _))| *code != status).collect();
+        assert!(others.is_empty(), "{name}, not {status}: {others:?}");
     }
 }
 
@@ -251,7 +248,7 @@ fn a_head_elsewhere_or_of_another_machine_is_one_verdict() {
     let headless = Forged::with(|forged| drop(forged.parts.drain(..2)));
     lab.assert_all("neither head nor headers", &headless, DAMAGED);
     let with_segments = |change: fn(&mut Head)| Forged::with(|forged| forged.rehead(change));
-    let cases: [HeadCase; 9] = [
+    let cases: [HeadCase; 8] = [
         (
             "a segment of no size more",
             |head| head.segments.push(SegmentFacts { paddr: 4096, vaddr: 0, size: 0 }),
@@ -272,11 +269,6 @@ fn a_head_elsewhere_or_of_another_machine_is_one_verdict() {
         ("data far away", |head| head.data_offset = 1 << 50, DAMAGED),
         ("data beyond 64 bits", |head| head.data_offset = u64::MAX - 4095, DAMAGED),
         ("data in the tables", |head| head.data_offset = 4096, DAMAGED),
-        (
-            "all addresses",
-            |head| head.segments[0] = SegmentFacts { paddr: 0, vaddr: 0, size: u64::MAX },
-            VALID,
-        ),
     ];
     for (name, change, status) in cases {
         lab.assert_all(name, &with_segments(change), status);
@@ -313,7 +305,7 @@ fn a_block_that_is_not_what_the_index_names_gives_no_page() {
     });
     for (name, forged) in [("renamed", renamed), ("elsewhere", elsewhere), ("without its pages", emptied)] {
         let dump = forged.encrypted();
-        for (command, status) in lab.verdicts(&dump) {
+        for (command, (status, _)) in lab.verdicts(&dump) {
             assert!(status == DAMAGED || matches!(command, "info" | "dmesg" | "mount"), "{name}: {command}");
         }
         // Where the order of data gives it away, the dump does not open at all.

@@ -189,7 +189,7 @@ fn a_limit_on_the_size_of_files_is_reported_and_leaves_nothing() {
         format!("vmcore-decrypt restore --salvage {key} restored"),
         format!("vmcore-decrypt rewrap -R {recipients} {key} rewrapped"),
         format!("vmcore-decrypt refilter -q -R {recipients} {key} filtered"),
-        format!("vmcore-encrypt -d 0 -R {recipients} {home}/vmcore - > stream"),
+        format!("vmcore-encrypt -d 0 -R {recipients} {home}/vmcore > stream"),
         // What is left out of the environment is kept in a file in memory, which is bounded, too.
         "ulimit -f 0; vmcore-decrypt keygen -o key".to_owned(),
         "ulimit -f 0; env -i \"$(command -v vmcore-decrypt)\" keygen -o key".to_owned(),

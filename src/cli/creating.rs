@@ -60,14 +60,12 @@ fn refused_hint(why: &Refused) -> Option<&'static str> {
     }
 }
 
-/// What helps where an output takes no more.
+/// What helps where an output takes no more; `when_full` is the advice for a full disk.
 #[cfg(feature = "analyst")]
 #[must_use]
-pub(super) fn full_hint(error: &io::Error) -> Option<&'static str> {
+pub(super) fn full_hint(error: &io::Error, when_full: &'static str) -> Option<&'static str> {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free some room, or name another place")
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(when_full),
         io::ErrorKind::FileTooLarge => Some(FILE_LIMIT),
         _ => None,
     }

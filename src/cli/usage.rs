@@ -27,7 +27,7 @@ pub(super) fn answer(program: &str, error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say(program, "error", &message(error));
-    hints(error).iter().for_each(|hint| say(program, "hint", hint));
+    hints(program, error).iter().for_each(|hint| say(program, "hint", hint));
     ExitCode::from(Status::Usage.code())
 }
 
@@ -100,12 +100,12 @@ fn refused_value(error: &Error) -> Option<String> {
 }
 
 /// What may help.
-fn hints(error: &Error) -> Vec<String> {
+fn hints(program: &str, error: &Error) -> Vec<String> {
     let similar =
         [(SuggestedSubcommand, "subcommand"), (SuggestedArg, "argument"), (SuggestedValue, "value")];
     let mut hints: Vec<String> =
         similar.iter().filter_map(|&(kind, what)| did_you_mean(error, kind, what)).collect();
-    if let Some(hint) = meant(error) {
+    if let Some(hint) = meant(program, error) {
         hints.push(hint.to_owned());
     } else if let Some(ContextValue::StyledStrs(tips)) = error.get(Suggested) {
         // Whoever mistypes an option does not mean a file of that name.
@@ -122,17 +122,17 @@ fn hints(error: &Error) -> Vec<String> {
 }
 
 /// What helps with an option that other programs have.
-fn meant(error: &Error) -> Option<&'static str> {
+fn meant(program: &str, error: &Error) -> Option<&'static str> {
     let option = quoted(error, InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
     let usage = error.get(Usage).map(ToString::to_string).unwrap_or_default();
-    let is_of = |program: &str| usage.contains(program);
+    let opens_dumps = program == "vmcore-decrypt";
     Some(match option.as_str() {
         option if OUTPUT.contains(&option) => OUTPUT_HINT,
-        option if IDENTITY.contains(&option) && is_of("vmcore-decrypt") => "-i names the identity file",
-        option if DECRYPT.contains(&option) && is_of("vmcore-decrypt") => {
+        option if IDENTITY.contains(&option) && opens_dumps => "-i names the identity file",
+        option if DECRYPT.contains(&option) && opens_dumps => {
             "a dump is decrypted without such an option: vmcore-decrypt -i KEY DUMP OUTPUT"
         }
-        "'-p'" if is_of("keygen") => "--passphrase protects the identity with a passphrase",
+        "'-p'" if usage.contains("keygen") => "--passphrase protects the identity with a passphrase",
         _ => return None,
     })
 }
@@ -223,24 +223,22 @@ mod tests {
     fn an_error_without_facts_has_a_name() {
         let bare = Error::new(ErrorKind::UnknownArgument);
         assert_eq!(message(&bare), "unexpected argument found");
-        assert_eq!(hints(&bare), ["--help tells all options"]);
+        assert_eq!(hints("prog", &bare), ["--help tells all options"]);
     }
 
     #[test]
     fn options_of_other_programs_are_known() {
-        let program = |name: &'static str| Command::new(name).arg(Arg::new("dump"));
-        let hint =
-            |command: Command, line: &str| hints(&command.try_get_matches_from(line.split(' ')).unwrap_err());
-        assert_eq!(hint(program("vmcore-decrypt"), "x -k a")[0], "-i names the identity file");
-        assert_eq!(hint(program("vmcore-decrypt"), "x --out a")[0], OUTPUT_HINT);
+        let hint = |program, line: &str| hints(program, &error(line)).swap_remove(0);
+        assert_eq!(hint("vmcore-decrypt", "prog -k a"), "-i names the identity file");
+        assert_eq!(hint("vmcore-decrypt", "prog --out a"), OUTPUT_HINT);
         // Nothing is told that nobody means.
-        assert!(hint(program("vmcore-encrypt"), "x -k a")[0].starts_with("usage: "));
+        assert!(hint("vmcore-encrypt", "prog -k a").starts_with("usage: "));
     }
 
     #[test]
     fn hints_are_what_is_similar_then_the_usage() {
-        assert_eq!(hints(&error("prog"))[..1], ["usage: prog <vmcore>"].map(str::to_owned));
-        let hints = hints(&error("prog --levle a x"));
+        assert_eq!(hints("prog", &error("prog"))[..1], ["usage: prog <vmcore>"].map(str::to_owned));
+        let hints = hints("prog", &error("prog --levle a x"));
         assert_eq!(hints[0], "a similar argument exists: '--level'");
         assert!(hints[1].starts_with("usage: prog"), "{hints:?}");
         assert_eq!(hints.last().unwrap(), "--help tells all options");

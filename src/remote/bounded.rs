@@ -159,8 +159,8 @@ impl Budget {
 /// Makes clients that keep to the budget they are used in, and send what gives rights to no other server.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    /// Whether an answer may lead to another server: not where requests are signed. What a URL of a web server has is taken
-    /// off by the client (user and password) or is not sent on (its query).
+    /// Whether an answer may lead to another server: not where requests are signed. Of the URL of a web server
+    /// nothing is sent on.
     pub leaves: bool,
     /// Host and port of a service for rights that the user named, beside [`MACHINE`].
     pub machine: Option<String>,

@@ -1,7 +1,7 @@
 //! `vmcore-decrypt keygen`: a new identity for the analyst, and the recipient line for the machines; `keygen -y`: the
 //! recipient lines of an identity that is there.
 
-use super::super::creating::{creating, stdout_failure};
+use super::super::creating::{creating, full_hint, stdout_failure};
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, prompt, quoted, say, status, stdout};
 use super::input::read_identities;
@@ -94,9 +94,9 @@ fn generate(args: &Args) -> Result<(), Failure> {
 
 fn finish(written: io::Result<()>, stream: Stream, output: Option<&Path>) -> Result<(), Failure> {
     let name = output.map_or("standard output".to_owned(), quoted);
-    written
-        .and_then(|()| stream.finish().map(drop))
-        .map_err(|error| Failure::caused(format!("writing {name}"), &error))
+    written.and_then(|()| stream.finish().map(drop)).map_err(|error| {
+        Failure::caused(format!("writing {name}"), &error).maybe_hint(full_hint(&error, "free some room"))
+    })
 }
 
 /// Where the identity goes.

@@ -168,7 +168,7 @@ impl Args {
         match error {
             collect::Error::Write(error) => {
                 Failure::caused(format!("writing {}", output_name(self.output())), error)
-                    .maybe_hint(full_hint(error))
+                    .maybe_hint(full_hint(error, "free some room"))
             }
             collect::Error::Crypt(error) => recipients::failure("encrypting", error),
             error => Failure::caused(format!("refiltering {}", input_name(self.dump())), error),

@@ -346,7 +346,8 @@ pub(super) fn watched(doing: &'static str, dump: &Path) -> Result<Box<dyn BufRea
 pub(super) fn failure(dump: &Path, output: Option<&Path>, error: &restore::Error) -> Failure {
     match (error, output) {
         (restore::Error::Write(error), Some(output)) => {
-            Failure::caused(format!("writing {}", output_name(output)), error).maybe_hint(full_hint(error))
+            Failure::caused(format!("writing {}", output_name(output)), error)
+                .maybe_hint(full_hint(error, "free some room for the restored dump"))
         }
         (restore::Error::Crypt(cause), _) => input::crypt_failure(dump, cause),
         (restore::Error::Stream(cause), _) => input::stream_failure(dump, cause),

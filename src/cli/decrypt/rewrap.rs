@@ -174,14 +174,15 @@ impl Job {
             crypt::Error::Io(cause) => {
                 Failure::caused(format!("copying {} to {}", input_name(&self.dump), quoted(&self.to)), cause)
                     .status(input::read_status(cause))
-                    .maybe_hint(full_hint(cause))
+                    .maybe_hint(full_hint(cause, "free some room"))
             }
             cause => input::crypt_failure(&self.dump, cause),
         }
     }
 
     fn write_failure(&self, error: &io::Error) -> Failure {
-        Failure::caused(format!("writing {}", output_name(&self.to)), error).maybe_hint(full_hint(error))
+        Failure::caused(format!("writing {}", output_name(&self.to)), error)
+            .maybe_hint(full_hint(error, "free some room"))
     }
 }
 

@@ -181,7 +181,7 @@ fn a_web_server_may_lead_to_another_one_which_gets_nothing_that_gives_rights() {
     let place = Place { limits: SHORT, ..place(&parse(&url).unwrap(), Kind::File).unwrap() };
     let _ = get(&place, &place.path, 0..ASKED, None);
     let (here, there) = (here.lock().unwrap(), there.lock().unwrap());
-    assert!(here[0].contains("authorization: basic") && here[0].contains("secret"), "{here:?}");
+    assert!(here[0].starts_with("get /dump?x-amz-signature=secret"), "{here:?}");
     assert!(there[0].starts_with("get /there") && there[0].contains("range: "), "{there:?}");
     for word in ["secret", "authorization", "referer", "x-amz", "dump"] {
         assert!(!there[0].contains(word), "{word}: {there:?}");

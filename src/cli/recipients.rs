@@ -74,11 +74,10 @@ impl RecipientArgs {
     /// As [`RecipientArgs::read`], for who hands a dump over: an analyst's machine has no recipients of its own.
     #[cfg(feature = "analyst")]
     pub(super) fn read_typed(&self) -> Result<Recipients, Failure> {
-        let is_typed = !self.recipients.is_empty() || !self.files.is_empty();
-        self.read().map_err(|failure| match is_typed {
-            true => failure,
-            false => failure.hint("-r names who gets the new dump (age1...), and -R a file of recipients"),
-        })
+        let is_default = self.recipients.is_empty() && self.files.is_empty();
+        let hint =
+            is_default.then_some("-r names who gets the new dump (age1...), and -R a file of recipients");
+        self.read().map_err(|failure| failure.maybe_hint(hint))
     }
 
     /// Checks what encrypting a dump would need: [`RecipientArgs::read_trusted`], configuration that others cannot

@@ -254,26 +254,26 @@ impl Args {
         let (dumps, output) = self.split();
         let jobs = dumps.iter().map(|dump| match output {
             None => self.in_place(dump),
-            Some(output) if dumps.len() == 1 => self.into_file(dump, output.to_owned()),
-            Some(directory) => self.into_directory(dump, directory),
+            Some(output) if dumps.len() == 1 => self.to_file(dump, output.to_owned()),
+            Some(directory) => self.to_directory(dump, directory),
         });
         jobs.collect()
     }
 
-    fn into_file(&self, dump: &Path, to: PathBuf) -> Result<Job, Failure> {
+    fn to_file(&self, dump: &Path, to: PathBuf) -> Result<Job, Failure> {
         self.identities.apart_from(&to, self.dumps())?;
         apart::check(&to, self.recipients.named_files().iter().map(PathBuf::as_path))?;
         Ok(Job { dump: dump.to_owned(), from: dump.to_owned(), to, overwrite: self.force })
     }
 
-    fn into_directory(&self, dump: &Path, directory: &Path) -> Result<Job, Failure> {
+    fn to_directory(&self, dump: &Path, directory: &Path) -> Result<Job, Failure> {
         let usage = |message: String, hint: &str| Err(Failure::new(Status::Usage, message).hint(hint));
         if !directory.is_dir() {
             let message = format!("rewrapping to {}: several files need a directory", output_name(directory));
             return usage(message, "name a directory at last, or replace the files with --in-place");
         }
         match dump.file_name() {
-            Some(name) => self.into_file(dump, directory.join(name)),
+            Some(name) => self.to_file(dump, directory.join(name)),
             None => usage(format!("rewrapping {}: it has no name", input_name(dump)), "rewrap it by itself"),
         }
     }

@@ -89,13 +89,16 @@ impl Trust {
     }
 }
 
+/// The name of a set of objects, and whether one of them was put.
+type Begun = (String, Arc<AtomicBool>);
+
 /// A place in a store. Clones are the same place.
 #[derive(Clone, Debug)]
 pub(super) struct StorePlace {
     url: String,
     args: UploadArgs,
     /// The set that was begun last, as messages show it, and whether an object of it was put.
-    begun: Arc<Mutex<Option<(String, Arc<AtomicBool>)>>>,
+    begun: Arc<Mutex<Option<Begun>>>,
 }
 
 impl PartialEq for StorePlace {

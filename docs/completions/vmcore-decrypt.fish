@@ -117,7 +117,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s i -l identity -r -
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s r -l recipient -x -d 'Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s R -l recipients-file -r -F -d 'Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s f -l force -d 'Overwrite an existing output file, or the dump itself where no output is named'
-complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -l in-place -d 'Replace the dump itself'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -l in-place -d 'Replace the dump itself, or all parts of one'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -l add -d 'Keep the recipients that the dump has, beside the new ones'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -s h -l help -d 'Print help'

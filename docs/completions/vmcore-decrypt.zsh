@@ -124,7 +124,7 @@ _vmcore-decrypt() {
                 '*'{-r,--recipient}'[Encrypt to this recipient (age1..., age1pq1..., ssh-ed25519 ..., ssh-rsa ...); repeatable]:value: ' \
                 '*'{-R,--recipients-file}'[Encrypt to the recipients in this file, one a line; repeatable default /etc/vmcore-encrypt/recipients when no -r is given]:file:_files' \
                 '*'{-f,--force}'[Overwrite an existing output file, or the dump itself where no output is named]' \
-                '*'--in-place'[Replace the dump itself]' \
+                '*'--in-place'[Replace the dump itself, or all parts of one]' \
                 '*'--add'[Keep the recipients that the dump has, beside the new ones]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \

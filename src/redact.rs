@@ -7,6 +7,7 @@
 //! contradicts itself makes its kind one that could not be walked, never one that is absent.
 
 mod aes;
+mod ceph;
 mod ciphers;
 mod copies;
 mod dm;
@@ -22,12 +23,15 @@ mod record;
 mod registers;
 mod scan;
 mod storage;
+mod targets;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod tty;
 mod walk;
+mod wireless;
+mod xarray;
 
 use crate::kernel::Kernel;
 use crate::mm::KernelMemory;

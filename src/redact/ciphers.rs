@@ -22,13 +22,16 @@ const MAX_NESTING: u32 = 8;
 /// What `crt_flags` may have. Source: Linux `include/linux/crypto.h`, `CRYPTO_TFM_*`.
 const FLAGS: u32 = 0x000f_ffff;
 /// Structures that begin before their `struct crypto_tfm`, and the member that it is.
-const FRONTS: [(&str, &str); 6] = [
+const FRONTS: [(&str, &str); 9] = [
     ("crypto_skcipher", "base"),
     ("crypto_aead", "base"),
     ("crypto_shash", "base"),
     ("crypto_ahash", "base"),
     ("crypto_lskcipher", "base"),
     ("crypto_cipher", "base"),
+    ("crypto_kpp", "base"),
+    ("crypto_akcipher", "base"),
+    ("crypto_rng", "base"),
 ];
 
 /// How to find a cipher by the word that names its algorithm.

@@ -19,7 +19,9 @@ const FILTER_BITS: u32 = 20;
 
 /// The windows, or whole texts.
 pub(super) struct Copies {
-    windows: HashMap<[u8; WINDOW], (Kind, Option<Vec<u8>>)>,
+    windows: HashMap<[u8; WINDOW], Kind>,
+    /// Whole texts by their first bytes, the longest first.
+    texts: HashMap<[u8; WINDOW], Vec<(Kind, Vec<u8>)>>,
     filter: Vec<bool>,
 }
 
@@ -28,12 +30,18 @@ fn place(bytes: [u8; 4]) -> usize {
 }
 
 impl Copies {
-    /// The windows of secrets. The command line is no random bytes: only a copy of all of it counts.
+    /// The windows of secrets. The command line is no random bytes: only a copy of all of it counts, or of a word, which the
+    /// command line of the capture kernel may repeat.
     pub(super) fn of<'s>(secrets: impl Iterator<Item = (Kind, &'s [u8])>) -> Copies {
-        let mut copies = Copies { windows: HashMap::new(), filter: vec![false; 1 << FILTER_BITS] };
+        let (windows, texts) = (HashMap::new(), HashMap::new());
+        let mut copies = Copies { windows, texts, filter: vec![false; 1 << FILTER_BITS] };
         for (kind, secret) in secrets {
             if kind == Kind::CommandLine {
                 copies.add_whole(kind, secret);
+                let words = secret.split(|byte| *byte == b' ' || *byte == 0);
+                words.filter(|word| different(word) >= LEAST_DIFFERENT).for_each(|word| {
+                    copies.add_whole(kind, word);
+                });
             } else {
                 copies.add(kind, secret);
             }
@@ -42,7 +50,7 @@ impl Copies {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.windows.is_empty()
+        self.windows.is_empty() && self.texts.is_empty()
     }
 
     fn add(&mut self, kind: Kind, secret: &[u8]) {
@@ -50,7 +58,7 @@ impl Copies {
         let starts = (0..).step_by(STEP).take_while(|&at| last.is_some_and(|last| at < last)).chain(last);
         for window in starts.filter_map(|at| secret.get(at..)?.first_chunk::<WINDOW>()) {
             if different(window) >= LEAST_DIFFERENT && self.windows.len() < MAX_WINDOWS {
-                self.windows.entry(*window).or_insert((kind, None));
+                self.windows.entry(*window).or_insert(kind);
                 self.filter[place([window[0], window[1], window[2], window[3]])] = true;
             }
         }
@@ -58,7 +66,11 @@ impl Copies {
 
     fn add_whole(&mut self, kind: Kind, text: &[u8]) {
         if let Some(window) = text.first_chunk::<WINDOW>() {
-            self.windows.insert(*window, (kind, Some(text.to_vec())));
+            let texts = self.texts.entry(*window).or_default();
+            let at = texts.partition_point(|(_, other)| other.len() > text.len());
+            if texts.get(at).is_none_or(|(_, other)| other != text) {
+                texts.insert(at, (kind, text.to_vec()));
+            }
             self.filter[place([window[0], window[1], window[2], window[3]])] = true;
         }
     }
@@ -69,18 +81,23 @@ impl Copies {
         for (at, window) in bytes.windows(WINDOW).take(own).enumerate() {
             let head = [window[0], window[1], window[2], window[3]];
             if self.filter[place(head)]
-                && let Some((kind, whole)) = self.windows.get(window)
+                && let Some((kind, len)) = self.match_at(&bytes[at..], window)
             {
-                let len = match whole {
-                    None => WINDOW,
-                    Some(text) if bytes[at..].starts_with(text) => text.len(),
-                    Some(_) => continue,
-                };
                 let what = What::Named("copy");
-                hits.push(Hit { kind: *kind, what, at: at as u64, len: len as u64, secret: None });
+                hits.push(Hit { kind, what, at: at as u64, len: len as u64, secret: None });
             }
         }
         hits
+    }
+
+    /// The kind of what `bytes` begin with, which are `window` and what follows it, and its length.
+    fn match_at(&self, bytes: &[u8], window: &[u8]) -> Option<(Kind, usize)> {
+        let text = |texts: &Vec<(Kind, Vec<u8>)>| {
+            let (kind, text) = texts.iter().find(|(_, text)| bytes.starts_with(text))?;
+            Some((*kind, text.len()))
+        };
+        let whole = self.texts.get(window).and_then(text);
+        whole.or_else(|| self.windows.get(window).map(|kind| (*kind, WINDOW)))
     }
 }
 
@@ -97,7 +114,7 @@ mod tests {
     #[test]
     fn copies_are_found_in_part_and_text_only_whole() {
         let secret: Vec<u8> = (1..=40).collect();
-        let line = b"root=/dev/vda1 secret=abcdef quiet";
+        let line = b"root=/dev/vda1 secret=abcdef key=0123456789ab quiet";
         let copies = Copies::of([(Kind::Keyring, &secret[..]), (Kind::CommandLine, &line[..])].into_iter());
         let mut memory = vec![0; 500];
         memory[33..73].copy_from_slice(&secret);
@@ -106,6 +123,8 @@ mod tests {
         memory[216..224].fill(0xee);
         memory[300..300 + line.len()].copy_from_slice(line);
         memory[400..420].copy_from_slice(&line[..20]);
+        memory[430..444].copy_from_slice(b"secret=abcdef ");
+        memory[450..467].copy_from_slice(b"key=0123456789ab ");
         let hits = copies.hits(&memory, memory.len());
         let mut covered = vec![false; memory.len()];
         for hit in &hits {
@@ -118,7 +137,10 @@ mod tests {
                 && covered[224..240].iter().all(|covered| *covered)
         );
         assert!(!covered[216] && !covered[100] && !covered[400]);
-        assert_eq!(hits.iter().filter(|hit| hit.kind == Kind::CommandLine).count(), 1);
+        // The line, and its one word that is long enough, there and elsewhere.
+        let line: Vec<u64> =
+            hits.iter().filter(|hit| hit.kind == Kind::CommandLine).map(|hit| hit.at).collect();
+        assert_eq!(line, [300, 329, 450]);
     }
 
     #[test]

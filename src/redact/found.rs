@@ -44,9 +44,6 @@ impl Found {
         };
         match finder {
             Finder::Scan | Finder::Notes => Found::of(kind),
-            Finder::Nobody => {
-                Found::unwalked(kind, "the kernel has it, and this version cannot walk it".into())
-            }
             Finder::Walk(find) => {
                 let result = find(walk);
                 let pieces = walk.take();
@@ -112,12 +109,7 @@ impl Found {
     /// What the record has of them.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
         let trusted = self.is_searched();
-        let line = |(&what, &(places, bytes)): (&&'static str, &(u64, u64))| Line {
-            kind: self.kind,
-            what,
-            places,
-            bytes,
-        };
+        let line = |(&what, &(_, bytes)): (&&'static str, &(u64, u64))| Line { kind: self.kind, what, bytes };
         self.counts.iter().filter(move |_| trusted).map(line)
     }
 }

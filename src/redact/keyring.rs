@@ -2,6 +2,7 @@
 //!
 //! Source: Linux `include/linux/key.h`, `include/keys/*-type.h`, `security/keys`.
 
+use super::ceph;
 use super::walk::Walk;
 use crate::kernel::{Error, Object};
 use crate::units::VirtAddr;
@@ -51,6 +52,9 @@ fn key(walk: &Walk<'_>, key: &Object<'_>) -> Result<(), Error> {
         b"big_key" => big(walk, data, first),
         b"asymmetric" => asymmetric(walk, data),
         b"fscrypt-provisioning" => fscrypt(walk, key, first),
+        b"ceph" => ceph::payload(walk, first),
+        b"rxrpc" => ceph::tokens(walk, first),
+        b"rxrpc_s" => ceph::server(walk, data, first),
         b".request_key_auth" => {
             let request = walk.kernel().object("request_key_auth", first)?;
             let len = request.uint("callout_len")?;

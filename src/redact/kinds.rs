@@ -1,7 +1,7 @@
 //! The one list of kinds of secrets: their names, how it is known that a kernel has none of them, and who finds them.
 
 use super::walk::Walk;
-use super::{dm, keyring, krb5, log, net, random, registers, storage, tty};
+use super::{ceph, dm, keyring, krb5, log, net, random, registers, storage, tty, wireless};
 use crate::kernel::Error;
 use std::str::FromStr;
 
@@ -61,8 +61,6 @@ pub(super) enum Finder {
     Scan,
     /// Among the notes.
     Notes,
-    /// Not at all: it is absent, or it cannot be walked.
-    Nobody,
 }
 
 /// What is known of a kind.
@@ -152,20 +150,20 @@ static FACTS: [Facts; Kind::ALL.len()] = [
     Facts::walked(
         "nvme",
         "NVMe in-band authentication",
-        [&["nvme_auth"], &["nvme_auth_parse_key", "nvme_auth_generate_key"]],
+        [&["nvme_auth", "nvme_common"], &["nvme_auth_parse_key", "nvme_auth_generate_key"]],
         storage::nvme,
     ),
-    Facts::other(
+    Facts::walked(
         "ceph",
         "keys of Ceph and RxRPC",
         [&["libceph", "rxrpc"], &["ceph_crypto_key_decode", "rxrpc_get_server_data_key"]],
-        Finder::Nobody,
+        ceph::find,
     ),
-    Facts::other(
+    Facts::walked(
         "wireless",
         "keys of Wi-Fi and Bluetooth",
         [&["cfg80211", "bluetooth"], &["cfg80211_init", "hci_register_dev"]],
-        Finder::Nobody,
+        wireless::find,
     ),
     Facts::walked("registers", "vector registers of user programs", [NONE, NONE], registers::find)
         .without_copies(),
@@ -307,6 +305,21 @@ mod tests {
         assert!((0..).zip(Kind::ALL).all(|(nth, kind)| *kind as usize == nth));
         assert_eq!(Kind::Macsec.name(), "macsec");
         assert_eq!(Kind::Log.name(), "log");
+    }
+
+    /// The table of docs/handover.md has every kind once, and how it was tried: in a guest, on a small kernel, or by type.
+    #[test]
+    fn the_document_has_every_kind_and_how_it_was_tried() {
+        let rows = include_str!("../../docs/handover.md").lines().filter(|line| line.starts_with("| `"));
+        let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+        let table: Vec<Vec<&str>> = rows.map(cells).collect();
+        for kind in Kind::ALL {
+            let named: Vec<_> = table.iter().filter(|row| row[0] == format!("`{}`", kind.name())).collect();
+            let [row] = named[..] else { panic!("{}: {} rows", kind.name(), named.len()) };
+            let tried = ["guest", "synthetic", "by type only"];
+            assert!(tried.iter().any(|word| row[3].contains(word)), "{}: {}", kind.name(), row[3]);
+        }
+        assert_eq!(table.len(), Kind::ALL.len());
     }
 
     #[test]

@@ -16,16 +16,15 @@ const MARK: &str = "# vmcore-decrypt redact ";
 pub(super) struct Line {
     pub(super) kind: Kind,
     pub(super) what: &'static str,
-    pub(super) places: u64,
     pub(super) bytes: u64,
 }
 
 /// The record as text.
 pub(super) fn encode(findings: &[Finding], lines: impl Iterator<Item = Line>) -> Vec<u8> {
     let mut text = String::new();
-    for Line { kind, what, places, bytes } in lines {
+    for Line { kind, what, bytes } in lines {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "erase {}.{what} size {bytes} places {places}", kind.name());
+        let _ = writeln!(text, "erase {}.{what} size {bytes}", kind.name());
     }
     for Finding { kind, state } in findings {
         let _ = writeln!(text, "{MARK}{}: {}", kind.name(), words(state));
@@ -77,10 +76,10 @@ mod tests {
             Finding { kind: Kind::Tty, state: State::Kept },
             Finding { kind: Kind::Macsec, state: State::Absent("no module macsec".into()) },
         ];
-        let line = Line { kind: Kind::Keyring, what: "user_key_payload.data", places: 2, bytes: 48 };
+        let line = Line { kind: Kind::Keyring, what: "user_key_payload.data", bytes: 48 };
         let record = encode(&findings, std::iter::once(line));
         let text = String::from_utf8(record.clone()).unwrap();
-        assert!(text.starts_with("erase keyring.user_key_payload.data size 48 places 2\n"), "{text}");
+        assert!(text.starts_with("erase keyring.user_key_payload.data size 48\n"), "{text}");
         let pairs = summary(&record);
         assert_eq!(pairs.len(), 3);
         assert_eq!(pairs[0], ("keyring".into(), "erased, 2 places, 48 bytes".into()));

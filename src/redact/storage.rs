@@ -3,6 +3,7 @@
 //! Source: Linux `fs/crypto/fscrypt_private.h`, `fs/smb/client/cifsglob.h`, `include/scsi/libiscsi.h`,
 //! `drivers/nvme/host/nvme.h`.
 
+use super::targets;
 use super::walk::Walk;
 use crate::kernel::{Error, Object, Scope};
 use crate::units::VirtAddr;
@@ -42,12 +43,15 @@ pub(super) fn fscrypt(walk: &Walk<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds the passwords and keys of CIFS: of every session with every server. Those of a server in the kernel (ksmbd) are not
-/// known here.
+/// Finds the passwords and keys of CIFS: of every session with every server, and of the server in the kernel.
 pub(super) fn cifs(walk: &Walk<'_>) -> Result<(), Error> {
-    if walk.module("ksmbd")?.is_some() || walk.has_function("ksmbd_conn_alloc")? {
-        return Err(Error::Unknown("the sessions of ksmbd are not known".into()));
+    if walk.is_there("ksmbd", "ksmbd_conn_alloc")? {
+        targets::ksmbd(walk)?;
     }
+    if walk.is_there("cifs", "cifs_mount")? { cifs_client(walk) } else { Ok(()) }
+}
+
+fn cifs_client(walk: &Walk<'_>) -> Result<(), Error> {
     walk.with("cifs", |scope| {
         let servers = scope.linked("TCP_Server_Info", "tcp_ses_list")?;
         let sessions = scope.linked("cifs_ses", "smb_ses_list")?;
@@ -92,11 +96,16 @@ fn response(walk: &Walk<'_>, of: &Object<'_>, member: &str) -> Result<(), Error>
     walk.erase_target(of, &format!("{member}.response"), len, "session_key.response")
 }
 
-/// Finds the passwords of iSCSI's sessions. Those of a target in the kernel are not known here.
+/// Finds the passwords of iSCSI: of every session, and of the target in the kernel.
 pub(super) fn iscsi(walk: &Walk<'_>) -> Result<(), Error> {
-    if walk.module("iscsi_target_mod")?.is_some() || walk.has_function("iscsit_add_np")? {
-        return Err(Error::Unknown("the passwords of the iSCSI target are not known".into()));
+    if walk.is_there("iscsi_target_mod", "iscsit_add_np")? {
+        targets::iscsi(walk)?;
     }
+    let is_client = walk.is_there("libiscsi", "iscsi_session_setup")? || walk.module("qla4xxx")?.is_some();
+    if is_client { iscsi_client(walk) } else { Ok(()) }
+}
+
+fn iscsi_client(walk: &Walk<'_>) -> Result<(), Error> {
     let mut sessions = Vec::new();
     walk.with("scsi_transport_iscsi", |scope| {
         let linked = scope.linked("iscsi_cls_session", "sess_list")?;
@@ -128,9 +137,13 @@ pub(super) fn iscsi(walk: &Walk<'_>) -> Result<(), Error> {
 
 /// Finds the keys with which `NVMe` hosts and controllers prove who they are.
 pub(super) fn nvme(walk: &Walk<'_>) -> Result<(), Error> {
-    if walk.module("nvmet")?.is_some() || walk.has_function("nvmet_setup_auth")? {
-        return Err(Error::Unknown("the keys of the NVMe target are not known".into()));
+    if walk.is_there("nvmet", "nvmet_register_transport")? {
+        targets::nvmet(walk)?;
     }
+    if walk.is_there("nvme_core", "nvme_init_ctrl")? { nvme_host(walk) } else { Ok(()) }
+}
+
+fn nvme_host(walk: &Walk<'_>) -> Result<(), Error> {
     walk.with("nvme_core", |scope| {
         let subsystems = scope.linked("nvme_subsystem", "entry")?;
         let controllers = scope.linked("nvme_ctrl", "subsys_entry")?;

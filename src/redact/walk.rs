@@ -138,6 +138,11 @@ impl<'k> Walk<'k> {
         Ok(self.kernel.symbols()?.find(name).is_some())
     }
 
+    /// Whether the kernel has something, as a module or built in: then it has this function of it.
+    pub(super) fn is_there(&self, module: &str, function: &str) -> Result<bool, Error> {
+        Ok(self.has_function(function)? || self.module(module)?.is_some())
+    }
+
     /// A module that is loaded.
     pub(super) fn module(&self, name: &str) -> Result<Option<&'k Module>, Error> {
         let (modules, error) = self.kernel.modules();

@@ -14,12 +14,10 @@ mod salvage;
 mod unpack;
 
 use crate::blocks::{self, ClassCounts, Head};
-use crate::compress::Codec;
 use crate::crypt::{self, DecryptReader, Identities, PayloadKey, StreamError};
 use crate::kdump;
 use crate::pipeline::{self, regroup};
 use crate::reader::DumpHead;
-use crate::sink::OutputFile;
 use arrange::Arranger;
 use chunks::{ChunkSource, EndSearch, SealedChunk};
 use frames::FrameParser;
@@ -27,6 +25,10 @@ use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use unpack::{Form, Unpacker};
 
+#[doc(inline)]
+pub use crate::compress::Codec;
+#[doc(inline)]
+pub use crate::sink::{OnFailure, OutputFile};
 pub use parts::{Part, SalvagedParts, salvage_parts};
 pub use salvage::{KernelData, Losses};
 

@@ -35,7 +35,7 @@ fn arguments(rest: &str) -> &str {
 
 /// Texts that are hints: what `hint` and `maybe_hint` get, and the functions and constants that make it.
 fn hints(source: &str) -> Vec<&str> {
-    let source = source.split("#[cfg(test)]").next().unwrap();
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let calls = ["hint(", "then_some("]
         .into_iter()
         .flat_map(|call| source.match_indices(call).map(|(at, _)| arguments(&source[at + call.len()..])));

@@ -6,7 +6,8 @@ use super::salvage::{Faults, KernelData, Losses, Outcome, TakenPages, Tracker};
 use super::unpack::Arranged;
 use super::{Error, Output, Report, Written};
 use crate::blocks::{
-    BlockMap, DataPlaces, Head, NamedPages, PartFacts, RunKind, Tail, judge_pages, judge_records,
+    BlockMap, DataPlaces, Head, NamedPages, PartFacts, RunKind, SegmentFacts, Tail, judge_pages,
+    judge_records,
 };
 use crate::reader::{DumpHead, Joined};
 use crate::units::{PfnRange, PfnSet};
@@ -133,12 +134,7 @@ impl<'a> Arranger<'a> {
             Arranged::Head(_) | Arranged::Tail(_) => {
                 return Err(Error::malformed("its head or tail comes twice"));
             }
-            Arranged::Segments(ranges) => match (&mut self.head, &self.state) {
-                (Some(head), State::Waiting(_)) => head.segments.extend(ranges),
-                // The parts of a dump have the same ones, which came with the first.
-                (Some(_), _) if self.joined.is_some() => {}
-                _ => return Err(Error::malformed("memory ranges do not follow its head")),
-            },
+            Arranged::Segments(ranges) => return self.segments(ranges),
             Arranged::Records(bytes) => return self.records(&bytes),
             Arranged::Faulty { pages, error } => {
                 self.rescue.iter_mut().for_each(|rescue| rescue.faults.add(&error, pages.iter().copied()));
@@ -160,6 +156,16 @@ impl<'a> Arranger<'a> {
                     _ => {}
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn segments(&mut self, ranges: Vec<SegmentFacts>) -> Result<(), Error> {
+        match (&mut self.head, &self.state) {
+            (Some(head), State::Waiting(_)) => head.segments.extend(ranges),
+            // The parts of a dump have the same ones, which came with the first.
+            (Some(_), _) if self.joined.is_some() => {}
+            _ => return Err(Error::malformed("memory ranges do not follow its head")),
         }
         Ok(())
     }

@@ -63,8 +63,8 @@ pub(super) struct Args {
     places: Vec<PathBuf>,
 }
 
-/// A dump that was found, or why a place could not be searched.
-struct Item(Result<PathBuf, Failure>);
+/// A dump that was found.
+struct Item(PathBuf);
 
 impl Cost for Item {
     fn bytes(&self) -> usize {
@@ -82,41 +82,38 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         paths => Some(input::read_identities(paths, &args.places)?),
     };
     let mut lines = Lines::new(args);
-    let mut unsearched = None;
-    let work = |(): &mut (), Item(found): Item| -> Result<Option<Row>, Failure> {
-        Ok(Row::read(&found?, identities.as_ref()))
-    };
+    let mut unsearched = false;
+    let work = |(): &mut (), Item(path): Item| Ok(Row::read(&path, identities.as_ref()));
     let (sender, found) = sync_channel(FOUND);
     std::thread::scope(|scope| {
         scope.spawn(move || find::all(&args.places, &mut |item| sender.send(item).is_ok()));
-        pipeline::with(
-            args.jobs,
-            AHEAD,
-            || Ok(()),
-            |pool| {
-                let items = found.iter().filter_map(|item| match item {
-                    Ok(path) => Some(Ok(Item(Ok(path)))),
-                    Err(failure) => {
-                        // The other places count all the same.
-                        say(PROGRAM, "error", failure.message());
-                        failure.hint.iter().for_each(|hint| say(PROGRAM, "hint", hint));
-                        unsearched.get_or_insert(failure);
-                        None
-                    }
-                });
-                for row in pool.ordered(items, &work) {
-                    if let Some(row) = row?.filter(|row| row.is_wanted(args)) {
-                        lines.take(row)?;
-                    }
+        let scratch = || Ok::<(), Failure>(());
+        pipeline::with(args.jobs, AHEAD, scratch, |pool| {
+            let items = found.iter().filter_map(|item| {
+                // The other places count all the same.
+                let path = item.map_err(|failure| report_unsearched(&failure)).ok();
+                unsearched |= path.is_none();
+                path.map(Item).map(Ok)
+            });
+            for row in pool.ordered(items, &work) {
+                if let Some(row) = row?.filter(|row: &Row| row.is_wanted(args)) {
+                    lines.take(row)?;
                 }
-                drop(found);
-                Ok::<(), Failure>(())
-            },
-        )
+            }
+            drop(found);
+            Ok(())
+        })
     })?;
     lines.end()?;
-    let message = "listing dumps: not every place could be searched";
-    unsearched.map_or(Ok(()), |_| Err(Failure::new(Status::Failure, message)))
+    if unsearched {
+        return Err(Failure::new(Status::Failure, "listing dumps: not every place could be searched"));
+    }
+    Ok(())
+}
+
+fn report_unsearched(failure: &Failure) {
+    say(PROGRAM, "error", failure.message());
+    failure.hint.iter().for_each(|hint| say(PROGRAM, "hint", hint));
 }
 
 /// Crashes of one kind.

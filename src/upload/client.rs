@@ -1,7 +1,7 @@
 //! One HTTP request: a body that reports how far it went, an end where nothing moves for some time, an answer of which
 //! the beginning is read, and what went wrong in our words. As a service it carries the requests of `object_store` too.
 
-use super::names::Names;
+use super::names::{Names, Unresolved};
 use super::settings::Settings;
 use super::{Error, tls};
 use async_trait::async_trait;
@@ -144,7 +144,7 @@ impl Client {
     pub(super) fn new(settings: &Settings, plain: bool) -> Result<Client, Error> {
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(settings.authorities.as_ref())?)
-            .dns_resolver(Arc::new(Names(Arc::new(settings.hosts.clone()))))
+            .dns_resolver(Arc::new(Names::new(settings.hosts.clone())))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
@@ -228,6 +228,9 @@ fn failure(error: &reqwest::Error) -> Error {
             inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
         if let Some(rustls::Error::InvalidCertificate(why)) = tls {
             return Error::Certificate(short(&why.to_string()));
+        }
+        if let Some(why) = error.downcast_ref::<Unresolved>() {
+            return Error::Name(short(&why.to_string()));
         }
         cause = error.source();
     }

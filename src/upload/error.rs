@@ -39,6 +39,9 @@ pub enum Error {
     /// No connection, or it broke.
     #[error("the store cannot be reached: {0}")]
     Unreachable(String),
+    /// The server's name has no address.
+    #[error("the address of the store is not known: {0}")]
+    Name(String),
     /// The certificate of the server is not good.
     #[error("the server's certificate: {0}")]
     Certificate(String),
@@ -110,7 +113,8 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Error::Unreachable(_) | Error::Stalled(_) => true,
+            // The network of a capture kernel, and its DNS servers with it, may come up late.
+            Error::Unreachable(_) | Error::Name(_) | Error::Stalled(_) => true,
             // 409: a request for the same object is still under way.
             Error::Status(status, _) => matches!(status, 408 | 409 | 425 | 429 | 500..),
             _ => false,
@@ -128,6 +132,7 @@ impl Error {
             Error::Clock(_) => {
                 Some("set the hardware clock, or use presigned URLs, which need no clock here")
             }
+            Error::Name(_) => Some("--resolve HOST=ADDRESS gives the address, and no name is asked for"),
             Error::Certificate(_) => {
                 Some("--ca-file names the authorities to trust; a wrong clock makes good certificates bad")
             }

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, PutMode, PutOptions, RetryConfig};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH};
@@ -236,9 +236,9 @@ fn way(settings: &Settings, client: Client) -> Result<(Way, Client), Error> {
     let prefix = Path::from_url_path(url.path()).map_err(|error| Error::Url(error.to_string()))?;
     let bucket = url.host_str().unwrap_or_default();
     let (store, client) = match key {
-        "s3" => s3(bucket, &settings.credentials, client)?,
-        "gs" => google(bucket, &settings.credentials, client)?,
-        _ => azure(bucket, &settings.credentials, client)?,
+        "s3" => s3(bucket, &settings.credentials, &client)?,
+        "gs" => google(bucket, &settings.credentials, &client)?,
+        _ => azure(bucket, &settings.credentials, &client)?,
     };
     Ok((Way::Objects { store, prefix }, client))
 }
@@ -282,34 +282,44 @@ fn check_host(value: &str, key: &str) -> Result<(), Error> {
     }
 }
 
-fn s3(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+/// Whether the credentials allow a server to be asked without TLS.
+fn is_plain(allow_http: Option<&str>) -> bool {
+    allow_http.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn s3(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
+    use AmazonS3ConfigKey as Key;
     let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
     let builder = with_pairs(builder, credentials, AmazonS3Builder::with_config)?;
-    for key in [
-        AmazonS3ConfigKey::Endpoint,
-        AmazonS3ConfigKey::S3Endpoint,
-        AmazonS3ConfigKey::MetadataEndpoint,
-        AmazonS3ConfigKey::StsEndpoint,
-        AmazonS3ConfigKey::Region,
-    ] {
+    for key in [Key::Endpoint, Key::S3Endpoint, Key::MetadataEndpoint, Key::StsEndpoint, Key::Region] {
         check_host(&builder.get_config_value(&key).unwrap_or_default(), key.as_ref())?;
     }
-    let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
-    let client = client.with_plain(plain.as_deref() == Some("true"));
+    let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
+    let client = client.with_plain(is_plain(plain.as_deref()));
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
     Ok((Arc::new(store), client))
 }
 
-fn google(bucket: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+fn google(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
+    use GoogleConfigKey as Key;
     let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
     let builder = with_pairs(builder, credentials, GoogleCloudStorageBuilder::with_config)?;
+    check_host(&builder.get_config_value(&Key::BaseUrl).unwrap_or_default(), Key::BaseUrl.as_ref())?;
+    let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
+    let client = client.with_plain(is_plain(plain.as_deref()));
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
     Ok((Arc::new(store), client))
 }
 
-fn azure(container: &str, credentials: &Credentials, client: Client) -> Result<Built, Error> {
+fn azure(container: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
+    use AzureConfigKey as Key;
     let builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
     let builder = with_pairs(builder, credentials, MicrosoftAzureBuilder::with_config)?;
+    for key in [Key::Endpoint, Key::AccountName, Key::AuthorityHost, Key::MsiEndpoint] {
+        check_host(&builder.get_config_value(&key).unwrap_or_default(), key.as_ref())?;
+    }
+    let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
+    let client = client.with_plain(is_plain(plain.as_deref()));
     let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
     Ok((Arc::new(store), client))
 }

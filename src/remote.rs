@@ -10,6 +10,7 @@ mod aws;
 mod bounded;
 mod error;
 mod list;
+mod names;
 mod pieces;
 mod set;
 

@@ -2,6 +2,7 @@
 //! were asked for and a margin, and a time. An answer that stops for [`Limits::stall`] ends earlier. Nothing here knows
 //! what is asked.
 
+use super::names;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -14,6 +15,7 @@ use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, NoProxy, Proxy, Url};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -32,6 +34,9 @@ const MAX_REDIRECTS: usize = 10;
 const MACHINE: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 /// How long such a service may take: it is on the machine's own network.
 const MACHINE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most names of a list that are left out.
+const MAX_HIDDEN: u64 = 4_000_000;
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +96,8 @@ impl From<Ended> for HttpError {
 pub(super) struct Budget {
     asked: u64,
     limits: Limits,
+    /// Names of lists that cannot be read, and were left out.
+    hidden: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -109,12 +116,26 @@ impl Budget {
     /// For an ask for `asked` bytes that begins now.
     pub(super) fn new(asked: u64, limits: Limits) -> Arc<Budget> {
         let state = State { taken: 0, until: Instant::now() + limits.whole };
-        Arc::new(Budget { asked, limits, state: Mutex::new(state) })
+        Arc::new(Budget { asked, limits, hidden: AtomicU64::new(0), state: Mutex::new(state) })
     }
 
     /// Runs `work`, all of whose requests have this budget.
     pub(super) async fn scope<T>(self: &Arc<Budget>, work: impl Future<Output = T>) -> T {
         BUDGET.scope(Arc::clone(self), work).await
+    }
+
+    /// Counts names that were left out. Entries they are all the same, so that the next one has its own time and bytes; a store
+    /// has as many of them as of others.
+    fn hide(&self, names: u64) {
+        let before = self.hidden.fetch_add(names, Ordering::Relaxed);
+        if names > 0 && before < MAX_HIDDEN {
+            self.renew();
+        }
+    }
+
+    /// How many names of lists were left out.
+    pub(super) fn hidden(&self) -> u64 {
+        self.hidden.load(Ordering::Relaxed)
     }
 
     /// Begins anew: the next entry of a list came.
@@ -250,13 +271,19 @@ impl HttpService for Service {
         // Requests that nobody gave a budget, if there are any, get the margin.
         let budget = BUDGET.try_with(Arc::clone).unwrap_or_else(|_| Budget::new(0, LIMITS));
         budget.check()?;
+        let is_list = request.uri().query().is_some_and(names::asks_for_list);
         let (parts, body) = if self.asks_machine(&request) {
             self.ask_machine(request, budget.limits).await?.into_parts()
         } else {
             let answer = timeout_at(budget.deadline(), self.client.execute(request));
             answer.await.map_err(|_| budget.late())??.into_parts()
         };
-        let body = if parts.status.is_success() {
+        let body = if parts.status.is_success() && is_list {
+            let list = Watched::new(body, Arc::clone(&budget)).collect().await?.to_bytes();
+            let (kept, hidden) = names::readable(&String::from_utf8_lossy(&list));
+            budget.hide(hidden);
+            kept.into()
+        } else if parts.status.is_success() {
             HttpResponseBody::new(Watched::new(body, budget))
         } else {
             let text = error_text(Watched::new(body, Arc::clone(&budget)));

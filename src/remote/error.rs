@@ -8,6 +8,8 @@ use std::io;
 const MAX_WORDS: usize = 200;
 /// How the client's errors about a certificate begin.
 const CERTIFICATE: &str = "invalid peer certificate: ";
+/// How the client's errors about a status begin.
+const STATUS: &str = "Server returned non-2xx status code: ";
 /// Words of errors where no answer comes in time: the client's, and ours with the limit.
 const SILENT: [&str; 4] = ["timed out", "deadline has elapsed", STALLED, SLOW];
 
@@ -143,6 +145,13 @@ impl Error {
         if let Some(why) = words.strip_prefix(CERTIFICATE) {
             return Error::Certificate(short(why));
         }
+        // Lists come without the meaning of a status.
+        match words.strip_prefix(STATUS).and_then(|status| status.get(..3)) {
+            Some("401" | "403") => return Error::Refused,
+            Some("404") if words.contains("NoSuchBucket") => return Error::NoBucket,
+            Some("404") => return Error::NotFound,
+            _ => {}
+        }
         match words {
             // The client's name for status 200, where its kind is not `NotSupported`.
             _ if words.contains("non-partial response") => Error::NoRanges,
@@ -212,6 +221,11 @@ mod tests {
             assert!(error.to_string().starts_with(expected), "{error}");
             assert!(error.hint().unwrap().contains(hint), "{words}");
         }
+        let status = |words: &str| Error::of_words(&format!("{STATUS}{words}"));
+        assert!(matches!(status("403 Forbidden: <Code>AccessDenied</Code>"), Error::Refused));
+        assert!(matches!(status("404 Not Found: <Code>NoSuchBucket</Code>"), Error::NoBucket));
+        assert!(matches!(status("404 Not Found: "), Error::NotFound));
+        assert!(matches!(status("500 Internal Server Error: 403"), Error::Server(_)));
         let long = Error::of_words(&"x".repeat(1000)).to_string();
         assert_eq!(long.len(), "asking the server: ".len() + MAX_WORDS);
     }

@@ -13,16 +13,16 @@ const LIST_LIMIT: u64 = 4 << 20;
 /// The most entries of a list that are read.
 const MAX_LISTED: usize = 4 * objects::MAX_OBJECTS as usize;
 
-/// Names each dump below a URL to `take`, until that returns false. A URL of `https://` is a dump itself: web servers have
-/// no list.
+/// Names each dump below a URL to `take`, until that returns false, and returns how many objects were left out because the client
+/// cannot read their names. A URL of `https://` is a dump itself: web servers have no list.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn list(url: &str, take: &mut dyn FnMut(String) -> bool) -> Result<(), Error> {
+pub fn list(url: &str, take: &mut dyn FnMut(String) -> bool) -> Result<u64, Error> {
     let parsed = parse(url)?;
     if matches!(parsed.scheme(), "https" | "http") {
         take(url.to_owned());
-        return Ok(());
+        return Ok(0);
     }
     let place = place(&parsed, Kind::Set)?;
     if !place.path.as_ref().is_empty()
@@ -30,13 +30,13 @@ pub fn list(url: &str, take: &mut dyn FnMut(String) -> bool) -> Result<(), Error
         && head(&place, &place.path)?.is_some()
     {
         take(url.to_owned());
-        return Ok(());
+        return Ok(0);
     }
     entries(&place, MAX_LISTED, &mut |meta| dump_of(&parsed, meta.location.as_ref()).is_none_or(&mut *take))
 }
 
 /// Gives each entry of the list of `place` to `take`, until that returns false. Between two entries a server has the time and
-/// the bytes of one ask.
+/// the bytes of one ask. Returns how many were left out for their names.
 ///
 /// # Errors
 /// See [`Error`]; [`Error::TooMuch`] after `most` entries.
@@ -44,7 +44,7 @@ pub(super) fn entries(
     place: &Place,
     most: usize,
     take: &mut dyn FnMut(&ObjectMeta) -> bool,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let budget = Budget::new(LIST_LIMIT, place.limits);
     place.runtime.block_on(budget.scope(async {
         let mut listed = place.store.list(Some(&place.path));
@@ -52,7 +52,7 @@ pub(super) fn entries(
             budget.renew();
             match listed.next().await.transpose()? {
                 Some(meta) if take(&meta) => {}
-                _ => return Ok(()),
+                _ => return Ok(budget.hidden()),
             }
         }
         Err(Error::TooMuch)

@@ -1,6 +1,10 @@
 //! The dumps of directories and buckets, one after the other.
 
+#[cfg(feature = "remote")]
+use super::super::super::say;
 use super::super::super::{Failure, quoted};
+#[cfg(feature = "remote")]
+use super::super::PROGRAM;
 use crate::reader::is_set;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -85,7 +89,16 @@ fn bucket(url: &str, take: Take<'_>) -> bool {
     });
     drop(waiting);
     match listed {
-        Ok(()) => goes_on,
+        Ok(0) => goes_on,
+        Ok(hidden) => {
+            let place = quoted(Path::new(url));
+            say(
+                PROGRAM,
+                "warning",
+                &format!("{hidden} objects of {place} have names that cannot be read, and are left out"),
+            );
+            goes_on
+        }
         Err(error) => {
             let failure = Failure::caused(format!("searching {}", quoted(Path::new(url))), &error);
             take(Err(failure.maybe_hint(error.hint())))

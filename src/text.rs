@@ -2,12 +2,12 @@
 //! Ground floor: it knows no other room.
 
 pub mod size;
-#[cfg(feature = "analyst")]
+#[cfg(any(feature = "analyst", feature = "upload"))]
 mod time;
 
 use std::io::{self, Write};
 
-#[cfg(feature = "analyst")]
+#[cfg(any(feature = "analyst", feature = "upload"))]
 pub use time::rfc3339;
 
 /// The kernel's words without the `(os error N)` that Rust puts after them: the words are enough.

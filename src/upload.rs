@@ -10,6 +10,7 @@
 mod client;
 mod error;
 mod names;
+mod presigned;
 mod settings;
 mod store;
 mod template;
@@ -17,7 +18,8 @@ mod tls;
 mod writer;
 
 pub use error::Error;
-pub use settings::{Authorities, Credentials, MAX_FILE, Settings, parse_presigned};
+pub use presigned::{expiry, parse_presigned};
+pub use settings::{Authorities, Credentials, MAX_FILE, Settings};
 pub use store::{Probed, Store};
 pub use template::{Facts, Template, machine_hash};
 pub use writer::Upload;

@@ -220,30 +220,31 @@ async fn beginning(answer: &mut Response) -> Bytes {
 
 /// Why there is no answer, without the URL.
 fn failure(error: &reqwest::Error) -> Error {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // An I/O error hides the one inside it from `source`.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls =
-            inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+    for cause in causes(error) {
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
             return Error::Certificate(short(&why.to_string()));
         }
-        if let Some(why) = error.downcast_ref::<Unresolved>() {
+        if let Some(why) = cause.downcast_ref::<Unresolved>() {
             return Error::Name(short(&why.to_string()));
         }
-        cause = error.source();
     }
     Error::Unreachable(words(error))
 }
 
+/// An error and what caused it, the innermost last. An I/O error hides the one inside it from `source`, and there may be one inside
+/// the other.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
+
 /// The innermost cause; those around it repeat it, or show the URL.
 fn words(error: &(dyn StdError + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    short(&innermost.to_string())
+    short(&causes(error).last().unwrap_or(error).to_string())
 }
 
 fn short(text: &str) -> String {

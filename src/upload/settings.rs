@@ -2,7 +2,6 @@
 //! by whoever calls; here is what may be in them. Values are secrets: no `Debug`, no message shows one.
 
 use super::Error;
-use crate::objects;
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -74,27 +73,6 @@ impl Credentials {
     }
 }
 
-/// Parses a list of presigned URLs, one a line: that of object 0 first, that of the end mark last. Each must end in the
-/// name of its object, so that no two are exchanged.
-///
-/// # Errors
-/// The number of the line at fault. No message repeats a URL.
-pub fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let (Some(last), true) = (lines.len().checked_sub(1), lines.len() >= 2) else {
-        return Err("it needs a URL for each object, and one for the end mark".to_owned());
-    };
-    let url = |(at, line): (usize, &&str)| {
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
-        let name = if at == last { objects::END.to_owned() } else { objects::name(number) };
-        let url = Url::parse(line).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
-        let url = url.ok_or_else(|| format!("URL {} is not https", at + 1))?;
-        let is_named = url.path_segments().and_then(|mut parts| parts.next_back()) == Some(&name);
-        if is_named { Ok(url) } else { Err(format!("URL {} is not of the object {name}", at + 1)) }
-    };
-    lines.iter().enumerate().map(url).collect()
-}
-
 impl Settings {
     /// The place as a URL.
     ///
@@ -130,25 +108,6 @@ mod tests {
             let why = Credentials::parse(&format!("A=1\n{bad}\n")).err().unwrap();
             assert!(why.contains("line 2") && !why.contains("verysecret"), "{why}");
         }
-    }
-
-    #[test]
-    fn presigned_urls_are_in_order_and_the_end_mark_is_last() {
-        let line = |name: &str| format!("https://host/a/{name}?X-Amz-Signature=verysecret\n");
-        let list = |names: &[&str]| parse_presigned(&names.iter().map(|name| line(name)).collect::<String>());
-        assert_eq!(list(&["000000", "000001", "end"]).unwrap().len(), 3);
-        for bad in [
-            &["000000"][..],
-            &["end"],
-            &[],
-            &["000001", "000000", "end"],
-            &["000000", "000001"],
-            &["000000", "xend"],
-        ] {
-            let why = list(bad).unwrap_err();
-            assert!(!why.contains("verysecret"), "{why}");
-        }
-        assert!(parse_presigned("verysecret\nend\n").is_err_and(|why| !why.contains("verysecret")));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One object into a store: exclusively, and again for some time where a link or a server fails.
 
-use super::Error;
 use super::client::Client;
+use super::error::Code;
 use super::settings::{Credentials, Settings};
+use super::{Error, expiry};
 use crate::objects;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Builder, Runtime};
 
 /// The first wait before a request is repeated, and the longest.
@@ -35,8 +36,8 @@ pub enum Probed {
     Exclusive,
     /// It overwrites although `If-None-Match: *` forbids that.
     Overwrites,
-    /// Not asked: each presigned URL serves one object of a dump.
-    NotAsked,
+    /// Not asked: each presigned URL serves one object of a dump. They expire then, where that is known.
+    NotAsked(Option<SystemTime>),
 }
 
 /// A place in a store.
@@ -152,8 +153,11 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub fn probe(&self) -> Result<Probed, Error> {
-        if matches!(self.way, Way::Presigned(_)) {
-            return Ok(Probed::NotAsked);
+        if let Way::Presigned(urls) = &self.way {
+            return match expiry(urls) {
+                Some(until) if until < SystemTime::now() => Err(Error::Expired(Code::default())),
+                until => Ok(Probed::NotAsked(until)),
+            };
         }
         let bytes = Bytes::from_static(b"vmcore-encrypt check writes this object once.\n");
         let put = || self.runtime.block_on(self.put_once("", objects::PROBE, &bytes));

@@ -1,10 +1,11 @@
 //! How a dump is called in a store. The name tells the store who crashed when, so by default it has the time, a hash of
 //! the machine's id that only this program makes, and random digits: two dumps never have the same name.
 
+use crate::text::rfc3339;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What this program is to the hash: `systemd-id128 machine-id --app-specific=` with this UUID gives the same.
 const APPLICATION: [u8; 16] =
@@ -96,25 +97,16 @@ pub fn machine_hash(id: &str) -> Option<String> {
     }))
 }
 
-/// `20260102T030405Z`. Source of the arithmetic: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `civil_from_days`.
+/// `20260102T030405Z`. A clock before 1970 or after the year 9999 counts as one at 1970.
 fn date(now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, second) = (seconds / 86400, seconds % 86400);
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    let text = rfc3339(now).or_else(|| rfc3339(UNIX_EPOCH)).unwrap_or_default();
+    text.replace(['-', ':'], "")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn facts(host: &str) -> Facts {
         Facts {
@@ -153,6 +145,7 @@ mod tests {
         assert_eq!(of(951_782_400), "20000229T000000Z");
         assert_eq!(of(951_868_799), "20000229T235959Z");
         assert_eq!(of(4_107_542_400), "21000301T000000Z");
+        assert_eq!(of(1 << 40), "19700101T000000Z");
     }
 
     /// Made by `systemd-id128 machine-id --app-specific=6d1f54b7530c4e1a9a6c2b7d4f0e8831` of systemd, with this id in

@@ -4,6 +4,7 @@
 use super::super::{Failure, Status, quoted, say};
 use super::PROGRAM;
 use crate::sink::Stream;
+use crate::text::rfc3339;
 use crate::trust;
 use crate::upload::{
     Authorities, Credentials, Error, Facts, MAX_FILE, Probed, Settings, Store, Template, Upload,
@@ -154,7 +155,7 @@ impl StorePlace {
         let (kind, text) = match store.probe().map_err(|error| self.failure("putting a probe to", &error))? {
             Probed::Exclusive => ("note", format!("{} takes objects, and overwrites none", self.name())),
             Probed::Overwrites => ("warning", format!("{} takes objects, and overwrites them", self.name())),
-            Probed::NotAsked => ("note", "presigned URLs are not probed: each serves one object".to_owned()),
+            Probed::NotAsked(until) => ("note", not_asked(until)),
         };
         say(PROGRAM, kind, &text);
         Ok(())
@@ -184,6 +185,12 @@ impl StorePlace {
     fn failure(&self, doing: &str, error: &Error) -> Failure {
         Failure::caused(format!("{doing} {}", self.name()), error).maybe_hint(error.hint())
     }
+}
+
+/// What is known of presigned URLs.
+fn not_asked(until: Option<SystemTime>) -> String {
+    let until = until.and_then(rfc3339).map(|until| format!("; they expire at {until}")).unwrap_or_default();
+    format!("presigned URLs are not probed, since each serves one object{until}")
 }
 
 /// What helps where an error of writing came from a store.

@@ -1,6 +1,6 @@
 //! The memory reserved for the capture kernel, and whether one is loaded into it.
 
-use super::collector::{Distribution, Plan};
+use super::collector::{Distribution, Goal, Plan};
 use super::distribution::has_fadump;
 use super::findings::Findings;
 use super::image::Image;
@@ -14,6 +14,8 @@ const CHECK: &str = "memory";
 const KERNEL: u64 = 48 << 20;
 /// The bound of the collector's peak, whatever the size of RAM.
 const COLLECTOR: u64 = 32 << 20;
+/// The same where the dump goes into a store: two objects of 16 MiB are in memory, and the network's connections.
+const UPLOADER: u64 = 48 << 20;
 /// What each CPU but the first takes: a thread's buffers, 1.1 MiB measured, and the kernel's memory for a CPU.
 const CPU: u64 = 2 << 20;
 /// The image is in memory packed and unpacked at once; packed it is a third.
@@ -47,14 +49,15 @@ pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findi
     }
     let packed = image.map_or(0, |image| image.size);
     let further = plan.cpus.saturating_sub(1);
-    let need = KERNEL + COLLECTOR + IMAGE_COPIES * packed + further.saturating_mul(CPU);
+    let collector = if matches!(plan.goal, Goal::Store) { UPLOADER } else { COLLECTOR };
+    let need = KERNEL + collector + IMAGE_COPIES * packed + further.saturating_mul(CPU);
     let mut text = format!(
         "{} reserved, about {} needed: kernel {}, image {} times {IMAGE_COPIES}, collector {}",
         size::show(reserved),
         size::show(need),
         size::show(KERNEL),
         size::show(packed),
-        size::show(COLLECTOR)
+        size::show(collector)
     );
     if further > 0 {
         text.push_str(&format!(", {further} further CPUs {}", size::show(further.saturating_mul(CPU))));

@@ -180,6 +180,19 @@ fn lines_of(machine: &Machine, check: &str) -> String {
     format!("{}{check}{more}", from.lines().last().unwrap_or_default())
 }
 
+/// Two objects of a dump are in memory on their way into a store.
+#[test]
+fn memory_for_a_store_is_reckoned_with() {
+    let machine = Machine::new();
+    for (config, collector) in
+        [(OWN, "collector 32.0 MiB"), ("TARGET=store\nURL=s3://crashes/4f0c/\n", "collector 48.0 MiB")]
+    {
+        machine.file("etc/vmcore-encrypt/config", config);
+        let found = lines_of(&machine, "memory ");
+        assert!(found.contains(collector), "{found}");
+    }
+}
+
 #[test]
 fn memory_for_the_cpus_of_suse_is_reckoned_with_and_advised() {
     let suse = Machine::new();

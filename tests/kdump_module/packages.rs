@@ -134,7 +134,9 @@ fn the_debian_package_is_complete() {
         "./usr/share/man/man1/vmcore-encrypt-check.1.gz",
         "./usr/share/man/man8/vmcore-encrypt-load.8.gz",
         "./usr/share/man/man8/vmcore-encrypt-mkinitrd.8.gz",
+        "./usr/share/man/man8/vmcore-encrypt-presign.8.gz",
         "./usr/share/man/man8/vmcore-encrypt-rearm.8.gz",
+        "./usr/sbin/vmcore-encrypt-presign",
         "./usr/share/doc/vmcore-encrypt/changelog.gz",
         "./usr/share/doc/vmcore-encrypt/copyright",
     ] {

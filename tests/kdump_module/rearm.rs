@@ -232,3 +232,63 @@ fn mkinitrd_replaces_an_image_only_by_one_that_was_built() {
         });
     }
 }
+
+const PRESIGN: &str = "/usr/sbin/vmcore-encrypt-presign";
+const PRESIGNED: &str = "/etc/vmcore-encrypt/presigned";
+const SIGNED: &str =
+    "https://store/dumps/a/000000?X-Amz-Signature=new\nhttps://store/dumps/a/end?X-Amz-Signature=new\n";
+
+/// Runs the renewal with a program of these lines that prints the URLs; the collector is the real one.
+fn presigned(jail: &Jail, maker: &str) -> Output {
+    jail.script(PRESIGN, &fs::read_to_string(module_dir().join("sbin/vmcore-encrypt-presign")).unwrap());
+    jail.script(
+        "/usr/lib/vmcore-encrypt/vmcore-encrypt",
+        "#!/bin/sh\nls -l /etc/vmcore-encrypt/presigned.new >> /log\nexec /stub/vmcore-encrypt \"$@\"\n",
+    );
+    jail.script("/bin/vmcore-encrypt-rearm", LOG);
+    jail.write("/etc/vmcore-encrypt/recipients", crate::machine::RECIPIENT);
+    jail.write("/stub/urls", SIGNED);
+    jail.script("/etc/vmcore-encrypt/presign", &format!("#!/bin/sh\n{maker}\n"));
+    jail.write(PRESIGNED, "old");
+    jail.write("/log", "");
+    jail.run(PRESIGN)
+}
+
+#[test]
+fn presigned_urls_are_renewed_and_put_into_the_image() {
+    Jail::each(|jail| {
+        let ran = presigned(jail, "cat /stub/urls");
+        assert!(ran.status.success(), "{}", text(&ran));
+        assert_eq!(jail.read(PRESIGNED), SIGNED);
+        assert_eq!(jail.path(PRESIGNED).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let log = jail.log();
+        assert!(log[0].starts_with("-rw------- "), "nobody reads them meanwhile: {log:?}");
+        assert_eq!(log[1..], ["vmcore-encrypt-rearm "]);
+        assert!(!text(&ran).contains("Signature"), "{}", text(&ran));
+    });
+}
+
+#[test]
+fn urls_that_cannot_be_made_leave_those_that_are_there() {
+    for maker in [
+        "cat /stub/urls; exit 1",
+        "echo https://store/dumps/a/000000",
+        "echo an error of the signer",
+        "cat /stub/urls; cat /stub/urls",
+        ":",
+    ] {
+        Jail::each(|jail| {
+            let ran = presigned(jail, maker);
+            assert_eq!(ran.status.code(), Some(1), "{maker}: {}", text(&ran));
+            assert!(text(&ran).contains("the URLs that are there stay"), "{maker}: {}", text(&ran));
+            assert_eq!(jail.files("/etc/vmcore-encrypt"), ["presign", "presigned", "recipients"]);
+            assert_eq!(jail.read(PRESIGNED), "old");
+            assert_eq!(jail.calls("vmcore-encrypt-rearm"), 0);
+        });
+    }
+    Jail::each(|jail| {
+        presigned(jail, ":");
+        fs::remove_file(jail.path("/etc/vmcore-encrypt/presign")).unwrap();
+        assert_eq!(jail.run(PRESIGN).status.code(), Some(1));
+    });
+}

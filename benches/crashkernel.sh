@@ -9,14 +9,18 @@
 #     luks-passphrase  the same, opened with a passphrase, which Argon2id makes a key with 1 GiB (cryptsetup's default)
 #     dracut           our collector in the image of vmcore-encrypt-mkinitrd
 #     initramfs-tools  our collector in an image as kdump-tools builds it, cryptsetup not in it
-#   MEMORY=MB (2048; 4096 for luks-passphrase) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE where it is built already
+#     store            our collector for stores, in the lab's minimal image, over the network to a bucket on this machine
+#     dracut-store     the same in the image of vmcore-encrypt-mkinitrd, whose network dracut brings up
+#   MEMORY=MB (2048; 4096 for luks-passphrase) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE and UPLOADER=FILE where they
+#   are built already
 set -euo pipefail
 top=$(readlink -f "$(dirname "$0")/..")
 lab=$top/tests/vm
 suite=${SUITE:-bookworm}
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d "${CARGO_TARGET_DIR:-$top/target}/crashkernel.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+server=''
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
 
 # How far apart the bounds may be in the end: MiB, and a share of what works.
 STEP=8
@@ -55,16 +59,17 @@ opened_by() { # CRYPTSETUP-OPTION...
 }
 
 # A machine with our parts, as the tests of kdump-module/ see it; the image is its /out/image.
-machine_image() { # SCRIPT
-    local release kernel
+machine_image() { # SCRIPT COLLECTOR CONFIG-LINE...
+    local release kernel script=$1 program=$2
+    shift 2
     kernel=$("$lab/kernel.sh" "$suite")
     release=$(cat "$kernel/release")
     mkdir -p "$work/stage/out"
-    make --silent -C "$top/kdump-module" install DESTDIR="$work/stage" BIN="$collector"
+    make --silent -C "$top/kdump-module" install DESTDIR="$work/stage" BIN="$program"
     cp "$work/recipients" "$work/stage/etc/vmcore-encrypt/"
-    printf '%s\n' TARGET=file DEVICE=/dev/vdb FSTYPE=ext4 RESERVE=1 ON_SUCCESS=poweroff ON_FAILURE=poweroff \
-        > "$work/stage/etc/vmcore-encrypt/config"
-    unshare --mount sh "$top/tests/kdump_module/machine.sh" "$work/stage" "release=$release; $1" \
+    printf '%s\n' "$@" ON_SUCCESS=poweroff ON_FAILURE=poweroff > "$work/stage/etc/vmcore-encrypt/config"
+    [ ! -e "$work/credentials" ] || install -m 600 "$work/credentials" "$work/stage/etc/vmcore-encrypt/"
+    unshare --mount sh "$top/tests/kdump_module/machine.sh" "$work/stage" "release=$release; $script" \
         "$kernel/lib/modules/$release:/lib/modules/$release" > "$work/build.log" 2>&1
     arguments+=(--image "$work/stage/out/image" --append panic=10)
 }
@@ -72,11 +77,31 @@ machine_image() { # SCRIPT
 DRACUT="vmcore-encrypt-mkinitrd /out/image \$release --no-hostonly --gzip --add-drivers 'virtio_pci virtio_blk' \
     --omit 'kernel-modules kernel-modules-extra qemu dm lunmask lvm mdraid multipath nvdimm virtiofs rootfs-block \
     terminfo usrmount'"
+ON_DISK=(TARGET=file DEVICE=/dev/vdb FSTYPE=ext4 RESERVE=1)
 INITRAMFS_TOOLS="mkdir -p /var/lib/kdump; cp -r /etc/initramfs-tools /var/lib/kdump/
     echo MODULES=list > /var/lib/kdump/initramfs-tools/conf.d/zzz-kdump
     printf 'virtio_pci\\nvirtio_blk\\n' > /var/lib/kdump/initramfs-tools/modules
     echo CONFIG_RD_GZIP=y > /boot/config-\$release
     mkinitramfs -c gzip -d /var/lib/kdump/initramfs-tools -o /out/image \$release"
+
+# A real server of S3 (moto) on this machine, which is 10.0.2.2 for the guest, and the right to write to it.
+serve() {
+    [ -z "$server" ] || return 0
+    mkdir "$work/served" && mkfifo "$work/served.in" "$work/served.out"
+    "$("$lab/program.sh" servers)" "$top/tests/remote/serve.py" s3 "$work/served" < "$work/served.in" > "$work/served.out" 2> /dev/null &
+    server=$!
+    exec 8> "$work/served.in" 9< "$work/served.out"
+    read -r port <&9
+    uploader=${UPLOADER:-$(make -s -C "$top" uploader | tail -n 1)}
+    printf '%s\n' AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION=us-east-1 "AWS_ENDPOINT=http://10.0.2.2:$port" \
+        AWS_ALLOW_HTTP=true > "$work/credentials"
+    chmod 600 "$work/credentials"
+}
+
+# How many whole dumps are in the bucket.
+stored() {
+    curl -sS "http://127.0.0.1:$port/dumps?list-type=2" | { grep -o '/end</Key>' || true; } | wc -l
+}
 
 # Sets the guest's `arguments`, and makes what they name.
 prepare() { # WAY
@@ -101,8 +126,23 @@ prepare() { # WAY
             luks_disk "$work/disk.img" --pbkdf argon2id --pbkdf-memory 1048576 --pbkdf-parallel 4 --pbkdf-force-iterations 4
             opened_by --key-file /passphrase
             ;;
-        dracut) machine_image "$DRACUT" ;;
-        initramfs-tools) machine_image "$INITRAMFS_TOOLS" ;;
+        dracut) machine_image "$DRACUT" "$collector" "${ON_DISK[@]}" ;;
+        initramfs-tools) machine_image "$INITRAMFS_TOOLS" "$collector" "${ON_DISK[@]}" ;;
+        store)
+            serve
+            plain=''
+            plain_disk "$work/disk.img"
+            job "vmcore-encrypt -d 31 --credentials /credentials /proc/vmcore s3://dumps/host1/"
+            arguments+=(--program "$uploader" --file "$work/recipients:etc/vmcore-encrypt/recipients")
+            arguments+=(--net --file "$work/credentials:credentials")
+            ;;
+        dracut-store)
+            serve
+            plain=''
+            plain_disk "$work/disk.img"
+            machine_image "${DRACUT/virtio_blk/virtio_blk virtio_net}" "$uploader" TARGET=store URL=s3://dumps/host1/
+            arguments+=(--net --append "panic=10 net.ifnames=0")
+            ;;
         *)
             echo "crashkernel.sh does not know $1" >&2
             exit 2
@@ -112,6 +152,10 @@ prepare() { # WAY
 
 # The image's own scripts do not report to the lab: a dump with its final name does.
 dump_is_there() {
+    if [ -n "$server" ]; then
+        [ "$(stored)" -gt "$before" ]
+        return
+    fi
     mkdir "$work/saved"
     debugfs -R "rdump /crash $work/saved" "$work/disk.img" > /dev/null 2>&1
     local found
@@ -122,6 +166,7 @@ dump_is_there() {
 
 saves_with() { # MIB
     [ -z "$plain" ] || plain_disk "$work/disk.img"
+    [ -z "$server" ] || before=$(stored)
     "$lab/crash.sh" "${arguments[@]}" --crashkernel "$1M" > "$work/guest.log" 2>&1 || return 1
     [ ! -e "$work/stage" ] || dump_is_there
 }
@@ -156,7 +201,7 @@ image_size() {
 
 collector=${COLLECTOR:-$(make -s -C "$top" collector | tail -n 1)}
 echo "age1td9jgf5309nml0x4ff8k6hxzsp5xkhcst899de99fluxwk5ej9ssluv4wv" > "$work/recipients"
-[ $# -gt 0 ] || set -- collector makedumpfile luks-volume-key luks-passphrase dracut initramfs-tools
+[ $# -gt 0 ] || set -- collector makedumpfile luks-volume-key luks-passphrase dracut initramfs-tools store dracut-store
 echo "| way | image | least crashkernel= |"
 echo "|---|---:|---:|"
 for way; do

@@ -7,6 +7,7 @@
 #   program.sh age|rage                      the judges of the encryption
 #   program.sh age-keygen|age-plugin-NAME    what else comes with age
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
+#   program.sh azurite|s3rver   the store of another cloud, and an S3 server that overwrites
 #   program.sh qemu-aarch64                  the emulator of arm64 machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
 #   program.sh ovmf                          EFI firmware for guests, with empty variables beside it
@@ -52,7 +53,16 @@ from_pip() { # PROGRAM PACKAGE...
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|pahole|bpftool|age|rage|servers|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
+from_npm() { # PROGRAM PACKAGE
+    say "fetching $2"
+    need node npm
+    quietly npm install --no-audit --no-fund --ignore-scripts --prefix "$out.tree" "$2" || absent "$2 from the npm registry"
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$out.tree/node_modules/.bin/$1" > "$out.new"
+    chmod 755 "$out.new"
+    mv "$out.new" "$out"
+}
+
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|pahole|bpftool|age|rage|servers|azurite|s3rver|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -83,6 +93,8 @@ if [ ! -e "$out" ]; then
         drgn) from_pip drgn drgn==0.3.0 ;;
         # flask: moto's server, without the services that are not S3.
         servers) from_pip python 'moto[s3]==5.2.5' flask flask-cors rangehttpserver==1.4.0 ;;
+        azurite) from_npm azurite-blob azurite@3.37.0 ;;
+        s3rver) from_npm s3rver s3rver@3.7.1 ;;
         qemu)
             share=$out.tree/usr/share
             from_debian trixie qemu-system-x86 bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios"

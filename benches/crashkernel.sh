@@ -11,8 +11,8 @@
 #     initramfs-tools  our collector in an image as kdump-tools builds it, cryptsetup not in it
 #     store            our collector for stores, in the lab's minimal image, over the network to a bucket on this machine
 #     dracut-store     the same in the image of vmcore-encrypt-mkinitrd, whose network dracut brings up
-#   MEMORY=MB (2048; 4096 for luks-passphrase) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE and UPLOADER=FILE where they
-#   are built already
+#   MEMORY=MB (2048; 4096 for luks-passphrase) of the guest, SUITE (bookworm) of its kernel, COLLECTOR=FILE, UPLOADER=FILE
+#   and COMMAND=FILE (`make command COMMAND_FEATURES=check,convert,upload`) where they are built already
 set -euo pipefail
 top=$(readlink -f "$(dirname "$0")/..")
 lab=$top/tests/vm
@@ -59,18 +59,22 @@ opened_by() { # CRYPTSETUP-OPTION...
 }
 
 # A machine with our parts, as the tests of kdump-module/ see it; the image is its /out/image.
-machine_image() { # SCRIPT COLLECTOR CONFIG-LINE...
-    local release kernel script=$1 program=$2
+machine_image() { # SCRIPT COLLECTOR CONFIG-LINE...: the hooks ask the command, which judges the configuration
+    local release kernel command script=$1 program=$2
     shift 2
+    command=${COMMAND:-$(make -s -C "$top" command COMMAND_FEATURES=check,convert,upload | tail -n 1)}
     kernel=$("$lab/kernel.sh" "$suite")
     release=$(cat "$kernel/release")
     mkdir -p "$work/stage/out"
-    make --silent -C "$top/kdump-module" install DESTDIR="$work/stage" BIN="$program"
+    make --silent -C "$top/kdump-module" install DESTDIR="$work/stage" BIN="$command" COLLECTOR="$program"
     cp "$work/recipients" "$work/stage/etc/vmcore-encrypt/"
     printf '%s\n' "$@" ON_SUCCESS=poweroff ON_FAILURE=poweroff > "$work/stage/etc/vmcore-encrypt/config"
     [ ! -e "$work/credentials" ] || install -m 600 "$work/credentials" "$work/stage/etc/vmcore-encrypt/"
     unshare --mount sh "$top/tests/kdump_module/machine.sh" "$work/stage" "release=$release; $script" \
-        "$kernel/lib/modules/$release:/lib/modules/$release" > "$work/build.log" 2>&1
+        "$kernel/lib/modules/$release:/lib/modules/$release" > "$work/build.log" 2>&1 || {
+        tail -n 5 "$work/build.log" >&2
+        exit 1
+    }
     arguments+=(--image "$work/stage/out/image" --append panic=10)
 }
 

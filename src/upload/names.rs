@@ -136,7 +136,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = |name: &str, text: Option<&str>| {
             let path = home.path().join(name);
-            text.map(|text| std::fs::write(&path, text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
             path
         };
         let files = Files { hosts: file("hosts", hosts), resolv: file("resolv.conf", resolv), port };

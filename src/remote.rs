@@ -161,7 +161,7 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
         .with_url(url.as_str())
         .with_client_options(options)
         .with_retry(retry)
-        .with_http_connector(Connector { leaves: true, machine: None })
+        .with_http_connector(Connector { leaves: true, machine: None, user: Some(url) })
         .build()?;
     Ok(Place { runtime, store: Arc::new(store), path: Path::default(), lists: false, limits: LIMITS })
 }
@@ -172,7 +172,7 @@ fn bucket(url: &Url, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, Error> 
     if url.host_str().unwrap_or_default().is_empty() {
         return Err(Error::Url("it names no bucket".to_owned()));
     }
-    let connector = Connector { leaves: false, machine: aws::machine() };
+    let connector = Connector { leaves: false, machine: aws::machine(), user: None };
     Ok(match url.scheme() {
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()

@@ -12,6 +12,7 @@ use object_store::client::{
     HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, NoProxy, Proxy, Url};
 use std::pin::Pin;
@@ -185,6 +186,8 @@ pub(super) struct Connector {
     pub leaves: bool,
     /// Host and port of a service for rights that the user named, beside [`MACHINE`].
     pub machine: Option<String>,
+    /// The URL whose user and password each request carries, where it has some.
+    pub user: Option<Url>,
 }
 
 impl HttpConnector for Connector {
@@ -193,12 +196,18 @@ impl HttpConnector for Connector {
             store: "HTTP client",
             source: Box::new(error.without_url()),
         })?;
-        let machine = self.machine.clone();
-        Ok(HttpClient::new(Service { client: HttpClient::new(client), machine }))
+        let (machine, authorization) = (self.machine.clone(), self.authorization(&client));
+        Ok(HttpClient::new(Service { client: HttpClient::new(client), machine, authorization }))
     }
 }
 
 impl Connector {
+    /// The header for the user and password of a URL, which the client takes off where it follows to another server.
+    fn authorization(&self, client: &reqwest::Client) -> Option<HeaderValue> {
+        let request = client.get(self.user.clone()?).build().ok()?;
+        request.headers().get(AUTHORIZATION).cloned()
+    }
+
     fn client(&self, options: &ClientOptions) -> reqwest::Result<reqwest::Client> {
         let value = |key| options.get_config_value(&key);
         let is = |key| value(key).is_some_and(|value| value == "true");
@@ -241,6 +250,7 @@ fn redirect(leaves: bool, attempt: Attempt<'_>) -> reqwest::redirect::Action {
 struct Service {
     client: HttpClient,
     machine: Option<String>,
+    authorization: Option<HeaderValue>,
 }
 
 impl Service {
@@ -267,7 +277,10 @@ impl Service {
 
 #[async_trait]
 impl HttpService for Service {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         // Requests that nobody gave a budget, if there are any, get the margin.
         let budget = BUDGET.try_with(Arc::clone).unwrap_or_else(|_| Budget::new(0, LIMITS));
         budget.check()?;

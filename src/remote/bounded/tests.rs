@@ -146,7 +146,7 @@ fn bucket(answer: Answer) -> Place {
         .with_endpoint(&server.url)
         .with_allow_http(true)
         .with_skip_signature(true)
-        .with_http_connector(Connector { leaves: false, machine: None })
+        .with_http_connector(Connector { leaves: false, machine: None, user: None })
         .build();
     Place { store: Arc::new(store.unwrap()), path: Path::default(), lists: true, limits: SHORT, ..base }
 }
@@ -177,11 +177,13 @@ fn leading_to(authority: &str) -> String {
 fn a_web_server_may_lead_to_another_one_which_gets_nothing_that_gives_rights() {
     let (elsewhere, there) = answering(format!("{PART}4\r\nConnection: close\r\n\r\nabcd"));
     let (authority, here) = answering(leading_to(&elsewhere));
-    let url = format!("http://me:secret@{authority}/dump?X-Amz-Signature=secret");
+    let url = format!("http://me:a%40b@{authority}/dump?X-Amz-Signature=secret");
     let place = Place { limits: SHORT, ..place(&parse(&url).unwrap(), Kind::File).unwrap() };
     let _ = get(&place, &place.path, 0..ASKED, None);
     let (here, there) = (here.lock().unwrap(), there.lock().unwrap());
     assert!(here[0].starts_with("get /dump?x-amz-signature=secret"), "{here:?}");
+    // "me:a@b", in base64 of small letters.
+    assert!(here[0].contains("authorization: basic bwu6yubi\r\n"), "{here:?}");
     assert!(there[0].starts_with("get /there") && there[0].contains("range: "), "{there:?}");
     for word in ["secret", "authorization", "referer", "x-amz", "dump"] {
         assert!(!there[0].contains(word), "{word}: {there:?}");
@@ -197,7 +199,7 @@ fn signed(endpoint: &str, machine: Option<&str>) -> Place {
         Some(machine) => builder.with_metadata_endpoint(format!("http://{machine}")),
         None => builder.with_access_key_id("id").with_secret_access_key("key").with_token("token"),
     };
-    let connector = Connector { leaves: false, machine: machine.map(str::to_owned) };
+    let connector = Connector { leaves: false, machine: machine.map(str::to_owned), user: None };
     let store = builder.with_http_connector(connector).build().unwrap();
     Place { store: Arc::new(store), path: Path::from("dump.age"), lists: true, limits: SHORT, ..base }
 }

@@ -59,6 +59,18 @@ fn a_bar_takes_one_row_at_any_width_and_goes_with_its_work() {
     }
 }
 
+/// Copying takes as long as reading.
+#[test]
+fn what_copies_a_dump_has_the_same_bar() {
+    let home = given();
+    let line = "sh slow < dump | vmcore-decrypt rewrap -i key -R recipients - new; echo status $?; read x";
+    let Some(terminal) = Tmux::new(home.path(), 40, line) else { return };
+    terminal.wait("the bar", |screen| screen.contains("rewrapping"));
+    let screen = terminal.wait("the end", |screen| screen.contains("status 0"));
+    assert!(words(&screen).starts_with("vmcore-decrypt:note:\"new\"isnowfor"), "{screen}");
+    assert!(!screen.contains("rewrapping"), "{screen}");
+}
+
 #[test]
 fn an_error_stands_alone_on_its_rows() {
     let home = given();
@@ -125,7 +137,11 @@ fn quiet_leaves_warnings_errors_and_what_was_asked_for() {
         assert!(text(&warned.stderr).starts_with("vmcore-encrypt: error: "), "{warned:?}");
         let log = piped(&format!("vmcore-decrypt dmesg -i key dump {flag}"), home.path());
         assert!(log.status.success() && log.stderr.is_empty() && !log.stdout.is_empty(), "{log:?}");
+        let made =
+            piped(&format!("vmcore-decrypt refilter -i key {flag} -R recipients dump y.age"), home.path());
+        assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
         fs::remove_file(home.path().join("x.age")).unwrap();
+        fs::remove_file(home.path().join("y.age")).unwrap();
     }
 }
 

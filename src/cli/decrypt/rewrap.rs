@@ -6,6 +6,7 @@ use super::super::recipients::RecipientArgs;
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, output_name, quoted, say, status};
 use super::input::{self, IdentityArgs};
+use super::restore::watched;
 use super::{PROGRAM, apart, with_entropy};
 use crate::blocks::{Frame, Head, Splitter};
 use crate::crypt::rewrap::{Former, Opened, Rewrapped};
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Opens a dump and unwraps its key.
 fn open(job: &Job, recipients: &Recipients, identities: &Identities) -> Result<Opened<Input>, Failure> {
-    let mut dump = input::open_sequential(&job.from, |_, bytes| bytes)?;
+    let mut dump = watched("rewrapping", &job.from)?;
     let failed = |cause: &crypt::Error| input::crypt_failure(&job.dump, cause);
     let old = Header::read(&mut dump).map_err(|cause| failed(&cause))?;
     warn_of_downgrade(&old, recipients);

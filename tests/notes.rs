@@ -8,13 +8,15 @@
     reason = "a test program"
 )]
 
+mod common;
 #[path = "common/dump.rs"]
 mod dump;
 mod readers;
 mod synth;
 
+use common::succeed;
 use dump::{Dump, collect, expected, identities};
-use readers::{Elf, Found, Kdump};
+use readers::{Elf, Found, Kdump, assert_same};
 use std::fs;
 use std::io::Cursor;
 use std::num::NonZero;
@@ -214,4 +216,23 @@ fn more_memory_ranges_than_e_phnum_counts_are_dumped() {
     check_pages(&core, 31, |pfn| Some(kdump.page(pfn)));
     let opened = reader::Dump::from_source(Arc::new(dump.bytes), &identities(), 1 << 20).unwrap();
     assert_eq!(opened.facts().segments.len(), ranges);
+    // In parts each part has all of them.
+    let (identity, recipients) = common::keys(directory.path());
+    let at = |name: &str| directory.path().join(name);
+    let made = |options: &[&str], names: &[&str]| {
+        let mut collect = common::encrypt();
+        collect.args(["--warnings-exit-0", "-d", "31", "-R"]).arg(&recipients).args(options).arg(&vmcore);
+        succeed(collect.args(names.iter().map(|name| at(name))));
+    };
+    let restored = |options: &[&str], names: &[&str]| {
+        let mut restore = common::decrypt();
+        restore.args(["restore", "-f", "-i"]).arg(&identity).args(options);
+        succeed(restore.args(names.iter().map(|name| at(name))).arg(at("restored")));
+        Kdump::open(&at("restored"))
+    };
+    made(&[], &["whole"]);
+    made(&["--split"], &["part1", "part2"]);
+    let whole = restored(&[], &["whole"]);
+    assert_same(&restored(&[], &["part1", "part2"]), &whole);
+    assert_same(&restored(&["--salvage"], &["part2", "part1"]), &whole);
 }

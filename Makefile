@@ -58,6 +58,7 @@ lint: tools ## format, clippy for each set of features that is shipped, document
 	cargo clippy --all-targets --features remote -- -D warnings
 	cargo clippy --lib --bins -- -D warnings
 	cargo clippy --no-default-features --lib --bin vmcore-encrypt -- -D warnings
+	cargo clippy --no-default-features --features $(COMMAND_FEATURES) --lib --bin vmcore-encrypt -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet --features remote
 	shellcheck $(SCRIPTS)
 

@@ -131,7 +131,7 @@ pub mod kmsg;
 pub mod mm;
 #[cfg(feature = "analyst")]
 pub mod mount;
-#[cfg(any(feature = "analyst", feature = "upload"))]
+#[cfg(any(feature = "analyst", feature = "convert", feature = "upload"))]
 #[doc(hidden)]
 pub mod objects;
 #[doc(hidden)]

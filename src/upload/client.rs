@@ -144,7 +144,7 @@ impl Client {
     pub(super) fn new(settings: &Settings, plain: bool) -> Result<Client, Error> {
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(settings.authorities.as_ref())?)
-            .dns_resolver(Arc::new(Names::new(settings.hosts.clone())))
+            .dns_resolver(Arc::new(Names::new(settings.hosts.clone(), settings.stall / 2)))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()

@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The most bytes of either file that are read.
 const MAX_FILE: u64 = 16 << 20;
@@ -39,6 +41,8 @@ pub(super) enum Unresolved {
 pub(super) struct Names {
     given: BTreeMap<String, Vec<IpAddr>>,
     files: Files,
+    /// How long DNS may take.
+    limit: Duration,
 }
 
 /// The files of a system, and the port of its DNS servers.
@@ -50,10 +54,10 @@ struct Files {
 }
 
 impl Names {
-    /// With addresses by name in lower case.
-    pub(super) fn new(given: BTreeMap<String, Vec<IpAddr>>) -> Names {
+    /// With addresses by name in lower case. DNS has `limit`, in which the connection does not give up.
+    pub(super) fn new(given: BTreeMap<String, Vec<IpAddr>>, limit: Duration) -> Names {
         let files = Files { hosts: "/etc/hosts".into(), resolv: "/etc/resolv.conf".into(), port: DNS_PORT };
-        Names { given, files }
+        Names { given, files, limit }
     }
 }
 
@@ -61,11 +65,11 @@ impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().trim_end_matches('.').to_ascii_lowercase();
         let given = self.given.get(&name).cloned();
-        let files = self.files.clone();
+        let (files, limit) = (self.files.clone(), self.limit);
         Box::pin(async move {
             let found = match given.unwrap_or_else(|| in_hosts(&files.hosts, &name)) {
                 known if !known.is_empty() => known,
-                _ => files.ask(&name).await?,
+                _ => timeout(limit, files.ask(&name)).await.map_err(|_| Unresolved::Silent)??,
             };
             let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
     use std::net::UdpSocket;
     use std::str::FromStr;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// Resolves with these files; an absent one is not there.
     fn resolved(
@@ -143,7 +147,7 @@ mod tests {
         };
         let files = Files { hosts: file("hosts", hosts), resolv: file("resolv.conf", resolv), port };
         let pairs = given.iter().map(|(name, address)| ((*name).to_owned(), vec![address.parse().unwrap()]));
-        let names = Names { given: pairs.collect(), files };
+        let names = Names { given: pairs.collect(), files, limit: Duration::from_secs(3) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let found = runtime.block_on(names.resolve(Name::from_str(name).unwrap()));
         match found {
@@ -174,8 +178,13 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(1));
         assert!(silent.recv(&mut [0; 1]).is_err(), "nothing was asked");
         // The others are asked for, and a server that swallows what it gets is given up.
-        let resolv = Some("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
-        assert_eq!(resolved(&[], Some(HOSTS), resolv, port, "b.example"), Err(Unresolved::Silent));
+        // Its time is limited, whatever the file has.
+        for options in ["timeout:1 attempts:1", "timeout:30 attempts:5"] {
+            let resolv = Some(format!("nameserver 127.0.0.1\noptions {options}\n"));
+            let found = resolved(&[], Some(HOSTS), resolv.as_deref(), port, "b.example");
+            assert_eq!(found, Err(Unresolved::Silent), "{options}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(30));
         assert!(silent.recv(&mut [0; 512]).is_ok());
     }
 

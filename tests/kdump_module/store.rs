@@ -152,7 +152,9 @@ fn matrix_store_gets_a_dump_over_the_network_of_the_capture_kernel() {
     crash.assert_no_plaintext();
     let core = lab.keep.join("core");
     succeed(decrypt().args(["--format", "elf", "-i"]).args([&lab.identity, &set, &core]));
-    assert_eq!(crash.secrets.find(&core).len(), crash.secrets.names().len() - 1, "all but freed memory");
+    let in_core = crash.secrets.find(&core);
+    // At level 1 freed memory is in the dump too, where nobody has used it since.
+    assert!(in_core.len() >= crash.secrets.names().len() - 1, "{in_core:?}");
     let mut list = decrypt();
     server.s3(list.args(["list", "s3://dumps/", "-i"]).arg(&lab.identity));
     let listed = succeed(&mut list);

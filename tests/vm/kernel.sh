@@ -14,12 +14,23 @@ images() { # SUITE
     "$HERE/packages.sh" names "$(debian_suite "$1")" "^linux-image-[0-9][^ ]*-cloud-$(debian_arch "$1")\$" | sort -V
 }
 
+# The newest image of a SERIES that the archive can still give whole; it drops the modules of a kernel before the image,
+# and apt shows what is not there in angle brackets.
+newest() { # SUITE SERIES
+    local package
+    for package in $(images "$1" | grep -E "^linux-image-${2//./\\.}[.+-]" | tac); do
+        "$HERE/packages.sh" depends "$(debian_suite "$1")" "$package" | grep -qE '^<linux-(binary|modules)-' && continue
+        echo "$package"
+        return
+    done
+}
+
 # The archive drops kernels, so that no list of them stays true: it is asked.
 list() {
     local suite series
     for suite in bullseye bookworm trixie backports sid experimental; do
         for series in $(images "$suite" | sed 's/^linux-image-\([0-9]*\.[0-9]*\).*/\1/' | uniq); do
-            echo "$suite@$series"
+            [ -z "$(newest "$suite" "$series")" ] || echo "$suite@$series"
         done
     done | sort -V -t @ -k 2 -s
 }
@@ -28,7 +39,7 @@ image_package() {
     local packages
     case "$1" in *@*)
         packages=${1#*@}
-        images "$1" | grep -E "^linux-image-${packages%-arm64}[.+-]" | tail -n 1
+        newest "$1" "${packages%-arm64}"
         return
         ;;
     esac

@@ -64,7 +64,7 @@ pub(super) fn check(machine: &Machine, config: &Config, parse: ParseWords, findi
     let mut plan = plan(config, distribution);
     scripts.rule(&view, &mut plan, findings);
     scripts.look(&view, &plan, findings);
-    plan.cpus = distribution::cpus(distribution, machine);
+    plan.cpus = scripts.cpus(machine);
     if distribution::has_fadump(machine) {
         scripts.fadump(&view, findings);
     }

@@ -56,6 +56,11 @@ pub(super) trait Scripts {
     /// What else is worth knowing of a machine that runs them.
     fn look(&self, view: &View<'_>, plan: &Plan, findings: &mut Findings);
 
+    /// How many CPUs the capture kernel uses at most.
+    fn cpus(&self, _machine: &Machine) -> u64 {
+        1
+    }
+
     /// What becomes of a dump that the firmware assists (FADump, ppc64le), which is on.
     fn fadump(&self, view: &View<'_>, findings: &mut Findings);
 }
@@ -121,10 +126,22 @@ pub(super) fn has_fadump(machine: &Machine) -> bool {
         .any(|file| machine.number(file) == Some(1))
 }
 
-/// How many CPUs the capture kernel uses at most.
-pub(super) fn cpus(distribution: Distribution, machine: &Machine) -> u64 {
-    match distribution {
-        Distribution::Suse => suse::cpus(machine),
-        Distribution::Fedora | Distribution::Debian | Distribution::None => 1,
-    }
+/// How many CPUs the machine has; `None` where that cannot be read. Source: Linux
+/// `Documentation/ABI/testing/sysfs-devices-system-cpu`: "0-7" or "0,2-7".
+pub(super) fn present_cpus(machine: &Machine) -> Option<u64> {
+    let present = machine.read("/sys/devices/system/cpu/present").unwrap_or_default();
+    let last = present.trim().rsplit(['-', ',']).next()?.parse::<u64>().ok()?;
+    Some(last.saturating_add(1))
+}
+
+/// How many CPUs a kernel with such a command line uses: the last word counts, and without one all are used. One where
+/// it is not known how many there are. Source: Linux `Documentation/admin-guide/kernel-parameters.txt`.
+fn cpus_of(machine: &Machine, words: &str) -> u64 {
+    let limits = |word: &str| {
+        let count = word.strip_prefix("nr_cpus=").or_else(|| word.strip_prefix("maxcpus="))?;
+        count.parse::<u64>().ok()
+    };
+    let limit = words.split_whitespace().filter_map(limits).next_back();
+    let present = present_cpus(machine).unwrap_or_else(|| limit.unwrap_or(1));
+    limit.unwrap_or(present).clamp(1, present.max(1))
 }

@@ -1,7 +1,7 @@
 //! The memory reserved for the capture kernel, and whether one is loaded into it.
 
 use super::collector::{Distribution, Goal, Plan};
-use super::distribution::has_fadump;
+use super::distribution::{self, has_fadump};
 use super::findings::Findings;
 use super::image::Image;
 use super::machine::Machine;
@@ -18,6 +18,10 @@ const COLLECTOR: u64 = 32 << 20;
 const UPLOADER: u64 = 48 << 20;
 /// What each CPU but the first takes: a thread's buffers, 1.1 MiB measured, and the kernel's memory for a CPU.
 const CPU: u64 = 2 << 20;
+/// What of a dump one thread does alone, by profile: docs/performance.md, "Large machines".
+const SERIAL_PERCENT: u64 = 4;
+/// How many times as many CPUs are proposed.
+const USEFUL: u64 = 4;
 /// The image is in memory packed and unpacked at once; packed it is a third.
 const IMAGE_COPIES: u64 = 4;
 
@@ -64,9 +68,34 @@ pub(super) fn check(machine: &Machine, plan: &Plan, image: Option<&Image>, findi
     }
     if reserved >= need {
         findings.ok(CHECK, text);
+        more_cpus(machine, plan, reserved - need, findings);
     } else {
         findings.warning(CHECK, text, &advice(plan, need));
     }
+}
+
+/// What more CPUs would bring, where the reservation has room for them and the machine has them.
+fn more_cpus(machine: &Machine, plan: &Plan, room: u64, findings: &mut Findings) {
+    let present = distribution::present_cpus(machine).unwrap_or(plan.cpus);
+    let affordable = plan.cpus.saturating_add(room / CPU);
+    let more = plan.cpus.saturating_mul(USEFUL).min(present).min(affordable);
+    if more > plan.cpus {
+        let hundredths = time_on(more) * 100 / time_on(plan.cpus);
+        let cost = size::show((more - plan.cpus).saturating_mul(CPU));
+        let text = format!(
+            "the capture kernel uses {} of {present} CPUs: {more} would take {cost} more and 0.{hundredths:02} of the \
+             time, as projected, where the target keeps up",
+            plan.cpus
+        );
+        findings.ok(CHECK, text);
+    }
+}
+
+/// The time of a dump on several CPUs, in millionths of that on one.
+fn time_on(cpus: u64) -> u64 {
+    const ONE: u64 = 1_000_000;
+    const SERIAL: u64 = ONE / 100 * SERIAL_PERCENT;
+    SERIAL + (ONE - SERIAL) / cpus.max(1)
 }
 
 /// How the reservation is raised.

@@ -214,6 +214,32 @@ fn memory_for_the_cpus_of_suse_is_reckoned_with_and_advised() {
     assert!(lines_of(&suse, "memory ").contains("7 further CPUs"));
 }
 
+/// What more CPUs would bring is reported where the machine has them and the reservation has room for them.
+#[test]
+fn more_cpus_are_proposed_where_there_is_room() {
+    let fedora = Machine::fedora(FEDORA);
+    let found = |words: &str, present: &str, megabytes: u64| {
+        fedora
+            .file("etc/sysconfig/kdump", &format!("KDUMP_COMMANDLINE_APPEND=\"{words} acpi_no_memhotplug\"\n"))
+            .file("sys/devices/system/cpu/present", present)
+            .file("sys/kernel/kexec_crash_size", &format!("{}\n", megabytes << 20));
+        lines_of(&fedora, "memory ")
+    };
+    let proposed = found("nr_cpus=1", "0-63", 256);
+    assert!(
+        proposed.contains("uses 1 of 64 CPUs: 4 would take 6.00 MiB more and 0.28 of the time"),
+        "{proposed}"
+    );
+    assert!(found("nr_cpus=1", "0-1", 256).contains("uses 1 of 2 CPUs: 2 would take 2.00 MiB more and 0.52"));
+    assert!(
+        found("nr_cpus=4 nr_cpus=2", "0-63", 256).contains("uses 2 of 64 CPUs: 8 would"),
+        "the last word counts"
+    );
+    assert!(!found("nr_cpus=1", "0", 256).contains("would take"), "the machine has no other");
+    assert!(!found("nr_cpus=1", "0-63", 81).contains("would take"), "no room");
+    assert!(found("quiet", "0-7", 256).contains("7 further CPUs"), "without the word all are used");
+}
+
 #[test]
 fn what_others_can_change_is_a_problem() {
     let mode = |machine: &Machine, path: &str, mode| {

@@ -7,7 +7,9 @@ use super::super::findings::Findings;
 use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge_own};
-use super::{CHECK, DOCS, SAVE, Scripts, View, check_command_line, check_program, hotplug, in_plain, none};
+use super::{
+    CHECK, DOCS, SAVE, Scripts, View, check_command_line, check_program, cpus_of, hotplug, in_plain, none,
+};
 use std::io::ErrorKind;
 
 const CONF: &str = "/etc/default/kdump-tools";
@@ -76,8 +78,17 @@ impl Scripts for KdumpTools {
                 "set KDUMP_DUMP_DMESG=0",
             );
         }
-        let words = format!("{} {}", base(view.machine, &settings), settings.text("KDUMP_CMDLINE_APPEND"));
+        let words = command_line(view.machine, &settings);
         hotplug::check(view.machine, &words, "KDUMP_CMDLINE_APPEND", CONF, findings);
+    }
+
+    /// The scripts' own words, used where the configuration has none, are for one CPU.
+    fn cpus(&self, machine: &Machine) -> u64 {
+        let settings = Settings::parse(&machine.read(CONF).unwrap_or_default());
+        match settings.text("KDUMP_CMDLINE_APPEND") {
+            "" => 1,
+            _ => cpus_of(machine, &command_line(machine, &settings)),
+        }
     }
 
     fn fadump(&self, view: &View<'_>, findings: &mut Findings) {
@@ -144,6 +155,11 @@ fn drop_in_holds(machine: &Machine, unit: &str, line: &str) -> bool {
     machine.read(path).is_ok_and(|text| text.lines().any(|found| found.trim() == line))
 }
 
+/// The words of the capture kernel: the base and what is appended.
+fn command_line(machine: &Machine, settings: &Settings) -> String {
+    format!("{} {}", base(machine, settings), settings.text("KDUMP_CMDLINE_APPEND"))
+}
+
 fn base(machine: &Machine, settings: &Settings) -> String {
     match settings.text("KDUMP_CMDLINE") {
         "" => machine.read("/proc/cmdline").unwrap_or_default(),
@@ -154,7 +170,7 @@ fn base(machine: &Machine, settings: &Settings) -> String {
 /// initramfs-tools opens a shell when it fails, unless `panic=` has the seconds after which it reboots.
 fn check_shell(machine: &Machine, settings: &Settings, findings: &mut Findings) {
     let append = settings.text("KDUMP_CMDLINE_APPEND");
-    let words = format!("{} {append}", base(machine, settings));
+    let words = command_line(machine, settings);
     let reboots = words.split_whitespace().filter_map(|word| word.strip_prefix("panic=")).next_back();
     if reboots.is_none_or(str::is_empty) {
         let text =

@@ -11,8 +11,8 @@ use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge, judge_own};
 use super::{
-    CHECK, DOCS, NAME, PROGRAM, SAVE, Scripts, View, check_command_line, check_program, hotplug, in_plain,
-    none,
+    CHECK, DOCS, NAME, PROGRAM, SAVE, Scripts, View, check_command_line, check_program, cpus_of, hotplug,
+    in_plain, none,
 };
 use conf::{Conf, Setting};
 
@@ -62,6 +62,11 @@ impl Scripts for KdumpUtils {
             findings.warning(CHECK, text, DOCS);
         }
         check_sysconfig(view.machine, findings);
+    }
+
+    fn cpus(&self, machine: &Machine) -> u64 {
+        let settings = Settings::parse(&machine.read(SYSCONFIG).unwrap_or_default());
+        cpus_of(machine, &command_line(machine, &settings))
     }
 
     fn fadump(&self, _view: &View<'_>, findings: &mut Findings) {
@@ -196,12 +201,16 @@ fn check_sysconfig(machine: &Machine, findings: &mut Findings) {
     for key in ["KDUMP_COMMANDLINE", "KDUMP_COMMANDLINE_APPEND", "FADUMP_COMMANDLINE_APPEND"] {
         check_command_line(settings.text(key), &format!("{key} of {SYSCONFIG}"), findings);
     }
+    let words = command_line(machine, &settings);
+    hotplug::check(machine, &words, "KDUMP_COMMANDLINE_APPEND", SYSCONFIG, findings);
+}
+
+fn command_line(machine: &Machine, settings: &Settings) -> String {
     let base = match settings.text("KDUMP_COMMANDLINE") {
         "" => machine.read("/proc/cmdline").unwrap_or_default(),
         words => words.to_owned(),
     };
-    let words = format!("{base} {}", settings.text("KDUMP_COMMANDLINE_APPEND"));
-    hotplug::check(machine, &words, "KDUMP_COMMANDLINE_APPEND", SYSCONFIG, findings);
+    format!("{base} {}", settings.text("KDUMP_COMMANDLINE_APPEND"))
 }
 
 #[cfg(test)]

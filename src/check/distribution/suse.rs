@@ -7,7 +7,10 @@ use super::super::findings::Findings;
 use super::super::machine::Machine;
 use super::super::shell::Settings;
 use super::super::words::{Output, judge_own};
-use super::{CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, hotplug, in_plain, none};
+use super::{
+    CHECK, DOCS, Place, Scripts, View, check_command_line, check_program, hotplug, in_plain, none,
+    present_cpus,
+};
 
 const SYSCONFIG: &str = "/etc/sysconfig/kdump";
 /// The same in an image, as SUSE's dracut module writes it.
@@ -51,6 +54,16 @@ impl Scripts for Kdump {
         plan.own_script = false;
         plan.level = dump_level(view, &settings, path, findings);
         judge_own(view, CHECK, output, findings);
+    }
+
+    /// As many as `KDUMP_CPUS` has, of those there are; 0 means all.
+    fn cpus(&self, machine: &Machine) -> u64 {
+        const USUAL: u64 = 32;
+        let settings = Settings::parse(&machine.read(SYSCONFIG).unwrap_or_default());
+        match (settings.text("KDUMP_CPUS").parse().unwrap_or(USUAL), present_cpus(machine)) {
+            (0, present) => present.unwrap_or(USUAL),
+            (count, present) => present.map_or(count, |present| present.min(count)),
+        }
     }
 
     fn look(&self, view: &View<'_>, plan: &Plan, findings: &mut Findings) {
@@ -103,21 +116,6 @@ fn check_lines(settings: &Settings, path: &str, findings: &mut Findings) {
 /// SUSE's defaults are true; a value that is no boolean is ignored.
 fn is_true(value: &str) -> bool {
     !matches!(value, "false" | "no" | "0")
-}
-
-/// How many CPUs the capture kernel uses: as many as `KDUMP_CPUS` has, of those there are; 0 means all.
-pub(in super::super) fn cpus(machine: &Machine) -> u64 {
-    const USUAL: u64 = 32;
-    // "0-7"; Linux Documentation/ABI/testing/sysfs-devices-system-cpu.
-    let present = machine.read("/sys/devices/system/cpu/present").unwrap_or_default();
-    let last = present.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u64>().ok());
-    let present = last.map_or(u64::MAX, |last| last.saturating_add(1));
-    let settings = Settings::parse(&machine.read(SYSCONFIG).unwrap_or_default());
-    match settings.text("KDUMP_CPUS").parse().unwrap_or(USUAL) {
-        0 if present == u64::MAX => USUAL,
-        0 => present,
-        count => present.min(count),
-    }
 }
 
 /// Where the dump goes, and how the collector is called for it.

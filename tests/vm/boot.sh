@@ -5,7 +5,7 @@
 #           [--memory MB (512)] [--ram FILE] [--efi DIR]: as crash.sh has them
 #
 # IMAGE of the root file system is an ext4, /dev/vda there; a disk is /dev/vdb and on, and the first one of them
-# /dev/disk/by-id/virtio-disk1. What the system says goes to DIR/boot.log.
+# /dev/disk/by-id/virtio-disk1. What the system prints goes to DIR/boot.log; OVMF prints escape sequences before the first line.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -45,7 +45,7 @@ for number in "${!disks[@]}"; do
     args+=(-drive "file=${disks[$number]},if=none,id=disk$number,format=raw,cache=unsafe"
         -device "virtio-blk-pci,drive=disk$number,serial=disk$number")
 done
-until_begun 3 "$work/boot.log" "^LAB: switching" emulate "$work/boot.log" -cpu max -m "$memory" -monitor none \
+until_begun 3 "$work/boot.log" "LAB: switching" emulate "$work/boot.log" -cpu max -m "$memory" -monitor none \
     -kernel "$kernel/vmlinuz" -initrd "$work/switch.cpio.gz" \
     -append "console=ttyS0 rdinit=/switch quiet no_timer_check panic=-1 systemd.show_status=no $append" "${args[@]}"
 rm -f "$work/switch.cpio.gz"

@@ -35,6 +35,7 @@ mod scripts;
 #[path = "../remote/server.rs"]
 #[allow(dead_code, reason = "the tests of reading use more of it")]
 mod server;
+mod source;
 mod ssh;
 #[cfg(feature = "upload")]
 mod store;

@@ -46,7 +46,8 @@ fn text(targets: &str) -> String {
     let _ = writeln!(text, "commit: {}", COMMIT.filter(|commit| !commit.is_empty()).unwrap_or("unknown"));
     let _ = writeln!(text, "features: {features}");
     text.push_str(targets);
-    let _ = write!(text, "built for: {} Linux{linked}", std::env::consts::ARCH);
+    let _ = writeln!(text, "built for: {} Linux{linked}", std::env::consts::ARCH);
+    let _ = write!(text, "cipher here: ChaCha20 by {}", crate::crypt::stream::cipher_instructions());
     text
 }
 
@@ -59,7 +60,7 @@ mod tests {
         let lines: Vec<&str> = collector().lines().collect();
         assert_eq!(lines[0], concat!("version ", env!("CARGO_PKG_VERSION")));
         let starts = lines[1..].iter().map(|line| line.split(':').next().unwrap());
-        assert_eq!(starts.collect::<Vec<_>>(), ["commit", "features", "targets", "built for"]);
+        assert_eq!(starts.collect::<Vec<_>>(), ["commit", "features", "targets", "built for", "cipher here"]);
         for (name, is_built) in FEATURES {
             assert_eq!(lines[2].contains(name), is_built, "{name}");
         }

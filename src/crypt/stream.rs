@@ -42,7 +42,11 @@ pub fn cipher_instructions() -> &'static str {
         if has!("avx2") { "AVX2" } else { "SSE2" }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    if cfg!(all(target_arch = "aarch64", target_feature = "neon")) { "NEON" } else { "no vector instructions" }
+    if cfg!(all(target_arch = "aarch64", target_feature = "neon")) {
+        "NEON"
+    } else {
+        "no vector instructions"
+    }
 }
 
 /// Why a payload is no good. Chunks count from 0; plaintext lengths are bytes.

@@ -220,7 +220,10 @@ fn more_cpus_are_proposed_where_there_is_room() {
     let fedora = Machine::fedora(FEDORA);
     let found = |words: &str, present: &str, megabytes: u64| {
         fedora
-            .file("etc/sysconfig/kdump", &format!("KDUMP_COMMANDLINE_APPEND=\"{words} acpi_no_memhotplug\"\n"))
+            .file(
+                "etc/sysconfig/kdump",
+                &format!("KDUMP_COMMANDLINE_APPEND=\"{words} acpi_no_memhotplug\"\n"),
+            )
             .file("sys/devices/system/cpu/present", present)
             .file("sys/kernel/kexec_crash_size", &format!("{}\n", megabytes << 20));
         lines_of(&fedora, "memory ")

@@ -1,6 +1,7 @@
 //! What was typed, and what is reported: arguments, error and hint lines, reports, exit statuses.
 //! The two `main`s only call [`run`].
 
+mod beyond;
 mod creating;
 #[cfg(feature = "analyst")]
 pub mod decrypt;

@@ -139,6 +139,10 @@ _vmcore-decrypt() {
                 '*'--redact'[Overwrite secrets in the new dump. KINDS are names with commas between default, all, no-NAME for all but one; the kinds are in docs/handover.md. Nothing is written where one of them cannot be walked]:value: ' \
                 '*'--compress-level'[zstd level of the new dump]:value: ' \
                 '*'--num-threads'[Threads that decrypt, compress and encrypt default one per CPU]:value: ' \
+                '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
+                '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
+                '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump that another tool made]' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \

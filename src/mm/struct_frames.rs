@@ -9,18 +9,21 @@ use std::ops::Range;
 /// remapped page by page, under huge pages, are there many pieces, and what is not listed is a page like others.
 const MAX_RANGES: usize = 1 << 16;
 
-/// The pages that hold nothing but structures of pages that the vmcore's file holds.
+/// The pages that hold nothing but structures of pages that the vmcore's file holds, or an earlier filter left out.
 #[must_use]
 pub fn struct_frames(memory: &KernelMemory<'_>, mem_map: &MemMap, layout: &PageLayout) -> PfnSet {
-    listed(memory, mem_map, layout, |_| true)
+    let vmcore = memory.vmcore();
+    let known = vmcore.backed().iter().chain(vmcore.left_out().iter()).collect();
+    listed(memory, mem_map, layout, &known, |_| true)
 }
 
-/// Those of them that are in the virtual memory map, which is one array for all sections. Sections that place their
-/// structures elsewhere than the first does are left aside: their entries are damaged, or the kernel has no such map.
+/// Those of them that are in the virtual memory map, which is one array for all sections, and describe nothing that was left
+/// out. Sections that place their structures elsewhere than the first does are left aside: their entries are damaged, or the
+/// kernel has no such map.
 #[must_use]
 pub fn vmemmap_frames(memory: &KernelMemory<'_>, mem_map: &MemMap, layout: &PageLayout) -> PfnSet {
     let mut base = memory.info().symbol("vmemmap");
-    listed(memory, mem_map, layout, |pfn| {
+    listed(memory, mem_map, layout, memory.vmcore().backed(), |pfn| {
         let own = mem_map.vmemmap_of(memory, pfn);
         base = base.or(own);
         own.is_some() && own == base
@@ -31,10 +34,11 @@ fn listed(
     memory: &KernelMemory<'_>,
     mem_map: &MemMap,
     layout: &PageLayout,
+    pages: &PfnSet,
     mut is_wanted: impl FnMut(Pfn) -> bool,
 ) -> PfnSet {
     let mut pieces = Vec::new();
-    for range in memory.vmcore().backed() {
+    for range in pages {
         let mut at = range.start;
         while at < range.end && pieces.len() < MAX_RANGES {
             let part = mem_map.section_of(at).intersect(PfnRange { start: at, end: range.end });

@@ -3,6 +3,7 @@
 
 mod redact;
 
+use super::super::beyond::BeyondArgs;
 use super::super::creating::full_hint;
 use super::super::progress::{Progress, Step, is_quiet};
 use super::super::recipients::{self, RecipientArgs};
@@ -14,7 +15,7 @@ use super::rewrap::{open_output, warn_of_downgrade};
 use super::{PROGRAM, with_entropy};
 use crate::collect::{self, Options, Report};
 use crate::crypt::Header;
-use crate::filter::{DumpLevel, Survey};
+use crate::filter::{Beyond, DumpLevel, Survey};
 use crate::reader::{BLOCK_CACHE, Dump};
 use crate::redact::Kinds;
 use crate::vmcore::Vmcore;
@@ -41,6 +42,8 @@ pub(super) struct Args {
     /// Which pages to leave out, as with vmcore-encrypt [default: the level of the dump]
     #[arg(short = 'd', long = "dump-level", value_name = "N")]
     level: Option<DumpLevel>,
+    #[command(flatten)]
+    beyond: BeyondArgs,
     /// Overwrite secrets in the new dump. KINDS are names with commas between: default, all, no-NAME for all but one; the
     /// kinds are in docs/handover.md. Nothing is written where one of them cannot be walked
     #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
@@ -91,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Some(kinds) => redact::without_secrets(args, kinds, &dump, &vmcore)?,
     };
     let level = args.level(&dump);
-    let survey = Survey::new(&vmcore, &[level]);
+    let survey = Survey::of(&vmcore, &[level], args.beyond(&dump));
     let judges = warn(args, &survey, level);
     remove_unfinished_on_signals()?;
     let mut stream = open_output(args.output(), args.force)?;
@@ -147,6 +150,13 @@ impl Args {
     /// The dump, or the first of its parts.
     fn dump(&self) -> &Path {
         self.dumps().first().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
+    /// What is left out beyond makedumpfile. Of a dump that left out cache, user and free pages with their structures kept, these
+    /// stay: which of them lead from one free block to the next cannot be told any more.
+    fn beyond(&self, dump: &Dump) -> Beyond {
+        let former = DumpLevel::new(dump.facts().dump_level).unwrap_or(DumpLevel::ALL);
+        self.beyond.beyond(dump.facts().without_structures || !former.keeps_kernel_alone())
     }
 
     /// The level asked for, or the dump's own. What that one left out does not come back.

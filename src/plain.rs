@@ -21,7 +21,7 @@ use flat::{Flat, HolesAreErrors};
 use kdump::KdumpFile;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kinds::Kind;
@@ -49,6 +49,9 @@ pub enum Error {
         /// The first pfn after its pages.
         end: u64,
     },
+    /// Files that make no whole dump together.
+    #[error("joining the files of makedumpfile --split: {0}")]
+    Parts(String),
     /// The records of a flattened file.
     #[error("reading the flattened records: {0}")]
     Flattened(String),
@@ -87,6 +90,32 @@ pub fn open(path: &Path) -> Result<Vmcore, Error> {
     }
     let file = File::open(path).map_err(vmcore::Error::Open)?;
     open_file(file)?.map_or_else(|| Ok(Vmcore::open(path)?), Ok)
+}
+
+/// Opens all files that `makedumpfile --split` made of one dump, in any order; flattened ones too.
+///
+/// # Errors
+/// See [`Error`].
+pub fn open_parts(paths: &[PathBuf]) -> Result<Vmcore, Error> {
+    KdumpFile::join(paths.iter().map(|path| open_part(path)).collect::<Result<_, _>>()?)
+}
+
+fn open_part(path: &Path) -> Result<Arc<dyn Place>, Error> {
+    let file = File::open(path).map_err(vmcore::Error::Open)?;
+    let len = file.metadata().map_err(Error::Read)?.len();
+    let source = FileSource::with_len(file, len);
+    let mut probe = [0; PROBE];
+    let have = read_full_at(&source, &mut probe, 0).map_err(Error::Read)?;
+    let probe = &probe[..have];
+    if is_flattened(probe) {
+        let records = records::in_file(&source)?;
+        return Ok(Arc::new(Flat::new(Box::new(source), records)?));
+    }
+    match Kind::of(probe) {
+        Some(kind) => Err(Error::Refused(kind)),
+        None if kdump::is_kdump(probe) => Ok(Arc::new(source)),
+        None => Err(Error::Parts(format!("{path:?} is no kdump-compressed file"))),
+    }
 }
 
 /// Opens what is in a regular file; `None` when it is no form of this room.

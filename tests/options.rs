@@ -28,7 +28,7 @@ fn ask(option: &[String]) -> Output {
         command.arg("--dump-dmesg");
     }
     command.arg("vmcore");
-    if option[0] == "--split" {
+    if ["--split", "--reassemble"].contains(&option[0].as_str()) {
         command.args(["one", "two"]);
     }
     command.stdin(recipients()).output().unwrap()

@@ -6,13 +6,18 @@ mod common;
 mod readers;
 mod synth;
 
-use common::text;
+use common::{judge, or_skip, text};
 use readers::{Kdump, assert_same};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 use synth::{Content, Page, Synth, arch, kernel};
+use vmcore_encrypt::crypt::stream::DecryptReader;
+use vmcore_encrypt::crypt::{Identities, NoPrompt};
 
 /// A directory with two pairs of keys and a vmcore.
 struct Lab {
@@ -41,6 +46,8 @@ impl Lab {
             .pages(0x9000, 0x400, &Page::cache())
             .pages(0x9800, 16, &Page::kernel().with(Content::Zero))
             .pages(0x2_8000, 0x200, &Page::anon())
+            .ram(0x800_0000..0x810_0000)
+            .offlined_section(1)
             .build()
             .write_to(&vmcore);
         Lab { dir, owner, vendor, vmcore }
@@ -59,6 +66,33 @@ impl Lab {
         let mut command = common::decrypt();
         let (first, rest) = words.split_first().map_or((None, words), |(first, rest)| (Some(first), rest));
         common::run(command.args(first).arg("-i").arg(identity).args(rest).args(files))
+    }
+
+    /// What becomes of a fresh dump of level 31 at the same level, by `refilter` and as a plain file by the collector.
+    fn check_conversions(&self, options: &[&str], fresh: &Path, new: &Path) {
+        let plain = self.path("plain");
+        let (fresh, new) = (fresh.to_owned(), new.to_owned());
+        let to = self.owner.1.to_str().unwrap();
+        let words = ["refilter", "-f", "-d", "31", "-R", to];
+        let refilter = || succeeded(&self.decrypt(&words, &self.owner.0, &[fresh.clone(), new.clone()]));
+        if !["", "--keep-page-structures"].contains(&options.concat().as_str()) {
+            return;
+        }
+        // Nothing more is left out, though page structures are gone; where they are not, they stay.
+        refilter();
+        assert_same(&self.restored(&self.owner.0, &new), &self.restored(&self.owner.0, &fresh));
+        // So does the conversion of a plain dump of this level.
+        succeeded(&self.decrypt(&["-f"], &self.owner.0, &[fresh.clone(), plain.clone()]));
+        succeeded(&self.encrypt(&["-f", "-d", "31"], &plain, std::slice::from_ref(&new)));
+        if options.is_empty() {
+            // A plain dump of a lower level is filtered as the vmcore.
+            let low = self.path("low.age");
+            succeeded(&self.decrypt(&["-f"], &self.owner.0, &[low, plain.clone()]));
+            let again = self.path("again.age");
+            succeeded(&self.encrypt(&["-f", "-d", "31"], &plain, std::slice::from_ref(&again)));
+            assert_same(&self.restored(&self.owner.0, &again), &self.restored(&self.owner.0, &fresh));
+        }
+        assert_same(&self.restored(&self.owner.0, &new), &self.restored(&self.owner.0, &fresh));
     }
 
     fn restored(&self, identity: &Path, dump: &Path) -> Kdump {
@@ -82,11 +116,7 @@ fn a_refiltered_dump_is_what_collecting_at_that_level_had_given() {
     succeeded(&lab.encrypt(&["-d", "1", "--split"], &lab.vmcore, &parts));
     for level in ["1", "9", "31"] {
         let fresh = lab.path("fresh.age");
-        succeeded(&lab.encrypt(
-            &["-f", "-d", level, "--keep-page-structures"],
-            &lab.vmcore,
-            std::slice::from_ref(&fresh),
-        ));
+        succeeded(&lab.encrypt(&["-f", "-d", level], &lab.vmcore, std::slice::from_ref(&fresh)));
         let fresh = lab.restored(&lab.owner.0, &fresh);
         for input in [std::slice::from_ref(&low), &parts[..]] {
             let out = lab.path("new.age");
@@ -123,6 +153,40 @@ fn a_refiltered_dump_is_what_collecting_at_that_level_had_given() {
     let output = lab.decrypt(&["refilter", "-f", "-R", to], &lab.owner.0, &[high, out.clone()]);
     assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
     assert_eq!(lab.restored(&lab.vendor.0, &out).status & 8, 8);
+}
+
+/// The stream inside a dump: its blocks, maps and index in their order.
+fn stream(identity: &Path, dump: &Path) -> Vec<u8> {
+    let mut identities = Identities::new(Arc::new(NoPrompt));
+    identities.add_file("identity", fs::read(identity).unwrap().as_slice()).unwrap();
+    let bytes = fs::read(dump).unwrap();
+    let mut rest = bytes.as_slice();
+    let key = identities.open(&mut rest).unwrap().key;
+    let mut plain = Vec::new();
+    DecryptReader::new(rest, key).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+/// Each option leaves out other pages, and of each the new dump is the fresh one: pages, their order, the index.
+#[test]
+fn options_on_pages_are_those_of_a_fresh_collection() {
+    let lab = Lab::new("refilter-options");
+    let [low, fresh, new] = ["low.age", "fresh.age", "new.age"].map(|name| lab.path(name));
+    succeeded(&lab.encrypt(&["-d", "1"], &lab.vmcore, std::slice::from_ref(&low)));
+    let to = lab.owner.1.to_str().unwrap();
+    let mut kept = Vec::new();
+    for options in [&[][..], &["--keep-page-structures"], &["--keep-cpu-lists"], &["--as-makedumpfile"]] {
+        let words = |first: &'static [&'static str]| [first, options].concat();
+        succeeded(&lab.encrypt(&words(&["-f", "-d", "31"]), &lab.vmcore, std::slice::from_ref(&fresh)));
+        let words = [&words(&["refilter", "-f", "-d", "31"])[..], &["-R", to]].concat();
+        let expected = stream(&lab.owner.0, &fresh);
+        succeeded(&lab.decrypt(&words, &lab.owner.0, &[low.clone(), new.clone()]));
+        assert!(stream(&lab.owner.0, &new) == expected, "{options:?}");
+        kept.push(expected.len());
+        lab.check_conversions(options, &fresh, &new);
+    }
+    let [usual, structures, _, theirs] = kept[..] else { panic!("{kept:?}") };
+    assert!(usual < structures && structures < theirs, "{kept:?}");
 }
 
 #[test]
@@ -210,6 +274,228 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     fs::write(&input, &bytes[..bytes.len() - 5000]).unwrap();
     let output = run(&["-d", "1"], &input);
     assert!(output.status.code() != Some(0) && input.exists(), "{}", text(&output.stderr));
+}
+
+/// A small dump, of which every page is kept at level 0.
+fn small(path: &Path) {
+    Synth::new(arch::x86_64::four_level(), kernel::v6_12())
+        .fill(Content::Pattern)
+        .image(0x40_0000..0x60_0000)
+        .ram(0x10_0000..0x100_0000)
+        .build()
+        .write_to(path);
+}
+
+/// A pipe that takes no byte more, and its reading end.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+/// Runs a conversion whose report nobody reads: it waits between the end of the dump and the removal of its input. What is
+/// done then to the input, to the dump or to the process; the status, and what it reported.
+fn while_it_waits(lab: &Lab, act: impl FnOnce(&Path, &Path, u32)) -> (Option<i32>, String) {
+    let (input, out) = (lab.path("input"), lab.path("out.age"));
+    for old in [&out, &input, &lab.path("other")] {
+        let _ = fs::remove_file(old);
+    }
+    fs::copy(lab.path("small"), &input).unwrap();
+    let (mut reader, writer) = full_pipe();
+    let mut command = common::encrypt();
+    command.args(["--remove-source", "-d", "0", "-R"]).arg(&lab.owner.1).args([&input, &out]);
+    let mut child = command.stderr(writer).spawn().unwrap();
+    // The command has a copy of the writing end.
+    drop(command);
+    let mut size = None;
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = fs::metadata(&out).ok().map(|there| there.len());
+        if now.is_some() && std::mem::replace(&mut size, now) == now {
+            break;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it did not wait");
+    }
+    assert!(input.exists());
+    act(&input, &out, child.id());
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said.trim_start_matches('.').to_owned())
+}
+
+/// What is done, what the message has of it, and how: to the input, the dump and the process.
+type Act<'a> = (&'a str, &'a str, Box<dyn Fn(&Path, &Path, u32) + 'a>);
+
+/// What changes after the input was read keeps it: another file by its name, other bytes in it, a dump that is cut, another
+/// dump, no dump, a signal. Without any of these it goes.
+#[test]
+fn what_happens_before_the_removal_keeps_the_input() {
+    let lab = Lab::new("remove-attacked");
+    small(&lab.path("small"));
+    let (status, said) = while_it_waits(&lab, |_, _, _| {});
+    assert_eq!(status, Some(0), "{said}");
+    assert!(!lab.path("input").exists() && said.contains("is removed"), "{said}");
+    let other = lab.path("other");
+    let elsewhere = |input: &Path| {
+        fs::rename(input, &other).unwrap();
+        fs::copy(&other, input).unwrap();
+    };
+    let acts: [Act<'_>; 7] = [
+        ("another file", "its name leads to another file", Box::new(|input, _, _| elsewhere(input))),
+        (
+            "a link",
+            "removing",
+            Box::new(|input, _, _| {
+                fs::rename(input, &other).unwrap();
+                symlink(&other, input).unwrap();
+            }),
+        ),
+        (
+            "more bytes",
+            "it changed",
+            Box::new(|input, _, _| {
+                fs::OpenOptions::new().append(true).open(input).unwrap().write_all(b"x").unwrap();
+            }),
+        ),
+        (
+            "a cut dump",
+            "no replacement",
+            Box::new(|_, out, _| {
+                let file = fs::OpenOptions::new().write(true).open(out).unwrap();
+                file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+            }),
+        ),
+        (
+            "another dump",
+            "no replacement",
+            Box::new(|_, out, _| {
+                fs::remove_file(out).unwrap();
+                succeeded(&lab.encrypt(&["-d", "0"], &lab.path("small"), &[out.to_owned()]));
+            }),
+        ),
+        (
+            "the input itself",
+            "in no file of its own",
+            Box::new(|input, out, _| {
+                fs::remove_file(out).unwrap();
+                fs::hard_link(input, out).unwrap();
+            }),
+        ),
+        (
+            "a signal",
+            "asked to stop",
+            Box::new(|_, _, id| {
+                let id = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+                rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+            }),
+        ),
+    ];
+    for (what, why, act) in acts {
+        let (status, said) = while_it_waits(&lab, act);
+        assert!(status != Some(0) && said.contains(why), "{what}: {status:?} {said}");
+        assert!(fs::metadata(lab.path("input")).is_ok(), "{what}");
+        assert!(!said.contains("is removed"), "{what}: {said}");
+    }
+    // A name by another path, and further names of the input, are the input.
+    let input = lab.path("input");
+    let _ = fs::remove_file(&input);
+    fs::copy(lab.path("small"), &input).unwrap();
+    fs::create_dir(lab.path("dir")).unwrap();
+    symlink(&lab.dir, lab.path("dir/again")).unwrap();
+    fs::hard_link(&input, lab.path("hard")).unwrap();
+    let before = fs::read(&input).unwrap();
+    for out in ["dir/again/input", "hard", "dir/../input"] {
+        let output = lab.encrypt(&["-f", "-d", "0", "--remove-source"], &input, &[lab.path(out)]);
+        assert_eq!(output.status.code(), Some(2), "{out}: {}", text(&output.stderr));
+        assert!(fs::read(&input).unwrap() == before, "{out}");
+    }
+}
+
+/// Files that a dump was split into, as `makedumpfile --split` makes them, are one input.
+#[test]
+fn files_of_one_dump_are_one_input() {
+    let lab = Lab::new("reassemble");
+    let mut known = kernel::v6_12();
+    known.section_flags = 1 << 2 | 1 << 3;
+    Synth::new(arch::x86_64::four_level(), known)
+        .fill(Content::Pattern)
+        .image(0x40_0000..0x60_0000)
+        .ram(0x10_0000..0x100_0000)
+        .ram(0x4000_0000..0x4080_0000)
+        .pages(0x800, 0x100, &Page::cache())
+        .build()
+        .write_to(&lab.vmcore);
+    // Ours, restored one by one, are such files.
+    let parts = [lab.path("p1"), lab.path("p2"), lab.path("p3")];
+    succeeded(&lab.encrypt(&["-d", "31", "--split"], &lab.vmcore, &parts));
+    let files = parts.clone().map(|part| part.with_extension("kdump"));
+    for (part, file) in parts.iter().zip(&files) {
+        lab.decrypt(&["-f"], &lab.owner.0, &[part.clone(), file.clone()]);
+    }
+    let (age, whole) = (lab.path("whole.age"), lab.path("whole"));
+    succeeded(&lab.encrypt(&["-d", "31"], &lab.vmcore, std::slice::from_ref(&age)));
+    succeeded(&lab.decrypt(&["-f"], &lab.owner.0, &[age.clone(), whole.clone()]));
+    let mut sets = vec![(files.to_vec(), whole.clone())];
+    if let Some(makedumpfile) = or_skip(judge::program("makedumpfile")) {
+        let theirs = [lab.path("m1"), lab.path("m2"), lab.path("m3")].to_vec();
+        for (options, files) in [(&["--split"][..], &theirs[..]), (&[], &[lab.path("m")])] {
+            let mut command = Command::new(&makedumpfile);
+            command.args(["-l", "-d", "31", "--message-level", "4"]).args(options);
+            common::succeed(command.arg(&lab.vmcore).args(files));
+        }
+        sets.push((theirs, lab.path("m")));
+    }
+    let out = lab.path("out.age");
+    let encrypt = |words: &[&str], files: &[&PathBuf]| {
+        let rest: Vec<PathBuf> = files[1..].iter().copied().chain([&out]).cloned().collect();
+        lab.encrypt(&[&["-f", "-d", "31", "--reassemble"], words].concat(), files[0], &rest)
+    };
+    for (files, whole) in &sets {
+        let [one, two, three] = &files[..] else { panic!("three files") };
+        succeeded(&lab.encrypt(&["-f", "-d", "31"], whole, std::slice::from_ref(&out)));
+        let expected = lab.restored(&lab.owner.0, &out);
+        succeeded(&encrypt(&[], &[two, three, one]));
+        assert_same(&lab.restored(&lab.owner.0, &out), &expected);
+        // The third one may be of memory that has no dumped page; the second one may not.
+        for (files, why) in [
+            (&[one, three][..], "is missing"),
+            (&[one, two, two, three], "two of them have page"),
+            (&[one, two, whole], "one of them is a whole dump"),
+            (&[one, &age, three], "encrypted already"),
+            (&[one, &lab.vmcore, three], "is no kdump-compressed file"),
+        ] {
+            fs::remove_file(&out).unwrap();
+            let output = encrypt(&[], files);
+            let said = text(&output.stderr);
+            assert!(output.status.code() == Some(1) && said.contains(why), "{why}: {said}");
+            assert!(!out.exists(), "{why}");
+            fs::write(&out, "old").unwrap();
+        }
+        let alone = lab.encrypt(&["-f"], one, std::slice::from_ref(&out));
+        assert!(text(&alone.stderr).contains("--reassemble"), "{}", text(&alone.stderr));
+        // None is overwritten.
+        let output = lab.encrypt(&["-f", "--reassemble"], one, &[two.clone(), three.clone(), two.clone()]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+    if let [(ours, _), (theirs, _)] = &sets[..] {
+        let output = encrypt(&[], &[&ours[0], &theirs[1], &ours[2]]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    }
+    // All go, once the dump replaces them; where one is cut, all stay.
+    let files = &sets[0].0;
+    let [one, two, three] = &files[..] else { panic!("three files") };
+    let last = [three, two, one].into_iter().max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap();
+    let bytes = fs::read(last).unwrap();
+    fs::write(last, &bytes[..bytes.len() - bytes.len() / 8]).unwrap();
+    let output = encrypt(&["--remove-source"], &[one, two, three]);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    assert!(files.iter().all(|file| file.exists()));
+    fs::write(last, bytes).unwrap();
+    succeeded(&encrypt(&["--remove-source"], &[one, two, three]));
+    assert!(files.iter().all(|file| !file.exists()));
 }
 
 /// The expanded key of FIPS 197, appendix A.1: the key, and what the standard has after it.

@@ -49,6 +49,12 @@ impl Stop {
         Ok(Stop(asked))
     }
 
+    /// Whether a signal asked for it.
+    #[cfg(feature = "convert")]
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn register(asked: &Arc<AtomicBool>) -> io::Result<()> {
         let nobody_asks = Arc::new(AtomicBool::new(false));
         for signal in [SIGHUP, SIGUSR1, SIGUSR2] {

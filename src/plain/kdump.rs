@@ -4,6 +4,7 @@
 
 mod header;
 mod pages;
+mod parts;
 
 use super::{Error, Place};
 use crate::kdump::SIGNATURE;
@@ -32,38 +33,76 @@ impl KdumpFile {
     /// Opens it.
     pub(super) fn open(file: Arc<dyn Place>) -> Result<Vmcore, Error> {
         let header = Header::read(file.as_ref())?;
-        let present = read_bitmap(file.as_ref(), header.bitmap1, &header)?;
-        let listed = if header.bitmap2 == header.bitmap1 {
-            present.clone()
-        } else {
-            read_bitmap(file.as_ref(), header.bitmap2, &header)?
-        };
-        // A page that is dumped exists, whatever the first bitmap has.
-        let present: PfnSet = present.iter().chain(listed.iter()).collect();
+        if let Some(PfnRange { start, end }) = header.split {
+            return Err(Error::Part { start: start.0, end: end.0 });
+        }
+        let (present, listed) = bitmaps(file.as_ref(), &header)?;
         let stored =
             StoredPages { file: Arc::clone(&file), header: header.clone(), dumped: Dumped::new(&listed) };
         let lost = stored.find_lost(&listed)?;
-        let held = listed.without(&lost);
-        let segments = segments(&header, &present);
         let notes = header.notes(file.as_ref())?;
-        let is_marked = header.is_marked_incomplete() && lost.is_empty();
-        let mut vmcore = Vmcore::from_pages(Pages {
-            byte_order: header.order,
-            machine: header.machine,
-            page_size: header.page,
-            segments,
-            notes: Box::new(FilePart { file, parts: notes }),
-            present,
-            held,
-            lost,
-            origin: origin(&header),
-            source: Box::new(PageReader::new(stored)),
-        });
-        if is_marked {
-            vmcore.add_flaw(Flaw::MarkedIncomplete);
-        }
-        Ok(vmcore)
+        let is_marked = header.is_marked_incomplete();
+        let tables = Tables { present, listed, lost };
+        Ok(vmcore(
+            &header,
+            tables,
+            FilePart { file, parts: notes },
+            Box::new(PageReader::new(stored)),
+            is_marked,
+        ))
     }
+
+    /// Opens all files that one dump was split into, in any order.
+    pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
+        parts::join(files)
+    }
+}
+
+/// Pages that exist, those that the dump lists, and those of them that it lacks.
+struct Tables {
+    present: PfnSet,
+    listed: PfnSet,
+    lost: PfnSet,
+}
+
+/// Pages that exist, and those that are listed.
+fn bitmaps(file: &dyn Place, header: &Header) -> Result<(PfnSet, PfnSet), Error> {
+    let present = read_bitmap(file, header.bitmap1, header)?;
+    let listed = if header.bitmap2 == header.bitmap1 {
+        present.clone()
+    } else {
+        read_bitmap(file, header.bitmap2, header)?
+    };
+    // A page that is dumped exists, whatever the first bitmap has.
+    Ok((present.iter().chain(listed.iter()).collect(), listed))
+}
+
+/// The dump as a vmcore; `is_marked` where its collector marked it as incomplete.
+fn vmcore(
+    header: &Header,
+    tables: Tables,
+    notes: FilePart,
+    source: Box<dyn PhysSource>,
+    is_marked: bool,
+) -> Vmcore {
+    let Tables { present, listed, lost } = tables;
+    let is_flawed = is_marked && lost.is_empty();
+    let mut vmcore = Vmcore::from_pages(Pages {
+        byte_order: header.order,
+        machine: header.machine,
+        page_size: header.page,
+        segments: segments(header, &present),
+        notes: Box::new(notes),
+        present,
+        held: listed.without(&lost),
+        lost,
+        origin: origin(header),
+        source,
+    });
+    if is_flawed {
+        vmcore.add_flaw(Flaw::MarkedIncomplete);
+    }
+    vmcore
 }
 
 /// What its collector recorded. What it lost is in the set of lost pages.

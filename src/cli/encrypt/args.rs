@@ -1,6 +1,7 @@
 //! What can be typed to collect a dump, and what it amounts to: makedumpfile's command line with its
 //! meanings, its refusals, and what is ours.
 
+use super::super::beyond::BeyondArgs;
 use super::super::progress::is_quiet;
 use super::super::recipients::RecipientArgs;
 use super::super::{Failure, Status, quoted};
@@ -74,21 +75,8 @@ struct FilterArgs {
         default_value = "31"
     )]
     levels: Vec<DumpLevel>,
-    /// Leave out the pages that makedumpfile leaves out at the same level, no others: docs/filtering.md lists where it is
-    /// wrong
-    #[arg(long)]
-    as_makedumpfile: bool,
-    /// Save the free pages that CPUs keep on lists of their own: for who hunts a use after free
-    #[arg(long)]
-    keep_cpu_lists: bool,
-    /// Save page structures also where they describe only pages that are left out: for who asks about such a page itself,
-    /// as `kmem -p` and `files -p` of crash do. On a machine with much memory they are most of the dump
-    #[arg(long, overrides_with = "drop_page_structures")]
-    keep_page_structures: bool,
-    /// Leave them out, at levels that leave out all cache, user and free pages: the default, except where the input is a
-    /// dump itself
-    #[arg(long, conflicts_with = "as_makedumpfile", overrides_with = "keep_page_structures")]
-    drop_page_structures: bool,
+    #[command(flatten)]
+    beyond: BeyondArgs,
     /// Save the kernel log alone, as the dmesg sub-command does
     #[arg(long, conflicts_with = "dry_run")]
     dump_dmesg: bool,
@@ -148,6 +136,10 @@ struct OutputArgs {
     /// Do everything but write
     #[arg(long)]
     dry_run: bool,
+    /// Encrypt the files that makedumpfile --split made of one dump as one dump: PART PART... DUMPFILE
+    #[cfg(feature = "convert")]
+    #[arg(long, conflicts_with_all = ["split", "flattened", "framed", "output_device", "dump_dmesg"])]
+    reassemble: bool,
     /// Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it
     #[cfg(feature = "convert")]
     #[arg(long, conflicts_with_all = ["split", "flattened", "framed", "output_device", "dry_run", "dump_dmesg"])]
@@ -201,17 +193,10 @@ impl Args {
         &self.filter.levels
     }
 
-    /// What is left out beyond makedumpfile, given whether the input is a dump that was made before: page structures of such
-    /// a one are there since somebody wanted them.
-    pub(super) fn beyond(&self, is_dump: bool) -> Beyond {
-        if self.filter.as_makedumpfile {
-            return Beyond::NOTHING;
-        }
-        Beyond {
-            cpu_lists: !self.filter.keep_cpu_lists,
-            structures: self.filter.drop_page_structures || !(self.filter.keep_page_structures || is_dump),
-            ..Beyond::default()
-        }
+    /// What is left out beyond makedumpfile, given the level of a dump that was made before: where that leaves out cache, user
+    /// and free pages already, conversion keeps every page.
+    pub(super) fn beyond(&self, former: Option<DumpLevel>) -> Beyond {
+        self.filter.beyond.beyond(former.is_none_or(|level| !level.keeps_kernel_alone()))
     }
 
     /// Whether only the kernel log is wanted.
@@ -233,7 +218,36 @@ impl Args {
     #[cfg(feature = "convert")]
     pub(super) fn removes_source(&self) -> Option<(Option<&Path>, bool)> {
         let output = &self.output;
-        output.remove_source.then(|| (self.dumpfiles.first().map(PathBuf::as_path), output.allow_fewer_pages))
+        let dump = || self.outputs().first().map(PathBuf::as_path);
+        output.remove_source.then(|| (dump(), output.allow_fewer_pages))
+    }
+
+    /// Whether the input is several files.
+    #[cfg(feature = "convert")]
+    pub(super) fn reassembles(&self) -> bool {
+        self.output.reassemble
+    }
+
+    #[cfg(not(feature = "convert"))]
+    #[expect(clippy::unused_self, reason = "it has a use with the feature")]
+    fn reassembles(&self) -> bool {
+        false
+    }
+
+    /// How many of the words after the first are input as well: all but the last.
+    fn more_inputs(&self) -> usize {
+        if self.reassembles() { self.dumpfiles.len().saturating_sub(1) } else { 0 }
+    }
+
+    /// The files that are read.
+    pub(super) fn inputs(&self) -> Vec<PathBuf> {
+        let more = self.dumpfiles.iter().take(self.more_inputs());
+        std::iter::once(&self.vmcore).chain(more).cloned().collect()
+    }
+
+    /// The dump files.
+    fn outputs(&self) -> &[PathBuf] {
+        self.dumpfiles.get(self.more_inputs()..).unwrap_or_default()
     }
 
     /// Whether checking the command line is all there is to do.
@@ -293,11 +307,16 @@ impl Args {
 
     /// Where the dump goes: one place, or with --split one for each part.
     pub(super) fn places(&self) -> Result<Vec<Place>, Failure> {
-        let output = &self.output;
-        match (output.split, self.dumpfiles.len()) {
+        let (output, files) = (&self.output, self.outputs());
+        if self.reassembles() && self.more_inputs() == 0 {
+            let message = "--reassemble needs the files that makedumpfile --split made, and a dump file";
+            return Err(Failure::new(Status::Usage, message)
+                .hint("vmcore-encrypt --reassemble PART PART... DUMPFILE"));
+        }
+        match (output.split, files.len()) {
             (true, 2..=MAX_PARTS) => {
-                check_names(&self.dumpfiles)?;
-                return self.dumpfiles.iter().map(|path| self.file(path)).collect();
+                check_names(files)?;
+                return files.iter().map(|path| self.file(path)).collect();
             }
             (true, _) => {
                 let message = format!("--split needs 2 to {MAX_PARTS} dump files");
@@ -317,7 +336,7 @@ impl Args {
         if self.upload.is_presigned() && !output.dry_run {
             return Ok(vec![Place::Store(StorePlace::new("", &self.upload))]);
         }
-        Ok(vec![match self.dumpfiles.first() {
+        Ok(vec![match files.first() {
             _ if output.dry_run => Place::Nothing,
             None if output.framed => Place::FramedStdout,
             None => Place::Stdout,

@@ -59,7 +59,7 @@ pub(super) fn save(vmcore: &Path, partial: bool, to: &RecipientArgs, place: &Pla
         log::Error::Crypt(error) => failure("encrypting the kernel log", error),
         log::Error::Log(error) => Failure::caused(&reading, error),
     };
-    place.check_apart(vmcore, to)?;
+    place.check_apart(&[vmcore.to_owned()], to)?;
     let recipients = to.read()?;
     let core = input::open_vmcore(vmcore)?;
     let memory = KernelMemory::new(&core).map_err(|error| Failure::caused(&reading, &error))?;

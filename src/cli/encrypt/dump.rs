@@ -56,14 +56,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Opens everything, makes the dump, and with `--remove-source` removes the input.
 fn save(args: &Args, places: Vec<Place>) -> Result<(), Failure> {
-    places.iter().try_for_each(|place| place.check_apart(&args.vmcore, &args.recipients))?;
+    let inputs = args.inputs();
+    places.iter().try_for_each(|place| place.check_apart(&inputs, &args.recipients))?;
     let recipients = args.recipients.read()?;
     let stop = Stop::install()?;
     #[cfg(feature = "convert")]
     let removal = Removal::prepare(args)?;
     #[cfg(feature = "convert")]
     let vmcore = match &removal {
-        Some(removal) => input::open_held(&args.vmcore, removal.file())?,
+        Some(removal) => removal.open()?,
+        None if args.reassembles() => input::open_parts(&args.vmcore, &inputs)?,
         None => open_input(args)?,
     };
     #[cfg(not(feature = "convert"))]
@@ -77,7 +79,7 @@ fn save(args: &Args, places: Vec<Place>) -> Result<(), Failure> {
     let key = dump.save()?;
     #[cfg(feature = "convert")]
     if let Some(removal) = removal {
-        removal.remove(&dump.vmcore, key)?;
+        removal.remove(&dump.vmcore, key, &dump.stop)?;
     }
     #[cfg(not(feature = "convert"))]
     drop(key);
@@ -149,7 +151,8 @@ impl Dump<'_> {
     /// Makes the dump from one survey of the memory, however many levels are tried. Gives the payload key and where the
     /// payload starts, of a dump in parts those of the first.
     fn save(&self) -> Result<Option<(PayloadKey, u64)>, Failure> {
-        let beyond = self.args.beyond(self.vmcore.origin().is_some());
+        let former = self.vmcore.origin().and_then(|origin| DumpLevel::new(origin.level));
+        let beyond = self.args.beyond(former);
         let survey = Survey::of(&self.vmcore, self.args.levels(), beyond);
         let job = Job {
             survey: &survey,

@@ -39,10 +39,13 @@ const OPTIONS: &[Foreign] = &[
     option("--work-dir", Value::Taken, NoEffect("no working file is needed")),
     option("-b", Value::Taken, NoEffect("writes are always large")),
     option("--splitblock-size", Value::Taken, NoEffect("parts end at multiples of 32768 pages")),
+    #[cfg(not(feature = "convert"))]
     option(
         "--reassemble",
         Value::None,
-        Refused("vmcore-decrypt joins the parts of a dump: it gets them all"),
+        Refused(
+            "this build, which is for an initramfs, reads /proc/vmcore; the full vmcore-encrypt joins parts",
+        ),
     ),
     option("--mem-usage", Value::Taken, Refused("vmcore-encrypt estimate tells how large a dump would be")),
     option("-x", Value::Taken, Refused(SYMBOLS)),

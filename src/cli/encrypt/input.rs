@@ -4,6 +4,8 @@ use super::super::{Failure, quoted, say};
 use super::PROGRAM;
 use crate::vmcore::{Error, Vmcore};
 use std::path::Path;
+#[cfg(feature = "convert")]
+use std::path::PathBuf;
 
 /// Opens a vmcore. Damage is reported, and the rest is used: a dump with a hole beats no dump.
 pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
@@ -13,9 +15,20 @@ pub(super) fn open_vmcore(path: &Path) -> Result<Vmcore, Failure> {
 /// Opens a dump of any form by an open file: what is read is that file, whatever its name leads to meanwhile.
 #[cfg(feature = "convert")]
 pub(super) fn open_held(path: &Path, file: &std::fs::File) -> Result<Vmcore, Failure> {
+    opened(path, any_form(path, &name_of(file)))
+}
+
+/// The name of an open file, for this process.
+#[cfg(feature = "convert")]
+pub(super) fn name_of(file: &std::fs::File) -> PathBuf {
     use std::os::fd::AsRawFd;
-    let held = std::path::PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    opened(path, any_form(path, &held))
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Opens all files that one dump was split into; `path` is the first one's name, for messages.
+#[cfg(feature = "convert")]
+pub(super) fn open_parts(path: &Path, files: &[PathBuf]) -> Result<Vmcore, Failure> {
+    opened(path, crate::plain::open_parts(files).map_err(|error| of_plain(path, &error)))
 }
 
 /// Opens a vmcore that is read by position only.
@@ -67,15 +80,24 @@ fn any_form(path: &Path, file: &Path) -> Result<Vmcore, Failure> {
     } else {
         plain::open(file)
     };
-    opened.map_err(|error| match &error {
-        plain::Error::Vmcore(error) => of_vmcore(path, error),
-        plain::Error::Refused(kind) => Failure::caused(doing(path), &error).hint(kind.hint()),
-        plain::Error::Part { .. } => Failure::caused(doing(path), &error)
-            .hint("makedumpfile --reassemble FILE FILE... OUT makes one file of them"),
-        plain::Error::Spool(_) => Failure::caused(doing(path), &error)
-            .hint("TMPDIR names another directory; the copy is encrypted, with a key that is never stored"),
-        _ => Failure::caused(doing(path), &error),
-    })
+    opened.map_err(|error| of_plain(path, &error))
+}
+
+/// What is wrong with a dump that another tool made.
+#[cfg(feature = "convert")]
+fn of_plain(path: &Path, error: &crate::plain::Error) -> Failure {
+    use crate::plain::Error;
+    let hint = match error {
+        Error::Vmcore(error) => return of_vmcore(path, error),
+        Error::Refused(kind) => kind.hint(),
+        Error::Part { .. } => "name all of them: vmcore-encrypt --reassemble FILE FILE... DUMPFILE",
+        Error::Parts(_) => "name each file of one makedumpfile --split once, and the dump file last",
+        Error::Spool(_) => {
+            "TMPDIR names another directory; the copy is encrypted, with a key that is never stored"
+        }
+        _ => return Failure::caused(doing(path), error),
+    };
+    Failure::caused(doing(path), error).hint(hint)
 }
 
 fn opened(path: &Path, vmcore: Result<Vmcore, Failure>) -> Result<Vmcore, Failure> {

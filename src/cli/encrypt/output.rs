@@ -64,9 +64,9 @@ impl Place {
     ///
     /// # Errors
     /// That it is.
-    pub(super) fn check_apart(&self, vmcore: &Path, recipients: &RecipientArgs) -> Result<(), Failure> {
+    pub(super) fn check_apart(&self, read: &[PathBuf], recipients: &RecipientArgs) -> Result<(), Failure> {
         let mut inputs = recipients.read_files();
-        inputs.push(vmcore.to_owned());
+        inputs.extend_from_slice(read);
         match self {
             Place::File { path, .. } => {
                 // Pieces of an older dump go when the new one is whole.

@@ -1,9 +1,10 @@
 //! `--remove-source`: the plain input goes once the encrypted dump replaces it. Who may write to its directory may exchange
 //! names meanwhile, so the file is held open from before it is read, and its name goes only while it leads there.
 
+use super::super::signals::Stop;
 use super::super::{Failure, Status, quoted, say};
-use super::PROGRAM;
 use super::args::{Args, is_url};
+use super::{PROGRAM, input};
 use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
 use crate::pipeline::at_once;
@@ -17,7 +18,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -26,11 +27,16 @@ const AT_ONCE: u64 = 4096;
 /// Bytes of notes compared at a time.
 const NOTES: usize = 256 << 10;
 
-/// A file that is to be removed.
+/// Files that are to be removed: the input, or all parts of it.
 pub(super) struct Removal {
-    path: PathBuf,
+    sources: Vec<Source>,
     output: PathBuf,
     may_leave_out: bool,
+}
+
+/// A file that is to be removed.
+struct Source {
+    path: PathBuf,
     file: File,
     before: Metadata,
     directory: File,
@@ -54,6 +60,10 @@ fn differs(why: impl Into<String>) -> Error {
     Error::Differs(why.into())
 }
 
+fn usage(why: &str) -> Failure {
+    Failure::new(Status::Usage, format!("--remove-source: {why}"))
+}
+
 impl Removal {
     /// Holds the input, where it is to be removed.
     ///
@@ -61,42 +71,45 @@ impl Removal {
     /// It is no regular file, or the dump goes into none.
     pub(super) fn prepare(args: &Args) -> Result<Option<Removal>, Failure> {
         let Some((output, may_leave_out)) = args.removes_source() else { return Ok(None) };
-        let path = &args.vmcore;
-        let usage = |why: &str| Failure::new(Status::Usage, format!("--remove-source: {why}"));
         let output = output.ok_or_else(|| usage("a dump file must be named"))?;
         if output.to_str().is_some_and(is_url) {
             return Err(usage("the dump must go into a file: what is in a store is not read back"));
         }
-        let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?;
-        let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
-        let directory = File::open(parent_of(path)).map_err(|error| failed(&error))?;
-        let file =
-            open_name(&directory, name, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| failed(&error))?;
-        let before = file.metadata().map_err(|error| failed(&error))?;
-        if !before.is_file() {
-            return Err(usage("the input must be a regular file, and no link to one"));
-        }
-        if output.metadata().is_ok_and(|there| is_same(&there, &before)) {
+        let sources = args.inputs().iter().map(|path| Source::hold(path)).collect::<Result<Vec<_>, _>>()?;
+        if output.metadata().is_ok_and(|there| sources.iter().any(|source| is_same(&there, &source.before))) {
             return Err(usage("the input and the dump must be different files"));
         }
-        let (path, output, name) = (path.clone(), output.to_owned(), name.to_owned());
-        Ok(Some(Removal { path, output, may_leave_out, file, before, directory, name }))
+        Ok(Some(Removal { sources, output: output.to_owned(), may_leave_out }))
     }
 
-    /// The open input.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// Opens the dump that the files held are.
+    pub(super) fn open(&self) -> Result<Vmcore, Failure> {
+        match &self.sources[..] {
+            [source] => input::open_held(&source.path, &source.file),
+            sources => {
+                let files: Vec<PathBuf> = sources.iter().map(|source| input::name_of(&source.file)).collect();
+                let first = sources.first().map_or(Path::new(""), |source| source.path.as_path());
+                input::open_parts(first, &files)
+            }
+        }
     }
 
-    /// Reads the dump back with the key that made it, compares it with the input, and removes the input's name.
+    /// Reads the dump back with the key that made it, compares it with the input, and removes the input's names.
     ///
     /// # Errors
     /// Anything that is not as it must be; the input stays then.
-    pub(super) fn remove(self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<(), Failure> {
-        let doing = format!("removing {}", quoted(&self.path));
-        let stays =
-            |error: &Error| Failure::caused(&doing, error).hint("it stays; the encrypted dump is whole");
-        let left_out = self.check(vmcore, kept).map_err(|error| stays(&error))?;
+    pub(super) fn remove(
+        self,
+        vmcore: &Vmcore,
+        kept: Option<(PayloadKey, u64)>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let names: Vec<String> = self.sources.iter().map(|source| quoted(&source.path)).collect();
+        let doing = format!("removing {}", names.join(", "));
+        let left_out = self.check(vmcore, kept).map_err(|error| {
+            Failure::caused(&doing, &error)
+                .hint("it stays: the encrypted dump is no replacement; vmcore-decrypt verify tells its state")
+        })?;
         if left_out > 0 && !self.may_leave_out {
             let why = format!(
                 "{doing}: {left_out} of its pages are not in the dump, since the level leaves them out"
@@ -105,21 +118,13 @@ impl Removal {
                 "it stays; --allow-fewer-pages removes it all the same, a lower level keeps the pages",
             ));
         }
-        if self.before.nlink() > 1 {
-            let text = format!(
-                "{} has {} more names (hard links), which keep it",
-                quoted(&self.path),
-                self.before.nlink() - 1
-            );
-            say(PROGRAM, "warning", &text);
+        if stop.is_asked() {
+            let why = format!("{doing}: a signal asked to stop");
+            return Err(Failure::new(Status::Failure, why).hint("it stays; the encrypted dump is whole"));
         }
-        self.unlink().map_err(|error| stays(&error))?;
-        let text = format!(
-            "{} is removed: its blocks are free and not overwritten, and snapshots and backups keep theirs",
-            quoted(&self.path)
-        );
-        say(PROGRAM, "note", &text);
-        Ok(())
+        // All are as they were, or none goes.
+        self.sources.iter().try_for_each(|source| source.check().map_err(|error| source.stays(&error)))?;
+        self.sources.iter().try_for_each(Source::remove)
     }
 
     /// Whether the dump replaces the input; how many pages of it the level left out.
@@ -127,7 +132,7 @@ impl Removal {
         let (key, start) = kept.ok_or_else(|| differs("the dump was not made"))?;
         let output = File::open(&self.output)?;
         let there = output.metadata()?;
-        if !there.is_file() || is_same(&there, &self.before) {
+        if !there.is_file() || self.sources.iter().any(|source| is_same(&there, &source.before)) {
             return Err(differs("the dump is in no file of its own"));
         }
         // From the disk, not from memory: it was synced, so the kernel may drop its pages.
@@ -140,9 +145,25 @@ impl Removal {
         compare_notes(vmcore, &dump)?;
         compare_pages(vmcore, &dump)
     }
+}
 
-    /// Removes the name while it leads to the file that was read, and that file is as it was.
-    fn unlink(&self) -> Result<(), Error> {
+impl Source {
+    /// Holds a file.
+    fn hold(path: &Path) -> Result<Source, Failure> {
+        let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?.to_owned();
+        let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
+        let directory = File::open(parent_of(path)).map_err(|error| failed(&error))?;
+        let file = open_name(&directory, &name, OFlags::RDONLY | OFlags::NONBLOCK)
+            .map_err(|error| failed(&error))?;
+        let before = file.metadata().map_err(|error| failed(&error))?;
+        if !before.is_file() {
+            return Err(usage("the input must be a regular file, and no link to one"));
+        }
+        Ok(Source { path: path.to_owned(), file, before, directory, name })
+    }
+
+    /// Whether the name leads to the file that was read, and that file is as it was.
+    fn check(&self) -> Result<(), Error> {
         let now = self.file.metadata()?;
         let as_it_was = |now: &Metadata| {
             is_same(now, &self.before)
@@ -153,8 +174,34 @@ impl Removal {
         if !as_it_was(&now) || !as_it_was(&named) {
             return Err(differs("it changed, or its name leads to another file now"));
         }
-        unlinkat(&self.directory, &self.name, AtFlags::empty()).map_err(io::Error::from)?;
-        Ok(self.directory.sync_all()?)
+        Ok(())
+    }
+
+    fn stays(&self, error: &Error) -> Failure {
+        Failure::caused(format!("removing {}", quoted(&self.path)), error)
+            .hint("it stays; the encrypted dump is whole")
+    }
+
+    /// Removes the name while that holds.
+    fn remove(&self) -> Result<(), Failure> {
+        let links = self.file.metadata().map_err(|error| self.stays(&error.into()))?.nlink();
+        if links > 1 {
+            let text =
+                format!("{} has {} more names (hard links), which keep it", quoted(&self.path), links - 1);
+            say(PROGRAM, "warning", &text);
+        }
+        let unlink = || {
+            self.check()?;
+            unlinkat(&self.directory, &self.name, AtFlags::empty()).map_err(io::Error::from)?;
+            Ok::<_, Error>(self.directory.sync_all()?)
+        };
+        unlink().map_err(|error| self.stays(&error))?;
+        let text = format!(
+            "{} is removed: its blocks are free and not overwritten, and snapshots and backups keep theirs",
+            quoted(&self.path)
+        );
+        say(PROGRAM, "note", &text);
+        Ok(())
     }
 }
 

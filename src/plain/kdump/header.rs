@@ -4,7 +4,7 @@ use super::{Part, bytes_of, read_exact};
 use crate::kdump::{MAIN_LEN, STATUS_INCOMPLETE, SUB_LEN, UTS_FIELD, main_at, sub_at};
 use crate::plain::{Error, Place};
 use crate::read_at::read_full_at;
-use crate::units::{ByteOrder, PageSize, PfnRange, PfnSet};
+use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet};
 use crate::vmcore::Machine;
 use std::ops::Range;
 
@@ -36,6 +36,8 @@ pub(super) struct Header {
     /// Where the descriptors are.
     pub descriptors: u64,
     pub eraseinfo: Vec<u8>,
+    /// Of one of several files, the pages whose descriptors and bytes it has.
+    pub split: Option<PfnRange>,
     status: u32,
     version: u32,
     notes: Range<u64>,
@@ -58,15 +60,15 @@ impl Fields<'_> {
     }
 }
 
-/// The refusal of one of several files, by the pages of its range.
-fn part(sub: &Fields<'_>, version: u32) -> Error {
+/// The pages that one of several files has.
+fn part(sub: &Fields<'_>, version: u32) -> PfnRange {
     let places = if version >= 6 {
         [sub_at::START_PFN_64, sub_at::END_PFN_64]
     } else {
         [sub_at::START_PFN, sub_at::END_PFN]
     };
-    let [start, end] = places.map(|at| sub.u64(at));
-    Error::Part { start, end }
+    let [start, end] = places.map(|at| Pfn(sub.u64(at)));
+    PfnRange { start, end }
 }
 
 fn fail(why: impl Into<String>) -> Error {
@@ -102,8 +104,14 @@ impl Header {
             if since(6) { sub.u64(sub_at::MAX_MAPNR_64) } else { u64::from(main.u32(main_at::MAX_MAPNR)) };
         let machine = machine(&uts);
         let tables = Tables::new(main, page, max_mapnr, machine)?;
-        if since(2) && sub.u32(sub_at::SPLIT) != 0 {
-            return Err(part(sub, version));
+        let split = (since(2) && sub.u32(sub_at::SPLIT) != 0).then(|| part(sub, version));
+        if let Some(PfnRange { start, end }) =
+            split.filter(|range| range.start > range.end || range.end.0 > max_mapnr)
+        {
+            return Err(fail(format!(
+                "it is one of several files, of the pages {:#x} to {:#x}",
+                start.0, end.0
+            )));
         }
         let level = if since(1) { sub.u32(sub_at::DUMP_LEVEL) } else { 0 };
         let size = if since(4) { sub.u64(sub_at::SIZE_NOTE) } else { 0 };
@@ -126,6 +134,7 @@ impl Header {
             bitmap2: tables.bitmap2,
             descriptors: tables.descriptors,
             eraseinfo: Vec::new(),
+            split,
             status: main.u32(main_at::STATUS),
             version,
             notes: if size == 0 { 0..0 } else { notes },

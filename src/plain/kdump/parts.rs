@@ -1,0 +1,124 @@
+//! The files of `makedumpfile --split` as one dump: each has the bitmap of memory, and the pages of a range.
+//!
+//! Source: makedumpfile `makedumpfile.c` (`write_kdump_header`, `reassemble_kdump_pages`), crash `diskdump.c` (`KDUMP_SPLIT`).
+
+use super::header::Header;
+use super::pages::{Dumped, PageReader, StoredPages};
+use super::{Error, FilePart, Place, Tables, bitmaps, vmcore};
+use crate::read_at::ReadAt;
+use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
+use crate::vmcore::{PhysSource, Vmcore};
+use std::io;
+use std::sync::Arc;
+
+/// A file with its headers, and the pages that it has.
+struct Part {
+    file: Arc<dyn Place>,
+    header: Header,
+    range: PfnRange,
+}
+
+fn fail(why: impl Into<String>) -> Error {
+    Error::Parts(why.into())
+}
+
+/// See [`super::KdumpFile::join`].
+pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
+    let mut parts = files.into_iter().map(open).collect::<Result<Vec<Part>, Error>>()?;
+    parts.sort_by_key(|part| (part.range.start, part.range.end));
+    let first = parts.first().ok_or_else(|| fail("there is none"))?;
+    let (present, _) = bitmaps(first.file.as_ref(), &first.header)?;
+    check_ranges(&parts, &present)?;
+    let mut header = first.header.clone();
+    header.eraseinfo.clear();
+    let (mut listed, mut lost, mut readers, mut is_marked) = (Vec::new(), Vec::new(), Vec::new(), false);
+    for part in &parts {
+        check_same(&header, &part.header)?;
+        let (there, own) = bitmaps(part.file.as_ref(), &part.header)?;
+        if there != present {
+            return Err(fail("two of them are of other memory: they are no parts of one dump"));
+        }
+        // A part lists its own pages, or all of the dump.
+        let own: PfnSet = own.intersect(part.range).collect();
+        listed.extend(own.iter());
+        let (file, dumped) = (Arc::clone(&part.file), Dumped::new(&own));
+        let stored = StoredPages { file, header: part.header.clone(), dumped };
+        lost.extend(stored.find_lost(&own)?.iter());
+        readers.push((part.range, PageReader::new(stored)));
+        is_marked |= part.header.is_marked_incomplete();
+        if !header.eraseinfo.ends_with(&part.header.eraseinfo) {
+            header.eraseinfo.extend_from_slice(&part.header.eraseinfo);
+        }
+    }
+    // Each part has the notes; where one was cut, another may have them whole.
+    let notes = parts.iter().find_map(|part| {
+        let notes = part.header.notes(part.file.as_ref()).ok().filter(|notes| !notes.is_empty())?;
+        Some(FilePart { file: Arc::clone(&part.file), parts: notes })
+    });
+    let notes = notes.unwrap_or(FilePart { file: Arc::clone(&first.file), parts: Vec::new() });
+    let (listed, lost) = (listed.into_iter().collect(), lost.into_iter().collect());
+    let tables = Tables { present, listed, lost };
+    let source = Joined { page: header.page, len: first.header.max_mapnr, readers };
+    Ok(vmcore(&header, tables, notes, Box::new(source), is_marked))
+}
+
+fn open(file: Arc<dyn Place>) -> Result<Part, Error> {
+    let header = Header::read(file.as_ref())?;
+    let range = header.split.ok_or_else(|| fail("one of them is a whole dump"))?;
+    Ok(Part { file, header, range })
+}
+
+/// No page may be in two parts, and none that exists in no part.
+fn check_ranges(parts: &[Part], present: &PfnSet) -> Result<(), Error> {
+    let mut end = Pfn(0);
+    let missing = |range: PfnRange| match present.intersect(range).next() {
+        Some(_) => {
+            Err(fail(format!("the one with the pages {:#x} to {:#x} is missing", range.start.0, range.end.0)))
+        }
+        None => Ok(()),
+    };
+    for part in parts {
+        if part.range.start < end && !part.range.is_empty() {
+            return Err(fail(format!("two of them have page {:#x}", part.range.start.0)));
+        }
+        missing(PfnRange { start: end, end: part.range.start.max(end) })?;
+        end = end.max(part.range.end);
+    }
+    let all = Pfn(parts.first().map_or(0, |part| part.header.max_mapnr));
+    missing(PfnRange { start: end, end: all.max(end) })
+}
+
+/// Parts of one dump have the same facts.
+fn check_same(one: &Header, other: &Header) -> Result<(), Error> {
+    let facts = |header: &Header| {
+        let Header { order, page, max_mapnr, level, crash_time, .. } = *header;
+        (order, page, max_mapnr, level, crash_time)
+    };
+    let is_same = facts(one) == facts(other) && one.machine == other.machine && one.uts == other.uts;
+    if is_same { Ok(()) } else { Err(fail("two of them are of different dumps")) }
+}
+
+/// The pages of all parts by their physical address.
+struct Joined {
+    page: PageSize,
+    /// Pages.
+    len: u64,
+    readers: Vec<(PfnRange, PageReader)>,
+}
+
+impl ReadAt for Joined {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let pfn = self.page.pfn_of(PhysAddr(offset));
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no part of the dump holds this page");
+        let at = self.readers.partition_point(|(range, _)| range.end <= pfn);
+        let (_, reader) =
+            self.readers.get(at).filter(|(range, _)| range.contains(pfn)).ok_or_else(missing)?;
+        reader.read_at(out, offset)
+    }
+}
+
+impl PhysSource for Joined {
+    fn len(&self) -> u64 {
+        super::bytes_of(self.page, self.len).unwrap_or(u64::MAX)
+    }
+}

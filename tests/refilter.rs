@@ -399,7 +399,13 @@ fn what_happens_before_the_removal_keeps_the_input() {
         assert!(fs::metadata(lab.path("input")).is_ok(), "{what}");
         assert!(!said.contains("is removed"), "{what}: {said}");
     }
-    // A name by another path, and further names of the input, are the input.
+}
+
+/// A name by another path, and further names of the input, are the input.
+#[test]
+fn no_output_is_the_input_by_another_name() {
+    let lab = Lab::new("remove-same");
+    small(&lab.path("small"));
     let input = lab.path("input");
     let _ = fs::remove_file(&input);
     fs::copy(lab.path("small"), &input).unwrap();
@@ -414,10 +420,8 @@ fn what_happens_before_the_removal_keeps_the_input() {
     }
 }
 
-/// Files that a dump was split into, as `makedumpfile --split` makes them, are one input.
-#[test]
-fn files_of_one_dump_are_one_input() {
-    let lab = Lab::new("reassemble");
+/// Sets of three files that one dump was split into, each with the whole dump; and the encrypted whole.
+fn split_dumps(lab: &Lab) -> (Vec<(Vec<PathBuf>, PathBuf)>, PathBuf) {
     let mut known = kernel::v6_12();
     known.section_flags = 1 << 2 | 1 << 3;
     Synth::new(arch::x86_64::four_level(), known)
@@ -448,6 +452,14 @@ fn files_of_one_dump_are_one_input() {
         }
         sets.push((theirs, lab.path("m")));
     }
+    (sets, age)
+}
+
+/// Files that a dump was split into, as `makedumpfile --split` makes them, are one input.
+#[test]
+fn files_of_one_dump_are_one_input() {
+    let lab = Lab::new("reassemble");
+    let (sets, age) = split_dumps(&lab);
     let out = lab.path("out.age");
     let encrypt = |words: &[&str], files: &[&PathBuf]| {
         let rest: Vec<PathBuf> = files[1..].iter().copied().chain([&out]).cloned().collect();

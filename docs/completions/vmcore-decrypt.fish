@@ -132,7 +132,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l num-threads -x -
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l as-makedumpfile -d 'Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l keep-cpu-lists -d 'Save the free pages that CPUs keep on lists of their own for who hunts a use after free'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l keep-page-structures -d 'Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump'
-complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l drop-page-structures -d 'Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump that another tool made'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -l drop-page-structures -d 'Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump of such a level'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s f -l force -d 'Overwrite an existing output file, once the new one is whole'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is refilter' -s h -l help -d 'Print help'

@@ -142,7 +142,7 @@ _vmcore-decrypt() {
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
-                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump that another tool made]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump of such a level]' \
                 '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \

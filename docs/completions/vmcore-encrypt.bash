@@ -233,7 +233,7 @@ _vmcore_encrypt() {
     esac
     local options=''
     case $command in
-        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --keep-page-structures --drop-page-structures --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run --remove-source --allow-fewer-pages --probe -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        '') options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --keep-page-structures --drop-page-structures --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run --reassemble --remove-source --allow-fewer-pages --probe -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
         dmesg) options='-r --recipient -R --recipients-file --partial-dmesg -f --force -q --quiet -h --help' ;;
         check) options='-R --recipients-file --root --json --recipients-only -q --quiet -h --help' ;;
         gate) options='--root -q --quiet -h --help' ;;
@@ -243,7 +243,7 @@ _vmcore_encrypt() {
         fingerprint) options='-r --recipient -R --recipients-file --plugins -q --quiet -h --help' ;;
         kmsg) options='-r --recipient -R --recipients-file --input -w --follow -q --quiet -h --help' ;;
         pstore) options='-r --recipient -R --recipients-file --dest --store -q --quiet -h --help' ;;
-        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --keep-page-structures --drop-page-structures --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run --remove-source --allow-fewer-pages --probe -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
+        dump) options='-d --dump-level -r --recipient -R --recipients-file --compress-level --output-device --allow-signature -L --limit --num-threads --credentials --presigned --object-name --ca-file --resolve --stall --message-level --as-makedumpfile --keep-cpu-lists --keep-page-structures --drop-page-structures --dump-dmesg --partial-dmesg -c -l -p -z -F --framed --split -f --force --keep-incomplete --non-mmap --dry-run --reassemble --remove-source --allow-fewer-pages --probe -D --show-stats --warnings-exit-0 --check-params -q --quiet -v --version -h --help' ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")

@@ -51,7 +51,7 @@ _vmcore-encrypt() {
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
-                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump that another tool made]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump of such a level]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \
@@ -65,6 +65,7 @@ _vmcore-encrypt() {
                 '*'--keep-incomplete'[Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains -incomplete or .incomplete]' \
                 '*'--non-mmap'[Read /proc/vmcore page by page instead of mapping it slower, for kernels that cannot map it right]' \
                 '*'--dry-run'[Do everything but write]' \
+                '*'--reassemble'[Encrypt the files that makedumpfile --split made of one dump as one dump PART PART... DUMPFILE]' \
                 '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
                 '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
                 '*'--probe'[With --check-params put a small object, vmcore-encrypt-probe, to show that the store can be written to]' \
@@ -176,7 +177,7 @@ _vmcore-encrypt() {
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
-                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump that another tool made]' \
+                '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump of such a level]' \
                 '*'--dump-dmesg'[Save the kernel log alone, as the dmesg sub-command does]' \
                 '*'--partial-dmesg'[With --dump-dmesg only messages after the last clearing of the log]' \
                 '*'-c'[Compress as makedumpfiles default would zstd level 1 (the default)]' \
@@ -190,6 +191,7 @@ _vmcore-encrypt() {
                 '*'--keep-incomplete'[Leave an unfinished dump file in place when an error or a signal ends the run; the default where its name contains -incomplete or .incomplete]' \
                 '*'--non-mmap'[Read /proc/vmcore page by page instead of mapping it slower, for kernels that cannot map it right]' \
                 '*'--dry-run'[Do everything but write]' \
+                '*'--reassemble'[Encrypt the files that makedumpfile --split made of one dump as one dump PART PART... DUMPFILE]' \
                 '*'--remove-source'[Remove the input, a file, once the dump is on the disk, was read back, and holds every page of it]' \
                 '*'--allow-fewer-pages'[With --remove-source remove the input also where the level leaves pages of it out]' \
                 '*'--probe'[With --check-params put a small object, vmcore-encrypt-probe, to show that the store can be written to]' \

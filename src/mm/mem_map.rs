@@ -31,6 +31,8 @@ pub struct MemMap {
     vmemmap: Option<VirtAddr>,
     /// The section that was looked up last.
     last: Cell<Option<(u64, Section)>>,
+    /// What the last section that has structures gave for pfn 0: what was looked up after it may have none.
+    coded: Cell<Option<VirtAddr>>,
     /// The last piece of a table that was read, and its address.
     piece: RefCell<(VirtAddr, Vec<u8>)>,
 }
@@ -58,6 +60,7 @@ impl MemMap {
             section_shift,
             vmemmap: memory.info().symbol("vmemmap"),
             last: Cell::default(),
+            coded: Cell::default(),
             piece: RefCell::default(),
         })
     }
@@ -94,12 +97,12 @@ impl MemMap {
     }
 
     /// The page whose `struct page` is at an address; `None` for any other address. Where sections have arrays of their
-    /// own, only pages of the section that was looked up last are found.
+    /// own, only pages of the section with structures that was looked up last are found.
     #[must_use]
     pub fn pfn_of(&self, memory: &KernelMemory<'_>, at: VirtAddr) -> Option<Pfn> {
-        let (base, first) = match (self.model, self.vmemmap, self.last.get()) {
+        let (base, first) = match (self.model, self.vmemmap, self.coded.get()) {
             (Model::Flat { base, first }, ..) => (base, first),
-            (_, Some(base), _) | (_, None, Some((_, Section::Coded(base, _)))) => (base, Pfn(0)),
+            (_, Some(base), _) | (_, None, Some(base)) => (base, Pfn(0)),
             _ => return None,
         };
         let bytes = at.0.wrapping_sub(base.0);
@@ -172,6 +175,9 @@ impl MemMap {
         }
         let section = self.read_section(memory, number)?;
         self.last.set(Some((number, section)));
+        if let Section::Coded(base, _) = section {
+            self.coded.set(Some(base));
+        }
         Ok(section)
     }
 

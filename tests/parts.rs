@@ -156,7 +156,7 @@ fn what_makes_up_no_dump_is_named_by_every_command() {
         let command = (command.0, command.1.replace("rewrapped", "single"));
         let command = (command.0, command.1.as_str());
         let (code, shown, said) = given.run(command, &["part2"]);
-        // Not all that is asked for is in a part.
+        // A part alone may lack what the command needs.
         let expected: &[i32] = match command.0.split(' ').next() {
             Some("refilter") => &[7],
             Some("dmesg" | "report" | "mount") => &[0, 1],

@@ -38,8 +38,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing. The first signal of those that end a program asks it to stop: it ends within two seconds, whatever
-    /// it waits for. The second one ends it at once. Both remove what is unfinished.
+    /// From now on SIGHUP, SIGUSR1 and SIGUSR2 do nothing. The first signal of those that end a program asks it to stop: it
+    /// ends within two seconds, whatever it waits for. The second one ends it at once. Both remove what is unfinished.
     ///
     /// # Errors
     /// The signals cannot be had.

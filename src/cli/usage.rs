@@ -231,7 +231,7 @@ mod tests {
         let hint = |program, line: &str| hints(program, &error(line)).swap_remove(0);
         assert_eq!(hint("vmcore-decrypt", "prog -k a"), "-i names the identity file");
         assert_eq!(hint("vmcore-decrypt", "prog --out a"), OUTPUT_HINT);
-        // Nothing is told that nobody means.
+        // The collector has no such option: nothing to suggest.
         assert!(hint("vmcore-encrypt", "prog -k a").starts_with("usage: "));
     }
 

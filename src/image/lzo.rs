@@ -1,4 +1,5 @@
-//! LZO as `lzop` packs it: its container; the blocks are `lzokay-native`'s to decode. Source: Linux `lib/decompress_unlzo.c`; lzop 1.04 `src/conf.h`.
+//! LZO as `lzop` packs it: its container; `lzokay-native` decodes the blocks. Source: Linux `lib/decompress_unlzo.c`;
+//! lzop 1.04 `src/conf.h`.
 
 use std::io::{self, Read};
 

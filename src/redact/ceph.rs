@@ -121,15 +121,23 @@ fn cipher(walk: &Walk<'_>, tfms: &Tfms, connection: &Object<'_>) -> Result<(), E
     match connection.uint("security_ix")? & 0xff {
         PLAIN => return Ok(()),
         RXKAD => {}
-        other => return Err(Error::Unknown(format!("RxRPC's kind of security {other} is not known"))),
+        other => return Err(unknown_security(other)),
     }
     // Inside of a union since v4.9's second half; both are read by name.
     let member = if connection.has("rxkad.cipher") { "rxkad.cipher" } else { "cipher" };
     let at = VirtAddr(connection.uint(member)?);
-    if at.0 != 0 && !tfms.erase(walk, at, "rxrpc_connection.cipher")? {
-        return Err(Error::Unknown("what should be a cipher of RxRPC is not one".into()));
+    if at.0 == 0 { Ok(()) } else { erase_cipher(walk, tfms, at, "rxrpc_connection.cipher") }
+}
+
+fn erase_cipher(walk: &Walk<'_>, tfms: &Tfms, at: VirtAddr, what: &'static str) -> Result<(), Error> {
+    if tfms.erase(walk, at, what)? {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Unknown("what should be a cipher of RxRPC is not one".into()))
+}
+
+fn unknown_security(kind: u64) -> Error {
+    Error::Unknown(format!("RxRPC's kind of security {kind} is not known"))
 }
 
 /// The payload of a key of type `rxrpc`: tokens, one after the other.
@@ -153,9 +161,7 @@ pub(super) fn tokens(walk: &Walk<'_>, first: VirtAddr) -> Result<(), Error> {
                         walk.erase_target(&key, "key.data", len, "rxgk_key.key")?;
                     }
                 }
-                other => {
-                    return Err(Error::Unknown(format!("RxRPC's kind of security {other} is not known")));
-                }
+                other => return Err(unknown_security(other)),
             }
             at = VirtAddr(token.uint("next")?);
             count += 1;
@@ -169,9 +175,7 @@ pub(super) fn tokens(walk: &Walk<'_>, first: VirtAddr) -> Result<(), Error> {
 
 /// The payload of a key of type `rxrpc_s`, that of a server: a cipher, and the key itself.
 pub(super) fn server(walk: &Walk<'_>, data: VirtAddr, first: VirtAddr) -> Result<(), Error> {
-    if !Tfms::of(walk)?.erase(walk, first, "rxrpc_s.cipher")? {
-        return Err(Error::Unknown("what should be a cipher of RxRPC is not one".into()));
-    }
+    erase_cipher(walk, &Tfms::of(walk)?, first, "rxrpc_s.cipher")?;
     walk.erase(data.wrapping_add(SERVER_KEY.0), SERVER_KEY.1, "rxrpc_s.key")
 }
 

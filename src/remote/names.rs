@@ -3,6 +3,7 @@
 //! the client parses it. None is of a dump of ours.
 
 use object_store::path::Path;
+use quick_xml::escape::unescape;
 
 /// An entry of a list, and what its name is in: S3's and Google's, Azure's.
 const ENTRIES: [[&str; 2]; 2] = [["Contents", "Key"], ["Blob", "Name"]];
@@ -48,31 +49,8 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Whether the client takes a name as it is. A slash at either end it would drop, and mean another object.
 fn is_readable(escaped: &str) -> bool {
-    let Some(name) = unescaped(escaped) else { return false };
+    let Ok(name) = unescape(escaped) else { return false };
     !name.is_empty() && Path::parse(&name).is_ok_and(|path| path.as_ref() == name)
-}
-
-/// The text of XML's own entities and of numbers of characters; `None` for any other.
-fn unescaped(text: &str) -> Option<String> {
-    let mut parts = text.split('&');
-    let mut out = parts.next()?.to_owned();
-    for part in parts {
-        let (entity, rest) = part.split_once(';')?;
-        let number = entity.strip_prefix('#').and_then(|number| match number.strip_prefix('x') {
-            Some(hex) => u32::from_str_radix(hex, 16).ok(),
-            None => number.parse().ok(),
-        });
-        out.push(match entity {
-            "amp" => '&',
-            "lt" => '<',
-            "gt" => '>',
-            "quot" => '"',
-            "apos" => '\'',
-            _ => char::from_u32(number?)?,
-        });
-        out.push_str(rest);
-    }
-    Some(out)
 }
 
 #[cfg(test)]

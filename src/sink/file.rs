@@ -79,12 +79,10 @@ impl OutputFile {
     pub fn create_hidden(path: &Path, overwrite: bool) -> io::Result<OutputFile> {
         let (directory, wanted) = free_place(path, overwrite)?;
         match directory.create_unnamed() {
-            Some(file) => {
-                let names = Names { directory: Arc::new(directory), now: None, wanted, replace: overwrite };
-                let mut output = OutputFile::new(file, Some(names), OnFailure::Remove);
-                output.decides = true;
-                Ok(output)
-            }
+            Some(file) => Ok(OutputFile::whole(
+                file,
+                Names { directory: Arc::new(directory), now: None, wanted, replace: overwrite },
+            )),
             None => OutputFile::beside(directory, wanted, overwrite),
         }
     }
@@ -101,9 +99,14 @@ impl OutputFile {
     fn beside(directory: Directory, wanted: OsString, replace: bool) -> io::Result<OutputFile> {
         let (now, file) = directory.create_beside(&wanted)?;
         let names = Names { directory: Arc::new(directory), now: Some(now), wanted, replace };
+        Ok(OutputFile::whole(file, names))
+    }
+
+    /// A file that appears whole or not at all.
+    fn whole(file: File, names: Names) -> OutputFile {
         let mut output = OutputFile::new(file, Some(names), OnFailure::Remove);
         output.decides = true;
-        Ok(output)
+        output
     }
 
     /// A FIFO or character device that is there, for a stream.

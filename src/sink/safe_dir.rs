@@ -118,7 +118,7 @@ impl SafeDirectory {
         let file = File::from(open_below(self.fd.as_fd(), OsStr::new(name), flags, Mode::empty())?);
         let stat = fs::fstat(&file)?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        // Directories that others own or may write to can change after they were compared.
+        // A file that others own or may write to can change after it was compared.
         let is_safe = is_own(&stat) && stat.st_mode & OTHERS_WRITE == 0;
         Ok(if is_file && is_safe { Entry::File(file) } else { Entry::Other })
     }

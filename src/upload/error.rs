@@ -132,7 +132,7 @@ impl Error {
             Error::Clock(_) => {
                 Some("set the hardware clock, or use presigned URLs, which need no clock here")
             }
-            Error::Name(_) => Some("--resolve HOST=ADDRESS gives the address, and no name is asked for"),
+            Error::Name(_) => Some("--resolve HOST=ADDRESS gives the address, without a lookup"),
             Error::Certificate(_) => {
                 Some("--ca-file names the authorities to trust; a wrong clock makes good certificates bad")
             }

@@ -45,7 +45,7 @@ pub(super) struct UploadArgs {
     /// Trust servers by these certificates alone
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// The address of a server, so that no name is asked for; repeatable
+    /// The address of a server, which is then used without a lookup; repeatable
     #[arg(long, value_name = "HOST=ADDRESS", value_parser = host)]
     resolve: Vec<(String, IpAddr)>,
     /// Give a request up when nothing moves for so many seconds, and an object after five times that

@@ -45,7 +45,7 @@ _vmcore-encrypt() {
                 '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \
                 '*'--object-name'[How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text]:value: ' \
                 '*'--ca-file'[Trust servers by these certificates alone]:file:_files' \
-                '*'--resolve'[The address of a server, so that no name is asked for; repeatable]:value: ' \
+                '*'--resolve'[The address of a server, which is then used without a lookup; repeatable]:value: ' \
                 '*'--stall'[Give a request up when nothing moves for so many seconds, and an object after five times that]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \
@@ -171,7 +171,7 @@ _vmcore-encrypt() {
                 '*'--presigned'[Put to these URLs, made beforehand one a line for each object of 16 MiB, the last for the end mark; mode 0600]:file:_files' \
                 '*'--object-name'[How the set of objects is called of {date}, {machine} (a hash), {random}, {host} and plain text]:value: ' \
                 '*'--ca-file'[Trust servers by these certificates alone]:file:_files' \
-                '*'--resolve'[The address of a server, so that no name is asked for; repeatable]:value: ' \
+                '*'--resolve'[The address of a server, which is then used without a lookup; repeatable]:value: ' \
                 '*'--stall'[Give a request up when nothing moves for so many seconds, and an object after five times that]:value: ' \
                 '*'--message-level'[Which messages sum of 1 progress, 2 common, 4 errors (always shown), 8 debug, 16 report]:value: ' \
                 '*'--as-makedumpfile'[Leave out the pages that makedumpfile leaves out at the same level, no others docs/filtering.md lists where it is wrong]' \

@@ -34,7 +34,9 @@ list_crates() {
     local program
     program=$("$top/tests/vm/program.sh" cargo-cyclonedx)
     (cd "$tree" && "$program" cyclonedx --quiet --format json --spec-version 1.5 --features remote --override-filename sbom)
-    mv "$tree/sbom.json" "$out/vmcore-encrypt_$version.cdx.json"
+    # Where it was made is nobody's business, and differs from run to run.
+    sed "s|path+file://$tree|path+file:///$name|" "$tree/sbom.json" > "$out/vmcore-encrypt_$version.cdx.json"
+    rm "$tree/sbom.json"
 }
 
 archives() {
@@ -77,7 +79,8 @@ rpm_source() {
         cat "$module/rpm/vmcore-encrypt.spec"
     } > "$top_dir/vmcore-encrypt.spec"
     find "$top_dir" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    rpmbuild --quiet -bs --define "_topdir $top_dir" --define "_srcrpmdir $out" "$top_dir/vmcore-encrypt.spec"
+    # Relative, since the package has the spec as it was read, with every directory in it.
+    (cd "$top_dir" && rpmbuild --quiet -bs --define '_topdir .' --define "_srcrpmdir $out" vmcore-encrypt.spec)
 }
 
 mkdir -p "$out"

@@ -65,7 +65,7 @@ lint: tools ## format, clippy for each set of features that is shipped, document
 
 bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md and its plots
 	mkdir -p target/bench
-	tests/vm/install-tools.sh gdb
+	tests/vm/install-tools.sh gdb time
 	BENCH_VMCORE=$$(tests/vm/capture.sh bookworm-5level-busy) cargo bench --bench stages
 	SYNTH_OUT=$$PWD/target/bench cargo test --test synth_self write_large -- --ignored
 	tests/vm/program.sh rage
@@ -79,12 +79,13 @@ bench: build ## speed against makedumpfile and age; writes docs/benchmarks.md an
 	done
 	benches/e2e/report.py target/bench/results.json target/bench/mount-{full,busy}.json docs
 
-bench-large: tools ## machines of 18 GiB to 1 TiB against makedumpfile; writes docs/benchmarks-large.md. RATES=200,1000 (MB/s) for wall time too, on an idle machine
+bench-large: tools ## machines of 4 GiB to 1 TiB against makedumpfile; writes docs/benchmarks-large.md. RATES=200,1000 (MB/s) for wall time too, on an idle machine; ROUNDS=3
 	mkdir -p target/bench
-	collector=$$($(MAKE) -s collector | tail -n 1) && small=$$(tests/vm/capture.sh bookworm-5level-large18) && large=$$(tests/vm/capture.sh trixie-5level-large128) && \
+	tests/vm/install-tools.sh time
+	collector=$$($(MAKE) -s collector | tail -n 1) && busy=$$(tests/vm/capture.sh bookworm-5level-busy) && small=$$(tests/vm/capture.sh bookworm-5level-large18) && large=$$(tests/vm/capture.sh trixie-5level-large128) && \
 	for times in 2 8; do benches/e2e/tile.py "$$large" $$times "target/bench/large$$((128 * times)).elf"; done && \
-	benches/e2e/large.py --collector "$$collector" --makedumpfile "$$(tests/vm/program.sh makedumpfile)" $(addprefix --rates ,$(RATES)) \
-	    --out docs/benchmarks-large.md "$$small" "$$large" target/bench/large256.elf target/bench/large1024.elf
+	benches/e2e/large.py --collector "$$collector" --makedumpfile "$$(tests/vm/program.sh makedumpfile)" $(addprefix --rates ,$(RATES)) $(addprefix --rounds ,$(ROUNDS)) \
+	    --out docs/benchmarks-large.md "$$busy" "$$small" "$$large" target/bench/large256.elf target/bench/large1024.elf
 
 fuzz: tools ## every fuzz target for SECONDS_EACH (600) of CPU time; TARGETS="dump klog" for some
 	tests/fuzz/run.sh $(TARGETS)

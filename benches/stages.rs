@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use vmcore_encrypt::blocks::{BlockCompressor, BlockDecompressor, BlockMap, RunKind};
 use vmcore_encrypt::collect::is_zero;
-use vmcore_encrypt::compress::{Codec, PageCompressor};
 use vmcore_encrypt::crypt::{Entropy, Recipients, stream::CHUNK_SIZE};
 use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass};
 use vmcore_encrypt::units::{Pfn, PfnRange};
+use vmcore_encrypt::unstable::compress::{Codec, PageCompressor};
 use vmcore_encrypt::vmcore::Vmcore;
 
 #[path = "../tests/synth/mod.rs"]

@@ -28,7 +28,14 @@ def wait(pid, started):
     if os.waitstatus_to_exitcode(status) not in (0, 6):
         sys.exit("large.py: error: a collector failed")
     wall = time.monotonic() - started
-    return {"cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss << 10, "wall": wall}
+    return {"cpu": used.ru_utime + used.ru_stime, "wall": wall}
+
+
+def peak_rss(words):
+    """Bytes. What the kernel keeps of this program's own child began with a copy of this program; time(1) is small."""
+    with tempfile.NamedTemporaryFile("r") as peak:
+        subprocess.run(["/usr/bin/time", "--quiet", "-o", peak.name, "-f", "%M", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return int(peak.read()) << 10
 
 
 def start(words, out, cpus=None):
@@ -73,7 +80,7 @@ def alternate(commands, rounds, run):
     for _ in range(rounds):
         for name, words in commands.items():
             runs[name].append(run(words))
-    keys = ["cpu", "wall", "size", "rss"]
+    keys = ["cpu", "wall", "size"]
     return {name: {key: statistics.median(run[key] for run in all_) for key in keys} for name, all_ in runs.items()}
 
 
@@ -110,9 +117,9 @@ def waiting(args, core, recipient):
 
 
 def copy_speed():
-    """Bytes per second of one core that copies memory: what reading page structures cannot beat."""
-    block = bytearray(256 << 20)
-    best = min(timed(lambda: bytes(block)) for _ in range(5))
+    """Bytes per second of one core that copies memory: what reading all page structures cannot beat."""
+    block, to = bytearray(256 << 20), bytearray(256 << 20)
+    best = min(timed(lambda: memoryview(to).__setitem__(slice(None), block)) for _ in range(5))
     return len(block) / best
 
 
@@ -149,13 +156,17 @@ def main():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
         for core in args.cores:
             print(core, file=sys.stderr)
-            runs = alternate(commands(args, core, recipient), args.rounds, lambda words: measure(words, f"{scratch}/out"))
+            asked = commands(args, core, recipient)
+            runs = alternate(asked, args.rounds, lambda words: measure(words, f"{scratch}/out"))
+            for name, words in asked.items():
+                runs[name]["rss"] = peak_rss(words if "estimate" in words else [*words, f"{scratch}/rss"])
+                pathlib.Path(f"{scratch}/rss").unlink(missing_ok=True)
             size = structures(core)
             text.append(f"## `{pathlib.Path(core).stem}`\n\nPage structures {size / 1e9:.2f} GB: copying them alone takes {size / speed:.2f} s.\n")
             text.append(table(runs, "makedumpfile -l (plain)") + "\n")
             if args.rates:
                 text.append(waiting(args, core, recipient) + "\n")
-    pathlib.Path(args.out).write_text("\n".join(text))
+            pathlib.Path(args.out).write_text("\n".join(text))
 
 
 if __name__ == "__main__":

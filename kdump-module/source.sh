@@ -76,6 +76,10 @@ rpm_source() {
         echo "%global maintainer $maintainer"
         echo "%global changelog_date $(date_of '+%a %b %d %Y')"
         echo "%global from_source 1"
+        # A build says the changelog's date, not its own.
+        echo "%global source_date_epoch_from_changelog 1"
+        echo "%global use_source_date_epoch_as_buildtime 1"
+        echo "%global clamp_mtime_to_source_date_epoch 1"
         cat "$module/rpm/vmcore-encrypt.spec"
     } > "$top_dir/vmcore-encrypt.spec"
     find "$top_dir" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -6,7 +6,7 @@ use crate::machine::{Machine, RECIPIENT};
 use crate::{has, module_dir, text};
 use std::fs;
 use std::process::Command;
-use vmcore_encrypt::image::same_program;
+use vmcore_encrypt::unstable::image::same_program;
 
 const OWN_TARGET: &str = "TARGET=file\nDEVICE=/dev/vda1\nFSTYPE=ext4\n";
 const DRACUT: &str = "dracut --force --quiet --no-kernel --no-compress --modules 'base vmcore-encrypt' ";
@@ -362,6 +362,10 @@ fn mkinitramfs_stops_when_a_crash_could_not_be_saved() {
         "rm /usr/bin/vmcore-encrypt",
         "echo TARGET=usb > /etc/vmcore-encrypt/config",
         "echo COLLECTOR_ARGS=--levle >> /etc/vmcore-encrypt/config",
+        "(echo TARGET=kdump; echo COLLECTOR_ARGS=--levle) > /etc/vmcore-encrypt/config",
+        "(echo TARGET=kdump; echo DUMP_LEVEL=310) > /etc/vmcore-encrypt/config",
+        "echo TARGET=kdump > /etc/vmcore-encrypt/config; rm /etc/vmcore-encrypt/recipients",
+        "echo TARGET=store > /etc/vmcore-encrypt/config; chmod 0666 /etc/vmcore-encrypt/recipients",
         "echo KDUMP_CMDLINE_APPEND=systemd.unit=multi-user.target > /etc/default/kdump-tools",
         "echo 'KDUMP_CMDLINE_APPEND=\"$KDUMP_CMDLINE_APPEND single\"' >> /etc/default/kdump-tools",
     ] {

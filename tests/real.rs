@@ -11,6 +11,7 @@ use readers::{Elf, Found, Kdump};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vmcore_encrypt::filter::{Classifier, DumpLevel, PageClass, Survey, Wanted};
+use vmcore_encrypt::mm::{KernelMemory, MemMap};
 use vmcore_encrypt::units::{Pfn, PfnRange};
 use vmcore_encrypt::vmcore::Vmcore;
 
@@ -295,6 +296,32 @@ fn crash_and_drgn_do_without_the_structures_of_pages_that_are_left_out() {
         if assert_structures_are_not_missed(name).is_none() {
             return;
         }
+    }
+}
+
+/// Huge pages whose tails have their structures in one page of memory: those of tails 128 and 192 are where pages begin.
+fn shared_structures(vmcore: &Vmcore) -> usize {
+    let memory = KernelMemory::new(vmcore).unwrap();
+    let map = MemMap::new(&memory, 64).unwrap();
+    let place = |pfn: u64| memory.translate(map.struct_page(&memory, Pfn(pfn)).ok()??).ok();
+    let shared = |first: u64| place(first + 128).is_some_and(|at| place(first + 192) == Some(at));
+    let end = vmcore.present().iter().last().unwrap().end.0;
+    (0..end).step_by(512).filter(|first| shared(*first)).count()
+}
+
+/// The kernel maps a page of structures several times for huge pages; machines whose structures are most of the dump.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_structures_of_huge_pages_and_large_machines_are_not_missed() {
+    for suite in ["bookworm", "trixie", "sid"] {
+        let name = format!("{suite}-5level-hugetlb");
+        let Some(vmcore) = or_skip(common::vmcore(&name)) else { return };
+        assert_eq!(shared_structures(&Vmcore::open(&vmcore).unwrap()), 64, "{name}");
+        assert_structures_are_not_missed(&name);
+        assert_peer_agrees(&name, LEVELS_OF_NEWER_KERNELS);
+    }
+    for name in ["bookworm-5level-large18", "trixie-5level-large128"] {
+        assert_structures_are_not_missed(name);
     }
 }
 

@@ -5,8 +5,8 @@
 #   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
 #     KERNEL  bookworm, trixie, backports, sid, backports@6.19: a SUITE of kernel.sh
 #     PAGING  4level, 5level
-#     HOW     kdump (/proc/vmcore as it is), qemu (dump-guest-memory), idle, busy (kdump of 4 GB, just booted or in use),
-#             full (dump-guest-memory of 16 GB of files), large18, large128 (the same of 18 or 128 GiB, mostly idle)
+#     HOW     kdump (/proc/vmcore as it is), hugetlb (likewise, with huge pages), qemu (dump-guest-memory),
+#             idle, busy (kdump of 4 GB, just booted or in use), full (dump-guest-memory of 16 GB of files), large18, large128 (the same of 18 or 128 GiB, mostly idle)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -21,11 +21,12 @@ case "$paging" in
     *) fail "capture.sh knows 4level and 5level, not $paging" ;;
 esac
 
-by_kdump() {
+# /proc/vmcore of a guest, SIZE at most; the options go to crash.sh.
+by_kdump() { # SIZE [OPTION...]
     rm -f "$work/disk.img"
-    truncate -s 320M "$work/disk.img"
-    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" \
-        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img"
+    truncate -s "$1" "$work/disk.img"
+    shift
+    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" "$@"
     truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
 }
 
@@ -40,13 +41,14 @@ data_disk() { # IMAGE
     rm -rf "$root"
 }
 
-# 4 GB of memory; further options go to crash.sh.
-by_large() {
-    rm -f "$work/disk.img"
-    truncate -s 4400M "$work/disk.img"
-    "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --memory 4096 --crashkernel 128M --timeout 1800 \
-        --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" "$@"
-    truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
+# 4 GB of memory.
+by_large() { # [OPTION...]
+    by_kdump 4400M --memory 4096 --crashkernel 128M --timeout 1800 "$@"
+}
+
+# Huge pages whose tails' structures the kernel maps to one page.
+by_hugetlb() {
+    by_kdump 640M --memory 512 --first "hugetlb_free_vmemmap=on hugepages=64"
 }
 
 by_busy() {
@@ -79,13 +81,14 @@ locked "$out/$name.lock"
 if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
     say "capturing $name"
     case "$how" in
-        kdump) by_kdump ;;
+        kdump) by_kdump 320M ;;
+        hugetlb) by_hugetlb ;;
         qemu) by_qemu ;;
         idle) by_large ;;
         busy) by_busy ;;
         full) by_full ;;
         large18 | large128) by_many "${how#large}" ;;
-        *) fail "capture.sh knows kdump, qemu, idle, busy, full, large18 and large128, not $how" ;;
+        *) fail "capture.sh knows kdump, hugetlb, qemu, idle, busy, full, large18 and large128, not $how" ;;
     esac
     # Pages of zeros, two thirds of a small guest, take no space.
     case "$how" in large*) ;; *) fallocate --dig-holes "$work/disk.img" ;; esac

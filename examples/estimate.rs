@@ -7,7 +7,6 @@
 use std::error::Error;
 use std::path::Path;
 use vmcore_encrypt::collect::estimate;
-use vmcore_encrypt::text;
 use vmcore_encrypt::vmcore::Vmcore;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,10 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("warning: {warning}");
     }
     for level in [0, 1, 17, 31] {
-        println!(
-            "level {level:>2}: {} before compression",
-            text::size::show(estimate::size(&vmcore, &counts, level))
-        );
+        println!("level {level:>2}: {} bytes before compression", estimate::size(&vmcore, &counts, level));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The middle layer of a dump: a stream of zstd frames. Pages travel in independent frames of about
 //! 128 KiB (*blocks*), so every core can work and any block can be read alone. Facts that stock tools
 //! need not see ride in skippable frames: the head, a map before every block, index pieces, the tail.
-//! Which bytes a frame carries inside (flattened KDUMP records) is [`crate::kdump`]'s business;
+//! Which bytes a frame carries inside (flattened KDUMP records) is `kdump`'s business;
 //! `docs/format.md` section 3 describes all of it.
 
 mod expansion;

@@ -29,8 +29,8 @@
 //! | judge the pages of a vmcore | [`filter::Classifier`] |
 //! | check a machine | [`check::look`] |
 //!
-//! `examples/` has programs. The rooms that this documentation lists are what the crate promises. The rest is public for the
-//! tests, benches and fuzz targets of this project, hidden here, and may change.
+//! `examples/` has programs. The rooms that this documentation lists are what the crate promises. Some of the others are
+//! public with the feature `unstable`, for the tests, benches and fuzz targets of this project, and may change.
 //!
 //! # The drawing
 //!
@@ -45,7 +45,7 @@
 //!   file | stdin -> crypt ----> blocks -> kdump, compress -> sink -> kdump-compressed | ELF | flattened
 //! ```
 //!
-//! Both ways run on one [`pipeline`], a map on several threads whose results come in order. Rooms take readers, writers
+//! Both ways run on one `pipeline`, a map on several threads whose results come in order. Rooms take readers, writers
 //! and slices; only `cli`, `check`, `trust`, `sink`, `mount`, [`reader::Dump::open`] and [`vmcore::Vmcore::open`] see a path.
 //! Imports go down this list only (`tests/structure.rs`):
 //!
@@ -97,34 +97,34 @@
 //! | block | a run of dumped pages, compressed as one zstd frame |
 //! | map | which pages a block holds, and which of them are zero |
 //! | index, head, tail | skippable frames: where each block is; facts known before the first page; counts after the last |
-//! | index piece | one of the frames that the index is in, each with the blocks since the one before |
+//! | index piece | one of the frames that the index is in, each with the blocks since the one before it |
 //! | batch | pages sent ahead of their turn because an analyst needs them first |
 //! | part | one of several dumps that `--split` makes of one vmcore |
-//! | piece | one of several files in which one dump goes on where a file system ends files early; elsewhere a stretch of bytes that is handled at once |
+//! | continuation | a further file of one dump, where a file system ends files early |
+//! | piece | a stretch of bytes that is handled at once |
 //! | raw frame | what marks a dump on a partition without a file system, readable without a key |
 //! | collect | the way out, in the room `collect`; the sub-command of that name copies a finished dump from a partition |
 //! | level, class | the dump level asked for; what a page is used for |
 
-#[doc(hidden)]
+// Without it these rooms are private, and have what only tests use.
+#![cfg_attr(not(feature = "unstable"), allow(dead_code, unreachable_pub, unused_imports))]
+
 mod arch;
 pub mod blocks;
 #[cfg(feature = "check")]
 pub mod check;
+// The two programs, which are crates of their own, call it.
 #[doc(hidden)]
 pub mod cli;
 pub mod collect;
 #[cfg(feature = "analyst")]
-#[doc(hidden)]
-pub mod compress;
-#[doc(hidden)]
-pub mod config;
+mod compress;
+mod config;
 pub mod crypt;
 pub mod filter;
 #[cfg(feature = "check")]
-#[doc(hidden)]
-pub mod image;
-#[doc(hidden)]
-pub mod kdump;
+mod image;
+mod kdump;
 pub mod kernel;
 pub mod klog;
 pub mod kmsg;
@@ -132,20 +132,14 @@ pub mod mm;
 #[cfg(feature = "analyst")]
 pub mod mount;
 #[cfg(any(feature = "analyst", feature = "convert", feature = "upload"))]
-#[doc(hidden)]
-pub mod objects;
-#[doc(hidden)]
-pub mod pin;
-#[doc(hidden)]
-pub mod pipeline;
+mod objects;
+mod pin;
+mod pipeline;
 #[cfg(feature = "convert")]
-#[doc(hidden)]
-pub mod plain;
+mod plain;
 #[cfg(any(feature = "check", feature = "analyst"))]
-#[doc(hidden)]
-pub mod pstore;
-#[doc(hidden)]
-pub mod raw;
+mod pstore;
+mod raw;
 pub mod read_at;
 #[cfg(any(feature = "analyst", feature = "convert"))]
 pub mod reader;
@@ -157,14 +151,37 @@ pub mod remote;
 pub mod report;
 #[cfg(feature = "analyst")]
 pub mod restore;
-#[doc(hidden)]
-pub mod sink;
-#[doc(hidden)]
-pub mod text;
-#[doc(hidden)]
-pub mod trust;
+mod sink;
+mod text;
+mod trust;
 pub mod units;
 #[cfg(feature = "upload")]
-#[doc(hidden)]
-pub mod upload;
+mod upload;
 pub mod vmcore;
+
+/// Rooms that the tests, benches and fuzz targets of this project need. No promise: they change without notice.
+#[cfg(feature = "unstable")]
+#[doc(hidden)]
+pub mod unstable {
+    #[cfg(feature = "analyst")]
+    pub mod compress {
+        pub use crate::compress::*;
+    }
+    pub mod config {
+        pub use crate::config::*;
+    }
+    #[cfg(feature = "check")]
+    pub mod image {
+        pub use crate::image::*;
+    }
+    pub mod kdump {
+        pub use crate::kdump::*;
+    }
+    #[cfg(feature = "convert")]
+    pub mod plain {
+        pub use crate::plain::*;
+    }
+    pub mod raw {
+        pub use crate::raw::*;
+    }
+}

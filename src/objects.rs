@@ -9,15 +9,15 @@
 use std::fmt::Write as _;
 
 /// Bytes of every object except the last: some seconds on a usual link, and two of them fit a capture kernel.
-pub const OBJECT: u64 = 16 << 20;
+pub(crate) const OBJECT: u64 = 16 << 20;
 /// Name of the end mark.
-pub const END: &str = "end";
+pub(crate) const END: &str = "end";
 /// The object by which `check` shows that a store can be written to. It stays there: nothing is ever deleted.
-pub const PROBE: &str = "vmcore-encrypt-probe";
+pub(crate) const PROBE: &str = "vmcore-encrypt-probe";
 /// The most objects of a dump: the numbers have six digits.
-pub const MAX_OBJECTS: u32 = 1_000_000;
+pub(crate) const MAX_OBJECTS: u32 = 1_000_000;
 /// The most bytes of the end mark's lines about the whole dump.
-pub const MAX_HEAD: usize = 512;
+pub(crate) const MAX_HEAD: usize = 512;
 /// Object sizes are a multiple of this, so that a piece of a dump is in one object.
 const UNIT: u64 = 1 << 20;
 /// The largest object that a reader takes.
@@ -27,19 +27,19 @@ const TITLE: &str = "# vmcore-encrypt set 1";
 
 /// Name of object `number`.
 #[must_use]
-pub fn name(number: u32) -> String {
+pub(crate) fn name(number: u32) -> String {
     format!("{number:06}")
 }
 
 /// The number of an object with this name.
 #[must_use]
-pub fn number(name: &str) -> Option<u32> {
+pub(crate) fn number(name: &str) -> Option<u32> {
     (name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
 }
 
 /// The shape of a set of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Bytes of the dump.
     pub size: u64,
     /// Bytes of every object except the last.
@@ -50,7 +50,7 @@ impl Shape {
     /// The shape of a set without an end mark: the largest object's size, and number and size of the last one. `None`
     /// where those cannot be of a set.
     #[must_use]
-    pub fn of_objects(largest: u64, last: u32, last_size: u64) -> Option<Shape> {
+    pub(crate) fn of_objects(largest: u64, last: u32, last_size: u64) -> Option<Shape> {
         let object_size =
             if last == 0 { last_size.div_ceil(UNIT).max(1).checked_mul(UNIT)? } else { largest };
         let fits =
@@ -61,20 +61,20 @@ impl Shape {
 
     /// How many objects there are.
     #[must_use]
-    pub fn objects(&self) -> u32 {
+    pub(crate) fn objects(&self) -> u32 {
         u32::try_from(self.size.div_ceil(self.object_size)).unwrap_or(u32::MAX)
     }
 
     /// Bytes of an object; 0 after the last.
     #[must_use]
-    pub fn len_of(&self, number: u32) -> u64 {
+    pub(crate) fn len_of(&self, number: u32) -> u64 {
         self.size.saturating_sub(u64::from(number).saturating_mul(self.object_size)).min(self.object_size)
     }
 
     /// Reads the lines at the beginning of an end mark; `None` when it is not one of ours. Whoever can write to the store
     /// can have written it, so sizes are checked: positions within them fit 64 bits.
     #[must_use]
-    pub fn parse(mark: &[u8]) -> Option<Shape> {
+    pub(crate) fn parse(mark: &[u8]) -> Option<Shape> {
         let head = &mark[..mark.len().min(MAX_HEAD)];
         let text: String =
             head.iter().take_while(|byte| byte.is_ascii()).map(|&byte| char::from(byte)).collect();
@@ -95,7 +95,7 @@ impl Shape {
 
 /// The text of the end mark: the shape, and for `sha256sum -c` the sum of each object in order.
 #[must_use]
-pub fn end_mark(shape: &Shape, sums: &[[u8; 32]]) -> String {
+pub(crate) fn end_mark(shape: &Shape, sums: &[[u8; 32]]) -> String {
     let (size, objects, object_size) = (shape.size, shape.objects(), shape.object_size);
     let mut text = format!("{TITLE}\n# size {size}\n# objects {objects}\n# object-size {object_size}\n");
     for (number, sum) in (0..).zip(sums) {

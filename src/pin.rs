@@ -8,7 +8,7 @@ use crate::crypt::Recipients;
 use std::fmt;
 
 /// Name of the kernel parameter; its value is fingerprints, separated by commas.
-pub const PARAMETER: &str = "vmcore_encrypt.recipients";
+pub(crate) const PARAMETER: &str = "vmcore_encrypt.recipients";
 
 /// Characters of a fingerprint: SHA-256 in hex.
 const FINGERPRINT_SIZE: usize = 64;
@@ -24,7 +24,7 @@ pub enum Place {
 
 /// The pins of one place: any of them will do there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// The place.
     pub place: Place,
     /// Fingerprints in lower-case hex, at least one.
@@ -81,7 +81,7 @@ impl Pins {
     ///
     /// # Errors
     /// [`Error::Malformed`].
-    pub fn compiled() -> Result<Option<Pins>, Error> {
+    pub(crate) fn compiled() -> Result<Option<Pins>, Error> {
         Pins::in_program(compiled::COMPILED)
     }
 
@@ -94,7 +94,7 @@ impl Pins {
     /// # Errors
     /// [`Error::Malformed`]; [`Error::Unknown`] for every other word whose name begins with `vmcore_encrypt`, also in
     /// other letter case.
-    pub fn on_command_line(line: &str) -> Result<Option<Pins>, Error> {
+    pub(crate) fn on_command_line(line: &str) -> Result<Option<Pins>, Error> {
         let mut values = Vec::new();
         for (name, value) in words(line) {
             let name_as_compared = name.replace('-', "_");
@@ -123,7 +123,7 @@ impl Pins {
     ///
     /// # Errors
     /// [`Error::Mismatch`].
-    pub fn check(&self, recipients: &Recipients) -> Result<(), Error> {
+    pub(crate) fn check(&self, recipients: &Recipients) -> Result<(), Error> {
         let fingerprint = recipients.fingerprint();
         if self.fingerprints.contains(&fingerprint) {
             Ok(())

@@ -22,7 +22,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 const LEAST: usize = 512;
 
 /// What a job of a map costs.
-pub trait Cost {
+pub(crate) trait Cost {
     /// The most bytes that the job, or what becomes of it, holds until its result is taken.
     fn bytes(&self) -> usize;
 }
@@ -82,7 +82,7 @@ impl<S> Drop for EndOnDrop<'_, '_, S> {
 }
 
 /// Threads that do jobs, the caller's among them, each with a scratch of its own: buffers, contexts.
-pub struct Pool<'a, 'env, S> {
+pub(crate) struct Pool<'a, 'env, S> {
     shared: &'a Shared<'env, S>,
     own: RefCell<S>,
     maps: Cell<usize>,
@@ -110,7 +110,7 @@ pub(crate) fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + S
 ///
 /// # Errors
 /// Those of `scratch`, before anything starts, and of `body`.
-pub fn with<'env, S: Send, R, E>(
+pub(crate) fn with<'env, S: Send, R, E>(
     threads: NonZero<usize>,
     ahead: usize,
     scratch: impl Fn() -> Result<S, E>,
@@ -136,7 +136,7 @@ pub fn with<'env, S: Send, R, E>(
 impl<'env, S> Pool<'_, 'env, S> {
     /// Does `work` for each of `jobs` on any thread; the results come in the order of the jobs. An error among the jobs
     /// comes at its place, and no job is taken after it. A panic of `work` goes on at the place of its result.
-    pub fn ordered<J, T, E, W>(
+    pub(crate) fn ordered<J, T, E, W>(
         &self,
         jobs: impl Iterator<Item = Result<J, E>>,
         work: &'env W,
@@ -306,7 +306,7 @@ impl<S, I, W, J, T, E> Drop for Ordered<'_, '_, '_, S, I, W, J, T, E> {
 
 /// What the asking thread does between two maps: `step` takes the items in order, `None` after the last, and hands out
 /// any number of others. An error of either comes at its place and is the last.
-pub fn regroup<A, B, E>(
+pub(crate) fn regroup<A, B, E>(
     mut items: impl Iterator<Item = Result<A, E>>,
     mut step: impl FnMut(Option<A>, &mut VecDeque<B>) -> Result<(), E>,
 ) -> impl Iterator<Item = Result<B, E>> {

@@ -14,7 +14,7 @@ use std::time::UNIX_EPOCH;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "analyst")]
-pub use joined::{BLOCK, is_archive, print};
+pub(crate) use joined::{BLOCK, is_archive, print};
 
 /// The largest record that is taken. ramoops may be given a few MiB; EFI variables and ERST have a few KiB.
 const MAX_RECORD: u64 = 8 << 20;
@@ -27,7 +27,7 @@ const UNFINISHED: &str = "pstore.copying-";
 
 /// What stops the saving of records. The store then still has all of them.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file key could not be made or wrapped.
     #[error(transparent)]
     Crypt(#[from] crypt::Error),
@@ -45,14 +45,14 @@ struct Record {
 }
 
 /// The records of a store, in memory.
-pub struct Records {
+pub(crate) struct Records {
     records: Vec<Record>,
     /// Names of those that stay where they are: too large, not readable, no plain files.
     pub left: Vec<String>,
 }
 
 /// What became of the records.
-pub struct Saved {
+pub(crate) struct Saved {
     /// The file that has them.
     pub name: String,
     /// How many it has.
@@ -66,7 +66,7 @@ impl Records {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn read(store: &SafeDirectory) -> io::Result<Records> {
+    pub(crate) fn read(store: &SafeDirectory) -> io::Result<Records> {
         let mut all = Records { records: Vec::new(), left: Vec::new() };
         let mut names = store.names()?;
         names.retain(|name| name != "." && name != "..");
@@ -87,7 +87,7 @@ impl Records {
 
     /// Whether there is none to save.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
@@ -96,7 +96,7 @@ impl Records {
     ///
     /// # Errors
     /// See [`Error`]. Nothing was removed then.
-    pub fn save(
+    pub(crate) fn save(
         &self,
         store: &SafeDirectory,
         directory: &SafeDirectory,

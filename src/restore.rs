@@ -28,7 +28,7 @@ use unpack::{Form, Unpacker};
 #[doc(inline)]
 pub use crate::compress::Codec;
 #[doc(inline)]
-pub use crate::sink::{OnFailure, OutputFile};
+pub use crate::sink::{OnFailure, OutputFile, Refused};
 pub use parts::{Part, SalvagedParts, salvage_parts};
 pub use salvage::{KernelData, Losses};
 

@@ -1,42 +1,42 @@
-//! Where output goes: a file that appears whole or not at all (`file`), several where one cannot hold it (`pieces`),
+//! Where output goes: a file that appears whole or not at all (`file`), several where one cannot hold it (`continued`),
 //! stdout or another thing that takes a stream (`special`), or a partition (`device`). The only room besides cli that
 //! sees a path of an output.
 
-pub mod collected;
-pub mod device;
+pub(crate) mod collected;
+pub(crate) mod continued;
+pub(crate) mod device;
 mod directory;
 mod file;
 mod lenient;
-pub mod pieces;
 mod refused;
-pub mod safe_dir;
-pub mod special;
+pub(crate) mod safe_dir;
+pub(crate) mod special;
 mod unfinished;
-pub mod verified;
+pub(crate) mod verified;
 
 use crate::raw::{FrameHeader, FrameWriter};
 #[cfg(feature = "upload")]
 use crate::upload::Upload;
+use continued::Continued;
 use device::Device;
-use pieces::Pieces;
 use special::Stdout;
 use std::io::{self, BufWriter, Write};
 
-pub use directory::{lock, parent_of};
+pub(crate) use directory::{lock, parent_of};
 pub use file::{OnFailure, OutputFile};
 pub use refused::Refused;
-pub use unfinished::{Left, remove_all as remove_unfinished};
+pub(crate) use unfinished::{Left, remove_all as remove_unfinished};
 
 /// Writes go out in pieces of this size: large enough for disks and pipes, small enough for the
 /// capture kernel.
 const BUFFER: usize = 1 << 20;
 
 /// The output of a collection: written from front to back.
-pub enum Stream {
+pub(crate) enum Stream {
     /// A file.
     File(BufWriter<OutputWriter>),
     /// A file, and more of them where the file system ends it early.
-    Pieces(BufWriter<Pieces>),
+    Continued(BufWriter<Continued>),
     /// Standard output.
     Stdout(BufWriter<Stdout>),
     /// Standard output, in the frame of a raw partition.
@@ -56,7 +56,7 @@ pub enum Stream {
 }
 
 /// An [`OutputFile`] as a writer.
-pub struct OutputWriter(OutputFile);
+pub(crate) struct OutputWriter(OutputFile);
 
 impl Write for OutputWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -71,21 +71,21 @@ impl Write for OutputWriter {
 impl Stream {
     /// Into a file.
     #[must_use]
-    pub fn file(output: OutputFile) -> Stream {
+    pub(crate) fn file(output: OutputFile) -> Stream {
         Stream::File(BufWriter::with_capacity(BUFFER, OutputWriter(output)))
     }
 
     /// Into files.
     #[must_use]
-    pub fn pieces(output: Pieces) -> Stream {
-        Stream::Pieces(BufWriter::with_capacity(BUFFER, output))
+    pub(crate) fn continued(output: Continued) -> Stream {
+        Stream::Continued(BufWriter::with_capacity(BUFFER, output))
     }
 
     /// Into standard output.
     ///
     /// # Errors
     /// [`Refused`] for a terminal, and where all that is written would be lost.
-    pub fn stdout() -> io::Result<Stream> {
+    pub(crate) fn stdout() -> io::Result<Stream> {
         Ok(Stream::Stdout(BufWriter::with_capacity(BUFFER, Stdout::for_dump()?)))
     }
 
@@ -93,20 +93,20 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::stdout`].
-    pub fn framed_stdout(header: &FrameHeader) -> io::Result<Stream> {
+    pub(crate) fn framed_stdout(header: &FrameHeader) -> io::Result<Stream> {
         Ok(Stream::FramedStdout(FrameWriter::new(Stdout::for_dump()?, header)))
     }
 
     /// Into a frame on a partition.
     #[must_use]
-    pub fn device(mut device: Device, header: &FrameHeader) -> Stream {
+    pub(crate) fn device(mut device: Device, header: &FrameHeader) -> Stream {
         let capacity = device.keep_copy(header);
         Stream::Device { writer: FrameWriter::new(device, header), capacity }
     }
 
     /// The most bytes it can take, where that is known beforehand.
     #[must_use]
-    pub fn capacity(&self) -> Option<u64> {
+    pub(crate) fn capacity(&self) -> Option<u64> {
         match self {
             Stream::Device { capacity, .. } => Some(*capacity),
             #[cfg(feature = "upload")]
@@ -119,12 +119,12 @@ impl Stream {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn finish(self) -> io::Result<usize> {
+    pub(crate) fn finish(self) -> io::Result<usize> {
         match self {
             Stream::File(writer) => {
                 writer.into_inner().map_err(io::IntoInnerError::into_error)?.0.finish()?;
             }
-            Stream::Pieces(writer) => {
+            Stream::Continued(writer) => {
                 return writer.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
             }
             Stream::Stdout(mut writer) => writer.flush()?,
@@ -144,7 +144,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::File(writer) => writer.write(bytes),
-            Stream::Pieces(writer) => writer.write(bytes),
+            Stream::Continued(writer) => writer.write(bytes),
             Stream::Stdout(writer) => writer.write(bytes),
             Stream::FramedStdout(writer) => writer.write(bytes),
             Stream::Device { writer, .. } => writer.write(bytes),
@@ -157,7 +157,7 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Stream::File(writer) => writer.flush(),
-            Stream::Pieces(writer) => writer.flush(),
+            Stream::Continued(writer) => writer.flush(),
             Stream::Stdout(writer) => writer.flush(),
             Stream::FramedStdout(writer) => writer.flush(),
             Stream::Device { writer, .. } => writer.flush(),

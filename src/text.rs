@@ -1,18 +1,18 @@
 //! Text for people: sizes with units, messages of other programs and of the machine that are not ours to trust.
 //! Ground floor: it knows no other room.
 
-pub mod size;
+pub(crate) mod size;
 #[cfg(any(feature = "analyst", feature = "upload"))]
 mod time;
 
 use std::io::{self, Write};
 
 #[cfg(any(feature = "analyst", feature = "upload"))]
-pub use time::rfc3339;
+pub(crate) use time::rfc3339;
 
 /// The kernel's words without the `(os error N)` that Rust puts after them: the words are enough.
 #[must_use]
-pub fn without_numbers(text: &str) -> String {
+pub(crate) fn without_numbers(text: &str) -> String {
     const BEFORE: &str = " (os error ";
     let mut parts = text.split(BEFORE);
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -27,7 +27,7 @@ pub fn without_numbers(text: &str) -> String {
 
 /// Text from a dump or a file name may hold anything; a console gets printable ASCII and nothing else.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut line, char| {
         match char {
             ' '..='~' => line.push(char),
@@ -51,7 +51,7 @@ pub(crate) fn one_line(text: &str) -> String {
 ///
 /// # Errors
 /// Those of writing.
-pub fn write_shown(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_shown(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| !matches!(byte, b' '..=b'~' | b'\t' | b'\n')) {
         out.write_all(&rest[..at])?;
@@ -64,7 +64,7 @@ pub fn write_shown(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
 /// JSON in ASCII: characters outside it and DEL become `\uNNNN`, in UTF-16. They stand in strings only, and serde escapes
 /// what is below a space, so no byte of it commands a terminal.
 #[must_use]
-pub fn ascii_json(json: &str) -> String {
+pub(crate) fn ascii_json(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut out, char| {
         match char {
             ' '..='~' | '\n' => out.push(char),

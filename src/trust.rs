@@ -24,7 +24,7 @@ const STICKY: u32 = 0o1000;
 
 /// Why a file is not to be trusted, or that it cannot be known.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A file or directory on the way belongs to somebody else.
     #[error(
         "others can change it: {path:?} belongs to user {owner}, neither to root nor to who runs this program"
@@ -56,7 +56,7 @@ pub enum Error {
 impl Error {
     /// What the user can do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Error::Owner { .. } | Error::Writable { .. } => {
                 "chown root and chmod go-w it, and check what the file holds: who can write it decides who reads the dumps"
@@ -67,7 +67,7 @@ impl Error {
 
     /// Whether the file, or a directory above it, does not exist.
     #[must_use]
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 }
@@ -77,7 +77,7 @@ impl Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn check(root: &Path, path: &Path) -> Result<(), Error> {
+pub(crate) fn check(root: &Path, path: &Path) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |cause| Error::Io { path, cause }
@@ -148,7 +148,7 @@ fn judge(path: &Path, data: &Metadata) -> Result<(), Error> {
 
 /// The configuration files of the machine below `root` that others can change, each with the reason.
 #[must_use]
-pub fn untrusted(root: &Path) -> Vec<(PathBuf, Error)> {
+pub(crate) fn untrusted(root: &Path) -> Vec<(PathBuf, Error)> {
     let mut paths: Vec<PathBuf> = FILES.iter().chain(&DIRECTORIES).map(PathBuf::from).collect();
     for directory in DIRECTORIES.map(Path::new) {
         let inside = directory.strip_prefix("/").unwrap_or(directory);

@@ -17,9 +17,9 @@ mod template;
 mod tls;
 mod writer;
 
-pub use error::Error;
-pub use presigned::{expiry, parse_presigned};
-pub use settings::{Authorities, Credentials, MAX_FILE, Settings};
-pub use store::{Probed, Store};
-pub use template::{Facts, Template, machine_hash};
-pub use writer::Upload;
+pub(crate) use error::Error;
+pub(crate) use presigned::{expiry, parse_presigned};
+pub(crate) use settings::{Authorities, Credentials, MAX_FILE, Settings};
+pub(crate) use store::{Probed, Store};
+pub(crate) use template::{Facts, Template};
+pub(crate) use writer::Upload;

@@ -29,14 +29,12 @@ use std::sync::Arc;
 use synth::{Class, Core, arch, kernel, zoo};
 use tempfile::TempDir;
 use vmcore_encrypt::blocks::{ClassCounts, Frame, IndexWriter, Splitter, Tail, skippable_frame};
-use vmcore_encrypt::compress::Codec;
 use vmcore_encrypt::crypt::EncryptWriter;
 use vmcore_encrypt::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
 use vmcore_encrypt::klog;
 use vmcore_encrypt::mm::KernelMemory;
 use vmcore_encrypt::reader::{Dump, ElfView, IndexState, KdumpView, Page};
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 use vmcore_encrypt::units::{Pfn, PfnRange};
 use vmcore_encrypt::vmcore::PhysSource;
 

@@ -25,9 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use synth::{Class, Core, Presence, arch, kernel, zoo};
 use tempfile::TempDir;
-use vmcore_encrypt::compress::{Codec, PageCompressor};
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Output, OutputFile};
+use vmcore_encrypt::unstable::compress::{Codec, PageCompressor};
 use vmcore_encrypt::vmcore::Vmcore;
 
 struct Lab {

@@ -20,8 +20,8 @@ use vmcore_encrypt::blocks::{
     BlockMap, ClassCounts, FRAME_MAGIC, Head, RunKind, SegmentFacts, Tail, raw_frame, skippable_frame,
 };
 use vmcore_encrypt::crypt::EncryptWriter;
-use vmcore_encrypt::kdump::{self, Uts, flat_header, record_head};
 use vmcore_encrypt::units::{ByteOrder, PageSize, PfnRange};
+use vmcore_encrypt::unstable::kdump::{self, Uts, flat_header, record_head};
 
 const MIB: u64 = 1 << 20;
 /// What any command may take, KiB of RSS: its own code and 32 threads that each run 1 MiB ahead, twice.

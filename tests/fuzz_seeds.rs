@@ -26,13 +26,11 @@ use std::num::NonZero;
 use std::path::Path;
 use synth::{Content, Page, Synth, arch, kernel};
 use vmcore_encrypt::blocks::{Frame, Splitter};
-use vmcore_encrypt::compress::Codec;
 use vmcore_encrypt::klog::{self, KernelRead};
 use vmcore_encrypt::mm::KernelMemory;
-use vmcore_encrypt::raw::{FrameHeader, FrameWriter};
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 use vmcore_encrypt::units::{ByteOrder, VirtAddr};
+use vmcore_encrypt::unstable::raw::{FrameHeader, FrameWriter};
 use vmcore_encrypt::vmcore::{Vmcore, VmcoreInfo};
 
 /// Inputs by target and name.
@@ -162,8 +160,8 @@ fn images(seeds: &mut Seeds) {
         .end();
     seeds.add("image", "zstd", zstd::bulk::compress(&plain, 1).unwrap());
     let mut answer = Vec::new();
-    let tree = vmcore_encrypt::image::read(&plain[..], Default::default());
-    vmcore_encrypt::image::write_answer(&mut answer, &tree).unwrap();
+    let tree = vmcore_encrypt::unstable::image::read(&plain[..], Default::default());
+    vmcore_encrypt::unstable::image::write_answer(&mut answer, &tree).unwrap();
     seeds.add("image_answer", "whole", answer);
     seeds.add("image_answer", "refused", "kdump image 1\n!\u{4}\0\0\0text");
     let directory = tempfile::tempdir().unwrap();

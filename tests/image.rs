@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use vmcore_encrypt::image::{Error, Kind, Limits, Tree, read, read_answer, write_answer};
+use vmcore_encrypt::unstable::image::{Error, Kind, Limits, Tree, read, read_answer, write_answer};
 
 const SCRIPT: &str = "usr/lib/vmcore-encrypt/save";
 const LIMITS: Limits =

@@ -33,9 +33,9 @@ use tempfile::TempDir;
 use vmcore_encrypt::blocks::{
     BlockMap, ClassCounts, Head, IndexEntry, PartFacts, RunKind, SegmentFacts, raw_frame,
 };
-use vmcore_encrypt::kdump::record_head;
 use vmcore_encrypt::reader::Dump;
 use vmcore_encrypt::units::{Pfn, PfnRange};
+use vmcore_encrypt::unstable::kdump::record_head;
 
 struct Lab {
     directory: TempDir,

@@ -24,10 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 use synth::{Core, arch, kernel, zoo};
 use tempfile::TempDir;
-use vmcore_encrypt::compress::Codec;
 use vmcore_encrypt::reader::{self, ElfView, KdumpView};
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 use vmcore_encrypt::vmcore::{PhysSource, Vmcore};
 
 const PHDR: usize = 56;

@@ -280,7 +280,7 @@ fn prepared_links_are_not_followed() {
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     assert!(!out.is_symlink());
 
-    // Nor a piece's, nor one at the name itself.
+    // Nor a continuation's, nor one at the name itself.
     symlink("../precious", given.path("out/dump")).unwrap();
     for force in [&[][..], &["-f"]] {
         let refused = run(given.collect(&given.path("out/dump")).args(force));
@@ -322,7 +322,7 @@ fn no_output_is_an_input() {
         rewrap.args(["rewrap", "-f", "-i"]).arg(&given.identity).arg("-R").arg(&given.recipients);
         refused(rewrap.arg(&dump).arg(output));
     }
-    // Pieces of the dump are inputs too.
+    // Continuations of the dump are inputs too.
     let all = fs::read(&dump).unwrap();
     let (one, two) = all.split_at(all.len() / 2);
     fs::write(given.path("out/cut"), one).unwrap();

@@ -15,9 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use synth::{Class, Core, Synth, arch, kernel, zoo};
 use tempfile::TempDir;
-use vmcore_encrypt::compress::Codec;
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 
 fn restore(dump: &[u8], output: Output<'_>, threads: usize) -> Result<restore::Report, restore::Error> {
     restore::restore(&mut Cursor::new(dump), &identities(), output, NonZero::new(threads).unwrap())

@@ -28,9 +28,7 @@ use std::path::Path;
 use std::process::Output as Ended;
 use std::sync::LazyLock;
 use vmcore_encrypt::blocks::{FRAME_MAGIC, IndexEntry, RunKind, SKIPPABLE_MAGIC, Splitter, Tail};
-use vmcore_encrypt::compress::Codec;
-use vmcore_encrypt::restore::{self, Error, Output, Report};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Error, Output, OutputFile, Report};
 
 /// Bytes of a full chunk in the file (C2SP age.md "Payload").
 const CHUNK: usize = 65552;

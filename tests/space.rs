@@ -19,9 +19,7 @@ use std::process::Command;
 use synth::{Core, Page, Synth, arch, kernel, zoo};
 use tempfile::TempDir;
 use vmcore_encrypt::blocks::{Frame, Head, Splitter};
-use vmcore_encrypt::compress::Codec;
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 
 const PAGE: u64 = 4096;
 /// Described pages of [`ordered`].

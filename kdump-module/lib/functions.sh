@@ -142,8 +142,8 @@ save_as() {
     "$@" "$file-incomplete"
     whole $? "writing $file-incomplete" || return 1
     number=1
-    while piece=$(printf %03d "$number") && [ -e "$file-incomplete.$piece" ]; do
-        name_it "$file-incomplete.$piece" "$file.$piece" || return 1
+    while continuation=$(printf %03d "$number") && [ -e "$file-incomplete.$continuation" ]; do
+        name_it "$file-incomplete.$continuation" "$file.$continuation" || return 1
         number=$((number + 1))
     done
     name_it "$file-incomplete" "$file" && sync

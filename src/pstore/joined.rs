@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes at the beginning of an archive that tell what it is.
-pub const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 /// Where a tar header has its magic. Source: POSIX pax, "ustar Interchange Format".
 const MAGIC_AT: usize = 257;
 /// The most bytes of records that are taken into memory, compressed or not.
@@ -21,7 +21,7 @@ const COMPRESSED: &str = ".enc.z";
 
 /// Whether `start`, the first [`BLOCK`] bytes of a text, is the beginning of an archive of records.
 #[must_use]
-pub fn is_archive(start: &[u8]) -> bool {
+pub(crate) fn is_archive(start: &[u8]) -> bool {
     start.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
@@ -29,7 +29,7 @@ pub fn is_archive(start: &[u8]) -> bool {
 ///
 /// # Errors
 /// The archive cannot be read, is no archive, or has more than 64 MiB of records; or `out` takes no more.
-pub fn print(archive: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn print(archive: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
     let mut records = read(archive)?;
     // Stable: within one second the parts are in the order of their numbers.
     records.sort_by(|a, b| (a.time, &a.backend, a.part).cmp(&(b.time, &b.backend, b.part)));

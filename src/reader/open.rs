@@ -4,7 +4,7 @@ use super::set::{self, SetSource};
 use super::{Dump, Error, FileSource, Notice, PieceSource, Source, SourceReader};
 use crate::crypt::{Identities, dearmored};
 use crate::raw::{self, FramedAt};
-use crate::sink::pieces;
+use crate::sink::continued;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -33,10 +33,10 @@ impl Dump {
 
 /// Whether the dump is in several files: those that follow, or numbered objects.
 pub fn is_in_pieces(path: &Path) -> bool {
-    !pieces::following(path).is_empty() || set::directory_of(path).is_some()
+    !continued::following(path).is_empty() || set::directory_of(path).is_some()
 }
 
-/// A file, and the pieces that follow it; or the set of numbered objects in a directory.
+/// A file, and its continuations; or the set of numbered objects in a directory.
 ///
 /// # Errors
 /// One of them cannot be opened, or cannot seek.
@@ -54,13 +54,13 @@ pub fn local_noticing(path: &Path, notice: Notice) -> io::Result<Arc<dyn Source>
     }
     let open = |path: &Path| FileSource::new(File::open(path)?);
     let first = open(path)?;
-    let following = pieces::following(path);
+    let following = continued::following(path);
     if following.is_empty() {
         return Ok(Arc::new(first));
     }
     let mut files = vec![first];
-    for piece in following {
-        files.push(open(&piece)?);
+    for continuation in following {
+        files.push(open(&continuation)?);
     }
     Ok(Arc::new(PieceSource::new(files)))
 }

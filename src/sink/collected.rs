@@ -15,7 +15,7 @@ const NAMES: u32 = 100;
 
 /// What was met while a dump was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Records that are not what was written; a damaged end record counts too.
     pub damaged: u64,
     /// Records of which only the place is known.
@@ -29,19 +29,19 @@ pub struct Tally {
 impl Tally {
     /// Whether the copy is the dump as it was written.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         *self == Tally::default()
     }
 
     /// Whether something between beginning and end is not as it was written.
     #[must_use]
-    pub fn is_damaged(&self) -> bool {
+    pub(crate) fn is_damaged(&self) -> bool {
         self.damaged > 0 || self.absent > 0 || self.unreadable > 0
     }
 }
 
 /// The copy of a dump.
-pub struct Collected {
+pub(crate) struct Collected {
     /// Its file's name.
     pub name: String,
     /// What the dump is like.
@@ -56,7 +56,7 @@ pub struct Collected {
 /// # Errors
 /// [`io::ErrorKind::StorageFull`] when the reserve would be touched; [`io::ErrorKind::InvalidData`] when what was
 /// written reads back as something else; or as the kernel reports. Nothing stays then of the copy.
-pub fn collect(dump: &FoundDump, directory: &SafeDirectory, reserve: u64) -> io::Result<Collected> {
+pub(crate) fn collect(dump: &FoundDump, directory: &SafeDirectory, reserve: u64) -> io::Result<Collected> {
     let id = show_id(&dump.frame().header().id);
     if let Some(found) = find_again(dump, directory, &id)? {
         return Ok(found);

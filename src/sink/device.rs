@@ -18,7 +18,7 @@ const SECTOR: usize = 512;
 
 /// Why a device is not written to.
 #[derive(Debug, thiserror::Error)]
-pub enum DeviceError {
+pub(crate) enum DeviceError {
     /// It cannot be opened, read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -31,7 +31,7 @@ pub enum DeviceError {
 }
 
 /// A device opened for a dump.
-pub struct Device {
+pub(crate) struct Device {
     file: File,
     position: u64,
     /// Where the room for the frame ends.
@@ -51,7 +51,7 @@ impl Device {
     ///
     /// # Errors
     /// See [`DeviceError`]; a device that is mounted or otherwise in use is busy.
-    pub fn open(path: &Path, allowed: Option<&str>) -> Result<Device, DeviceError> {
+    pub(crate) fn open(path: &Path, allowed: Option<&str>) -> Result<Device, DeviceError> {
         let (file, size) = open(path)?;
         let saved = match saved_by_older_dump(&file, size) {
             Some(saved) => saved,
@@ -70,7 +70,7 @@ impl Device {
 
     /// Keeps the device's end free for a copy of the header, where it has room for one; the first write writes it.
     /// Gives the most bytes that a dump may then have.
-    pub fn keep_copy(&mut self, header: &FrameHeader) -> u64 {
+    pub(crate) fn keep_copy(&mut self, header: &FrameHeader) -> u64 {
         self.copy = header.copy();
         self.end = header.records_end().min(self.size);
         capacity(self.end, header.saved.len())
@@ -90,7 +90,7 @@ impl Device {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         self.file.sync_all()
     }
 }
@@ -114,7 +114,7 @@ impl Write for Device {
 }
 
 /// A dump found on a device.
-pub struct FoundDump {
+pub(crate) struct FoundDump {
     size: u64,
     frame: FramedAt<Lenient<File>>,
 }
@@ -125,7 +125,7 @@ impl FoundDump {
     ///
     /// # Errors
     /// See [`DeviceError`]; a damaged header that cannot be made good and a newer format are errors too.
-    pub fn open(path: &Path) -> Result<Option<FoundDump>, DeviceError> {
+    pub(crate) fn open(path: &Path) -> Result<Option<FoundDump>, DeviceError> {
         is_block_device(path)?;
         let mut file = File::open(path)?;
         let size = file.seek(SeekFrom::End(0))?;
@@ -142,18 +142,18 @@ impl FoundDump {
 
     /// The dump.
     #[must_use]
-    pub fn frame(&self) -> &FramedAt<Lenient<File>> {
+    pub(crate) fn frame(&self) -> &FramedAt<Lenient<File>> {
         &self.frame
     }
 
     /// How many bytes could not be read since this was asked last.
-    pub fn take_unreadable(&self) -> u64 {
+    pub(crate) fn take_unreadable(&self) -> u64 {
         self.frame.inner().take_unreadable()
     }
 
     /// Whether it is known what was at the device's beginning before.
     #[must_use]
-    pub fn knows_beginning(&self) -> bool {
+    pub(crate) fn knows_beginning(&self) -> bool {
         let found = self.frame.found();
         found.is_saved_sound || raw::is_swap_page(&found.header.saved)
     }
@@ -166,7 +166,7 @@ impl FoundDump {
     ///
     /// # Errors
     /// From the kernel.
-    pub fn wipe(self) -> io::Result<()> {
+    pub(crate) fn wipe(self) -> io::Result<()> {
         let saved_len = self.frame.header().saved.len();
         let mut beginning = vec![0; HEADER_LEN + saved_len];
         if self.knows_beginning() {

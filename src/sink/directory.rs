@@ -28,7 +28,7 @@ pub(super) struct Directory {
 
 /// The directory that a file is in, or is to be in: `.` for a name alone.
 #[must_use]
-pub fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -223,7 +223,7 @@ impl Directory {
 ///
 /// # Errors
 /// [`Refused::Busy`] when another program has it.
-pub fn lock(file: &File) -> io::Result<()> {
+pub(crate) fn lock(file: &File) -> io::Result<()> {
     let kind = fs::fstatfs(file).ok().and_then(|found| u64::try_from(found.f_type).ok());
     if kind == Some(NFS) {
         return Ok(());

@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BLOCK: u64 = 4096;
 
 /// A source with unreadable places.
-pub struct Lenient<S> {
+pub(crate) struct Lenient<S> {
     inner: S,
     unreadable: AtomicU64,
 }
 
 impl<S> Lenient<S> {
     /// Reads from `inner`.
-    pub fn new(inner: S) -> Lenient<S> {
+    pub(crate) fn new(inner: S) -> Lenient<S> {
         Lenient { inner, unreadable: AtomicU64::new(0) }
     }
 
     /// The source itself.
-    pub fn inner(&self) -> &S {
+    pub(crate) fn inner(&self) -> &S {
         &self.inner
     }
 
     /// How many bytes could not be read since this was asked last.
-    pub fn take_unreadable(&self) -> u64 {
+    pub(crate) fn take_unreadable(&self) -> u64 {
         self.unreadable.swap(0, Ordering::Relaxed)
     }
 }

@@ -17,7 +17,7 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// Why a directory is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It cannot be opened or made.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -36,7 +36,7 @@ pub enum Error {
 }
 
 /// What stands under a name.
-pub enum Entry {
+pub(crate) enum Entry {
     /// Nothing.
     Free,
     /// A file, opened to be read.
@@ -46,7 +46,7 @@ pub enum Entry {
 }
 
 /// The directory, open.
-pub struct SafeDirectory {
+pub(crate) struct SafeDirectory {
     fd: OwnedFd,
 }
 
@@ -55,7 +55,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn open_or_create(path: &Path) -> Result<SafeDirectory, Error> {
+    pub(crate) fn open_or_create(path: &Path) -> Result<SafeDirectory, Error> {
         SafeDirectory::walk(path, true)
     }
 
@@ -63,7 +63,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn open(path: &Path) -> Result<SafeDirectory, Error> {
+    pub(crate) fn open(path: &Path) -> Result<SafeDirectory, Error> {
         SafeDirectory::walk(path, false)
     }
 
@@ -90,7 +90,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn create(&self, start: &str) -> io::Result<(File, String)> {
+    pub(crate) fn create(&self, start: &str) -> io::Result<(File, String)> {
         let [a, b, c, d, e, f, g, h, ..] = crate::raw::new_id()?;
         let name = format!("{start}{:016x}", u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -105,7 +105,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn entry(&self, name: &str) -> io::Result<Entry> {
+    pub(crate) fn entry(&self, name: &str) -> io::Result<Entry> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(Entry::Free),
             Err(error) => return Err(error.into()),
@@ -127,7 +127,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or as the kernel reports.
-    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         match fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
             // Not every file system knows this; nobody else makes names here.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
@@ -143,7 +143,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
@@ -151,7 +151,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn names(&self) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.fd)? {
             names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
@@ -163,7 +163,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn free_bytes(&self) -> io::Result<u64> {
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         let system = fs::fstatvfs(&self.fd)?;
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
@@ -172,7 +172,7 @@ impl SafeDirectory {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         sync(self.fd.as_fd())
     }
 }

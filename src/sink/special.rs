@@ -18,20 +18,20 @@ const DESCRIPTORS: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/dev/stderr"];
 
 /// Whether a path is a name of standard output.
 #[must_use]
-pub fn is_stdout(path: &Path) -> bool {
+pub(crate) fn is_stdout(path: &Path) -> bool {
     STDOUT.iter().any(|name| path == Path::new(name))
 }
 
 /// Whether a path names a descriptor of this process: a link by its form, which only this process can have made.
 #[must_use]
-pub fn is_descriptor(path: &Path) -> bool {
+pub(crate) fn is_descriptor(path: &Path) -> bool {
     let path = path.as_os_str().as_encoded_bytes();
     DESCRIPTORS.iter().any(|start| path.starts_with(start.as_bytes()))
 }
 
 /// What takes a stream at `path`: the kind of a FIFO, device or socket there; `None` for all else.
 #[must_use]
-pub fn kind(path: &Path) -> Option<&'static str> {
+pub(crate) fn kind(path: &Path) -> Option<&'static str> {
     let found = if is_descriptor(path) { fs::stat(path) } else { fs::lstat(path) };
     match FileType::from_raw_mode(found.ok()?.st_mode) {
         FileType::RegularFile | FileType::Directory | FileType::Symlink => None,
@@ -44,7 +44,7 @@ pub fn kind(path: &Path) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`Refused`]; from the kernel.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let follow = if is_descriptor(path) { OFlags::empty() } else { OFlags::NOFOLLOW };
     let open = |flags: OFlags| fs::open(path, flags | OFlags::CLOEXEC | follow, Mode::empty());
     // Before anything waits: a FIFO of somebody else's may never get a reader.
@@ -71,14 +71,14 @@ fn check(found: &Stat) -> io::Result<()> {
 /// Standard output as a writer that tells of every failure: the standard library's takes a descriptor that cannot be
 /// written to for one that nobody wants to.
 #[derive(Debug)]
-pub struct Stdout(());
+pub(crate) struct Stdout(());
 
 impl Stdout {
     /// Standard output, for a dump.
     ///
     /// # Errors
     /// [`Refused`] where a dump written to it would be of no use.
-    pub fn for_dump() -> io::Result<Stdout> {
+    pub(crate) fn for_dump() -> io::Result<Stdout> {
         match Stdout::check() {
             Ok(()) if stdout().is_terminal() => Err(Refused::Terminal.into()),
             result => result.map(|()| Stdout(())),
@@ -87,7 +87,7 @@ impl Stdout {
 
     /// Standard output, for text.
     #[must_use]
-    pub fn for_text() -> Stdout {
+    pub(crate) fn for_text() -> Stdout {
         Stdout(())
     }
 
@@ -96,7 +96,7 @@ impl Stdout {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn check() -> io::Result<()> {
+    pub(crate) fn check() -> io::Result<()> {
         let (flags, found) = match (fs::fcntl_getfl(stdout()), fs::fstat(stdout())) {
             (Ok(flags), Ok(found)) => (flags, found),
             _ => return Err(Refused::Closed.into()),

@@ -15,7 +15,7 @@ struct List {
 
 /// What a program that was asked to end finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub(crate) enum Left {
     /// Nothing is finished, and nothing will be.
     Nothing,
     /// An output that appears whole or not at all has its name.
@@ -57,7 +57,7 @@ impl Unfinished {
 
 /// Removes every unfinished file, for a program that ends now: no file is finished after it. Where one is finished that decides,
 /// all stays as it is, and the program can go on.
-pub fn remove_all() -> Left {
+pub(crate) fn remove_all() -> Left {
     let list = hold();
     if list.0.is_decided {
         return Left::Finished;

@@ -12,7 +12,7 @@ const BUFFER: usize = 1 << 20;
 
 /// A file under the name of an unfinished one, and the sum of what was written to it. Dropped before it is finished, it is
 /// removed.
-pub struct VerifiedFile<'a> {
+pub(crate) struct VerifiedFile<'a> {
     directory: &'a SafeDirectory,
     file: File,
     digest: Sha256,
@@ -27,7 +27,7 @@ impl<'a> VerifiedFile<'a> {
     ///
     /// # Errors
     /// As the kernel reports.
-    pub fn create(directory: &'a SafeDirectory, start: &'a str) -> io::Result<VerifiedFile<'a>> {
+    pub(crate) fn create(directory: &'a SafeDirectory, start: &'a str) -> io::Result<VerifiedFile<'a>> {
         let (file, unfinished) = directory.create(start)?;
         Ok(VerifiedFile { directory, file, digest: Sha256::new(), unfinished, start, is_named: false })
     }
@@ -38,7 +38,7 @@ impl<'a> VerifiedFile<'a> {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] when it reads back as something else, [`io::ErrorKind::AlreadyExists`] when the name
     /// is taken; those of `name`; or as the kernel reports. The file is removed then, unless it has its name.
-    pub fn finish(mut self, name: impl FnOnce(&str) -> io::Result<String>) -> io::Result<String> {
+    pub(crate) fn finish(mut self, name: impl FnOnce(&str) -> io::Result<String>) -> io::Result<String> {
         self.file.sync_all()?;
         self.compare()?;
         let name = name(&self.unfinished[self.start.len()..])?;
@@ -93,7 +93,7 @@ impl Drop for VerifiedFile<'_> {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn remove_unfinished(directory: &SafeDirectory, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
+pub(crate) fn remove_unfinished(directory: &SafeDirectory, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
     for name in directory.names()?.iter().filter(|name| is_ours(name)) {
         // A directory of that name is not ours and stays.
         let _ = directory.remove(name);

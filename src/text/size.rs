@@ -1,7 +1,7 @@
 //! Sizes as they are typed and shown: bytes with a suffix in powers of 1024.
 
 /// Reads a size: digits and perhaps one of K M G T P E, as makedumpfile's `-L` has it. Zero is refused.
-pub fn parse(text: &str) -> Result<u64, String> {
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" => 0,
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// Shows a size with three digits, as `31.2 MiB`.
-pub fn show(bytes: u64) -> String {
+pub(crate) fn show(bytes: u64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let step = (bytes.max(1).ilog2() / 10) as usize;
     if step == 0 {

@@ -8,7 +8,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// A time as RFC 3339 text in UTC, whole seconds; `None` for times before 1970 and after the year 9999, which that form
 /// does not have.
 #[must_use]
-pub fn rfc3339(time: SystemTime) -> Option<String> {
+pub(crate) fn rfc3339(time: SystemTime) -> Option<String> {
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     let time = UNIX_EPOCH + Duration::from_secs(seconds);
     (seconds <= LAST_SECOND).then(|| humantime::format_rfc3339_seconds(time).to_string())

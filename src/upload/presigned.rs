@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// # Errors
 /// The number of the line at fault. No message repeats a URL.
-pub fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
+pub(crate) fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let (Some(last), true) = (lines.len().checked_sub(1), lines.len() >= 2) else {
         return Err("it needs a URL for each object, and one for the end mark".to_owned());
@@ -27,7 +27,7 @@ pub fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
 
 /// When the first of these URLs expires, where that can be read from them.
 #[must_use]
-pub fn expiry(urls: &[Url]) -> Option<SystemTime> {
+pub(crate) fn expiry(urls: &[Url]) -> Option<SystemTime> {
     urls.iter().filter_map(expiry_of).min()
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
 /// The most bytes of a file of credentials, authorities or presigned URLs.
-pub const MAX_FILE: u64 = 16 << 20;
+pub(crate) const MAX_FILE: u64 = 16 << 20;
 
 /// An upload's settings.
-pub struct Settings {
+pub(crate) struct Settings {
     /// `s3://BUCKET/PREFIX/` and the like; unused with presigned URLs.
     pub url: String,
     /// The right to write, with what is in the environment.
@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 /// Certificates of authorities.
-pub struct Authorities {
+pub(crate) struct Authorities {
     /// In PEM.
     pub pem: Vec<u8>,
     /// When their file was written: no clock is right that is before.
@@ -37,14 +37,14 @@ pub struct Authorities {
 
 /// Keys and values of a credentials file.
 #[derive(Default)]
-pub struct Credentials(Vec<(String, Zeroizing<String>)>);
+pub(crate) struct Credentials(Vec<(String, Zeroizing<String>)>);
 
 impl Credentials {
     /// Parses `KEY=value` lines; empty lines and those that begin with `#` are comments.
     ///
     /// # Errors
     /// The number of the line that is neither. No message repeats a line.
-    pub fn parse(text: &str) -> Result<Credentials, String> {
+    pub(crate) fn parse(text: &str) -> Result<Credentials, String> {
         let mut pairs = Vec::new();
         for (at, line) in text.lines().enumerate() {
             if line.is_empty() || line.starts_with('#') {

@@ -31,7 +31,7 @@ const MKCOL: &[u8] = b"MKCOL";
 
 /// What a probe showed of a store that takes objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probed {
+pub(crate) enum Probed {
     /// It takes an object only where none of its name is.
     Exclusive,
     /// It overwrites although `If-None-Match: *` forbids that.
@@ -41,7 +41,7 @@ pub enum Probed {
 }
 
 /// A place in a store.
-pub struct Store {
+pub(crate) struct Store {
     runtime: Runtime,
     client: Client,
     way: Way,
@@ -66,7 +66,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Url`], [`Error::Settings`], [`Error::Client`].
-    pub fn new(settings: &Settings) -> Result<Store, Error> {
+    pub(crate) fn new(settings: &Settings) -> Result<Store, Error> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::Client(error.to_string()))?;
         let plain = settings.url.starts_with("http://")
@@ -84,7 +84,7 @@ impl Store {
 
     /// The place of a set as messages show it: nothing secret is in it.
     #[must_use]
-    pub fn shown(&self, set: &str) -> String {
+    pub(crate) fn shown(&self, set: &str) -> String {
         match &self.way {
             Way::Presigned(urls) => urls.first().map_or_else(String::new, |url| {
                 let path = url.path().rsplit_once('/').map_or("", |(path, _)| path);
@@ -96,13 +96,13 @@ impl Store {
 
     /// Whether an object of a dump was put, also when the store itself is another thread's.
     #[must_use]
-    pub fn holds_objects(&self) -> Arc<AtomicBool> {
+    pub(crate) fn holds_objects(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.holds_objects)
     }
 
     /// The most bytes a dump may have there, where that is known beforehand.
     #[must_use]
-    pub fn capacity(&self) -> Option<u64> {
+    pub(crate) fn capacity(&self) -> Option<u64> {
         match &self.way {
             Way::Presigned(urls) => Some((urls.len() as u64 - 1).saturating_mul(objects::OBJECT)),
             _ => None,
@@ -152,7 +152,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn probe(&self) -> Result<Probed, Error> {
+    pub(crate) fn probe(&self) -> Result<Probed, Error> {
         if let Way::Presigned(urls) = &self.way {
             return match expiry(urls) {
                 Some(until) if until < SystemTime::now() => Err(Error::Expired(Code::default())),

@@ -15,11 +15,11 @@ const MAX_NAME: usize = 200;
 
 /// A checked template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(String);
+pub(crate) struct Template(String);
 
 /// What a name can be made of.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Now, by this machine's clock.
     pub now: SystemTime,
     /// Host name of the capture kernel.
@@ -39,7 +39,7 @@ impl Template {
     ///
     /// # Errors
     /// Why it is invalid.
-    pub fn parse(text: &str) -> Result<Template, String> {
+    pub(crate) fn parse(text: &str) -> Result<Template, String> {
         let rest = Template::WORDS.iter().fold(text.to_owned(), |rest, word| rest.replace(word, "x"));
         if let Some(bad) = rest.chars().find(|char| !is_plain(*char) && *char != '/') {
             return Err(format!("{bad:?} cannot be in a name; the words are {}", Template::WORDS.join(" ")));
@@ -56,7 +56,7 @@ impl Template {
 
     /// A name.
     #[must_use]
-    pub fn name(&self, facts: &Facts) -> String {
+    pub(crate) fn name(&self, facts: &Facts) -> String {
         let machine =
             facts.machine_id.as_deref().and_then(machine_hash).unwrap_or_else(|| "unknown".to_owned());
         self.0
@@ -81,7 +81,7 @@ fn plain(host: &str) -> String {
 /// `sd_id128_get_machine_app_specific(3)`: HMAC-SHA256 of the application's id, keyed by the machine's, as a UUID of
 /// version 4.
 #[must_use]
-pub fn machine_hash(id: &str) -> Option<String> {
+pub(crate) fn machine_hash(id: &str) -> Option<String> {
     let id = id.trim();
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let key = u128::from_str_radix(id, 16).ok().filter(|&id| is_id && id != 0)?.to_be_bytes();

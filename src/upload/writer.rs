@@ -20,7 +20,7 @@ type Done = Result<[u8; 32], Error>;
 
 /// A dump on its way into a store. Unless [`Upload::finish`] is called the set gets no end mark; what was written is put
 /// all the same.
-pub struct Upload {
+pub(crate) struct Upload {
     filling: Vec<u8>,
     sums: Vec<[u8; 32]>,
     size: u64,
@@ -45,7 +45,7 @@ impl Upload {
     ///
     /// # Errors
     /// A thread cannot be had.
-    pub fn begin(store: Arc<Store>, set: String) -> Result<Upload, Error> {
+    pub(crate) fn begin(store: Arc<Store>, set: String) -> Result<Upload, Error> {
         let (jobs, asked) = sync_channel::<Job>(0);
         let (answer, done) = sync_channel::<Done>(1);
         let capacity = store.capacity();
@@ -75,7 +75,7 @@ impl Upload {
 
     /// The most bytes the dump may have.
     #[must_use]
-    pub fn capacity(&self) -> Option<u64> {
+    pub(crate) fn capacity(&self) -> Option<u64> {
         self.capacity
     }
 
@@ -83,7 +83,7 @@ impl Upload {
     ///
     /// # Errors
     /// As of writing.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.ship()?;
         self.settle()?;
         let mark = objects::end_mark(&Shape { size: self.size, object_size: OBJECT }, &self.sums);

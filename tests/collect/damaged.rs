@@ -5,7 +5,7 @@ use super::place::{Place, SIZE, content, frame, is_zero, remove};
 use crate::common::{encrypt, or_skip, run, text};
 use std::fs;
 use std::process::Command;
-use vmcore_encrypt::raw::{HEADER_LEN, RECORD_DATA, RECORD_LEN};
+use vmcore_encrypt::unstable::raw::{HEADER_LEN, RECORD_DATA, RECORD_LEN};
 
 const START: usize = 2 * HEADER_LEN;
 const HEAD: usize = 48;
@@ -137,9 +137,12 @@ fn a_cut_dump_is_freed_and_no_success() {
     let other = {
         let mut other = frame(&content(20 * RECORD_DATA), true);
         // An older dump's records: another id, with sums that are right for it.
-        let header =
-            vmcore_encrypt::raw::FrameHeader { id: [9; 16], device_size: SIZE, saved: super::place::swap() };
-        let mut writer = vmcore_encrypt::raw::FrameWriter::new(Vec::new(), &header);
+        let header = vmcore_encrypt::unstable::raw::FrameHeader {
+            id: [9; 16],
+            device_size: SIZE,
+            saved: super::place::swap(),
+        };
+        let mut writer = vmcore_encrypt::unstable::raw::FrameWriter::new(Vec::new(), &header);
         std::io::Write::write_all(&mut writer, &content(20 * RECORD_DATA)).unwrap();
         let older = writer.finish().unwrap();
         other[..older.len()].copy_from_slice(&older);

@@ -5,7 +5,7 @@ use crate::common::{Absent, encrypt, judge, keys, or_skip, run, scratch, succeed
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vmcore_encrypt::raw::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};
+use vmcore_encrypt::unstable::raw::{HEAD_PROBE, Occupant, TAIL_PROBE, occupant};
 
 /// What kdump-utils 1.0.61 does at the next boot with its raw target `$1`: where no file system is known it tries
 /// makedumpfile, `$3`; when that finds a dump it frees the partition, else it removes what it made.

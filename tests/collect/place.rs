@@ -4,7 +4,7 @@ use crate::common::{encrypt, run, scratch, text};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use vmcore_encrypt::raw::{FrameHeader, FrameWriter};
+use vmcore_encrypt::unstable::raw::{FrameHeader, FrameWriter};
 
 /// The bytes of the partition.
 pub(crate) const SIZE: u64 = 8 << 20;

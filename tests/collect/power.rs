@@ -8,7 +8,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use vmcore_encrypt::raw::{FrameHeader, FrameReader, FrameWriter, HEADER_LEN, RECORD_DATA, RECORD_LEN};
+use vmcore_encrypt::unstable::raw::{
+    FrameHeader, FrameReader, FrameWriter, HEADER_LEN, RECORD_DATA, RECORD_LEN,
+};
 
 /// What changes a disk, or makes a change last.
 const STEPS: [&str; 6] = ["mkdirat", "write", "fsync", "renameat2", "unlinkat", "pwrite64"];

@@ -6,7 +6,7 @@ use crate::common::{decrypt, encrypt, run, scratch, text, top};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use vmcore_encrypt::raw::RECORD_LEN;
+use vmcore_encrypt::unstable::raw::RECORD_LEN;
 
 const SAMPLES: [&str; 3] = ["dump.age", "framed", "device"];
 /// A dump that a size limit ended is whole, or reported as incomplete.

@@ -18,8 +18,8 @@ use vmcore_encrypt::blocks::{
     skippable_frame,
 };
 use vmcore_encrypt::crypt::EncryptWriter;
-use vmcore_encrypt::kdump::{Records, STATUS_OFFSET, flat_header, record_head};
 use vmcore_encrypt::units::{Pfn, PfnRange};
+use vmcore_encrypt::unstable::kdump::{Records, STATUS_OFFSET, flat_header, record_head};
 
 /// The stream of an honest dump, and how many pfns it describes.
 pub(crate) static HONEST: LazyLock<(Vec<u8>, u64)> = LazyLock::new(|| {

@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use vmcore_encrypt::blocks::ClassCounts;
 use vmcore_encrypt::collect::{self, Options};
-use vmcore_encrypt::compress::Codec;
 use vmcore_encrypt::crypt::recipients::parse_lines;
 use vmcore_encrypt::crypt::{Entropy, Identities, NoPrompt, Recipients};
 use vmcore_encrypt::filter::DumpLevel;
-use vmcore_encrypt::restore::{self, Output};
-use vmcore_encrypt::sink::OutputFile;
+use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 use vmcore_encrypt::vmcore::Vmcore;
 
 const IDENTITY: &str = include_str!("../vectors/identity.txt");

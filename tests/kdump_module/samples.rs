@@ -167,7 +167,7 @@ fn the_capture_kernel_starts_our_unit() {
 #[test]
 fn the_configuration_names_every_key_the_program_knows() {
     let config = fs::read_to_string(module_dir().join("config")).unwrap();
-    let defaults = vmcore_encrypt::config::Config::default().assignments();
+    let defaults = vmcore_encrypt::unstable::config::Config::default().assignments();
     let known: Vec<&str> = defaults.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert!(known.len() >= 13, "{known:?}");
     for key in known {

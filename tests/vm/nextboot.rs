@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vmcore_encrypt::raw::{FrameHeader, show_id};
+use vmcore_encrypt::unstable::raw::{FrameHeader, show_id};
 
 /// Disks of the system, in this order, by names that do not depend on what is on them.
 const PARTITIONS: [&str; 3] =

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
-use vmcore_encrypt::raw::FrameReader;
+use vmcore_encrypt::unstable::raw::FrameReader;
 
 /// Every target of one capture, after the other: a capture kernel can be asked more than once.
 const EVERY_TARGET: &str = r#"

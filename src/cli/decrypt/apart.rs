@@ -2,7 +2,7 @@
 //! overwrite what is still to be read, or the only copy of a key.
 
 use super::super::{Failure, Status, input_name, output_name};
-use crate::sink::{pieces, special};
+use crate::sink::{continued, special};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::AsFd;
@@ -18,10 +18,10 @@ pub(super) fn check<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
     let Some(place) = of_output(output) else { return Ok(()) };
     let is_same = |input: &&Path| {
         let is_stdin = *input == Path::new("-");
-        let following = if is_stdin { Vec::new() } else { pieces::following(input) };
+        let following = if is_stdin { Vec::new() } else { continued::following(input) };
         let data = if is_stdin { of_open(&io::stdin()) } else { fs::metadata(input).ok() };
-        let pieces = following.iter().filter_map(|piece| fs::metadata(piece).ok());
-        data.into_iter().chain(pieces).any(|data| is_same_file(&data, &place))
+        let continuations = following.iter().filter_map(|path| fs::metadata(path).ok());
+        data.into_iter().chain(continuations).any(|data| is_same_file(&data, &place))
     };
     match inputs.into_iter().find(is_same) {
         Some(input) => {

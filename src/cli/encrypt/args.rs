@@ -10,7 +10,7 @@ use super::output::Place;
 #[cfg(feature = "upload")]
 use super::upload::{StorePlace, UploadArgs};
 use crate::filter::{Beyond, DumpLevel};
-use crate::sink::pieces::is_named_after;
+use crate::sink::continued::is_named_after;
 use crate::text::size;
 use clap::Args as ClapArgs;
 use std::num::NonZero;

@@ -6,8 +6,8 @@ use super::super::{Failure, quoted};
 #[cfg(feature = "upload")]
 use super::upload::StorePlace;
 use crate::raw::{self, FrameHeader};
+use crate::sink::continued::{self, Continued};
 use crate::sink::device::{Device, DeviceError};
-use crate::sink::pieces::{self, Pieces};
 use crate::sink::{OnFailure, Stream, special};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ impl Place {
         inputs.extend_from_slice(read);
         match self {
             Place::File { path, .. } => {
-                // Pieces of an older dump go when the new one is whole.
-                let mut outputs = pieces::following(path);
+                // Continuations of an older dump go when the new one is whole.
+                let mut outputs = continued::following(path);
                 outputs.push(path.clone());
                 outputs
                     .iter()
@@ -84,8 +84,8 @@ impl Place {
     /// Opens it.
     pub(super) fn open(&self) -> Result<Stream, Failure> {
         match self {
-            Place::File { path, overwrite, on_failure } => Pieces::create(path, *overwrite, *on_failure)
-                .map(Stream::pieces)
+            Place::File { path, overwrite, on_failure } => Continued::create(path, *overwrite, *on_failure)
+                .map(Stream::continued)
                 .map_err(|error| creating(path, &error)),
             Place::Stdout => Stream::stdout().map_err(|error| stdout_failure(&error, TERMINAL)),
             Place::FramedStdout => {
@@ -136,7 +136,7 @@ impl Place {
     /// Opens it for another attempt, which has the room of what the attempt before left.
     pub(super) fn open_again(&self) -> Result<Stream, Failure> {
         if let Place::File { path, .. } = self {
-            pieces::clear(path).map_err(|error| creating(path, &error))?;
+            continued::clear(path).map_err(|error| creating(path, &error))?;
         }
         self.again().open()
     }

@@ -2,7 +2,7 @@
 //! says encodes to a map that says the same.
 
 use vmcore_encrypt::blocks::{BlockMap, Head, IndexPiece, Tail};
-use vmcore_encrypt::kdump;
+use vmcore_encrypt::unstable::kdump;
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {

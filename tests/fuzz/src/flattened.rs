@@ -3,8 +3,8 @@
 use super::{IDENTITIES, sealed};
 use std::io::Cursor;
 use std::num::NonZero;
-use vmcore_encrypt::kdump::{Records, flat_header};
 use vmcore_encrypt::restore::{self, Output};
+use vmcore_encrypt::unstable::kdump::{Records, flat_header};
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {

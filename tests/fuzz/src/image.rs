@@ -1,7 +1,7 @@
 //! A kdump image of any bytes, as the process without privileges decodes it: archives, compressions, and file systems
 //! inside. What comes out stays in the image, within the limits, and is the same after it was handed over.
 
-use vmcore_encrypt::image::{Limits, Tree, read, read_answer, same_program, write_answer};
+use vmcore_encrypt::unstable::image::{Limits, Tree, read, read_answer, same_program, write_answer};
 
 /// Small, so that an input that grows is noticed.
 const LIMITS: Limits =

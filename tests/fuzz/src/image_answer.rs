@@ -1,6 +1,6 @@
 //! What the process that decodes an image answers, should it have been taken over: any bytes. Read as root.
 
-use vmcore_encrypt::image::{Error, Kind, Member, read_answer, write_answer};
+use vmcore_encrypt::unstable::image::{Error, Kind, Member, read_answer, write_answer};
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {

@@ -2,7 +2,7 @@
 
 use super::with_entropy;
 use std::io::Write;
-use vmcore_encrypt::plain;
+use vmcore_encrypt::unstable::plain;
 use vmcore_encrypt::vmcore::Vmcore;
 
 /// Runs the target.

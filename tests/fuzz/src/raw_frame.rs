@@ -1,7 +1,9 @@
 //! The frame of a dump on a raw partition, and what a device holds by the look of it.
 
 use std::io::Read;
-use vmcore_encrypt::raw::{End, FrameHeader, FrameReader, FrameWriter, HEADER_LEN, occupant, unframed};
+use vmcore_encrypt::unstable::raw::{
+    End, FrameHeader, FrameReader, FrameWriter, HEADER_LEN, occupant, unframed,
+};
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {

@@ -39,8 +39,15 @@ def modules():
         yield module.name.string_(), module.state.value_()
 
 
+# drgn goes through all pages of the machine for each cache: of a large one these two are compared.
+SOME = (b"task_struct", b"dentry")
+IS_LARGE = prog["max_pfn"].value_() > 1 << 20
+
+
 def slab_objects():
     for cache in for_each_slab_cache(prog):
+        if IS_LARGE and cache.name.string_() not in SOME:
+            continue
         try:
             for item in slab_cache_for_each_allocated_object(cache, "void"):
                 yield item.value_()

@@ -613,3 +613,20 @@ fn a_limit_that_is_too_small_for_any_dump_is_met() {
         assert!(piped.status.code() == Some(1) && piped.stdout.len() <= limit.parse().unwrap());
     }
 }
+
+/// `-` is standard output in every command that writes a stream, and never a file of that name.
+#[test]
+fn a_hyphen_is_standard_output() {
+    let given = Given::new();
+    let mut log = encrypt();
+    log.args(["dmesg", "-R"]).arg(&given.recipients).arg(given.path("vmcore")).arg("-");
+    let mut refiltered = decrypt();
+    refiltered.args(["refilter", "-d", "31", "-i"]).arg(&given.identity).arg("--to").arg(&given.recipients);
+    refiltered.arg(given.path("dump")).arg("-");
+    for mut command in [given.collect(Path::new("-")), log, refiltered] {
+        let output = run(command.current_dir(given.home.path()));
+        assert!(output.stdout.starts_with(b"age-encryption.org/v1\n"), "{}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("saved to"), "{}", text(&output.stderr));
+        assert!(!given.path("-").exists());
+    }
+}

@@ -39,7 +39,7 @@ fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
 }
 
 fn of_output(path: &Path) -> Option<Metadata> {
-    let is_stdout = path == Path::new("-") || special::is_stdout(path);
+    let is_stdout = special::is_stdout(path);
     if is_stdout { of_open(&io::stdout()) } else { fs::metadata(path).ok() }
 }
 

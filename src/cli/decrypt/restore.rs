@@ -150,10 +150,7 @@ fn conclude(args: &Args, report: Report) -> Result<(), Failure> {
         let fate = salvage::Fate::of_whole(args.dump(), &report);
         return salvage::report(&fate, args.output(), &report, args.json);
     }
-    if args.output() != Path::new("-")
-        && special::kind(args.output()).is_none()
-        && !special::is_stdout(args.output())
-    {
+    if special::kind(args.output()).is_none() && !special::is_stdout(args.output()) {
         say(PROGRAM, "note", &salvage::saved(args.output(), &report));
     }
     if !report.complete {
@@ -279,7 +276,7 @@ enum Target {
 
 impl Target {
     fn open(args: &Args) -> Result<Target, Failure> {
-        if args.output() == Path::new("-") || special::is_stdout(args.output()) {
+        if special::is_stdout(args.output()) {
             return Target::stdout(args);
         }
         if let Some(kind) = special::kind(args.output()) {

@@ -189,7 +189,7 @@ impl Job {
 
 /// Opens the output, which is a file beside `path` until it is whole.
 pub(super) fn open_output(path: &Path, overwrite: bool) -> Result<Stream, Failure> {
-    if path == Path::new("-") || special::is_stdout(path) {
+    if special::is_stdout(path) {
         let terminal = "writing an encrypted stream to a terminal is refused";
         return Stream::stdout().map_err(|error| stdout_failure(&error, terminal));
     }

@@ -42,7 +42,7 @@ pub(super) struct Args {
         doc = "The vmcore: /proc/vmcore in the capture kernel, or a copy of one"
     )]
     pub vmcore: PathBuf,
-    /// The dump file; standard output when absent or with -F. With --split several, one for each part
+    /// The dump file; standard output when absent, - or with -F. With --split several, one for each part
     #[arg(value_name = "DUMPFILE")]
     dumpfiles: Vec<PathBuf>,
 

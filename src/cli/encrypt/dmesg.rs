@@ -32,7 +32,7 @@ pub(super) struct Args {
 
     /// The vmcore: /proc/vmcore in the capture kernel, or a copy of one
     vmcore: PathBuf,
-    /// The encrypted log; standard output when absent
+    /// The encrypted log; standard output when absent or -
     output: Option<PathBuf>,
 }
 

@@ -25,6 +25,14 @@ pub(crate) fn without_numbers(text: &str) -> String {
     plain
 }
 
+/// A number of things: `1 CPU`, `2 CPUs`.
+#[must_use]
+#[cfg(feature = "analyst")]
+pub(crate) fn counted(number: impl Into<u64>, one: &str) -> String {
+    let number = number.into();
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Text from a dump or a file name may hold anything; a console gets printable ASCII and nothing else.
 #[must_use]
 pub(crate) fn printable(text: &str) -> String {

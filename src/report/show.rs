@@ -2,7 +2,7 @@
 
 use super::tasks::HUNG_SECONDS;
 use super::{Cpu, Frame, Report, Section, Task, Trace};
-use crate::text::{printable, size};
+use crate::text::{counted, printable, size};
 use std::fmt::Write as _;
 
 /// Frames of a task's stack on the screen, unless all tasks are asked for.
@@ -56,8 +56,8 @@ impl Page {
         let logged = report.log.read().and_then(|log| log.hardware.clone());
         let hardware = system.hardware.clone().or(logged).map(|name| format!(", {name}")).unwrap_or_default();
         let cpus = match system.cpus.read() {
-            Some((online, present)) if online == present => format!(", {present} CPUs"),
-            Some((online, present)) => format!(", {online} of {present} CPUs online"),
+            Some((online, present)) if online == present => format!(", {}", counted(*present, "CPU")),
+            Some((online, present)) => format!(", {online} of {} online", counted(*present, "CPU")),
             None => String::new(),
         };
         self.line("Machine", &format!("{}{cpus}{hardware}", system.machine));

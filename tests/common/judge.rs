@@ -12,11 +12,15 @@ pub(crate) fn program(name: &str) -> Result<PathBuf, Absent> {
 
 /// What `crash` answers to commands, one after the other.
 pub(crate) fn crash(dump: &Path, vmlinux: &Path, commands: &[&str]) -> Result<String, Absent> {
-    let input = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(input.path(), commands.join("\n") + "\nquit\n").unwrap();
+    // It takes an @ in a path for what precedes an address.
+    let directory = tempfile::tempdir().unwrap();
+    for (path, name) in [(dump, "dump"), (vmlinux, "vmlinux")] {
+        std::os::unix::fs::symlink(path.canonicalize().unwrap(), directory.path().join(name)).unwrap();
+    }
+    std::fs::write(directory.path().join("commands"), commands.join("\n") + "\nquit\n").unwrap();
     let mut crash = Command::new(program("crash")?);
-    crash.args(["-s", "-i"]).arg(input.path()).arg(vmlinux).arg(dump).stdin(Stdio::null()).env("HOME", "/");
-    Ok(succeed(&mut crash))
+    crash.args(["-s", "-i", "commands", "vmlinux", "dump"]).current_dir(&directory).stdin(Stdio::null());
+    Ok(succeed(crash.env("HOME", "/")))
 }
 
 /// What `crash` must show of a dump of the lab's guest.

@@ -3,7 +3,7 @@
 use super::{Info, Inside, Payload};
 use crate::blocks::ClassCounts;
 use crate::klog::CrashFacts;
-use crate::text::{printable, rfc3339, size};
+use crate::text::{counted, printable, rfc3339, size};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -67,7 +67,7 @@ fn show_inside(text: &mut String, dump: &Inside, file_size: u64) {
     if let Some((number, of)) = dump.part {
         line(text, "Part", &format!("{number} of {of}, the pages of the others are not here"));
     }
-    line(text, "Machine", &format!("{}, {} CPUs", known(&dump.machine), dump.cpus));
+    line(text, "Machine", &format!("{}, {}", known(&dump.machine), counted(dump.cpus, "CPU")));
     line(text, "Node", &known(&dump.node));
     line(text, "Crash time", &crash_time(dump.crash_time));
     if let Some(crash) = &dump.crash {

@@ -6,7 +6,7 @@ use super::super::{PROGRAM, input};
 use super::Args;
 use crate::reader::Dump;
 use crate::redact::{Finding, Kinds, Plan, State};
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::vmcore::Vmcore;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -62,7 +62,8 @@ fn tell(finding: &Finding) {
     let name = finding.kind.name();
     match &finding.state {
         State::Erased { places, bytes } if *places > 0 => {
-            say(PROGRAM, "note", &format!("{name}: {bytes} bytes in {places} places are overwritten"));
+            let places = counted(*places, "place");
+            say(PROGRAM, "note", &format!("{name}: {bytes} bytes in {places} are overwritten"));
         }
         State::Kept => say(PROGRAM, "note", &format!("{name} ({}): not redacted", finding.kind.what())),
         State::Erased { .. } | State::Absent(_) | State::Unwalked(_) => {}

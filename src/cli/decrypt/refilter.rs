@@ -14,15 +14,16 @@ use super::input::{self, IdentityArgs};
 use super::rewrap::{open_output, warn_of_downgrade};
 use super::{PROGRAM, with_entropy};
 use crate::collect::{self, Options, Report};
-use crate::crypt::Header;
+use crate::crypt::{Header, Identities, Recipients};
 use crate::filter::{Beyond, DumpLevel, Survey};
-use crate::reader::{BLOCK_CACHE, Dump};
+use crate::reader::{BLOCK_CACHE, Dump, SourceReader};
 use crate::redact::Kinds;
 use crate::vmcore::Vmcore;
 use clap::Args as ClapArgs;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The arguments of `refilter`.
 #[derive(ClapArgs, Debug)]
@@ -64,64 +65,20 @@ pub(super) struct Args {
     words: Vec<PathBuf>,
 }
 
-/// Runs the sub-command.
+/// Runs the sub-command: `restore` as far as pages, and from there `collect`.
 ///
 /// # Errors
 /// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    if args.dumps().is_empty() {
-        let message = format!("refiltering {}: no output is named", input_name(args.output()));
-        return Err(Failure::new(Status::Usage, message)
-            .hint("the output is the last word: vmcore-decrypt refilter -i KEY DUMP OUTPUT"));
-    }
-    args.identities.apart_from(args.output(), args.dumps())?;
-    apart::check(args.output(), args.recipients.named_files().iter().map(PathBuf::as_path))?;
+    args.check_words()?;
     let identities = args.identities.read(args.dumps())?;
     let recipients = args.recipients.read_typed()?;
-    let source = input::open_source(args.dump())?;
-    let mut start = io::BufReader::new(crate::reader::SourceReader::new(source));
-    let old = Header::read(&mut start).map_err(|cause| input::crypt_failure(args.dump(), &cause))?;
-    warn_of_downgrade(&old, &recipients);
-    let input::Opened { dump, fault } = input::open_parts(args.dumps(), &identities, BLOCK_CACHE)?;
-    input::warn_of_part(args.dump(), dump.facts().part.as_ref());
-    if let Some(fault) = &fault {
-        say(PROGRAM, "warning", fault.message());
-    }
-    let doing = || format!("reading {}", input_name(args.dump()));
-    let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
-    let vmcore = match &args.redact {
-        None => vmcore,
-        Some(kinds) => redact::without_secrets(args, kinds, &dump, &vmcore)?,
-    };
+    let input::Opened { dump, fault } = args.open(&identities, &recipients)?;
+    let vmcore = args.pages(&dump)?;
     let level = args.level(&dump);
     let survey = Survey::of(&vmcore, &[level], args.beyond(&dump));
     let judges = warn(args, &survey, level);
-    remove_unfinished_on_signals()?;
-    let mut stream = open_output(args.output(), args.force)?;
-    let options = Options {
-        level,
-        threads: input::threads(args.num_threads),
-        compression: args.compress_level,
-        limit: None,
-        part: None,
-        live: false,
-    };
-    #[cfg(feature = "remote")]
-    super::slow::end();
-    let mut progress = Progress::new(PROGRAM, "refiltering", io::stderr().is_terminal());
-    let mut update = |share| progress.update(Step::Share(share));
-    let made = with_entropy(|entropy| {
-        collect::collect_surveyed(&survey, &recipients, entropy, &options, &mut stream, &mut update)
-    });
-    let made = made.map_err(|error| args.failure(&error))?.report;
-    if args.redact.is_some() && made.pages.lost() > 0 {
-        return Err(redact::damaged(args, made.pages.lost()));
-    }
-    stream.finish().map_err(|error| args.failure(&collect::Error::Write(error)))?;
-    if !is_quiet() {
-        // A console that is gone is no reason to fail after the dump is safe.
-        let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
-    }
+    let made = args.write(&survey, &recipients, level)?;
     args.conclude(&dump, &vmcore, &made, judges || level.get() <= DumpLevel::ZERO)?;
     // All pages are in the new dump, and the old one is not as it should be.
     fault.map_or(Ok(()), Err)
@@ -150,6 +107,89 @@ impl Args {
     /// The dump, or the first of its parts.
     fn dump(&self) -> &Path {
         self.dumps().first().map_or(Path::new("-"), PathBuf::as_path)
+    }
+
+    /// The dump is named, and so is an output that is none of the files that are read.
+    fn check_words(&self) -> Result<(), Failure> {
+        if self.dumps().is_empty() {
+            let message = format!("refiltering {}: no output is named", input_name(self.output()));
+            return Err(Failure::new(Status::Usage, message)
+                .hint("the output is the last word: vmcore-decrypt refilter -i KEY DUMP OUTPUT"));
+        }
+        self.identities.apart_from(self.output(), self.dumps())?;
+        apart::check(self.output(), self.recipients.named_files().iter().map(PathBuf::as_path))
+    }
+
+    /// Opens the dump, or all its parts, and warns of new recipients that protect it less than the old ones.
+    fn open(&self, identities: &Identities, recipients: &Recipients) -> Result<input::Opened, Failure> {
+        let source = input::open_source(self.dump())?;
+        let mut start = io::BufReader::new(SourceReader::new(source));
+        let old = Header::read(&mut start).map_err(|cause| input::crypt_failure(self.dump(), &cause))?;
+        warn_of_downgrade(&old, recipients);
+        let opened = input::open_parts(self.dumps(), identities, BLOCK_CACHE)?;
+        input::warn_of_part(self.dump(), opened.dump.facts().part.as_ref());
+        if let Some(fault) = &opened.fault {
+            say(PROGRAM, "warning", fault.message());
+        }
+        Ok(opened)
+    }
+
+    /// The pages of the dump as a vmcore to collect, without the secrets that are asked for.
+    fn pages(&self, dump: &Arc<Dump>) -> Result<Vmcore, Failure> {
+        let doing = || format!("reading {}", input_name(self.dump()));
+        let vmcore =
+            dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
+        match &self.redact {
+            None => Ok(vmcore),
+            Some(kinds) => redact::without_secrets(self, kinds, dump, &vmcore),
+        }
+    }
+
+    /// Writes the new dump, reports it, and removes it after any failure.
+    fn write(
+        &self,
+        survey: &Survey<'_>,
+        recipients: &Recipients,
+        level: DumpLevel,
+    ) -> Result<Report, Failure> {
+        remove_unfinished_on_signals()?;
+        let mut stream = open_output(self.output(), self.force)?;
+        let made = self.collect(survey, recipients, level, &mut stream)?;
+        if self.redact.is_some() && made.pages.lost() > 0 {
+            return Err(redact::damaged(self, made.pages.lost()));
+        }
+        stream.finish().map_err(|error| self.failure(&collect::Error::Write(error)))?;
+        if !is_quiet() {
+            // A console that is gone is no reason to fail after the dump is safe.
+            let _ = io::stderr().write_all(report::lines(&made, level.get()).as_bytes());
+        }
+        Ok(made)
+    }
+
+    /// Collects the pages into `stream`, with progress.
+    fn collect(
+        &self,
+        survey: &Survey<'_>,
+        recipients: &Recipients,
+        level: DumpLevel,
+        stream: &mut (dyn Write + Send),
+    ) -> Result<Report, Failure> {
+        let options = Options {
+            level,
+            threads: input::threads(self.num_threads),
+            compression: self.compress_level,
+            limit: None,
+            part: None,
+            live: false,
+        };
+        #[cfg(feature = "remote")]
+        super::slow::end();
+        let mut progress = Progress::new(PROGRAM, "refiltering", io::stderr().is_terminal());
+        let mut update = |share| progress.update(Step::Share(share));
+        let made = with_entropy(|entropy| {
+            collect::collect_surveyed(survey, recipients, entropy, &options, stream, &mut update)
+        });
+        Ok(made.map_err(|error| self.failure(&error))?.report)
     }
 
     /// What is left out beyond makedumpfile. Of a dump that left out cache, user and free pages with their structures kept, these

@@ -151,8 +151,9 @@ pub fn collect_surveyed(
     progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Collected, Error> {
     let range = options.part.as_ref().map(|part| part.range);
-    let source = PageSource::new(survey, options.level, range);
+    // Before anything asks for pages: where page structures are left out, the first question takes the whole walk.
     survey.walk_ahead(options.threads);
+    let source = PageSource::new(survey, options.level, range);
     let facts = DumpFacts::gather(survey, options)?;
     let (header, key) = recipients.wrap(entropy)?;
     out.write_all(&header)?;

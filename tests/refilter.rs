@@ -278,6 +278,29 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     assert!(output.status.code() != Some(0) && input.exists(), "{}", text(&output.stderr));
 }
 
+/// Firmware in a hypervisor's dump: the kernel has no page structures for it, and the dump ends before it.
+#[test]
+fn an_input_with_pages_above_the_kernels_memory_goes_only_when_that_is_allowed() {
+    let lab = Lab::new("remove-firmware");
+    let [input, out] = ["input", "out.age"].map(|name| lab.path(name));
+    Synth::new(arch::x86_64::four_level(), kernel::v6_12())
+        .fill(Content::Pattern)
+        .image(0x40_0000..0x60_0000)
+        .ram(0x10_0000..0x100_0000)
+        .ram(0x3800_0000..0x3804_0000)
+        .unmapped_section(7)
+        .build()
+        .write_to(&input);
+    let words = ["-f", "-d", "1", "--remove-source", "--allow-fewer-pages"];
+    let run = |words: &[&str]| lab.encrypt(words, &input, std::slice::from_ref(&out));
+    let output = run(&words[..4]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("64 of its pages are not in the dump: they are above") && input.exists(), "{said}");
+    succeeded(&run(&words));
+    assert!(!input.exists());
+}
+
 /// A small dump, of which every page is kept at level 0.
 fn small(path: &Path) {
     Synth::new(arch::x86_64::four_level(), kernel::v6_12())

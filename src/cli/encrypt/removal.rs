@@ -10,7 +10,7 @@ use crate::crypt::PayloadKey;
 use crate::pipeline::at_once;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
 use crate::sink::parent_of;
-use crate::units::{PfnRange, PfnSet};
+use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::{ReadError, Vmcore};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
 use std::ffi::OsStr;
@@ -41,6 +41,34 @@ struct Source {
     before: Metadata,
     directory: File,
     name: std::ffi::OsString,
+}
+
+/// Pages of the input that are not in the dump.
+#[derive(Default)]
+struct LeftOut {
+    /// The level leaves them out.
+    by_level: u64,
+    /// They are above all memory that the kernel has page structures for, as firmware in a hypervisor's dump is.
+    above: u64,
+}
+
+impl LeftOut {
+    /// Why the input stays, and what to do; nothing where all its pages are in the dump.
+    fn reason(&self) -> Option<(String, &'static str)> {
+        match (self.by_level, self.above) {
+            (0, 0) => None,
+            (0, above) => Some((
+                format!(
+                    "{above} of its pages are not in the dump: they are above the kernel's memory, as firmware is"
+                ),
+                "it stays; --allow-fewer-pages removes it all the same",
+            )),
+            (by_level, _) => Some((
+                format!("{by_level} of its pages are not in the dump, since the level leaves them out"),
+                "it stays; --allow-fewer-pages removes it all the same, a lower level keeps the pages",
+            )),
+        }
+    }
 }
 
 /// What differs, or cannot be compared.
@@ -110,13 +138,8 @@ impl Removal {
             Failure::caused(&doing, &error)
                 .hint("it stays: the encrypted dump is no replacement; vmcore-decrypt verify tells its state")
         })?;
-        if left_out > 0 && !self.may_leave_out {
-            let why = format!(
-                "{doing}: {left_out} of its pages are not in the dump, since the level leaves them out"
-            );
-            return Err(Failure::new(Status::Failure, why).hint(
-                "it stays; --allow-fewer-pages removes it all the same, a lower level keeps the pages",
-            ));
+        if let Some((why, hint)) = left_out.reason().filter(|_| !self.may_leave_out) {
+            return Err(Failure::new(Status::Failure, format!("{doing}: {why}")).hint(hint));
         }
         if stop.is_asked() {
             let why = format!("{doing}: a signal asked to stop");
@@ -127,8 +150,8 @@ impl Removal {
         self.sources.iter().try_for_each(Source::remove)
     }
 
-    /// Whether the dump replaces the input; how many pages of it the level left out.
-    fn check(&self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<u64, Error> {
+    /// Whether the dump replaces the input; how many pages of it are left out.
+    fn check(&self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<LeftOut, Error> {
         let (key, start) = kept.ok_or_else(|| differs("the dump was not made"))?;
         let output = File::open(&self.output)?;
         let there = output.metadata()?;
@@ -229,18 +252,21 @@ fn compare_notes(vmcore: &Vmcore, dump: &Arc<Dump>) -> Result<(), Error> {
 }
 
 /// Every page of the input, bit for bit; how many the dump leaves out.
-fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<u64, Error> {
-    let work = pieces(vmcore.backed());
-    let (next, left_out) = (AtomicUsize::new(0), AtomicU64::new(0));
+fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<LeftOut, Error> {
+    let end = Pfn(dump.head().kdump.max_mapnr);
+    let described: PfnSet = vmcore.backed().intersect(PfnRange { start: Pfn(0), end }).collect();
+    let above = vmcore.backed().count() - described.count();
+    let work = pieces(&described);
+    let (next, by_level) = (AtomicUsize::new(0), AtomicU64::new(0));
     let compare = |_| -> Result<(), Error> {
         while let Some(range) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-            left_out.fetch_add(compare_range(vmcore, dump, *range)?, Ordering::Relaxed);
+            by_level.fetch_add(compare_range(vmcore, dump, *range)?, Ordering::Relaxed);
         }
         Ok(())
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     at_once((0..threads).collect(), compare).into_iter().collect::<Result<(), _>>()?;
-    Ok(left_out.into_inner())
+    Ok(LeftOut { by_level: by_level.into_inner(), above })
 }
 
 fn pieces(pages: &PfnSet) -> Vec<PfnRange> {

@@ -5,8 +5,12 @@ use crate::arch::Machine;
 use crate::kernel::testing::Pieces;
 use crate::kernel::testing::description::{Generation, Types, kallsyms};
 use crate::kernel::{Error, Kernel};
+use crate::mm::KernelRead;
 use crate::units::{ByteOrder, PageSize, VirtAddr};
+use crate::vmcore::VmcoreInfo;
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::ops::Range;
 
 /// Where the kernel's tables are.
 const TYPES: u64 = 0xffff_ffff_8100_0000;
@@ -132,8 +136,9 @@ impl Small {
         memory
     }
 
-    /// What a walk finds, as address and bytes, in order of address; or why it stops.
-    pub(super) fn find(self, find: fn(&Walk<'_>) -> Result<(), Error>) -> Result<Vec<(u64, u64)>, String> {
+    /// What a walk finds, as address and bytes, in order of address; or why it stops. A dump that lacks pages of this memory
+    /// stops the walk, or all is found that the dump has.
+    pub(super) fn find(self, find: fn(&Walk<'_>) -> Result<(), Error>) -> Result<Places, String> {
         self.find_on(Machine::X86_64, find)
     }
 
@@ -141,21 +146,68 @@ impl Small {
         self,
         machine: Machine,
         find: fn(&Walk<'_>) -> Result<(), Error>,
-    ) -> Result<Vec<(u64, u64)>, String> {
-        self.walk(machine, |walk| {
-            find(walk).map_err(|error| error.line())?;
-            let mut found: Vec<_> =
-                walk.take().into_iter().map(|Piece { at: VirtAddr(at), len, .. }| (at, len)).collect();
-            found.sort_unstable();
-            found.dedup();
-            Ok(found)
-        })
+    ) -> Result<Places, String> {
+        let pages =
+            |(at, bytes): &(u64, Vec<u8>)| at & !4095..(at + bytes.len() as u64).next_multiple_of(4096);
+        let gaps: Vec<Range<u64>> = self.pieces.iter().map(pages).collect();
+        let memory = self.build();
+        let found = places(&memory, machine, find)?;
+        for gap in gaps {
+            let lacking = Lacking { memory: &memory, gap: gap.clone() };
+            let Ok(others) = places(&lacking, machine, find) else { continue };
+            // What a dump lacks is not handed over.
+            let is_lacking = |&(at, len): &(u64, u64)| gap.start <= at && at + len <= gap.end;
+            let lost = found.iter().find(|place| !others.contains(place) && !is_lacking(place));
+            assert_eq!(lost, None, "without {gap:#x?}");
+        }
+        Ok(found)
     }
 
     pub(super) fn walk<T>(self, machine: Machine, with: impl FnOnce(&Walk<'_>) -> T) -> T {
         let memory = self.build();
         let kernel = Kernel::new(&memory);
         with(&Walk::new(&kernel, machine, PageSize::K4))
+    }
+}
+
+/// What was found: addresses and bytes.
+type Places = Vec<(u64, u64)>;
+
+fn places(
+    memory: &dyn KernelRead,
+    machine: Machine,
+    find: fn(&Walk<'_>) -> Result<(), Error>,
+) -> Result<Places, String> {
+    let kernel = Kernel::new(memory);
+    let walk = Walk::new(&kernel, machine, PageSize::K4);
+    find(&walk).map_err(|error| error.line())?;
+    let mut found: Places =
+        walk.take().into_iter().map(|Piece { at: VirtAddr(at), len, .. }| (at, len)).collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Memory of which a dump lacks some pages.
+struct Lacking<'a> {
+    memory: &'a Pieces,
+    gap: Range<u64>,
+}
+
+impl KernelRead for Lacking<'_> {
+    fn info(&self) -> &VmcoreInfo {
+        self.memory.info()
+    }
+
+    fn byte_order(&self) -> ByteOrder {
+        self.memory.byte_order()
+    }
+
+    fn read(&self, at: VirtAddr, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        if at.0 < self.gap.end && self.gap.start < at.0 + buf.len() as u64 {
+            return Err("left out".into());
+        }
+        self.memory.read(at, buf)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every walk on a small kernel that has what it looks for, and what it must stop at; those of network and storage have tests
 //! of their own.
 
-use super::kinds::Kind;
+use super::kinds::{Finder, Kind};
 use super::testing::{A, B, C, D, E, F, Small, cipher, with_ciphers};
 use super::{dm, keyring, log, random, registers, tty};
 use crate::arch::Machine;
@@ -168,6 +168,33 @@ fn a_kind_is_absent_only_where_the_kernel_is_known_to_lack_it() {
     small.words(0xffff_ffff_8300_0000, &[0]);
     assert!(absent(small, Kind::Wireguard).is_err());
     assert_eq!(absent(Small::new(), Kind::Random), Ok(None));
+}
+
+/// A kernel that has a kind built in, or one of its modules loaded, and describes no structure of it.
+#[test]
+fn a_kind_that_the_kernel_does_not_describe_stops_the_walk() {
+    for kind in Kind::ALL {
+        let Finder::Walk(find) = kind.facts().finder else { continue };
+        // Those of NVMe are a library's, which holds no key.
+        let (functions, modules) = match kind {
+            Kind::Nvme => (&["nvme_init_ctrl"][..], &["nvme_core", "nvmet"][..]),
+            kind => (kind.facts().functions, kind.facts().modules),
+        };
+        let mut small = Small::new();
+        for function in functions {
+            small.function(function);
+        }
+        let found = small.find(find);
+        assert!(found.is_err(), "{}: {found:?}", kind.name());
+        for module in modules {
+            let mut small = Small::new();
+            small.list(0xffff_ffff_8300_0000, &[A]);
+            small.zeros(A, 64);
+            small.put(A + 16, &[module.as_bytes(), &[0]].concat());
+            let found = small.find(find);
+            assert!(found.is_err(), "{}: {module}: {found:?}", kind.name());
+        }
+    }
 }
 
 /// One process at `B`, on the list of init, with `struct signal_struct` at `C`.

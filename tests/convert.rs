@@ -288,15 +288,16 @@ fn every_codec_of_every_architecture_is_converted_bit_for_bit() {
 fn every_header_version_is_read() {
     let lab = Lab::new(arch::x86_64::four_level());
     for version in 1..=6 {
-        let input = lab.file("in", &kdump_file(&lab, &Form::new(version, 31)));
-        let converted = lab.convert(&input, 31);
-        let kdump = converted.kdump.unwrap_or_else(|| panic!("version {version}: {}", converted.said));
-        lab.check(&format!("version {version}"), 31, &kdump);
-        match version {
-            // Without VMCOREINFO nothing more can be filtered, which is reported.
-            ..=2 => assert_eq!((converted.status, kdump.vmcoreinfo().len()), (Some(6), 0)),
-            3 => assert_eq!(kdump.vmcoreinfo(), lab.core.vmcoreinfo.as_bytes()),
-            _ => assert_eq!(kdump.notes(), lab.notes),
+        let bytes = kdump_file(&lab, &Form::new(version, 31));
+        for converted in [lab.convert(&lab.file("in", &bytes), 31), lab.convert_stream(&bytes, 31)] {
+            let kdump = converted.kdump.unwrap_or_else(|| panic!("version {version}: {}", converted.said));
+            lab.check(&format!("version {version}"), 31, &kdump);
+            match version {
+                // Without VMCOREINFO nothing more can be filtered, which is reported.
+                ..=2 => assert_eq!((converted.status, kdump.vmcoreinfo().len()), (Some(6), 0)),
+                3 => assert_eq!(kdump.vmcoreinfo(), lab.core.vmcoreinfo.as_bytes()),
+                _ => assert_eq!(kdump.notes(), lab.notes),
+            }
         }
     }
     for version in [0, 7, 1 << 16] {
@@ -346,7 +347,9 @@ fn flattened_files_are_read_from_a_file_and_from_standard_input() {
     }
     let elf = fs::read(&lab.vmcore).unwrap();
     let flat = flattened(&elf, &[0..4096, 4096..elf.len()]);
-    lab.check("flattened ELF", 31, &lab.convert(&lab.file("in", &flat), 31).kdump.unwrap());
+    for converted in [lab.convert(&lab.file("in", &flat), 31), lab.convert_stream(&flat, 31)] {
+        lab.check("flattened ELF", 31, &converted.kdump.unwrap());
+    }
 }
 
 #[test]

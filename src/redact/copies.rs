@@ -39,9 +39,7 @@ impl Copies {
             if kind == Kind::CommandLine {
                 copies.add_whole(kind, secret);
                 let words = secret.split(|byte| *byte == b' ' || *byte == 0);
-                words.filter(|word| different(word) >= LEAST_DIFFERENT).for_each(|word| {
-                    copies.add_whole(kind, word);
-                });
+                words.for_each(|word| copies.add_whole(kind, word));
             } else {
                 copies.add(kind, secret);
             }
@@ -65,7 +63,8 @@ impl Copies {
     }
 
     fn add_whole(&mut self, kind: Kind, text: &[u8]) {
-        if let Some(window) = text.first_chunk::<WINDOW>() {
+        let is_distinct = different(text) >= LEAST_DIFFERENT;
+        if let Some(window) = text.first_chunk::<WINDOW>().filter(|_| is_distinct) {
             let texts = self.texts.entry(*window).or_default();
             let at = texts.partition_point(|(_, other)| other.len() > text.len());
             if texts.get(at).is_none_or(|(_, other)| other != text) {
@@ -151,7 +150,9 @@ mod tests {
             b"short",
             &[1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
         ] {
-            assert!(Copies::of(std::iter::once((Kind::Keyring, secret))).is_empty());
+            for kind in [Kind::Keyring, Kind::CommandLine] {
+                assert!(Copies::of(std::iter::once((kind, secret))).is_empty());
+            }
         }
         assert!(!Copies::of(std::iter::once((Kind::Keyring, &b"0123456789abcdef"[..]))).is_empty());
     }

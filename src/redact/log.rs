@@ -41,11 +41,15 @@ pub(super) fn find_command_line(walk: &Walk<'_>) -> Result<(), Error> {
 }
 
 /// How many bytes from an address on are those of the line, some of its blanks and signs replaced by NUL: the kernel parses a
-/// copy in place (`lib/cmdline.c`, `next_arg`). 0 where they cannot be read, as in pages given back, which are not mapped.
+/// copy in place (`lib/cmdline.c`, `next_arg`). Memory that is zero now is no copy. 0 where they cannot be read, as in pages
+/// given back, which are not mapped.
 fn in_common(kernel: &Kernel<'_>, at: VirtAddr, line: &[u8]) -> usize {
     let mut copy = vec![0; line.len()];
     match kernel.bytes(at, &mut copy, "command_line") {
-        Ok(()) => copy.iter().zip(line).take_while(|(copy, line)| copy == line || **copy == 0).count(),
+        Ok(()) => {
+            let is_parsed = |copy: u8, line: u8| copy == 0 && !line.is_ascii_alphanumeric();
+            copy.iter().zip(line).take_while(|&(&copy, &line)| copy == line || is_parsed(copy, line)).count()
+        }
         Err(_) => 0,
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 mod readers;
 
+use common::handover::{From, hand_over};
 use common::mounted::{self, Mounted};
 use common::{judge, or_skip, or_skip_anywhere, succeed, text};
 use readers::{Elf, Found, Kdump};
@@ -455,6 +456,39 @@ fn stock_tools_alone_give_a_dump_that_crash_reads() {
     if judge::assert_crash_shows(&restored, &vmlinux).is_none() {
         return;
     }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// The dump that the commands of docs/handover.md make for a vendor is read by crash, which reports what was erased, and by
+/// makedumpfile, which keeps the record of it in what it makes of the dump.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_what_is_handed_over_is_read_by_crash_and_makedumpfile() {
+    let Some(vmcore) = or_skip(common::vmcore("bookworm-5level-kdump")) else { return };
+    let Some(vmlinux) = or_skip(common::vmlinux("bookworm")) else { return };
+    let Some(makedumpfile) = or_skip(judge::program("makedumpfile")) else { return };
+    let dir = common::scratch("real-handover");
+    let handed = hand_over(&dir, &vmcore, From::Kdump);
+    let [theirs, low, kept, log] = ["vmcore", "vmcore.age", "kept.age", "log"].map(|name| dir.join(name));
+    if judge::assert_crash_shows(&theirs, &vmlinux).is_none() {
+        return;
+    }
+    let shown = judge::crash(&theirs, &vmlinux, &["help -D"]).unwrap();
+    for line in ["erase cmdline.", "erase registers.", "# vmcore-decrypt redact dm-crypt: absent"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let mut command = Command::new(&makedumpfile);
+    succeed(command.arg("--dump-dmesg").args([&theirs, &log]));
+    assert!(std::fs::read_to_string(&log).unwrap().contains("Kernel panic"));
+    // It filters only what has its page structures.
+    let mut refilter = common::decrypt();
+    refilter.args(["refilter", "-d", "31", "--redact", "--keep-page-structures", "-R"]);
+    succeed(refilter.arg(dir.join("vendor.txt")).arg("-i").arg(&handed.identity).args([&low, &kept]));
+    let [restored, again] = ["restored", "again"].map(|name| dir.join(name));
+    succeed(common::decrypt().arg("-i").args([&handed.vendor, &kept, &restored]));
+    succeed(Command::new(&makedumpfile).args(["-l", "-d", "31"]).args([&restored, &again]));
+    let bytes = std::fs::read(&again).unwrap();
+    assert!(bytes.windows(14).any(|window| window == b"erase cmdline."));
     std::fs::remove_dir_all(dir).unwrap();
 }
 

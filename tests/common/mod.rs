@@ -1,6 +1,6 @@
 //! What test programs share: the crash lab ([`guest`]), the programs that judge dumps ([`judge`]), the search for
 //! leaked secrets ([`leak`]), a real terminal ([`tmux`]), vmcores that fail to be read ([`faulty`], [`served`]), the way there and back
-//! ([`pages`]), plugins ([`plugin`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
+//! ([`pages`]), plugins ([`plugin`]), what an owner hands over ([`handover`]). Here: how a script of `tests/vm` is called, and what happens when it says that something cannot be had
 //! on this machine.
 #![allow(
     dead_code,
@@ -12,6 +12,7 @@
 
 pub(crate) mod faulty;
 pub(crate) mod guest;
+pub(crate) mod handover;
 pub(crate) mod judge;
 pub(crate) mod leak;
 pub(crate) mod mounted;

@@ -4,6 +4,7 @@
 //! Whoever makes a dump decides what these tables hold. So every count has a limit, every list a check against cycles,
 //! every pointer a translation that may fail; a failed look-up is an error of that look-up alone.
 
+mod allocator;
 pub mod btf;
 mod bytes;
 mod cpus;
@@ -30,6 +31,7 @@ use bytes::Reader;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
+pub use allocator::{Allocator, Pageset, Pagesets};
 pub use btf::Btf;
 pub use cpus::MAX_CPUS;
 #[cfg(feature = "analyst")]
@@ -40,8 +42,10 @@ pub use list::{Linked, List};
 pub use modules::Module;
 pub use object::Object;
 pub use scope::Scope;
+#[cfg(all(test, feature = "analyst"))]
+pub(crate) use tables::memory_with_tables;
 #[cfg(feature = "analyst")]
-pub use tables::{Damaged, Mismatch, Placed, Tables};
+pub use tables::{Damaged, Mismatch, Placed, TableCache, Tables};
 pub use text::Location;
 
 /// A kernel that is asked about itself. Tables are read when they are first needed, and kept. For one thread.

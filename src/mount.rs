@@ -8,6 +8,7 @@ pub(crate) mod table;
 
 use self::description::Described;
 use crate::kdump;
+use crate::kernel::TableCache;
 use crate::klog;
 use crate::mm::KernelMemory;
 use crate::read_at::{ReadAt, read_full_at};
@@ -43,6 +44,16 @@ pub type OnError = Box<dyn Fn(&str, u64, &io::Error) + Send + Sync>;
 /// Told what of the kernel's symbols and types cannot be read, a line each.
 pub type OnMissing = Box<dyn FnOnce(&[String]) + Send>;
 
+/// What a directory asks of its caller.
+pub struct Hooks {
+    /// Told of errors.
+    pub on_error: OnError,
+    /// Told what is missing of the kernel's symbols and types.
+    pub on_missing: OnMissing,
+    /// Where tables of kernels are kept between two reports.
+    pub cache: Box<dyn TableCache>,
+}
+
 /// A file that a directory does not have, and why.
 pub type Missing = (&'static str, String);
 
@@ -70,8 +81,7 @@ impl DumpDirectory {
     /// The dump's tables would leave 64 bits.
     pub fn new(
         dump: &Arc<Dump>,
-        on_error: OnError,
-        on_missing: OnMissing,
+        Hooks { on_error, on_missing, cache }: Hooks,
     ) -> Result<(DumpDirectory, Vec<Missing>), kdump::Error> {
         let mut entries =
             vec![Entry { name: "vmcore", content: Box::new(KdumpView::new(Arc::clone(dump))?) }];
@@ -87,7 +97,7 @@ impl DumpDirectory {
         if let Ok(text) = log {
             entries.push(Entry { name: "dmesg.txt", content: Box::new(text) });
         }
-        entries.push(Entry { name: "report.txt", content: Box::new(ReportText::new(dump)) });
+        entries.push(Entry { name: "report.txt", content: Box::new(ReportText::new(dump, cache)) });
         entries.push(Entry { name: "vmcoreinfo.txt", content: Box::new(dump.vmcoreinfo().to_vec()) });
         let described = Described::new(dump, on_missing);
         if let Some(described) = &described {
@@ -186,16 +196,17 @@ fn log(dump: &Arc<Dump>) -> Result<Vec<u8>, String> {
 /// The report, made when somebody first looks at the file: it reads more of the dump than all other files need.
 struct ReportText {
     dump: Arc<Dump>,
+    cache: Box<dyn TableCache>,
     text: OnceLock<Vec<u8>>,
 }
 
 impl ReportText {
-    fn new(dump: &Arc<Dump>) -> ReportText {
-        ReportText { dump: Arc::clone(dump), text: OnceLock::new() }
+    fn new(dump: &Arc<Dump>, cache: Box<dyn TableCache>) -> ReportText {
+        ReportText { dump: Arc::clone(dump), cache, text: OnceLock::new() }
     }
 
     fn text(&self) -> &Vec<u8> {
-        self.text.get_or_init(|| report(&self.dump))
+        self.text.get_or_init(|| report(&self.dump, &*self.cache))
     }
 }
 
@@ -212,10 +223,11 @@ impl PhysSource for ReportText {
 }
 
 /// The report; where nothing can be read of the memory, why.
-fn report(dump: &Arc<Dump>) -> Vec<u8> {
+fn report(dump: &Arc<Dump>, cache: &dyn TableCache) -> Vec<u8> {
     let vmcore = dump.vmcore().map_err(|error| error.to_string());
-    let report = vmcore
-        .and_then(|vmcore| Report::of_vmcore(&vmcore, Options::default()).map_err(|error| error.to_string()));
+    let report = vmcore.and_then(|vmcore| {
+        Report::of_vmcore_by(&vmcore, Options::default(), cache).map_err(|error| error.to_string())
+    });
     let text = report
         .map_or_else(|why| format!("not readable: {}\n", printable(&why)), |report| show(&report, false));
     text.into_bytes()

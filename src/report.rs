@@ -15,7 +15,7 @@ mod tasks;
 mod trace;
 mod unwind;
 
-use crate::kernel::{Error, Kernel};
+use crate::kernel::{Error, Kernel, TableCache};
 use crate::mm::{KernelMemory, KernelRead};
 use crate::vmcore::{Machine, Vmcore};
 use serde::Serialize;
@@ -105,6 +105,20 @@ impl Report {
         let memory = KernelMemory::new(vmcore)?;
         let notes: Vec<&[u8]> = vmcore.notes().prstatus().collect();
         Ok(Report::gather(&Source { memory: &memory, machine: vmcore.machine(), notes: &notes }, options))
+    }
+
+    /// The same with tables of kernels that are kept somewhere.
+    pub(crate) fn of_vmcore_by(
+        vmcore: &Vmcore,
+        options: Options,
+        cache: &dyn TableCache,
+    ) -> Result<Report, crate::mm::Error> {
+        let memory = KernelMemory::new(vmcore)?;
+        let notes: Vec<&[u8]> = vmcore.notes().prstatus().collect();
+        let source = Source { memory: &memory, machine: vmcore.machine(), notes: &notes };
+        let mut report = None;
+        cache.with_kernel(&memory, &mut |kernel| report = Some(Report::of_kernel(kernel, &source, options)));
+        Ok(report.unwrap_or_else(|| Report::gather(&source, options)))
     }
 
     /// The report of a kernel's memory.

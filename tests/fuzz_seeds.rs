@@ -135,6 +135,7 @@ fn descriptions(seeds: &mut Seeds) {
         seeds.add("report", format!("{generation:?}"), [&[machine][..], &bytes].concat());
         seeds.add("kallsyms", format!("{generation:?}"), bytes);
     }
+    seeds.add("kallsyms", "allocator", allocator());
     for big in [false, true] {
         let mut base = Types::new(big);
         let int = base.int("int", 4, true);
@@ -147,6 +148,46 @@ fn descriptions(seeds: &mut Seeds) {
         let head = u16::try_from(base.len()).unwrap() | u16::from(big) << 15;
         seeds.add("btf", format!("big-{big}"), [&head.to_le_bytes()[..], &base, &split].concat());
     }
+}
+
+/// Symbols and types of a page allocator, as memory that repeats itself.
+fn allocator() -> Vec<u8> {
+    use synth::description::{Generation, Types, kallsyms};
+    let mut types = Types::new(false);
+    let int = types.int("int", 4, true);
+    let pointer = types.pointer(0);
+    let head = types.structure("list_head", 16, &[("next", pointer, 0, 0), ("prev", pointer, 64, 0)]);
+    let lists = types.array(head, 12);
+    let pageset = types.structure("per_cpu_pages", 200, &[("count", int, 0, 0), ("lists", lists, 64, 0)]);
+    let pageset = types.pointer(pageset);
+    let zone = types.structure("zone", 64, &[("per_cpu_pageset", pageset, 0, 0)]);
+    let zones = types.array(zone, 4);
+    types.structure("pglist_data", 256, &[("node_zones", zones, 0, 0)]);
+    types.enumeration("migratetype", &[("MIGRATE_PCPTYPES", 3)]);
+    types.enumeration("pagetype", &[("PGTY_zsmalloc", 0xf6)]);
+    let (types, base) = (types.bytes(), 0xffff_ffff_8200_0000);
+    // Numbers of nodes and CPUs are 1.
+    let at = |start: u64| {
+        [
+            ('D', "_stext", base),
+            ('D', "__start_BTF", start),
+            ('D', "__stop_BTF", start + types.len() as u64),
+            ('D', "node_data", start - 16),
+            ('D', "nr_node_ids", start - 8),
+            ('D', "__per_cpu_offset", start - 24),
+            ('D', "nr_cpu_ids", start - 8),
+        ]
+    };
+    let len =
+        kallsyms(false, Generation::PlaceRelative, base, &at(base)).bytes.len().next_multiple_of(8) + 24;
+    let table = kallsyms(false, Generation::PlaceRelative, base, &at(base + len as u64));
+    let mut memory = table.bytes;
+    memory.resize(len - 8, 0);
+    memory.extend(1_u64.to_le_bytes());
+    memory.extend(types);
+    memory.resize(memory.len().next_power_of_two(), 0);
+    let lines = table.lines.replace('\n', ";") + "SYMBOL(_stext)=ffffffff82000000;\n";
+    [lines.into_bytes(), memory].concat()
 }
 
 /// Images in each compression, and file systems as dracut's modules make them, where the tools are there.

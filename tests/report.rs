@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 use synth::{Synth, arch, kernel};
 
@@ -59,48 +59,16 @@ fn a_kernel_that_does_not_describe_itself_still_has_a_log() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
-/// The stacks that drgn finds: task, name, addresses.
-fn stacks(dump: &Path, vmlinux: &Path) -> Option<Vec<Value>> {
-    let mut drgn = Command::new(or_skip(judge::program("drgn"))?);
-    drgn.args(["-q", "-c"])
-        .arg(dump)
-        .arg("-s")
-        .arg(vmlinux)
-        .arg(common::top().join("tests/vm/drgn/stacks.py"));
-    let seen = succeed(drgn.stdin(Stdio::null()));
-    Some(seen.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
-}
-
-fn addresses(trace: &Value) -> Vec<&Value> {
-    trace["frames"].as_array().unwrap().iter().map(|frame| &frame["address"]).collect()
-}
-
 /// Every return address of every stack is drgn's.
 fn assert_drgn_agrees(name: &str, suite: &str) {
     let Some(vmcore) = or_skip(common::vmcore(name)) else { return };
     let Some(vmlinux) = or_skip(common::vmlinux(suite)) else { return };
-    let Some(expected) = stacks(&vmcore, &vmlinux) else { return };
+    let Some(expected) = or_skip(judge::stacks(&vmcore, &vmlinux)) else { return };
     let dir = common::scratch(&format!("report-{name}"));
     let (identity, dump) = encrypted(&dir, &vmcore);
     let json: Value = serde_json::from_str(&report(&identity, &dump, &["--json", "--tasks", "all"])).unwrap();
     assert_eq!(json["missing"], Value::Array(Vec::new()));
-    let tasks = json["tasks"]["listed"].as_array().unwrap();
-    let mut compared = 0;
-    for stack in &expected {
-        let found = match &stack["pid"] {
-            Value::String(_) => &json["crash"]["trace"],
-            // Every idle task has number 0: the name tells them apart.
-            pid => {
-                let is_it = |task: &&Value| task["pid"] == *pid && task["name"] == stack["name"];
-                &tasks.iter().find(is_it).unwrap_or_else(|| panic!("{name}: no task {pid}"))["trace"]
-            }
-        };
-        let addresses = addresses(found);
-        let theirs: Vec<&Value> = stack["stack"].as_array().unwrap().iter().collect();
-        assert_eq!(addresses, theirs, "{name}: {stack}");
-        compared += 1;
-    }
-    assert!(compared > 30, "{name}: {compared} stacks");
+    judge::assert_stacks_are(&json, &expected, name);
     assert_eq!(json["crash"]["panic"], "Kernel panic - not syncing: sysrq triggered crash");
     assert_eq!(json["signature"][0], "sysrq_handle_crash", "{}", json["crash"]);
     assert_eq!(json["crash"]["task"]["name"], "crasher");
@@ -145,6 +113,24 @@ fn tables_of_a_build_are_kept_and_no_dump_changes_those_of_another() {
     assert_eq!(again(), (expected.clone(), String::new()));
     assert!(entry.metadata().unwrap().modified().unwrap() > long_ago);
     assert!(std::fs::read(&entry).unwrap() == kept);
+
+    // A mount's report uses it as well, unless it is not to.
+    if common::mounted::can_mount() {
+        let directory = dir.join("mnt");
+        std::fs::create_dir(&directory).unwrap();
+        for words in [&[][..], &["--no-cache"]] {
+            File::open(&entry).unwrap().set_modified(long_ago).unwrap();
+            let mut command = common::decrypt();
+            command.env("XDG_CACHE_HOME", dump.with_file_name("cache"));
+            command.args(["mount"]).args(words);
+            let mounted = Mounted::by(command, &identity, &dump, &directory);
+            let seen = std::fs::read_to_string(mounted.file("report.txt")).unwrap();
+            drop(mounted);
+            assert_eq!(seen, report(&identity, &dump, &["--no-cache"]));
+            assert_eq!(entry.metadata().unwrap().modified().unwrap() > long_ago, words.is_empty());
+        }
+        assert!(std::fs::read(&entry).unwrap() == kept);
+    }
 
     // What is no entry is made anew.
     for bytes in [&b""[..], b"not tables", &kept[..kept.len() / 2]] {

@@ -193,6 +193,23 @@ impl<'a> Btf<'a> {
         self.structs(name).next().or_else(by_typedef)
     }
 
+    /// The structures, unions and enumerations of some names, all found in one pass over this part: for each name those that
+    /// have it.
+    #[must_use]
+    pub fn find_all(&self, names: &[&str]) -> Vec<Vec<TypeId>> {
+        let mut found = vec![Vec::new(); names.len()];
+        for (id, record) in (self.first_id()..).zip(self.own_records()) {
+            if !matches!(record.kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64) {
+                continue;
+            }
+            let name = self.string(record.name);
+            for (ids, _) in found.iter_mut().zip(names).filter(|(_, wanted)| wanted.as_bytes() == name) {
+                ids.push(id);
+            }
+        }
+        found
+    }
+
     /// Types of a name, this part's before the base's.
     fn named(&self, name: &str, wanted: impl Fn(u8) -> bool + Copy) -> impl Iterator<Item = TypeId> {
         let ids = self
@@ -289,6 +306,15 @@ impl<'a> Btf<'a> {
         // A declaration without values may come first.
         let mut full = records.filter(|(_, record)| record.count > 0);
         full.next().map(|(btf, record)| btf.values(&record).collect()).unwrap_or_default()
+    }
+
+    /// The value of an enumerator of an enumeration.
+    #[must_use]
+    pub fn value_in(&self, enumeration: TypeId, name: &str) -> Option<i64> {
+        let (btf, record) = self.record(enumeration)?;
+        let is_one = matches!(record.kind, kind::ENUM | kind::ENUM64);
+        let mut values = btf.values(&record).filter(|_| is_one);
+        values.find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Names and values of an enumeration's record in this part.

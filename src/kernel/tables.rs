@@ -85,6 +85,13 @@ pub struct Placed<'a> {
     tables: [(u64, &'a [u8]); PARTS],
 }
 
+/// Where tables of builds are kept between two dumps.
+pub trait TableCache: Send + Sync {
+    /// Calls `ask` once, with the kernel of a memory. It reads tables at hand of its build where its memory agrees with them;
+    /// where there are none, those that it reads itself are kept.
+    fn with_kernel(&self, memory: &dyn KernelRead, ask: &mut dyn FnMut(&Kernel<'_>));
+}
+
 impl Tables {
     /// The most bytes of all tables.
     pub const MAX_LEN: u64 = 3 * MAX_TEXT as u64;
@@ -266,6 +273,12 @@ impl KernelRead for Placed<'_> {
     }
 }
 
+/// Memory of a kernel that has tables.
+#[cfg(test)]
+pub(crate) fn memory_with_tables() -> super::testing::Pieces {
+    tests::memory(false, super::testing::description::Generation::PlaceRelative, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::Pieces;
@@ -275,7 +288,7 @@ mod tests {
     const TEXT: u64 = 0xffff_ffff_8100_0000;
 
     /// A kernel that starts `shift` bytes further on than another of the same build.
-    fn memory(big: bool, generation: Generation, shift: u64) -> Pieces {
+    pub(super) fn memory(big: bool, generation: Generation, shift: u64) -> Pieces {
         let mut types = Types::new(big);
         let int = types.int("int", 4, true);
         for nth in 0..2000 {

@@ -6,7 +6,34 @@ pub(crate) mod description;
 use crate::mm::KernelRead;
 use crate::units::{ByteOrder, VirtAddr};
 use crate::vmcore::VmcoreInfo;
+use description::Types;
 use std::error::Error as StdError;
+
+/// Types of a page allocator with so many lists a CPU. In `struct zone` of 128 bytes the pointer is at 40; in what it points
+/// to the count is at 4 and the lists at 32, or 8 bytes after that as before v5.14, when they were in another structure.
+pub(crate) fn allocator_types(big: bool, lists: u32, is_old: bool) -> Types {
+    let mut types = Types::new(big);
+    let int = types.int("int", 4, true);
+    let pointer = types.pointer(0);
+    let head = types.structure("list_head", 16, &[("next", pointer, 0, 0), ("prev", pointer, 64, 0)]);
+    let lists = types.array(head, lists);
+    let members = [("lock", int, 0, 0), ("count", int, 32, 0), ("lists", lists, 256, 0)];
+    let mut pageset = types.structure("per_cpu_pages", 512, &members);
+    if is_old {
+        pageset = types.structure("per_cpu_pageset", 520, &[("pcp", pageset, 64, 0)]);
+    }
+    let pageset = types.pointer(pageset);
+    let name = if is_old { "pageset" } else { "per_cpu_pageset" };
+    let zone = types.structure("zone", 128, &[("managed", int, 0, 0), (name, pageset, 320, 0)]);
+    let zones = types.array(zone, 3);
+    types.structure("pglist_data", 1024, &[("node_zones", zones, 64, 0)]);
+    types.enumeration("migratetype", &[("MIGRATE_UNMOVABLE", 0), ("MIGRATE_PCPTYPES", 3)]);
+    types.enumeration("pagetype", &[("PGTY_buddy", 0xf0), ("PGTY_zsmalloc", 0xf6)]);
+    let long = types.int("long unsigned int", 8, false);
+    let bits = types.array(long, 2);
+    types.structure("cpumask", 16, &[("bits", bits, 0, 0)]);
+    types
+}
 
 /// Memory by virtual address; what no piece holds cannot be read.
 pub(crate) struct Pieces {

@@ -2,6 +2,7 @@
 //! fetched by `tests/vm/program.sh`.
 
 use super::{Absent, lab, or_skip, succeed, top};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -81,6 +82,35 @@ pub(crate) fn listed(dump: &Path, vmlinux: &Path) -> Result<Vec<u64>, Absent> {
     drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/lists.py"));
     let seen = succeed(drgn.stdin(Stdio::null()));
     Ok(seen.split_whitespace().map(|number| number.parse().unwrap()).collect())
+}
+
+/// The stacks that drgn finds with debug information, of each task its number, name and addresses: `tests/vm/drgn/stacks.py`.
+pub(crate) fn stacks(dump: &Path, vmlinux: &Path) -> Result<Vec<Value>, Absent> {
+    let mut drgn = Command::new(program("drgn")?);
+    drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/stacks.py"));
+    let seen = succeed(drgn.stdin(Stdio::null()));
+    Ok(seen.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// Every return address of every stack in a report of all tasks is drgn's. Where they differ the message has both, with the
+/// names that the report gives.
+pub(crate) fn assert_stacks_are(report: &Value, expected: &[Value], name: &str) {
+    let tasks = report["tasks"]["listed"].as_array().unwrap();
+    for stack in expected {
+        let found = match &stack["pid"] {
+            Value::String(_) => &report["crash"]["trace"],
+            // Every idle task has number 0: the name tells them apart.
+            pid => {
+                let is_it = |task: &&Value| task["pid"] == *pid && task["name"] == stack["name"];
+                &tasks.iter().find(is_it).unwrap_or_else(|| panic!("{name}: no task {pid}"))["trace"]
+            }
+        };
+        let frames = found["frames"].as_array().unwrap_or_else(|| panic!("{name}: {stack}: {found}"));
+        let addresses: Vec<&Value> = frames.iter().map(|frame| &frame["address"]).collect();
+        let theirs: Vec<&Value> = stack["stack"].as_array().unwrap().iter().collect();
+        assert_eq!(addresses, theirs, "{name}: drgn has {stack}, the report {found}");
+    }
+    assert!(expected.len() > 30, "{name}: {} stacks", expected.len());
 }
 
 /// What drgn finds of the planted secrets: `tests/vm/drgn/planted.py`.

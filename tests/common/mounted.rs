@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// The mount; it ends when this is dropped.
@@ -15,8 +15,21 @@ pub(crate) struct Mounted {
 impl Mounted {
     /// Mounts and waits until it is there.
     pub(crate) fn new(identity: &Path, dump: impl AsRef<OsStr>, directory: &Path) -> Mounted {
-        let mut command = super::decrypt();
-        let process = command.args(["mount", "-i"]).arg(identity).arg(dump).arg(directory).spawn().unwrap();
+        Mounted::by(super::decrypt(), identity, dump, directory)
+    }
+
+    /// The same by a command that is prepared.
+    pub(crate) fn by(
+        mut command: Command,
+        identity: &Path,
+        dump: impl AsRef<OsStr>,
+        directory: &Path,
+    ) -> Mounted {
+        // The prepared words may have the sub-command already.
+        if command.get_args().next().is_none() {
+            command.arg("mount");
+        }
+        let process = command.arg("-i").arg(identity).arg(dump).arg(directory).spawn().unwrap();
         let mut mounted = Mounted { process, directory: directory.to_owned() };
         let started = Instant::now();
         while !is_mounted(directory) {
@@ -60,7 +73,7 @@ pub(crate) fn is_mounted(directory: &Path) -> bool {
 /// Whether this machine lets us mount; says so where not.
 pub(crate) fn can_mount() -> bool {
     let fuse = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
-    let helper = || std::process::Command::new("fusermount3").arg("-V").output().is_ok();
+    let helper = || Command::new("fusermount3").arg("-V").output().is_ok();
     let able = fuse && (rustix::process::geteuid().is_root() || helper());
     let absent = super::Absent("/dev/fuse, and root or fusermount3".to_owned());
     super::or_skip(able.then_some(()).ok_or(absent)).is_some()

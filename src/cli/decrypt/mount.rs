@@ -7,9 +7,10 @@ mod command;
 use super::super::{Failure, Status, quoted, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs, Opened};
+use super::tables::UserCache;
 use crate::crypt;
 use crate::mount::table::{self, Occupant};
-use crate::mount::{DumpDirectory, Mounted};
+use crate::mount::{DumpDirectory, Hooks, Mounted};
 use crate::reader::BLOCK_CACHE;
 use clap::Args as ClapArgs;
 use command::{Event, Signals};
@@ -36,7 +37,7 @@ const SWAPS: &str = "/proc/swaps";
   vmcore-decrypt mount --unmount /mnt
 
 The directory holds vmcore (kdump-compressed), vmcore.elf, dmesg.txt, report.txt, vmcoreinfo.txt, kallsyms.txt and the \
-kernel's types (btf, btf.d), each decrypted where it is read. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
+kernel's types (btf, btf.d), each decrypted where it is read. report.txt uses and fills the cache of report. It is unmounted when the command ends, on Ctrl-C and SIGTERM, or by --unmount or umount.
 
 With COMMAND the exit status is that of the command: 128 and the number of the signal that ended it, \
 127 when it is not found, 126 when it cannot be run.", status::OPENING))]
@@ -54,6 +55,9 @@ pub(super) struct Args {
     /// End the mount on this directory
     #[arg(short = 'u', long, value_name = "DIRECTORY", exclusive = true, value_hint = clap::ValueHint::DirPath)]
     unmount: Option<PathBuf>,
+    /// Neither use nor keep the symbols and types of kernels in the cache
+    #[arg(long)]
+    no_cache: bool,
     /// The process in the background, which the one in front has started
     #[arg(long = background::SERVING, hide = true, requires = "background")]
     serving: bool,
@@ -218,7 +222,12 @@ impl Job<'_> {
                 .iter()
                 .for_each(|why| say(PROGRAM, "warning", &format!("symbols and types of {name}: {why}")));
         };
-        let (content, missing) = DumpDirectory::new(dump, Box::new(on_error), Box::new(on_missing))
+        let hooks = Hooks {
+            on_error: Box::new(on_error),
+            on_missing: Box::new(on_missing),
+            cache: Box::new(UserCache { wanted: !self.args.no_cache }),
+        };
+        let (content, missing) = DumpDirectory::new(dump, hooks)
             .map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
         for (file, why) in missing {
             say(PROGRAM, "warning", &format!("there is no {file}: {why}"));

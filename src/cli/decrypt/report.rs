@@ -4,8 +4,8 @@ use super::super::{Failure, Status, say, status, stdout};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs};
 use super::symbols;
-use super::tables::Cached;
-use crate::kernel::Kernel;
+use super::tables::UserCache;
+use crate::kernel::{Kernel, TableCache};
 use crate::mm::KernelMemory;
 use crate::reader::BLOCK_CACHE;
 use crate::report::{Options, Report, Source, show};
@@ -70,23 +70,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let doing = || format!("reporting on {names}");
     let vmcore = dump.vmcore().map_err(|error| Failure::caused(doing(), &error).status(Status::Damaged))?;
-    let options = Options { all_tasks: args.tasks == Which::All };
     let memory = KernelMemory::new(&vmcore)
         .map_err(|error| input::by_fault(dump, Failure::caused(doing(), &error)))?;
     let notes: Vec<&[u8]> = vmcore.notes().prstatus().collect();
     let source = Source { memory: &memory, machine: vmcore.machine(), notes: &notes };
-    let cached = Cached::find(&memory, !args.no_cache);
-    let placed = cached.placed(&memory);
-    let kernel =
-        placed.as_ref().map_or_else(|| Kernel::new(&memory), |tables| Kernel::with_tables(&memory, tables));
-    let report = Report::of_kernel(&kernel, &source, options);
+    let mut done = Ok(());
+    let cache = UserCache { wanted: !args.no_cache };
+    cache.with_kernel(&memory, &mut |kernel| done = print(args, kernel, &source));
+    done?;
+    // The report is printed first; then the status tells that the dump is damaged or cut.
+    opened.fault.clone().map_or(Ok(()), Err)
+}
+
+/// Prints the report, and writes the symbols and types that are asked for.
+fn print(args: &Args, kernel: &Kernel<'_>, source: &Source<'_>) -> Result<(), Failure> {
+    let options = Options { all_tasks: args.tasks == Which::All };
+    let report = Report::of_kernel(kernel, source, options);
     if args.json {
         stdout::print_json("the report", &report)?;
     } else {
         stdout::print(&show(&report, options.all_tasks))?;
     }
-    cached.keep(&kernel);
-    args.symbols.as_ref().map_or(Ok(()), |directory| symbols::write(&kernel, directory))?;
-    // The report is printed first; then the status tells that the dump is damaged or cut.
-    opened.fault.clone().map_or(Ok(()), Err)
+    args.symbols.as_ref().map_or(Ok(()), |directory| symbols::write(kernel, directory))
 }

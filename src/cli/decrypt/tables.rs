@@ -1,4 +1,4 @@
-//! Tables of kernels, kept in the user's cache directory from one report to the next, by build id: most of what a report
+//! Tables of kernels, kept in the user's cache directory from one report to the next (of `report`, of a mount's `report.txt`), by build id: most of what a report
 //! reads of a dump is the same for every dump of a build.
 //!
 //! An entry is made by the first dump of a build that is read whole, and no dump ever replaces it: a forged dump that
@@ -6,7 +6,7 @@
 
 use super::super::{Failure, quoted, say};
 use super::PROGRAM;
-use crate::kernel::{Kernel, Mismatch, Placed, Tables};
+use crate::kernel::{Kernel, Mismatch, Placed, TableCache, Tables};
 use crate::mm::KernelRead;
 use crate::sink::safe_dir::{self, Entry, SafeDirectory};
 use std::env;
@@ -31,34 +31,51 @@ const COMPRESSION: i32 = 3;
 /// Bytes of an entry, decompressed.
 const MAX_ENTRY: u64 = Tables::MAX_LEN + (1 << 16);
 
+/// The cache of the user who runs this program.
+pub(super) struct UserCache {
+    /// Whether it is to be used and added to.
+    pub(super) wanted: bool,
+}
+
+impl TableCache for UserCache {
+    fn with_kernel(&self, memory: &dyn KernelRead, ask: &mut dyn FnMut(&Kernel<'_>)) {
+        let cached = Cached::find(memory, self.wanted);
+        let placed = cached.placed(memory);
+        let kernel =
+            placed.as_ref().map_or_else(|| Kernel::new(memory), |tables| Kernel::with_tables(memory, tables));
+        ask(&kernel);
+        cached.keep(&kernel);
+    }
+}
+
 /// The place of one build's tables in the cache.
-pub(super) struct Place {
+struct Place {
     directory: SafeDirectory,
     path: PathBuf,
     build: String,
 }
 
 /// What the cache has for a dump.
-pub(super) struct Cached {
+struct Cached {
     tables: Option<Tables>,
     place: Option<Place>,
 }
 
 impl Cached {
     /// The entry of the build that a memory names, unless no cache is wanted.
-    pub(super) fn find(memory: &dyn KernelRead, wanted: bool) -> Cached {
+    fn find(memory: &dyn KernelRead, wanted: bool) -> Cached {
         let place = wanted.then(|| Place::of(memory)).flatten();
         Cached { tables: place.as_ref().and_then(Place::read), place }
     }
 
     /// The entry's tables in the memory, where that agrees with them.
-    pub(super) fn placed<'a>(&'a self, memory: &'a dyn KernelRead) -> Option<Placed<'a>> {
+    fn placed<'a>(&'a self, memory: &'a dyn KernelRead) -> Option<Placed<'a>> {
         let (tables, place) = (self.tables.as_ref()?, self.place.as_ref()?);
         tables.place(memory).inspect_err(|mismatch| place.report(mismatch)).ok()
     }
 
     /// Keeps the tables that a kernel has read for the next dump of the build, unless there are some.
-    pub(super) fn keep(&self, kernel: &Kernel<'_>) {
+    fn keep(&self, kernel: &Kernel<'_>) {
         let (Some(place), None) = (&self.place, &self.tables) else { return };
         // A kernel that does not describe itself has nothing to keep; the report tells why.
         let Ok(tables) = Tables::of(kernel) else { return };
@@ -222,6 +239,68 @@ mod tests {
         assert!(!path.join(format!("{:040x}", 6)).exists());
         assert!(path.join(format!("{:040x}", 5)).exists());
         assert!(!path.join(".new-0123456789abcdef").exists() && path.join(".new-1123456789abcdef").exists());
+    }
+
+    #[test]
+    fn a_build_id_that_is_no_hash_names_no_entry() {
+        use crate::kernel::testing::Pieces;
+        use crate::units::ByteOrder;
+        let build = |id: &str| build_of(&Pieces::new(ByteOrder::Little, &format!("BUILD-ID={id}\n")));
+        assert_eq!(build(&"AB".repeat(20)), Some("ab".repeat(20)));
+        for id in
+            ["", "../../../../etc/passwd", "..", "abcdef", &"a".repeat(65), &format!("{}/x", "a".repeat(20))]
+        {
+            assert_eq!(build(id), None, "{id}");
+        }
+        assert_eq!(build_of(&Pieces::new(ByteOrder::Little, "")), None);
+    }
+
+    #[test]
+    fn a_place_that_others_could_choose_is_not_used() {
+        let top = scratch();
+        let build = "ab".repeat(20);
+        std::fs::create_dir(top.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", top.path().join("link")).unwrap();
+        let parent = top.path().join("real/../real/tables");
+        for path in [top.path().join("link/tables"), top.path().join("link"), parent] {
+            assert!(Place::below(&path, build.clone()).is_err(), "{path:?}");
+        }
+        assert!(std::fs::read_dir(top.path().join("real")).unwrap().next().is_none());
+        let path = top.path().join("real/tables");
+        let place = Place::below(&path, build.clone()).unwrap();
+        std::fs::write(&place.path, b"").unwrap();
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        // An entry of somebody else's is neither used nor taken away.
+        std::os::unix::fs::chown(&place.path, Some(65534), None).unwrap();
+        assert!(place.read().is_none() && place.path.exists());
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert!(Place::below(&path, build).is_err());
+    }
+
+    #[test]
+    fn of_reports_that_write_at_once_one_makes_the_entry() {
+        use crate::kernel::memory_with_tables;
+        let top = scratch();
+        let path = top.path().join("tables");
+        let memory = memory_with_tables();
+        let tables = Tables::of(&Kernel::new(&memory)).unwrap();
+        let place = || Place::below(&path, "ef".repeat(20)).unwrap();
+        let places: Vec<Place> = (0..8).map(|_| place()).collect();
+        std::thread::scope(|scope| {
+            for place in &places {
+                let tables = &tables;
+                scope.spawn(move || place.write(tables).unwrap());
+            }
+        });
+        assert_eq!(
+            place().directory.names().unwrap().iter().filter(|name| !name.starts_with('.')).count(),
+            1
+        );
+        assert!(place().read().unwrap() == tables);
+        let left = std::fs::read_dir(&path).unwrap().count();
+        assert_eq!(left, 1, "files in the making are left");
     }
 
     #[test]

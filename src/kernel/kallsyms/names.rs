@@ -41,6 +41,50 @@ impl Tokens {
     }
 }
 
+/// Names that are searched for in the stream. Most of what the stream has is told apart by its first token and its length.
+pub(super) struct Wanted<'a> {
+    tokens: &'a Tokens,
+    names: Vec<&'a [u8]>,
+    /// Whether a symbol that begins with the token may be one of them.
+    starts: [bool; 256],
+    /// Bytes that each token stands for, and which sums of them the names have.
+    lens: [usize; 256],
+    sums: Vec<bool>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(tokens: &'a Tokens, names: Vec<&'a [u8]>) -> Wanted<'a> {
+        let texts: [&[u8]; 256] = std::array::from_fn(|byte| tokens.get(u8::try_from(byte).unwrap_or(0)));
+        // The first character is the symbol's type.
+        let fits = |text: &[u8]| match text.split_first() {
+            Some((_, rest)) => names.iter().any(|name| name.starts_with(rest) || rest.starts_with(name)),
+            None => false,
+        };
+        let mut sums = vec![false; MAX_NAME + 1];
+        for name in &names {
+            if let Some(sum) = sums.get_mut(name.len() + 1) {
+                *sum = true;
+            }
+        }
+        Wanted { tokens, starts: texts.map(fits), lens: texts.map(<[u8]>::len), sums, names }
+    }
+
+    /// Which of the names a symbol has.
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        let &first = bytes.first()?;
+        if !self.starts.get(usize::from(first)).copied().unwrap_or(false) {
+            return None;
+        }
+        let len: usize = bytes.iter().filter_map(|&byte| self.lens.get(usize::from(byte))).sum();
+        if !self.sums.get(len).copied().unwrap_or(false) {
+            return None;
+        }
+        let text: Vec<u8> = bytes.iter().flat_map(|&byte| self.tokens.get(byte)).copied().collect();
+        let (_, name) = text.split_first()?;
+        self.names.iter().position(|wanted| *wanted == name)
+    }
+}
+
 /// The names as a stream.
 pub(super) struct Names<'a> {
     reader: Reader<'a>,
@@ -58,10 +102,7 @@ impl<'a> Names<'a> {
 
     /// Takes the next symbol: its name goes to `name`, its type comes back.
     pub(super) fn next(&mut self, tokens: &Tokens, name: &mut Vec<u8>) -> Result<u8, Error> {
-        let mut len = u32::from(self.byte()?);
-        if self.long_names && len & 0x80 != 0 {
-            len = len & 0x7f | u32::from(self.byte()?) << 7;
-        }
+        let len = self.len()?;
         name.clear();
         for _ in 0..len {
             let token = tokens.get(self.byte()?);
@@ -74,6 +115,29 @@ impl<'a> Names<'a> {
             return Err(Error::Absurd { what: "symbol name of this many tokens", value: 0 });
         }
         Ok(name.remove(0))
+    }
+
+    /// Takes the next symbol; which of the names it has.
+    pub(super) fn next_of(&mut self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
+        let len = self.len()? as usize;
+        if len == 0 {
+            return Err(Error::Absurd { what: "symbol name of this many tokens", value: 0 });
+        }
+        if let Some(bytes) = self.piece.get(self.at..self.at + len) {
+            self.at += len;
+            return Ok(wanted.find(bytes));
+        }
+        let bytes = (0..len).map(|_| self.byte()).collect::<Result<Vec<u8>, Error>>()?;
+        Ok(wanted.find(&bytes))
+    }
+
+    /// Takes the number of tokens of the next symbol.
+    fn len(&mut self) -> Result<u32, Error> {
+        let len = u32::from(self.byte()?);
+        if self.long_names && len & 0x80 != 0 {
+            return Ok(len & 0x7f | u32::from(self.byte()?) << 7);
+        }
+        Ok(len)
     }
 
     /// Bytes of the names that were taken.

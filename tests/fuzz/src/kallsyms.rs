@@ -1,7 +1,7 @@
-//! A kernel's symbol table and modules in memory that holds anything.
+//! A kernel's symbol table, modules and page allocator in memory that holds anything.
 
 use super::Garbage;
-use vmcore_encrypt::kernel::{Kallsyms, Kernel};
+use vmcore_encrypt::kernel::{Allocator, Kallsyms, Kernel};
 use vmcore_encrypt::units::VirtAddr;
 
 /// Runs the target.
@@ -9,6 +9,12 @@ pub fn run(bytes: &[u8]) {
     let memory = Garbage::new(bytes);
     if let Ok(table) = Kallsyms::open(&memory) {
         let _ = table.find(&["_stext", "init_task", "__start_BTF"]);
+    }
+    if let Ok(Allocator { pagesets, .. }) = Allocator::read(&memory) {
+        for head in (0..1 << 12).step_by(8).map(VirtAddr) {
+            let pageset = pagesets.of_head(head);
+            assert!(pageset.is_none_or(|pageset| pageset.heads().any(|(at, _)| at == head)));
+        }
     }
     let kernel = Kernel::new(&memory);
     if let Ok(symbols) = kernel.symbols() {

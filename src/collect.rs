@@ -23,7 +23,7 @@ mod tables;
 use crate::blocks::{self, ClassCounts};
 use crate::crypt::stream::{ENCRYPTED_CHUNK_SIZE, TAG_SIZE};
 use crate::crypt::{self, Entropy, PayloadKey, Recipients};
-use crate::filter::{DumpLevel, Survey};
+use crate::filter::{DumpLevel, Proof, Survey};
 use crate::kdump;
 use crate::pipeline::{self, regroup};
 use crate::vmcore::{ReadError, Vmcore};
@@ -73,6 +73,8 @@ pub struct Report {
     pub first_failure: Option<ReadError>,
     /// Bytes of notes (device dumps) that could not be read or that the size limit left out.
     pub notes_lost: u64,
+    /// By what pages on the lists of CPUs are known to be free; `None` where they are kept.
+    pub proof: Option<Proof>,
 }
 
 /// What stops a collection.
@@ -167,7 +169,8 @@ pub fn collect_surveyed(
         out.write_all(sealed)
     };
     pack(survey.vmcore(), source, facts.note_pieces(), &key, options, &mut stream, &mut write)?;
-    let report = stream.report(written).checked()?;
+    let mut report = stream.report(written).checked()?;
+    report.proof = survey.proof().cloned();
     Ok(Collected { report, key, start })
 }
 
@@ -212,6 +215,7 @@ impl Report {
             written: self.written + other.written,
             first_failure: self.first_failure.or(other.first_failure),
             notes_lost: self.notes_lost + other.notes_lost,
+            proof: self.proof.or(other.proof),
         }
     }
 

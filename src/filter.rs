@@ -24,6 +24,7 @@ use walk::Walk;
 
 pub use beyond::Beyond;
 pub use class::{Counts, PageClass};
+pub use cpu_lists::Proof;
 pub use dump_level::{DumpLevel, LevelError};
 pub use record::MAX_RECORD;
 pub use survey::{Effort, Pages, Survey, Surveyed, Wanted};
@@ -65,7 +66,7 @@ impl<'a> Classifier<'a> {
     #[must_use]
     pub fn of(vmcore: &'a Vmcore, level: DumpLevel, beyond: Beyond) -> (Classifier<'a>, Vec<Warning>) {
         let (judge, warnings) = match Judge::prepare(vmcore, &[level], beyond) {
-            Ok(Judged { judge, warnings }) => (Some(judge), warnings.into_iter().flatten().collect()),
+            Ok(Judged { judge, warnings, .. }) => (Some(judge), warnings.into_iter().flatten().collect()),
             Err(warning) => (None, vec![warning]),
         };
         let end = survey::end(vmcore, judge.as_ref());

@@ -55,6 +55,7 @@ fn class(class: PageClass) -> Class {
         PageClass::Offlined => Class::Offlined,
         // No description has lists.
         PageClass::CpuList => Class::Free,
+        PageClass::Compressed => Class::User,
         PageClass::Structures => panic!("only a survey tells"),
         PageClass::Hwpoison => Class::Hwpoison,
         PageClass::Offline => Class::Offline,

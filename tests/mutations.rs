@@ -173,6 +173,7 @@ impl Victim {
             + pages.free
             + pages.offlined
             + pages.cpu_lists
+            + pages.compressed
             + pages.structures
             + pages.hwpoison
             + pages.offline;

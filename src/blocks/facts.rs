@@ -105,6 +105,9 @@ pub struct ClassCounts {
     /// Free, on lists of CPUs. Not among the free.
     #[serde(default)]
     pub cpu_lists: u64,
+    /// User data that the kernel kept compressed. Not among the user data.
+    #[serde(default)]
+    pub compressed: u64,
     /// Of page structures that describe only pages that are left out.
     #[serde(default)]
     pub structures: u64,
@@ -194,6 +197,7 @@ impl ClassCounts {
             offline: self.offline.saturating_add(other.offline),
             offlined: self.offlined.saturating_add(other.offlined),
             cpu_lists: self.cpu_lists.saturating_add(other.cpu_lists),
+            compressed: self.compressed.saturating_add(other.compressed),
             structures: self.structures.saturating_add(other.structures),
             doubtful_lists: self.doubtful_lists.saturating_add(other.doubtful_lists),
             unreadable: self.unreadable.saturating_add(other.unreadable),

@@ -22,12 +22,20 @@ pub(super) fn lines(report: &Report, level: u8) -> String {
     text += &rows(counts.ours.iter().chain(&counts.not_saved).filter(|(_, count)| *count > 0));
     text += &format!("  Remaining pages  : {:#018x}\n", counts.remaining);
     text += &rows(counts.kept_though.iter().filter(|(_, count)| *count > 0));
+    text += &proof(report).unwrap_or_default();
     let percent = counts.remaining * 100 / pages.present.max(1);
     text += &format!("  (The number of pages is reduced to {percent}%.)\n");
     text += &format!("Memory Hole     : {:#018x}\n", pages.total.saturating_sub(pages.present));
     text += "--------------------------------------------------\n";
     text += &format!("Total pages     : {:#018x}\n", pages.total);
     text + &format!("Write bytes     : {} ({})\n", report.written, size::show(report.written))
+}
+
+/// The line that tells by what pages on lists of CPUs are known to be free, where there are any.
+fn proof(report: &Report) -> Option<String> {
+    let has_lists = report.pages.cpu_lists > 0 || report.pages.doubtful_lists > 0;
+    let proof = report.proof.as_ref().filter(|_| has_lists)?;
+    Some(format!("    {:<23} : {proof}\n", "Proof of CPU lists"))
 }
 
 /// A line for each count.
@@ -40,7 +48,7 @@ struct Counts {
     /// What makedumpfile excludes as well: its lines are always there.
     classes: [Count; 7],
     /// What makedumpfile keeps, so that its lines stay its own.
-    ours: [Count; 3],
+    ours: [Count; 4],
     excluded: u64,
     not_saved: [Count; 4],
     remaining: u64,
@@ -56,6 +64,7 @@ impl Counts {
         let ours = [
             ("Offlined block pages", pages.offlined),
             ("Free pages on CPU lists", pages.cpu_lists),
+            ("Compressed user pages", pages.compressed),
             ("Page structures", pages.structures),
         ];
         let excluded = classes.iter().chain(&ours).map(|(_, count)| count).sum::<u64>() + pages.left_out;
@@ -92,6 +101,7 @@ fn classes(pages: &ClassCounts, zero: u64) -> [Count; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Proof;
 
     fn report(saved: u64, complete: bool) -> Report {
         let pages = ClassCounts {
@@ -102,7 +112,7 @@ mod tests {
             saved,
             ..ClassCounts::default()
         };
-        Report { pages, complete, written: 31_427_032, first_failure: None, notes_lost: 0 }
+        Report { pages, complete, written: 31_427_032, first_failure: None, notes_lost: 0, proof: None }
     }
 
     #[test]
@@ -144,6 +154,16 @@ Write bytes     : 31427032 (30.0 MiB)
             ]
         );
         assert!(lines(&report(0x9f99, true), 30).contains("zero  : 0x0000000000000000"));
+    }
+
+    #[test]
+    fn what_proved_pages_on_lists_free_is_a_line_where_there_are_any() {
+        let mut report = Report { proof: Some(Proof::Zones), ..report(0x9f99, true) };
+        assert!(!lines(&report, 31).contains("Proof"));
+        report.pages.doubtful_lists = 1;
+        assert!(lines(&report, 31).contains("\n    Proof of CPU lists      : by the zones' own counts\n"));
+        report.proof = Some(Proof::Lists("the kernel has no symbol x".to_owned()));
+        assert!(lines(&report, 31).contains(" : by the lists alone: the kernel has no symbol x\n"));
     }
 
     #[test]

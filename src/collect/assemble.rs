@@ -184,7 +184,8 @@ impl Assembler {
     /// What became of a dump of `written` bytes, after its end.
     pub(super) fn report(self, written: u64) -> Report {
         let (pages, complete) = (self.pages, !self.is_full());
-        Report { pages, complete, written, first_failure: self.first_failure, notes_lost: self.notes_lost }
+        let (first_failure, notes_lost) = (self.first_failure, self.notes_lost);
+        Report { pages, complete, written, first_failure, notes_lost, proof: None }
     }
 }
 

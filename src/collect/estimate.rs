@@ -35,6 +35,7 @@ fn pages(counts: &Counts, level: u8) -> u64 {
         (PageClass::Cache, DumpLevel::CACHE | DumpLevel::PRIVATE_CACHE),
         (PageClass::PrivateCache, DumpLevel::PRIVATE_CACHE),
         (PageClass::User, DumpLevel::USER),
+        (PageClass::Compressed, DumpLevel::USER),
         (PageClass::Free, DumpLevel::FREE),
         (PageClass::Offlined, DumpLevel::FREE),
         (PageClass::CpuList, DumpLevel::FREE),

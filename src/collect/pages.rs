@@ -137,6 +137,7 @@ impl<'s, 'a> PageSource<'s, 'a> {
             offline: counts.of(PageClass::Offline),
             offlined: counts.of(PageClass::Offlined),
             cpu_lists: counts.of(PageClass::CpuList),
+            compressed: counts.of(PageClass::Compressed),
             structures: counts.of(PageClass::Structures),
             doubtful_lists: counts.doubtful_lists,
             unjudged: if self.survey.judges() {

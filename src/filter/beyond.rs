@@ -8,17 +8,20 @@ pub struct Beyond {
     pub offlined: bool,
     /// With level bit 16: free pages on the lists of CPUs.
     pub cpu_lists: bool,
+    /// With level bit 8: user data that the kernel keeps compressed.
+    pub compressed: bool,
     /// With level bits 4, 8 and 16 together: pages of page structures that describe only pages that are left out.
     pub structures: bool,
 }
 
 impl Beyond {
     /// Nothing: the pages that makedumpfile leaves out, no others.
-    pub const NOTHING: Beyond = Beyond { offlined: false, cpu_lists: false, structures: false };
+    pub const NOTHING: Beyond =
+        Beyond { offlined: false, cpu_lists: false, compressed: false, structures: false };
 }
 
 impl Default for Beyond {
     fn default() -> Beyond {
-        Beyond { offlined: true, cpu_lists: true, structures: false }
+        Beyond { offlined: true, cpu_lists: true, compressed: true, structures: false }
     }
 }

@@ -26,13 +26,15 @@ pub enum PageClass {
     Offlined,
     /// Excluded: free, on a list of a CPU.
     CpuList,
+    /// Excluded: user data that the kernel keeps compressed, of zram or zswap.
+    Compressed,
     /// Excluded: holds page structures, all of them of pages that are left out. Not of one page alone, so that only a
     /// survey tells.
     Structures,
 }
 
 /// Number of classes.
-const CLASSES: usize = 12;
+const CLASSES: usize = 13;
 
 /// Pages that are compared at once, since long runs of a class are the rule. Compiles to vector code.
 const STRIDE: usize = 64;
@@ -91,9 +93,9 @@ impl Counts {
 
     /// All counters, in a fixed order.
     pub(super) fn to_array(self) -> [u64; COUNTERS] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.pages;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m] = self.pages;
         let (unreadable, without) = (self.unreadable_struct_pages, self.without_struct_page);
-        [a, b, c, d, e, f, g, h, i, j, k, l, unreadable, without, self.doubtful, self.doubtful_lists]
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, unreadable, without, self.doubtful, self.doubtful_lists]
     }
 
     /// Adds counters in the order of [`Counts::to_array`].

@@ -1,28 +1,64 @@
 //! Free pages that CPUs keep on lists of their own for their next allocations: on no buddy list and of no type, so that a
 //! page structure alone does not tell them. What proves one free is its list: a ring of page structures and of one list
-//! head outside them, closed both ways, in which every structure is that of a free page of one zone. A list that is broken
-//! anywhere, and one that does not fit, is kept whole and counted. Of a larger block only the first page is on a list, so
-//! its others stay: their number is not in the structures.
+//! head outside them, closed both ways, in which every structure is that of a free page of one zone.
+//!
+//! Where the kernel describes its types, the zones have the last word: the head must be that of a list that some CPU
+//! has for a zone, all of this CPU's lists for the zone must be whole, and their pages as many as the zone counts. The place of a
+//! list then tells the order of its blocks, so that their further pages go too. Without types only the first page of a
+//! larger block goes: it alone is on the list.
+//!
+//! A list that is broken anywhere, and one that does not fit, is kept whole and counted; so are all lists of a CPU for a zone
+//! whose count disagrees.
 //!
 //! Source: Linux `mm/page_alloc.c` (`free_pages_prepare`, `free_unref_page`), `include/linux/mmzone.h`
 //! (`struct per_cpu_pages`).
 
+mod blocks;
+mod ring;
+#[cfg(test)]
+mod tests;
+
 use super::judge::Judge;
-use crate::mm::{KernelMemory, MemMap, NO_TYPE, Near, PageLayout};
+use crate::kernel::Allocator;
+use crate::mm::{NO_TYPE, Near, PageLayout};
 use crate::units::{Pfn, VirtAddr};
+use blocks::{List, Pages};
+use ring::Ring;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 
 /// The page flags proper: a free page has none. Above them are node, zone and the last CPU, alike in all free pages of a
 /// zone. Every 64-bit kernel has 20 flags or more. Source: Linux `include/linux/page-flags.h`
 /// (`PAGE_FLAGS_CHECK_AT_PREP`), `mm/page_alloc.c` (`page_cpupid_reset_last`).
 const FLAGS: u64 = (1 << 20) - 1;
-/// Pages whose verdicts are kept together.
-const GROUP: u64 = 32;
-/// Groups remembered at most, of about 24 bytes each: 1.5 MiB. Those before the walk are forgotten when it is full.
+/// Groups of pages remembered at most, of about 24 bytes each: 1.5 MiB, and as much while a table grows.
 const MAX_GROUPS: usize = 1 << 16;
+/// Groups that the walk goes on by before those it has passed are forgotten again, and how many there must be: 512 MiB of
+/// memory in pages of 4 KiB.
+const STRIDE: u64 = 1 << 12;
+/// Groups that are remembered though the walk has passed them: twice those of a block of structures.
+const BEHIND: u64 = 32;
 /// Structures read at most, of all lists together: those of 32 GiB of free pages on lists, in some seconds.
 const MAX_STEPS: u64 = 1 << 23;
+
+/// By what pages on the lists of CPUs are known to be free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the lists that the zones have, and the numbers of pages that the zones count.
+    Zones,
+    /// By the lists alone: the kernel does not describe itself, for this reason.
+    Lists(String),
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::Zones => text.write_str("by the zones' own counts"),
+            Proof::Lists(why) => write!(text, "by the lists alone: {why}"),
+        }
+    }
+}
 
 /// Where the members of `struct page` are that tell a free page on a list.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +71,11 @@ pub(super) struct ListRules {
 /// What is known of the lists so far.
 #[derive(Clone, Default)]
 pub(super) struct CpuLists {
-    /// By number of the group: which of its pages are on a list that is whole, which on one that is not.
+    /// By number of the group: which of its pages are free, which on a list that is not proved.
     known: HashMap<u64, (u32, u32)>,
     steps: u64,
+    /// Up to which group groups were forgotten.
+    forgotten: u64,
     /// What was read last: pages that were freed together are neighbours, so most links lead there.
     near: Near,
 }
@@ -52,12 +90,21 @@ struct Member {
 /// What a page that looks like one on a list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
-    /// On a list that is whole: free.
+    /// On a list that is proved: free.
     Free,
-    /// On a list that is not, or on one that was not followed to its end.
+    /// Free as well, a further page of a block on such a list.
+    FreeFurther,
+    /// On a list that is not proved, or on one that was not followed to its end.
     Doubtful,
     /// On no list.
     No,
+}
+
+impl Listed {
+    /// Whether the page is known to be free.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Listed::Free | Listed::FreeFurther)
+    }
 }
 
 impl ListRules {
@@ -70,14 +117,18 @@ impl ListRules {
         })
     }
 
+    /// The flags of a page of no type that nobody uses; those proper are clear.
+    #[inline]
+    fn unused(self, layout: &PageLayout, page: &[u8]) -> Option<u64> {
+        let unused = layout.u32(page, self.refcount) == 0 && layout.u32(page, self.mapcount) == NO_TYPE;
+        let flags = layout.u64(page, layout.flags);
+        (unused && flags & FLAGS == 0 && layout.u64(page, layout.mapping) == 0).then_some(flags)
+    }
+
     /// The links of a page of no type that nobody uses.
     #[inline]
     fn member(self, layout: &PageLayout, page: &[u8]) -> Option<Member> {
-        let unused = layout.u32(page, self.refcount) == 0 && layout.u32(page, self.mapcount) == NO_TYPE;
-        let flags = layout.u64(page, layout.flags);
-        if !unused || flags & FLAGS != 0 || layout.u64(page, layout.mapping) != 0 {
-            return None;
-        }
+        let flags = self.unused(layout, page)?;
         let link = |at| VirtAddr(layout.u64(page, at));
         let (next, prev) = (link(self.lru), link(self.lru + 8));
         // Bit 0 is that of a tail page; other low bits are no address of a list.
@@ -88,241 +139,152 @@ impl ListRules {
 
 impl CpuLists {
     /// What a page is whose structure is `page`, which the rules keep.
+    #[inline]
     pub(super) fn judge(&mut self, judge: &Judge<'_>, rules: ListRules, page: &[u8], pfn: Pfn) -> Listed {
-        let Some(member) = rules.member(&judge.layout, page) else { return Listed::No };
+        if rules.unused(&judge.layout, page).is_none() {
+            return Listed::No;
+        }
+        self.judge_unused(judge, rules, page, pfn)
+    }
+
+    fn judge_unused(&mut self, judge: &Judge<'_>, rules: ListRules, page: &[u8], pfn: Pfn) -> Listed {
+        let member = rules.member(&judge.layout, page);
+        let Some(member) = member else {
+            let is_further = self.known(pfn) == Some(Listed::Free);
+            return if is_further { Listed::FreeFurther } else { Listed::No };
+        };
         if let Some(known) = self.known(pfn) {
             return known;
         }
         let near = RefCell::new(std::mem::take(&mut self.near));
-        let ring = Ring {
-            memory: &judge.memory,
-            mem_map: &judge.mem_map,
-            layout: &judge.layout,
-            rules,
-            near: &near,
-        };
-        let found = self.judge_member(&ring, pfn, member);
+        let ring = Ring::new(judge, rules, &near);
+        let found = self.judge_member(&ring, judge.allocator.as_deref(), pfn, &member);
         self.near = near.into_inner();
         found
     }
 
-    fn judge_member(&mut self, ring: &Ring<'_, '_>, pfn: Pfn, member: Member) -> Listed {
+    fn judge_member(
+        &mut self,
+        ring: &Ring<'_, '_>,
+        allocator: Option<&Allocator>,
+        pfn: Pfn,
+        member: &Member,
+    ) -> Listed {
         let Some(at) = ring.link_of(pfn) else { return Listed::No };
         // What is on no list points to itself or to what does not point back: most pages end here.
-        if member.next == at || !ring.leads_back(&member, at) {
+        if member.next == at || !ring.leads_back(member, at) {
             return Listed::No;
         }
         if !self.has_room(pfn) {
             return Listed::Doubtful;
         }
-        let (members, is_whole) = self.follow(ring, pfn, member);
-        let found = if is_whole { Listed::Free } else { Listed::Doubtful };
-        members.into_iter().for_each(|member| self.note(member, found));
-        found
+        let mut lists = vec![List::default()];
+        let free = self.walk(ring, at, member.flags, &mut lists).and_then(|head| match allocator {
+            None => lists.first_mut().map(|list| std::mem::take(&mut list.blocks)),
+            Some(allocator) => self.prove(ring, allocator, head, member.flags, &mut lists),
+        });
+        match free {
+            Some(pages) => {
+                self.note(pages, Listed::Free);
+                Listed::Free
+            }
+            None => {
+                lists.into_iter().for_each(|list| self.note(list.blocks, Listed::Doubtful));
+                Listed::Doubtful
+            }
+        }
+    }
+
+    /// The pages of all lists that a CPU has for a zone, if one of them has this head, all are whole, and they have as many
+    /// pages as the zone counts. The first of `lists` is the one of this head; the others are added.
+    fn prove(
+        &mut self,
+        ring: &Ring<'_, '_>,
+        allocator: &Allocator,
+        head: VirtAddr,
+        flags: u64,
+        lists: &mut Vec<List>,
+    ) -> Option<Pages> {
+        self.steps += allocator.pagesets.zones() as u64;
+        let pageset = allocator.pagesets.of_head(head)?;
+        for (at, order) in pageset.heads() {
+            self.steps += 1;
+            if at == head {
+                lists.first_mut()?.order = order;
+            } else if !ring.is_empty(at)? {
+                lists.push(List::of(order));
+                // The walk begins at the head, so this is the only one of the ring.
+                self.walk(ring, at, flags, lists)?;
+            }
+        }
+        let room = MAX_GROUPS.saturating_sub(self.known.len());
+        blocks::all_pages(lists, ring.count(pageset.count_at())?, room)
     }
 
     fn known(&self, pfn: Pfn) -> Option<Listed> {
-        let (whole, broken) = self.known.get(&(pfn.0 / GROUP))?;
-        let bit = 1 << (pfn.0 % GROUP);
-        match (whole & bit != 0, broken & bit != 0) {
+        let (group, bit) = blocks::place(pfn);
+        let (free, doubtful) = self.known.get(&group)?;
+        match (free & bit != 0, doubtful & bit != 0) {
             (true, _) => Some(Listed::Free),
             (_, true) => Some(Listed::Doubtful),
             _ => None,
         }
     }
 
-    fn note(&mut self, pfn: Pfn, found: Listed) {
-        let (whole, broken) = self.known.entry(pfn.0 / GROUP).or_default();
-        *(if found == Listed::Free { whole } else { broken }) |= 1 << (pfn.0 % GROUP);
+    fn note(&mut self, pages: Pages, found: Listed) {
+        for (group, bits) in pages.into_groups() {
+            let (free, doubtful) = self.known.entry(group).or_default();
+            *(if found == Listed::Free { free } else { doubtful }) |= bits;
+        }
     }
 
     /// Makes room by forgetting what the walk has passed; false when there is none, or enough was read.
     fn has_room(&mut self, reached: Pfn) -> bool {
-        if self.known.len() >= MAX_GROUPS {
-            self.known.retain(|&group, _| group >= reached.0 / GROUP);
+        let (reached, _) = blocks::place(reached);
+        let step = if self.known.len() < MAX_GROUPS { STRIDE } else { BEHIND };
+        let is_due = self.known.len() as u64 >= STRIDE && reached.abs_diff(self.forgotten) >= step;
+        if is_due {
+            self.forgotten = reached;
+            // The other levels come to the same block of structures after this one.
+            let passed = reached.saturating_sub(BEHIND);
+            self.known.retain(|&group, _| group >= passed);
         }
         self.known.len() < MAX_GROUPS && self.steps < MAX_STEPS
     }
 
-    /// Follows the list of a page once around. Its pages as far as they were met, and whether the list is whole: it comes
-    /// back to the page by way of exactly one head, every link leads back, and every structure is that of a free page of
-    /// the same zone on no other list.
-    fn follow(&mut self, ring: &Ring<'_, '_>, first: Pfn, member: Member) -> (Vec<Pfn>, bool) {
-        let room = (MAX_GROUPS - self.known.len().min(MAX_GROUPS)) as u64;
-        let (mut members, mut heads) = (vec![first], 0);
-        let (mut at, mut next) = (ring.link_of(first).unwrap_or(member.next), member.next);
-        while let Some(next_links) = ring.links(next).filter(|links| links.prev == at) {
+    /// Walks a list from one of its elements once around; its pages are added to the last of `lists` as far as they were
+    /// met. The head, if the list is whole: it comes back by way of exactly one head, every link leads back, and every
+    /// structure is that of a free page with these flags on no other list.
+    fn walk(
+        &mut self,
+        ring: &Ring<'_, '_>,
+        start: VirtAddr,
+        flags: u64,
+        lists: &mut [List],
+    ) -> Option<VirtAddr> {
+        let (list, others) = lists.split_last_mut()?;
+        let others: usize = others.iter().map(|list| list.blocks.groups()).sum();
+        let room = MAX_GROUPS.saturating_sub(self.known.len() + others);
+        let (mut at, mut links, mut head) = (start, ring.links(start)?, None);
+        loop {
             self.steps += 1;
-            match next_links.pfn {
-                Some(pfn) if pfn == first => return (members, heads == 1),
+            match links.pfn {
                 Some(pfn) => {
-                    let is_alike = next_links.flags == Some(member.flags) && self.known(pfn).is_none();
-                    if !is_alike || members.len() as u64 >= room || self.steps >= MAX_STEPS {
-                        break;
+                    let has_room = list.blocks.groups() < room && self.steps < MAX_STEPS;
+                    let is_alike = links.flags == Some(flags) && self.known(pfn).is_none();
+                    if !(has_room && is_alike && list.add(pfn)) {
+                        return None;
                     }
-                    members.push(pfn);
                 }
-                None if heads == 0 => heads = 1,
-                None => break,
+                None if head.is_none() => head = Some(at),
+                None => return None,
             }
-            (at, next) = (next, next_links.next);
+            let next = links.next;
+            links = ring.links(next).filter(|links| links.prev == at)?;
+            if next == start {
+                return head;
+            }
+            at = next;
         }
-        (members, false)
-    }
-}
-
-/// An element of a list: a page structure's, or a head.
-struct Links {
-    /// The page, and its flags where it is free; neither for a head.
-    pfn: Option<Pfn>,
-    flags: Option<u64>,
-    next: VirtAddr,
-    prev: VirtAddr,
-}
-
-/// What lists are followed with.
-struct Ring<'j, 'a> {
-    memory: &'j KernelMemory<'a>,
-    mem_map: &'j MemMap,
-    layout: &'j PageLayout,
-    rules: ListRules,
-    near: &'j RefCell<Near>,
-}
-
-impl Ring<'_, '_> {
-    /// The address of a page's links.
-    fn link_of(&self, pfn: Pfn) -> Option<VirtAddr> {
-        Some(self.mem_map.struct_page(self.memory, pfn).ok()??.wrapping_add(self.rules.lru as u64))
-    }
-
-    /// Whether both neighbours of a page on a list point back to it.
-    fn leads_back(&self, member: &Member, at: VirtAddr) -> bool {
-        let word = |address: VirtAddr| {
-            let mut word = [0; 8];
-            self.read(address, &mut word).map(|()| self.layout.u64(&word, 0))
-        };
-        word(member.next.wrapping_add(8)) == Some(at.0) && word(member.prev) == Some(at.0)
-    }
-
-    fn read(&self, at: VirtAddr, bytes: &mut [u8]) -> Option<()> {
-        self.near.borrow_mut().read(self.memory, at.0, bytes)
-    }
-
-    /// The element at an address.
-    fn links(&self, at: VirtAddr) -> Option<Links> {
-        let start = VirtAddr(at.0.wrapping_sub(self.rules.lru as u64));
-        let Some(pfn) = self.mem_map.pfn_of(self.memory, start) else {
-            let mut pair = [0; 16];
-            self.read(at, &mut pair)?;
-            let link = |from| VirtAddr(self.layout.u64(&pair, from));
-            return Some(Links { pfn: None, flags: None, next: link(0), prev: link(8) });
-        };
-        let mut page = [0; 512];
-        let page = page.get_mut(..self.layout.size)?;
-        self.read(start, page)?;
-        let Member { flags, next, prev } = self.rules.member(self.layout, page)?;
-        Some(Links { pfn: Some(pfn), flags: Some(flags), next, prev })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::filter::{Beyond, Classifier, Counts, DumpLevel, PageClass};
-    use crate::mm::testing::{PAGES, SECTION, WINDOW, World};
-
-    const HEAD: u64 = 0x8_0000;
-    const PAGES_OF_LIST: [u64; 4] = [600, 3000, 601, 1500];
-
-    fn link(pfn: u64) -> u64 {
-        PAGES + pfn * 64 + 8
-    }
-
-    /// Links elements, given by the physical addresses of their links, to a ring.
-    fn ring(world: &mut World, elements: &[u64]) {
-        for (at, &element) in elements.iter().enumerate() {
-            let next = elements[(at + 1) % elements.len()];
-            world.put(element, WINDOW + next);
-            world.put(next + 8, WINDOW + element);
-        }
-    }
-
-    fn world() -> World {
-        let mut world = World::new(4 * SECTION);
-        for pfn in PAGES_OF_LIST {
-            world.flags(pfn, 7 << 60);
-            world.mapcount(pfn, -1);
-        }
-        let elements: Vec<u64> = std::iter::once(HEAD).chain(PAGES_OF_LIST.map(link)).collect();
-        ring(&mut world, &elements);
-        world
-    }
-
-    fn found(world: &World, level: u8, beyond: Beyond) -> (Vec<u64>, Counts) {
-        let core = world.vmcore();
-        let (mut classifier, warnings) = Classifier::of(&core, DumpLevel::new(level).unwrap(), beyond);
-        assert!(warnings.is_empty(), "{warnings:?}");
-        let mut free = Vec::new();
-        while let Some(window) = classifier.next_window() {
-            let pages = (window.range.start.0..).zip(window.classes);
-            free.extend(pages.filter(|(_, class)| **class == PageClass::CpuList).map(|(pfn, _)| pfn));
-        }
-        (free, classifier.counts())
-    }
-
-    fn assert_kept(world: &World, doubtful: u64) {
-        let (free, counts) = found(world, 31, Beyond::default());
-        assert_eq!((free, counts.doubtful_lists), (vec![], doubtful));
-    }
-
-    #[test]
-    fn a_list_that_is_whole_is_free() {
-        let (free, counts) = found(&world(), 31, Beyond::default());
-        assert_eq!(free, [600, 601, 1500, 3000]);
-        assert_eq!((counts.of(PageClass::CpuList), counts.doubtful_lists), (4, 0));
-        assert!(found(&world(), 15, Beyond::default()).0.is_empty());
-        assert!(found(&world(), 31, Beyond::NOTHING).0.is_empty());
-        let kept = Beyond { cpu_lists: false, ..Beyond::default() };
-        assert!(found(&world(), 31, kept).0.is_empty());
-    }
-
-    #[test]
-    fn a_list_that_is_broken_anywhere_is_kept_whole_and_counted() {
-        // A link back that leads elsewhere: its page and the one before do not look like pages on a list.
-        let mut world1 = world();
-        world1.put(link(3000) + 8, WINDOW + link(1500));
-        assert_kept(&world1, 2);
-        // A page that somebody uses, one of another zone, one with a flag, one of a type.
-        for (at, value) in [(48, u64::from(u32::MAX) | 1 << 32), (0, 6 << 60), (0, 7 << 60 | 1 << 5), (24, 8)]
-        {
-            let mut world = world();
-            world.put(PAGES + 1500 * 64 + at, value);
-            let (free, counts) = found(&world, 31, Beyond::default());
-            assert!(free.is_empty() && counts.doubtful_lists >= 3, "{at}: {counts:?}");
-        }
-    }
-
-    #[test]
-    fn a_ring_has_one_head() {
-        let mut none = world();
-        ring(&mut none, &PAGES_OF_LIST.map(link));
-        assert_kept(&none, 4);
-        let mut two = world();
-        let [a, b, c, d] = PAGES_OF_LIST.map(link);
-        ring(&mut two, &[HEAD, a, b, HEAD + 0x100, c, d]);
-        assert_kept(&two, 4);
-    }
-
-    #[test]
-    fn pages_on_no_list_are_neither_free_nor_doubtful() {
-        let mut world = World::new(4 * SECTION);
-        for pfn in 600..604 {
-            world.mapcount(pfn, -1);
-        }
-        ring(&mut world, &[link(601)]);
-        world.put(link(602), 0xdead_0000_0000_0100);
-        world.put(link(602) + 8, 0xdead_0000_0000_0122);
-        world.put(link(603), WINDOW + HEAD);
-        world.put(link(603) + 8, WINDOW + HEAD);
-        assert_kept(&world, 0);
     }
 }

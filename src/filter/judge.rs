@@ -2,15 +2,17 @@
 //! that is asked for. `walk` goes over the pages with it.
 
 use super::beyond::Beyond;
-use super::cpu_lists::{CpuLists, ListRules};
+use super::cpu_lists::{CpuLists, ListRules, Proof};
 use super::dump_level::DumpLevel;
 use super::rules::Rules;
 use super::urgency::Urgency;
 use super::warning::Warning;
+use crate::kernel::Allocator;
 use crate::mm::{self, KernelImage, KernelMemory, MemMap, PageLayout};
 use crate::units::Pfn;
 use crate::vmcore::Vmcore;
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// Places where `struct page`s are tried before a whole run is trusted to them.
 const PROBES: usize = 64;
@@ -24,6 +26,8 @@ pub(super) struct Judge<'a> {
     pub rules: Vec<Rules>,
     /// What is known of lists of CPUs.
     pub lists: RefCell<CpuLists>,
+    /// What the kernel's own types tell, where they are asked for and usable.
+    pub allocator: Option<Arc<Allocator>>,
     /// What tells urgent pages, where that is asked for.
     pub urgency: Option<Urgency>,
 }
@@ -33,6 +37,8 @@ pub(super) struct Judged<'a> {
     pub judge: Judge<'a>,
     /// What each level cannot tell.
     pub warnings: Vec<Vec<Warning>>,
+    /// By what pages on lists of CPUs are known to be free, where they are left out.
+    pub proof: Option<Proof>,
 }
 
 impl<'a> Judge<'a> {
@@ -44,7 +50,15 @@ impl<'a> Judge<'a> {
     ) -> Result<Judged<'a>, Warning> {
         let (memory, mem_map, layout) = struct_pages(vmcore).map_err(Warning::NotJudged)?;
         let (rules, warnings) = levels.iter().map(|&level| Rules::new(memory.info(), layout, level)).unzip();
-        let mut judge = Judge { memory, mem_map, layout, rules, lists: RefCell::default(), urgency: None };
+        let mut judge = Judge {
+            memory,
+            mem_map,
+            layout,
+            rules,
+            lists: RefCell::default(),
+            allocator: None,
+            urgency: None,
+        };
         judge.probe(vmcore)?;
         let offlined = beyond.offlined && judge.marks_online(vmcore);
         let lists = ListRules::new(&layout);
@@ -58,7 +72,25 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        Ok(Judged { judge, warnings })
+        let leaves_lists = judge.rules.iter().any(|rules| rules.lists.is_some());
+        let leaves_compressed = beyond.compressed && judge.rules.iter().any(Rules::leaves_user);
+        let proof = (leaves_lists || leaves_compressed).then(|| judge.ask_kernel());
+        let kind = judge.allocator.as_ref().and_then(|allocator| allocator.zsmalloc);
+        for rules in judge.rules.iter_mut().filter(|rules| beyond.compressed && rules.leaves_user()) {
+            rules.compressed = kind;
+        }
+        Ok(Judged { judge, warnings, proof: proof.filter(|_| leaves_lists) })
+    }
+
+    /// Asks the kernel for its page allocator.
+    fn ask_kernel(&mut self) -> Proof {
+        match Allocator::read(&self.memory) {
+            Ok(allocator) => {
+                self.allocator = Some(Arc::new(allocator));
+                Proof::Zones
+            }
+            Err(error) => Proof::Lists(error.line()),
+        }
     }
 
     /// Makes it tell urgent pages as well.
@@ -75,8 +107,8 @@ impl<'a> Judge<'a> {
     /// A judge for another thread, which knows the rules and the slab caches that this one does.
     pub(super) fn again(&self, vmcore: &'a Vmcore) -> Option<Judge<'a>> {
         let (memory, mem_map, layout) = struct_pages(vmcore).ok()?;
-        let (rules, urgency) = (self.rules.clone(), self.urgency.clone());
-        Some(Judge { memory, mem_map, layout, rules, lists: RefCell::default(), urgency })
+        let (rules, allocator, urgency) = (self.rules.clone(), self.allocator.clone(), self.urgency.clone());
+        Some(Judge { memory, mem_map, layout, rules, lists: RefCell::default(), allocator, urgency })
     }
 
     /// Tries some pages all over the memory: where no `struct page` at all can be read, a dump without

@@ -78,6 +78,8 @@ pub(super) struct Rules {
     offline_type: Option<u32>,
     /// Whether pages of sections without the online mark are left out.
     pub(super) leaves_offlined: bool,
+    /// The highest byte of the type of pages that hold compressed user data, where they are left out.
+    pub(super) compressed: Option<u8>,
     /// How pages on lists of CPUs are recognised, where they are left out.
     pub(super) lists: Option<ListRules>,
 }
@@ -130,6 +132,11 @@ impl Rules {
     #[inline]
     pub(super) fn own<'p>(&self, block: &'p [u8], index: usize) -> &'p [u8] {
         self.structure(block, index).0
+    }
+
+    /// Whether user data can be recognised, and is left out.
+    pub(super) fn leaves_user(&self) -> bool {
+        self.user
     }
 
     /// Whether free blocks can be recognised, and are left out.
@@ -210,6 +217,9 @@ impl Rules {
         if self.user && (anon || hugetlb) {
             return Some(PageClass::User);
         }
+        if self.is_compressed(page) && !slab {
+            return Some(PageClass::Compressed);
+        }
         if page.flags & self.hwpoison != 0 {
             return Some(PageClass::Hwpoison);
         }
@@ -219,6 +229,12 @@ impl Rules {
 
     fn is_slab(&self, page: &Page) -> bool {
         page.flags & self.slab_flag != 0 || (self.slab_type.is_some() && page.mapcount == self.slab_type)
+    }
+
+    /// Whether zsmalloc fills the page. The low bits of such a type are the allocator's own.
+    fn is_compressed(&self, page: &Page) -> bool {
+        let kind = page.mapcount.and_then(|mapcount| mapcount.to_be_bytes().first().copied());
+        self.compressed.is_some() && kind == self.compressed
     }
 
     fn is_cache(&self, page: &Page) -> bool {

@@ -11,6 +11,7 @@ use super::LOOK_BACK;
 use super::ahead;
 use super::beyond::Beyond;
 use super::class::Counts;
+use super::cpu_lists::Proof;
 use super::dump_level::DumpLevel;
 use super::judge::{Judge, Judged};
 use super::record::{MAX_RECORD, Place, Record};
@@ -45,6 +46,7 @@ pub struct Survey<'a> {
     lanes: Vec<DumpLevel>,
     /// Which pages cannot be recognised at each lane's level, or at all.
     warnings: Result<Vec<Vec<Warning>>, Warning>,
+    proof: Option<Proof>,
     image: KernelImage,
     beyond: Beyond,
     end: Pfn,
@@ -113,12 +115,12 @@ impl<'a> Survey<'a> {
             }
         }
         let image = KernelImage::find(vmcore).unwrap_or_default();
-        let (judge, warnings) = match Judge::prepare(vmcore, &lanes, beyond) {
-            Ok(Judged { mut judge, warnings }) => {
+        let (judge, warnings, proof) = match Judge::prepare(vmcore, &lanes, beyond) {
+            Ok(Judged { mut judge, warnings, proof }) => {
                 judge.tell_urgency(image);
-                (Some(judge), Ok(warnings))
+                (Some(judge), Ok(warnings), proof)
             }
-            Err(warning) => (None, Err(warning)),
+            Err(warning) => (None, Err(warning), None),
         };
         let end = end(vmcore, judge.as_ref());
         let mut walk = Walk::new(PfnRange { start: Pfn(0), end }, lanes.len());
@@ -135,7 +137,7 @@ impl<'a> Survey<'a> {
             seen: Pfn(0),
         };
         let state = State { judge, walk, found, knows_structures: false, again: 0 };
-        Survey { vmcore, lanes, warnings, image, beyond, end, state: Mutex::new(state) }
+        Survey { vmcore, lanes, warnings, proof, image, beyond, end, state: Mutex::new(state) }
     }
 
     /// The vmcore.
@@ -158,6 +160,12 @@ impl<'a> Survey<'a> {
     #[must_use]
     pub fn judges(&self) -> bool {
         self.warnings.is_ok()
+    }
+
+    /// By what pages on the lists of CPUs are known to be free; `None` where they are kept.
+    #[must_use]
+    pub fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
     }
 
     /// Number of pfns the dump describes, as [`super::Classifier::max_mapnr`].

@@ -221,16 +221,23 @@ impl Lane {
     ) {
         while self.resume < stop {
             let pfn = self.resume;
+            let mut listed = Listed::No;
             let verdict = match rules.judge(&block.bytes, block.index(pfn), pfn) {
                 Verdict::Keep | Verdict::Doubtful if self.offlined => OFFLINED,
-                Verdict::Keep if self.is_listed(judge, rules, block, pfn) => ON_CPU_LIST,
+                Verdict::Keep => {
+                    listed = self.listed(judge, rules, block, pfn);
+                    if listed.is_free() { ON_CPU_LIST } else { Verdict::Keep }
+                }
                 verdict => verdict,
             };
             if let Some((marks, urgency)) = order {
                 match verdict {
                     Verdict::Keep => marks.keep(judge, urgency, rules, block, window, pfn),
                     Verdict::Doubtful => marks.note_given_back(judge, urgency, block, pfn),
-                    Verdict::Exclude(PageClass::Free | PageClass::CpuList, _) => {
+                    // Lists lead from the first structure of a block to that of the next.
+                    Verdict::Exclude(PageClass::Free | PageClass::CpuList, _)
+                        if listed != Listed::FreeFurther =>
+                    {
                         marks.note_free(judge, block, pfn);
                     }
                     Verdict::Exclude(..) => {}
@@ -248,14 +255,14 @@ impl Lane {
         }
     }
 
-    /// Whether a page is free, on a list of a CPU.
+    /// What a page is to the lists of CPUs that its own structure does not exclude.
     #[inline]
-    fn is_listed(&mut self, judge: &Judge<'_>, rules: &Rules, block: &Block, pfn: Pfn) -> bool {
-        let Some(lists) = rules.lists else { return false };
+    fn listed(&mut self, judge: &Judge<'_>, rules: &Rules, block: &Block, pfn: Pfn) -> Listed {
+        let Some(lists) = rules.lists else { return Listed::No };
         let page = rules.own(&block.bytes, block.index(pfn));
         let found = judge.lists.borrow_mut().judge(judge, lists, page, pfn);
         self.counts.doubtful_lists += u64::from(found == Listed::Doubtful);
-        found == Listed::Free
+        found
     }
 
     /// Takes over a window that another walk judged, with what reaches into it: that comes first, as it does in one walk.

@@ -81,6 +81,12 @@ impl World {
         self.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
 
+    /// Puts bytes into memory.
+    pub(crate) fn bytes(&mut self, paddr: u64, bytes: &[u8]) {
+        let at = usize::try_from(paddr).unwrap();
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Sets a section's `section_mem_map`.
     pub(crate) fn section(&mut self, section: u64, value: u64) {
         self.put(TABLES + section * 16, value);

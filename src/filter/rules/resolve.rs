@@ -82,6 +82,7 @@ impl Rules {
             slab_type: slab.page_type,
             offline_type: page_type(info, "PAGE_OFFLINE_MAPCOUNT_VALUE"),
             leaves_offlined: false,
+            compressed: None,
             lists: None,
         };
         (rules, warnings)

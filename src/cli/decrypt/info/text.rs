@@ -147,6 +147,7 @@ fn table(text: &mut String, pages: &ClassCounts, page_size: u64) {
         ("offline", pages.offline),
         ("offlined block", pages.offlined),
         ("CPU lists", pages.cpu_lists),
+        ("compressed", pages.compressed),
         ("structures", pages.structures),
         ("unreadable", pages.unreadable),
         ("missing", pages.missing),

@@ -12,16 +12,19 @@ pub struct Beyond {
     pub compressed: bool,
     /// With level bits 4, 8 and 16 together: pages of page structures that describe only pages that are left out.
     pub structures: bool,
+    /// How many bytes of memory there must be for the kernel's own types to be read: that costs the same on every machine.
+    /// With less, lists of CPUs are proved by themselves alone, and compressed user data is not known.
+    pub types_from: u64,
 }
 
 impl Beyond {
     /// Nothing: the pages that makedumpfile leaves out, no others.
     pub const NOTHING: Beyond =
-        Beyond { offlined: false, cpu_lists: false, compressed: false, structures: false };
+        Beyond { offlined: false, cpu_lists: false, compressed: false, structures: false, types_from: 0 };
 }
 
 impl Default for Beyond {
     fn default() -> Beyond {
-        Beyond { offlined: true, cpu_lists: true, compressed: true, structures: false }
+        Beyond { offlined: true, cpu_lists: true, compressed: true, structures: false, types_from: 0 }
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Judge<'a> {
         }
         let leaves_lists = judge.rules.iter().any(|rules| rules.lists.is_some());
         let leaves_compressed = beyond.compressed && judge.rules.iter().any(Rules::leaves_user);
-        let proof = (leaves_lists || leaves_compressed).then(|| judge.ask_kernel());
+        let proof = (leaves_lists || leaves_compressed).then(|| judge.ask_kernel(vmcore, beyond));
         let kind = judge.allocator.as_ref().and_then(|allocator| allocator.zsmalloc);
         for rules in judge.rules.iter_mut().filter(|rules| beyond.compressed && rules.leaves_user()) {
             rules.compressed = kind;
@@ -83,7 +83,12 @@ impl<'a> Judge<'a> {
     }
 
     /// Asks the kernel for its page allocator.
-    fn ask_kernel(&mut self) -> Proof {
+    fn ask_kernel(&mut self, vmcore: &Vmcore, beyond: Beyond) -> Proof {
+        let memory = vmcore.present().count().saturating_mul(vmcore.page_size().bytes());
+        if memory < beyond.types_from {
+            let least = beyond.types_from >> 20;
+            return Proof::Lists(format!("the machine has less than {least} MiB of memory"));
+        }
         match Allocator::read(&self.memory) {
             Ok(allocator) => {
                 self.allocator = Some(Arc::new(allocator));

@@ -108,7 +108,8 @@ impl<'a> Btf<'a> {
     fn build(bytes: Cow<'a, [u8]>, order: ByteOrder, base: Option<&'a Btf<'a>>) -> Result<Btf<'a>, Error> {
         let header = Header::parse(&bytes, order)?;
         let end = header.types.end;
-        let mut starts = Vec::new();
+        // The types of kernels take 24 bytes and more on average.
+        let mut starts = Vec::with_capacity((header.types.len() / 24).min(MAX_TYPES));
         let mut at = header.types.start;
         while at < end {
             if starts.len() == MAX_TYPES {
@@ -161,12 +162,16 @@ impl<'a> Btf<'a> {
 
     /// The name at a string offset; empty for an anonymous type, and where the offset is invalid.
     fn string(&self, offset: u32) -> &[u8] {
+        self.strings_from(offset).split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    /// The strings from an offset on, each with a NUL; empty where the offset is invalid.
+    fn strings_from(&self, offset: u32) -> &[u8] {
         let Some(own) = offset.checked_sub(self.first_string()) else {
-            return self.base.map_or(&[], |base| base.string(offset));
+            return self.base.map_or(&[], |base| base.strings_from(offset));
         };
         let strings = self.bytes.get(self.header.strings.clone()).unwrap_or_default();
-        let rest = strings.get(own as usize..).unwrap_or_default();
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        strings.get(own as usize..).unwrap_or_default()
     }
 
     /// The name of a type; empty when it has none.
@@ -202,8 +207,8 @@ impl<'a> Btf<'a> {
             if !matches!(record.kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64) {
                 continue;
             }
-            let name = self.string(record.name);
-            for (ids, _) in found.iter_mut().zip(names).filter(|(_, wanted)| wanted.as_bytes() == name) {
+            let name = self.strings_from(record.name);
+            for (ids, _) in found.iter_mut().zip(names).filter(|(_, wanted)| begins_with(name, wanted)) {
                 ids.push(id);
             }
         }
@@ -354,6 +359,13 @@ impl Record {
             payload: at.checked_add(12)?,
         })
     }
+}
+
+/// Whether the first of some strings is this name.
+fn begins_with(strings: &[u8], name: &str) -> bool {
+    // Most differ here.
+    strings.first() == name.as_bytes().first()
+        && strings.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
 }
 
 #[cfg(test)]

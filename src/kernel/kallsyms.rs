@@ -158,9 +158,12 @@ impl<'a> Kallsyms<'a> {
         let search = Wanted::new(&self.tokens, names.clone());
         let mut numbers: Vec<Option<u32>> = vec![None; names.len()];
         let mut stream = Names::new(self.reader, self.names, self.long_names);
-        for number in 0..self.count {
-            if let Some(slot) = stream.next_of(&search)?.and_then(|nth| numbers.get_mut(nth)) {
-                slot.get_or_insert(number);
+        let mut reached = 0;
+        while reached < self.count {
+            let (taken, found) = stream.next_of(&search, self.count - reached)?;
+            reached += taken;
+            if let Some(slot) = found.and_then(|nth| numbers.get_mut(nth)) {
+                slot.get_or_insert(reached - 1);
             }
         }
         // A name that is there twice was found in its first place.

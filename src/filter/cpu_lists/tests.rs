@@ -238,6 +238,21 @@ fn without_types_the_lists_alone_decide() {
 }
 
 #[test]
+fn types_are_read_from_so_much_memory_on() {
+    let world = described(&WHOLE, PAGES_OF_WHOLE);
+    let memory = world.vmcore().present().count() * 4096;
+    let of = |types_from| {
+        let beyond = Beyond { types_from, ..Beyond::default() };
+        let proof = Survey::of(&world.vmcore(), &[], beyond).proof().cloned();
+        (proof.unwrap().to_string(), found(&world, 31, beyond).1.of(PageClass::CpuList))
+    };
+    assert_eq!(of(memory), ("by the zones' own counts".to_owned(), PAGES_OF_WHOLE));
+    let (proof, pages) = of(memory + 1);
+    assert!(proof.starts_with("by the lists alone: the machine has less than "), "{proof}");
+    assert_eq!(pages, 4);
+}
+
+#[test]
 fn compressed_user_data_is_told_by_the_kernels_own_number() {
     let mut world = described(&[], 0);
     for (pfn, kind) in

@@ -41,45 +41,52 @@ impl Tokens {
     }
 }
 
-/// Names that are searched for in the stream. Most of what the stream has is told apart by its first token and its length.
+/// Names that are searched for in the stream. Most of what the stream has is told apart by its first tokens and its length.
 pub(super) struct Wanted<'a> {
-    tokens: &'a Tokens,
     names: Vec<&'a [u8]>,
-    /// Whether a symbol that begins with the token may be one of them.
+    /// What each token stands for.
+    texts: [&'a [u8]; 256],
+    /// Whether a symbol may be one of them that begins with the token, the type letter being its first character, and a
+    /// name that does.
     starts: [bool; 256],
-    /// Bytes that each token stands for, and which sums of them the names have.
-    lens: [usize; 256],
+    name_starts: [bool; 256],
+    /// Which lengths the names have, with a type letter.
     sums: Vec<bool>,
 }
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(tokens: &'a Tokens, names: Vec<&'a [u8]>) -> Wanted<'a> {
         let texts: [&[u8]; 256] = std::array::from_fn(|byte| tokens.get(u8::try_from(byte).unwrap_or(0)));
-        // The first character is the symbol's type.
-        let fits = |text: &[u8]| match text.split_first() {
-            Some((_, rest)) => names.iter().any(|name| name.starts_with(rest) || rest.starts_with(name)),
-            None => false,
-        };
+        let fits = |text: &[u8]| names.iter().any(|name| name.starts_with(text));
+        let starts = texts.map(|text| text.split_first().is_some_and(|(_, rest)| fits(rest)));
         let mut sums = vec![false; MAX_NAME + 1];
         for name in &names {
             if let Some(sum) = sums.get_mut(name.len() + 1) {
                 *sum = true;
             }
         }
-        Wanted { tokens, starts: texts.map(fits), lens: texts.map(<[u8]>::len), sums, names }
+        Wanted { texts, starts, name_starts: texts.map(fits), sums, names }
+    }
+
+    fn text(&self, token: u8) -> &'a [u8] {
+        self.texts.get(usize::from(token)).copied().unwrap_or_default()
     }
 
     /// Which of the names a symbol has.
     fn find(&self, bytes: &[u8]) -> Option<usize> {
-        let &first = bytes.first()?;
-        if !self.starts.get(usize::from(first)).copied().unwrap_or(false) {
+        let is_set = |table: &[bool; 256], token: u8| table.get(usize::from(token)).copied().unwrap_or(false);
+        let (&first, rest) = bytes.split_first()?;
+        // A token of the type letter alone leaves all of the name to the next.
+        let is_letter = self.text(first).len() == 1;
+        let fits_next = rest.first().is_none_or(|&next| is_set(&self.name_starts, next));
+        if !is_set(&self.starts, first) || is_letter && !fits_next {
             return None;
         }
-        let len: usize = bytes.iter().filter_map(|&byte| self.lens.get(usize::from(byte))).sum();
+        let len: usize = bytes.iter().map(|&byte| self.text(byte).len()).sum();
         if !self.sums.get(len).copied().unwrap_or(false) {
             return None;
         }
-        let text: Vec<u8> = bytes.iter().flat_map(|&byte| self.tokens.get(byte)).copied().collect();
+        let text: Vec<u8> = bytes.iter().flat_map(|&byte| self.text(byte)).copied().collect();
         let (_, name) = text.split_first()?;
         self.names.iter().position(|wanted| *wanted == name)
     }
@@ -117,18 +124,40 @@ impl<'a> Names<'a> {
         Ok(name.remove(0))
     }
 
-    /// Takes the next symbol; which of the names it has.
-    pub(super) fn next_of(&mut self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
-        let len = self.len()? as usize;
+    /// Takes symbols up to the next that has one of the names, and no more than `count`: how many it took, and which of
+    /// the names the last has.
+    pub(super) fn next_of(&mut self, wanted: &Wanted<'_>, count: u32) -> Result<(u32, Option<usize>), Error> {
+        for taken in 1..=count {
+            let found = match self.symbol_in_piece() {
+                Some(bytes) => wanted.find(bytes),
+                None => wanted.find(&self.symbol()?),
+            };
+            if found.is_some() {
+                return Ok((taken, found));
+            }
+        }
+        Ok((count, None))
+    }
+
+    /// The bytes of the next symbol, where the piece at hand has all of them and their number takes one byte.
+    #[inline]
+    fn symbol_in_piece(&mut self) -> Option<&[u8]> {
+        let &len = self.piece.get(self.at)?;
+        if len == 0 || self.long_names && len & 0x80 != 0 {
+            return None;
+        }
+        let start = self.at + 1;
+        let bytes = self.piece.get(start..start + usize::from(len))?;
+        self.at = start + usize::from(len);
+        Some(bytes)
+    }
+
+    fn symbol(&mut self) -> Result<Vec<u8>, Error> {
+        let len = self.len()?;
         if len == 0 {
             return Err(Error::Absurd { what: "symbol name of this many tokens", value: 0 });
         }
-        if let Some(bytes) = self.piece.get(self.at..self.at + len) {
-            self.at += len;
-            return Ok(wanted.find(bytes));
-        }
-        let bytes = (0..len).map(|_| self.byte()).collect::<Result<Vec<u8>, Error>>()?;
-        Ok(wanted.find(&bytes))
+        (0..len).map(|_| self.byte()).collect()
     }
 
     /// Takes the number of tokens of the next symbol.

@@ -3,6 +3,7 @@
 //! comes from is the caller's.
 
 mod cpus;
+mod disks;
 mod facts;
 mod limit;
 mod log;
@@ -21,6 +22,7 @@ use crate::vmcore::{Machine, Vmcore};
 use serde::Serialize;
 
 pub use cpus::Cpu;
+pub use disks::{Disk, Disks, InFlight};
 pub use facts::{Crash, System, Uptime};
 pub use log::Log;
 pub use memory::{Cache, Memory};
@@ -92,6 +94,8 @@ pub struct Report {
     pub memory: Section<Memory>,
     /// Loaded modules.
     pub modules: Section<Vec<Module>>,
+    /// Block devices.
+    pub disks: Section<Disks>,
     /// The end of the kernel's log.
     pub log: Section<Log>,
 }
@@ -145,6 +149,7 @@ impl Report {
             tasks: Section::of(tasks::read(kernel, source.machine, options)),
             memory: Section::of(memory::read(kernel)),
             modules: modules::read(kernel),
+            disks: Section::of(disks::read(kernel)),
             log,
         }
     }

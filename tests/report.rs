@@ -63,12 +63,13 @@ fn a_kernel_that_does_not_describe_itself_still_has_a_log() {
 fn assert_drgn_agrees(name: &str, suite: &str) {
     let Some(vmcore) = or_skip(common::vmcore(name)) else { return };
     let Some(vmlinux) = or_skip(common::vmlinux(suite)) else { return };
-    let Some(expected) = or_skip(judge::stacks(&vmcore, &vmlinux)) else { return };
+    let Some((expected, disks)) = or_skip(judge::stacks(&vmcore, &vmlinux)) else { return };
     let dir = common::scratch(&format!("report-{name}"));
     let (identity, dump) = encrypted(&dir, &vmcore);
     let json: Value = serde_json::from_str(&report(&identity, &dump, &["--json", "--tasks", "all"])).unwrap();
     assert_eq!(json["missing"], Value::Array(Vec::new()));
     judge::assert_stacks_are(&json, &expected, name);
+    judge::assert_disks_are(&json, &disks, name);
     assert_eq!(json["crash"]["panic"], "Kernel panic - not syncing: sysrq triggered crash");
     assert_eq!(json["signature"][0], "sysrq_handle_crash", "{}", json["crash"]);
     assert_eq!(json["crash"]["task"]["name"], "crasher");

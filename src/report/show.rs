@@ -1,7 +1,7 @@
 //! The report as a person reads it, on one screen; every text of the dump made printable.
 
 use super::tasks::HUNG_SECONDS;
-use super::{Cpu, Frame, Report, Section, Task, Trace};
+use super::{Cpu, Disk, Frame, InFlight, Report, Section, Task, Trace};
 use crate::text::{counted, printable, size};
 use std::fmt::Write as _;
 
@@ -11,6 +11,8 @@ const FRAMES: usize = 12;
 const LOG_LINES: usize = 12;
 /// Slab caches on the screen.
 const CACHES: usize = 4;
+/// Busy disks on the screen.
+const DISKS: usize = 8;
 
 /// The report as text.
 #[must_use]
@@ -21,6 +23,7 @@ pub fn show(report: &Report, all_tasks: bool) -> String {
     page.cpus(report);
     page.memory(report);
     page.modules(report);
+    page.disks(report);
     page.tasks(report, all_tasks);
     page.log(report);
     for line in &report.missing {
@@ -171,6 +174,20 @@ impl Page {
         });
     }
 
+    fn disks(&mut self, report: &Report) {
+        self.section("Disks", &report.disks, |disks| {
+            let (idle, others): (Vec<&Disk>, Vec<&Disk>) =
+                disks.listed.iter().partition(|disk| disk.is_idle());
+            let mut words: Vec<String> = others.iter().take(DISKS).map(|disk| disk_line(disk)).collect();
+            if others.len() > DISKS {
+                words.push(format!("and {} more", others.len() - DISKS));
+            }
+            words.push(format!("{} idle", idle.len()));
+            let damaged = disks.damaged.as_ref().map(|why| format!("; not all: {why}")).unwrap_or_default();
+            format!("{}: {}{damaged}", disks.listed.len(), words.join(", "))
+        });
+    }
+
     fn tasks(&mut self, report: &Report, all_tasks: bool) {
         self.section("Tasks", &report.tasks, |tasks| {
             let states: Vec<String> =
@@ -215,6 +232,17 @@ fn task_line(task: &Task) -> String {
     let waiting = task.waiting.filter(|_| task.state == "D");
     let waiting = waiting.map(|s| format!(", waits for {}{}", duration(s), hung(s))).unwrap_or_default();
     format!("{} {}{cpu}{running}{waiting}", task.state, task_name(task))
+}
+
+/// `vda 2 reads and 13 writes in flight`.
+fn disk_line(disk: &Disk) -> String {
+    match &disk.in_flight {
+        Section::Read(InFlight { reads, writes }) => {
+            let [reads, writes] = [counted(*reads, "read"), counted(*writes, "write")];
+            format!("{} {reads} and {writes} in flight", disk.name)
+        }
+        Section::Error(why) => format!("{} (not readable: {why})", disk.name),
+    }
 }
 
 /// `function+0x12/0x34 [module]`.

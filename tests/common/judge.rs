@@ -84,12 +84,28 @@ pub(crate) fn listed(dump: &Path, vmlinux: &Path) -> Result<Vec<u64>, Absent> {
     Ok(seen.split_whitespace().map(|number| number.parse().unwrap()).collect())
 }
 
-/// The stacks that drgn finds with debug information, of each task its number, name and addresses: `tests/vm/drgn/stacks.py`.
-pub(crate) fn stacks(dump: &Path, vmlinux: &Path) -> Result<Vec<Value>, Absent> {
+/// The stacks that drgn finds with debug information, of each task its number, name and addresses, and the names of disks:
+/// `tests/vm/drgn/stacks.py`.
+pub(crate) fn stacks(dump: &Path, vmlinux: &Path) -> Result<(Vec<Value>, Value), Absent> {
     let mut drgn = Command::new(program("drgn")?);
     drgn.args(["-q", "-c"]).arg(dump).arg("-s").arg(vmlinux).arg(top().join("tests/vm/drgn/stacks.py"));
     let seen = succeed(drgn.stdin(Stdio::null()));
-    Ok(seen.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    let mut lines: Vec<Value> = seen.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let disks = lines.pop().unwrap();
+    Ok((lines, disks))
+}
+
+/// The disks in a report are drgn's. Nothing was in flight when they crashed.
+pub(crate) fn assert_disks_are(report: &Value, expected: &Value, name: &str) {
+    let listed =
+        report["disks"]["listed"].as_array().unwrap_or_else(|| panic!("{name}: {}", report["disks"]));
+    let names: Vec<&Value> = listed.iter().map(|disk| &disk["name"]).collect();
+    let theirs: Vec<&Value> = expected["disks"].as_array().unwrap().iter().collect();
+    assert_eq!(names, theirs, "{name}");
+    for disk in listed {
+        assert_eq!(disk["in_flight"], serde_json::json!({"reads": 0, "writes": 0}), "{name}: {disk}");
+    }
+    assert_eq!(report["disks"]["damaged"], Value::Null, "{name}");
 }
 
 /// Every return address of every stack in a report of all tasks is drgn's. Where they differ the message has both, with the

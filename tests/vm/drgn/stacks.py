@@ -1,10 +1,11 @@
 """The stacks of all tasks of a dump as drgn unwinds them with full debug information: one line of JSON per task, with the
-addresses of its functions, innermost first; run as: drgn -c DUMP -s VMLINUX stacks.py"""
+addresses of its functions, innermost first; then a line with the names of the disks; run as: drgn -c DUMP -s VMLINUX stacks.py"""
 
 import json
 
 from drgn import FaultError
 from drgn.helpers.linux import for_each_task
+from drgn.helpers.linux.block import disk_name, for_each_disk
 
 KERNEL = 1 << 63
 
@@ -26,3 +27,4 @@ for task in for_each_task(prog):
         pass
 crashed = prog.crashed_thread()
 show("crashed", crashed.object, crashed.stack_trace())
+print(json.dumps({"disks": sorted(disk_name(disk).decode() for disk in for_each_disk(prog))}))

@@ -40,6 +40,7 @@ impl BeyondArgs {
         Beyond {
             cpu_lists: !self.keep_cpu_lists,
             structures: self.drop_page_structures || (drops_structures && !self.keep_page_structures),
+            types_from: Beyond::TYPES_FROM,
             ..Beyond::default()
         }
     }

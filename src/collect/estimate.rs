@@ -1,6 +1,6 @@
 //! How large a dump would be, from the page structures alone: no page of anybody's data is read.
 
-use crate::filter::{Classifier, Counts, DumpLevel, PageClass, Warning};
+use crate::filter::{Beyond, Classifier, Counts, DumpLevel, PageClass, Warning};
 use crate::vmcore::Vmcore;
 use std::path::Path;
 
@@ -23,7 +23,8 @@ pub fn size(vmcore: &Vmcore, counts: &Counts, level: u8) -> u64 {
 /// Pages per class, as the highest level judges them.
 #[must_use]
 pub fn count(vmcore: &Vmcore) -> (Counts, Vec<Warning>) {
-    let (mut classifier, warnings) = Classifier::new(vmcore, DumpLevel::new(31).unwrap_or_default());
+    let beyond = Beyond { types_from: Beyond::TYPES_FROM, ..Beyond::default() };
+    let (mut classifier, warnings) = Classifier::of(vmcore, DumpLevel::new(31).unwrap_or_default(), beyond);
     while classifier.next_window().is_some() {}
     (classifier.counts(), warnings)
 }

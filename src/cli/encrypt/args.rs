@@ -18,9 +18,6 @@ use std::path::{Path, PathBuf};
 
 /// The most parts of a dump: more than any machine has disks for it.
 const MAX_PARTS: usize = 64;
-/// Bytes of memory from which on the kernel's own types are read: 7 ms. With less that is a noticeable share of all that a
-/// dump costs.
-const TYPES_FROM: u64 = 768 << 20;
 /// zstd level of `-l`, of the default, and of `-z`.
 const LEVELS: [i32; 3] = [-1, 1, 3];
 
@@ -199,8 +196,7 @@ impl Args {
     /// What is left out beyond makedumpfile, given the level of a dump that was made before: where that leaves out cache, user
     /// and free pages already, conversion keeps every page.
     pub(super) fn beyond(&self, former: Option<DumpLevel>) -> Beyond {
-        let beyond = self.filter.beyond.beyond(former.is_none_or(|level| !level.keeps_kernel_alone()));
-        Beyond { types_from: TYPES_FROM, ..beyond }
+        self.filter.beyond.beyond(former.is_none_or(|level| !level.keeps_kernel_alone()))
     }
 
     /// Whether only the kernel log is wanted.

@@ -178,7 +178,7 @@ _vmcore_decrypt() {
         verify) options='-i --identity --num-threads --json -q --quiet -h --help' ;;
         dmesg) options='-i --identity -q --quiet -h --help' ;;
         report) options='-i --identity --tasks --symbols --json --no-cache -q --quiet -h --help' ;;
-        mount) options='-i --identity -u --unmount -d --background --nonempty -q --quiet -h --help' ;;
+        mount) options='-i --identity -u --unmount -d --background --nonempty --no-cache -q --quiet -h --help' ;;
         rewrap) options='-i --identity -r --recipient -R --recipients-file -f --force --in-place --add -q --quiet -h --help' ;;
         refilter) options='-i --identity -r --recipient -R --recipients-file -d --dump-level --redact --compress-level --num-threads --as-makedumpfile --keep-cpu-lists --keep-page-structures --drop-page-structures -f --force -q --quiet -h --help' ;;
         keygen) options='-o --output --pq --passphrase -y --to-recipient -q --quiet -h --help' ;;

@@ -110,6 +110,7 @@ complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s i -l identity -r -F
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s u -l unmount -x -a '(__fish_complete_directories)' -d 'End the mount on this directory'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s d -l background -d 'Return when the dump is mounted, and serve it in the background'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -l nonempty -d 'Mount on a directory that is not empty, and hide what is in it'
+complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -l no-cache -d 'Neither use nor keep the symbols and types of kernels in the cache'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s q -l quiet -d 'Warnings and errors alone no progress, no notes'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is mount' -s h -l help -d 'Print help'
 complete -c vmcore-decrypt -n '__vmcore_decrypt_is rewrap' -F

@@ -114,6 +114,7 @@ _vmcore-decrypt() {
                 '*'{-u,--unmount}'[End the mount on this directory]:directory:_files -/' \
                 '*'{-d,--background}'[Return when the dump is mounted, and serve it in the background]' \
                 '*'--nonempty'[Mount on a directory that is not empty, and hide what is in it]' \
+                '*'--no-cache'[Neither use nor keep the symbols and types of kernels in the cache]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'

@@ -159,10 +159,13 @@ fn nvme_host(walk: &Walk<'_>) -> Result<(), Error> {
     })
 }
 
+/// A function of `NVMe` hosts that prove who they are. Since commit f50fff73d620 ("nvme: implement In-Band authentication")
+/// (in v6.0).
+const NVME_AUTH: &str = "nvme_auth_init_ctrl";
+
 fn nvme_controller(walk: &Walk<'_>, scope: &Scope<'_>, controller: &Object<'_>) -> Result<(), Error> {
     for member in ["host_key", "ctrl_key"] {
-        // A kernel without authentication does not have them.
-        if !controller.has(member) {
+        if !Walk::expects(scope, controller, member, NVME_AUTH) {
             continue;
         }
         let Some(key) = controller.follow(member)? else { continue };
@@ -172,7 +175,9 @@ fn nvme_controller(walk: &Walk<'_>, scope: &Scope<'_>, controller: &Object<'_>) 
     if controller.has("opts") && controller.uint("opts")? != 0 {
         let options = scope.object("nvmf_ctrl_options", VirtAddr(controller.uint("opts")?))?;
         for member in ["dhchap_secret", "dhchap_ctrl_secret"] {
-            walk.erase_text(&options, member, "nvmf_ctrl_options.secret")?;
+            if Walk::expects(scope, &options, member, NVME_AUTH) {
+                walk.erase_text(&options, member, "nvmf_ctrl_options.secret")?;
+            }
         }
     }
     Ok(())

@@ -99,12 +99,15 @@ fn iscsi_passwords(walk: &Walk<'_>, auth: &Object<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A function of an `NVMe` target whose hosts prove who they are. Since commit db1312dd9548 ("nvmet: implement basic In-Band
+/// Authentication") (in v6.0).
+const NVMET_AUTH: &str = "nvmet_setup_auth";
+
 /// Finds the keys of the `NVMe` target: those of hosts that may connect, of controllers and of their queues.
 pub(super) fn nvmet(walk: &Walk<'_>) -> Result<(), Error> {
     walk.with("nvmet", |scope| {
         for host in children(scope, "nvmet_hosts_group", "nvmet_host")? {
-            // A kernel without authentication does not have them.
-            if host.has("dhchap_secret") {
+            if Walk::expects(scope, &host, "dhchap_secret", NVMET_AUTH) {
                 walk.erase_text(&host, "dhchap_secret", "nvmet_host.secret")?;
                 walk.erase_text(&host, "dhchap_ctrl_secret", "nvmet_host.secret")?;
             }
@@ -139,7 +142,7 @@ fn nvmet_controller(
     controller: &Object<'_>,
     queues: u64,
 ) -> Result<(), Error> {
-    if !controller.has("host_key") {
+    if !Walk::expects(scope, controller, "host_key", NVMET_AUTH) {
         return Ok(());
     }
     for member in ["host_key", "ctrl_key"] {

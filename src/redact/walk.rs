@@ -143,6 +143,11 @@ impl<'k> Walk<'k> {
         Ok(self.has_function(function)? || self.module(module)?.is_some())
     }
 
+    /// Whether a member is asked for: an object has it, or the function that sets it is there and asking fails.
+    pub(super) fn expects(scope: &Scope<'_>, object: &Object<'_>, member: &str, function: &str) -> bool {
+        object.has(member) || scope.symbol(function).is_ok()
+    }
+
     /// A module that is loaded.
     pub(super) fn module(&self, name: &str) -> Result<Option<&'k Module>, Error> {
         let (modules, error) = self.kernel.modules();

@@ -65,6 +65,27 @@ fn passwords_of_iscsi_are_found() {
     assert!(session("qla4xxx").unwrap_err().contains("qla4xxx"));
 }
 
+/// A host's controller without the members for keys.
+fn nvme_without_keys() -> Small {
+    let mut small = Small::new();
+    small.st("nvme_subsystem", 64, "entry:list_head@0 ctrls:list_head@16");
+    small.st("nvme_ctrl", 64, "subsys_entry:list_head@0");
+    small.function("nvme_init_ctrl");
+    small.symbol("nvme_subsystems", A);
+    small.list(A, &[B]);
+    small.list(B + 16, &[C]);
+    small
+}
+
+#[test]
+fn nvme_without_keys_is_a_kernel_without_the_code_for_them() {
+    let mut small = nvme_without_keys();
+    assert_eq!(small.find(nvme), Ok(vec![]));
+    let mut small = nvme_without_keys();
+    small.function("nvme_auth_init_ctrl");
+    assert!(small.find(nvme).unwrap_err().contains("host_key"));
+}
+
 #[test]
 fn keys_of_nvme_are_found() {
     let mut small = Small::new();

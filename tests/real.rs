@@ -311,8 +311,13 @@ fn shared_structures(vmcore: &Vmcore) -> usize {
 #[ignore = "make matrix"]
 fn matrix_structures_of_every_kernel_are_not_missed() {
     for kernel in or_skip(common::kernels()).unwrap_or_default() {
-        if or_skip_anywhere(common::vmlinux(&kernel)).is_some() {
-            assert_structures_are_not_missed(&format!("{kernel}-5level-kdump"), &[]);
+        let name = format!("{kernel}-5level-kdump");
+        let Some(vmcore) = or_skip(common::vmcore(&name)) else { return };
+        let release = std::fs::read_to_string(vmcore.with_extension("release")).unwrap();
+        // libkdumpfile, by which drgn reads dumps, refuses a release of two numbers, as 7.3-cloud-amd64.
+        let is_read = release.split(['-', '+']).next().unwrap().split('.').count() == 3;
+        if is_read && or_skip_anywhere(common::vmlinux(&kernel)).is_some() {
+            assert_structures_are_not_missed(&name, &[]);
         }
     }
 }

@@ -5,6 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../readers/mod.rs"]
+mod readers;
+
 mod arm64;
 mod devices;
 mod failures;

@@ -1,8 +1,12 @@
 /* Puts secrets of /mnt/running where a program's kernel keeps them, and stays: keys of the key retention service, keys of
- * kernel TLS, text typed into a terminal that nobody reads, vector registers. Built static by the test that uses it. */
+ * kernel TLS and of WireGuard's device wg0, text typed into a terminal that nobody reads, vector registers. Built static by the test that uses it. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/genetlink.h>
+#include <linux/netlink.h>
+#include <linux/wireguard.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +61,83 @@ static void tls(void)
     explicit_bzero(&keys, sizeof keys);
 }
 
+struct request {
+    struct nlmsghdr head;
+    struct genlmsghdr generic;
+    unsigned char attributes[512];
+};
+
+static struct request request_of(int family, int command)
+{
+    return (struct request){
+        .head = { .nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN), .nlmsg_type = family, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+        .generic = { .cmd = command, .version = 1 },
+    };
+}
+
+static struct nlattr *put(struct request *request, int type, const void *payload, int len)
+{
+    struct nlattr *attribute = (void *)((char *)request + request->head.nlmsg_len);
+    attribute->nla_type = type;
+    attribute->nla_len = NLA_HDRLEN + len;
+    memcpy(attribute + 1, payload, len);
+    request->head.nlmsg_len += NLA_ALIGN(attribute->nla_len);
+    return attribute;
+}
+
+/* What was put since is inside of the attribute. */
+static void close_nested(struct request *request, struct nlattr *attribute)
+{
+    attribute->nla_len = (char *)request + request->head.nlmsg_len - (char *)attribute;
+}
+
+/* The family's number, or of another command its status. */
+static int ask(struct request *request, const char *what)
+{
+    struct request answer;
+    int family = 0, peer = socket(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
+    check(peer >= 0 && send(peer, request, request->head.nlmsg_len, 0) == request->head.nlmsg_len, what);
+    do {
+        int len = recv(peer, &answer, sizeof answer, 0), at = 0;
+        check(len > 0, what);
+        while (answer.head.nlmsg_type == GENL_ID_CTRL && at < (int)sizeof answer.attributes) {
+            struct nlattr *attribute = (void *)(answer.attributes + at);
+            if (attribute->nla_type == CTRL_ATTR_FAMILY_ID)
+                family = *(unsigned short *)(attribute + 1);
+            if (family || attribute->nla_len < NLA_HDRLEN)
+                break;
+            at += NLA_ALIGN(attribute->nla_len);
+        }
+    } while (answer.head.nlmsg_type != NLMSG_ERROR);
+    errno = -((struct nlmsgerr *)((char *)&answer + NLMSG_HDRLEN))->error;
+    check(errno == 0, what);
+    close(peer);
+    return family;
+}
+
+/* A peer that no packet is sent to. */
+static void wireguard(void)
+{
+    unsigned char own[32], preshared[32], public[32] = { 9 };
+    struct request find = request_of(GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+    put(&find, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME, sizeof WG_GENL_NAME);
+    struct request set = request_of(ask(&find, "family of WireGuard"), WG_CMD_SET_DEVICE);
+    load("private", own, sizeof own);
+    load("preshared", preshared, sizeof preshared);
+    put(&set, WGDEVICE_A_IFNAME, "wg0", sizeof "wg0");
+    put(&set, WGDEVICE_A_PRIVATE_KEY, own, sizeof own);
+    struct nlattr *peers = put(&set, WGDEVICE_A_PEERS | NLA_F_NESTED, "", 0);
+    struct nlattr *peer = put(&set, NLA_F_NESTED, "", 0);
+    put(&set, WGPEER_A_PUBLIC_KEY, public, sizeof public);
+    put(&set, WGPEER_A_PRESHARED_KEY, preshared, sizeof preshared);
+    close_nested(&set, peer);
+    close_nested(&set, peers);
+    ask(&set, "keys of WireGuard");
+    explicit_bzero(own, sizeof own);
+    explicit_bzero(preshared, sizeof preshared);
+    explicit_bzero(&set, sizeof set);
+}
+
 static void type_text(void)
 {
     char text[48], name[32];
@@ -76,6 +157,7 @@ int main(void)
     add_key("user", "lab-user", "user");
     add_key("logon", "lab:logon", "logon");
     tls();
+    wireguard();
     type_text();
     load("vector", vector, sizeof vector);
     puts("LAB: keys are held");

@@ -3,7 +3,7 @@
 use crate::common::guest::Disk;
 use crate::common::handover::{From, HandedOver, hand_over};
 use crate::common::{Absent, decrypt, encrypt, judge, lab, or_skip, scratch, succeed, text, top};
-use crate::readers::{Kdump, assert_same};
+use crate::readers::{Found, Kdump};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -184,5 +184,9 @@ fn assert_refiltered(machine: &Machine, handed: &HandedOver, options: &[&str]) {
         succeed(decrypt().args(["-f", "--compress", "none", "-i"]).arg(identity).args([dump, &restored]));
         Kdump::open(&restored)
     });
-    assert_same(&one, &other);
+    // Firmware, which QEMU lists, ends above the memory; a dump that was made of a dump ends with the memory.
+    let page = |dump: &Kdump, pfn: u64| if pfn < dump.max_mapnr { dump.page(pfn) } else { Found::Absent };
+    let differs = (0..one.max_mapnr.max(other.max_mapnr)).find(|&pfn| page(&one, pfn) != page(&other, pfn));
+    assert_eq!(differs, None, "{options:?}");
+    assert!(one.notes() == other.notes() && one.dump_level == other.dump_level);
 }

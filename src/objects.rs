@@ -6,13 +6,16 @@
 //! tells a dump that is whole from one that is cut, and a reader where each byte is. What is authentic, only the
 //! ciphertext's own chunks can tell.
 
+#[cfg(any(feature = "upload", test))]
 use std::fmt::Write as _;
 
 /// Bytes of every object except the last: some seconds on a usual link, and two of them fit a capture kernel.
+#[cfg(any(feature = "upload", test))]
 pub(crate) const OBJECT: u64 = 16 << 20;
 /// Name of the end mark.
 pub(crate) const END: &str = "end";
 /// The object by which `check` shows that a store can be written to. It stays there: nothing is ever deleted.
+#[cfg(feature = "upload")]
 pub(crate) const PROBE: &str = "vmcore-encrypt-probe";
 /// The most objects of a dump: the numbers have six digits.
 pub(crate) const MAX_OBJECTS: u32 = 1_000_000;
@@ -94,6 +97,7 @@ impl Shape {
 }
 
 /// The text of the end mark: the shape, and for `sha256sum -c` the sum of each object in order.
+#[cfg(any(feature = "upload", test))]
 #[must_use]
 pub(crate) fn end_mark(shape: &Shape, sums: &[[u8; 32]]) -> String {
     let (size, objects, object_size) = (shape.size, shape.objects(), shape.object_size);

@@ -1,5 +1,5 @@
-//! Servers on loopback, each a process of `serve.py`, and a wire in front of them that counts what it carries and can be
-//! cut.
+//! Servers on loopback, each a process of `serve.py`, and a wire in front of them that counts and records what it carries,
+//! and can be slow or cut.
 
 use crate::common::{self, Absent};
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// A server and the wire to it. Both end when this is dropped.
 pub(crate) struct Server {
@@ -73,12 +74,17 @@ impl Server {
 
     /// Writes everything that clients send from now on into a file too.
     pub(crate) fn record(&self, path: &Path) {
-        *self.wire.record.lock().unwrap() = Some(File::create(path).unwrap());
+        self.wire.record(path);
     }
 
     /// The port of the wire.
     pub(crate) fn port(&self) -> u16 {
         self.wire.port
+    }
+
+    /// The wire in front of it.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Bytes that came from the server since this was asked last.
@@ -106,29 +112,39 @@ fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
 }
 
 /// A port that leads to another.
-struct Wire {
+pub(crate) struct Wire {
     port: u16,
     carried: Arc<AtomicU64>,
     breaks: Arc<AtomicU64>,
     break_after: Arc<AtomicU64>,
-    record: Record,
+    sent: Arc<Sent>,
 }
 
-/// What clients send, for a test that searches it.
-type Record = Arc<Mutex<Option<File>>>;
+/// What clients send: where it is recorded, and how much of it passes.
+struct Sent {
+    record: Mutex<Option<File>>,
+    /// Bytes that still pass.
+    left: AtomicU64,
+    /// Bytes of each connection that pass in a second; 0 where none waits.
+    rate: AtomicU64,
+}
 
 impl Wire {
-    fn to(server: u16) -> Wire {
+    pub(crate) fn to(server: u16) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let [carried, breaks, break_after] = [(); 3].map(|()| Arc::<AtomicU64>::default());
-        let record = Record::default();
+        let sent = Arc::new(Sent {
+            record: Mutex::default(),
+            left: AtomicU64::new(u64::MAX),
+            rate: AtomicU64::default(),
+        });
         let wire = Wire {
             port,
             carried: Arc::clone(&carried),
             breaks: Arc::clone(&breaks),
             break_after: Arc::clone(&break_after),
-            record: Arc::clone(&record),
+            sent: Arc::clone(&sent),
         };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -137,30 +153,72 @@ impl Wire {
                     breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
                 let limit = if broken.is_ok() { break_after.load(Ordering::Relaxed) } else { u64::MAX };
                 let (asks, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (carried, record) = (Arc::clone(&carried), Arc::clone(&record));
-                thread::spawn(move || carry(asks, server, &AtomicU64::new(0), u64::MAX, &record));
-                thread::spawn(move || carry(answers, client, &carried, limit, &Record::default()));
+                let (carried, sent) = (Arc::clone(&carried), Arc::clone(&sent));
+                thread::spawn(move || carry(asks, server, |piece| sent.pass(piece)));
+                let left = AtomicU64::new(limit);
+                thread::spawn(move || {
+                    carry(answers, client, |piece| {
+                        let passed = take(&left, piece.len());
+                        carried.fetch_add(passed as u64, Ordering::Relaxed);
+                        passed
+                    });
+                });
             }
         });
         wire
     }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes everything that clients send from now on into a file too, also what does not pass.
+    pub(crate) fn record(&self, path: &Path) {
+        *self.sent.record.lock().unwrap() = Some(File::create(path).unwrap());
+    }
+
+    /// Breaks every connection, new ones too, once clients have sent so many more bytes, until it is mended.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.sent.left.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.cut_after(u64::MAX);
+    }
+
+    /// Lets so many bytes of each client pass in a second.
+    pub(crate) fn throttle(&self, rate: u64) {
+        self.sent.rate.store(rate, Ordering::Relaxed);
+    }
 }
 
-/// Carries bytes until one end closes, or `limit` bytes went by.
-fn carry(mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64, limit: u64, record: &Record) {
+impl Sent {
+    /// Records a piece; how many of its bytes pass.
+    fn pass(&self, piece: &[u8]) -> usize {
+        if let Some(file) = &mut *self.record.lock().unwrap() {
+            file.write_all(piece).unwrap();
+        }
+        let rate = self.rate.load(Ordering::Relaxed);
+        if let Some(nanoseconds) = (piece.len() as u64 * 1_000_000_000).checked_div(rate) {
+            thread::sleep(Duration::from_nanos(nanoseconds));
+        }
+        take(&self.left, piece.len())
+    }
+}
+
+/// Takes so many bytes off a limit, or what is left of it; no limit stays none.
+fn take(left: &AtomicU64, bytes: usize) -> usize {
+    let less = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(bytes as u64));
+    let left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(u64::MAX);
+    bytes.min(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+/// Carries bytes until one end closes, or not all of a piece passes.
+fn carry(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(&[u8]) -> usize) {
     let mut piece = [0; 16 << 10];
-    let mut left = limit;
     while let Ok(read) = from.read(&mut piece) {
-        let take = read.min(usize::try_from(left).unwrap_or(usize::MAX));
-        if let Some(file) = &mut *record.lock().unwrap() {
-            file.write_all(&piece[..take]).unwrap();
-        }
-        if take == 0 || to.write_all(&piece[..take]).is_err() {
-            break;
-        }
-        left -= take as u64;
-        carried.fetch_add(take as u64, Ordering::Relaxed);
-        if left == 0 {
+        let passed = pass(&piece[..read]);
+        if to.write_all(&piece[..passed]).is_err() || passed < read || read == 0 {
             break;
         }
     }

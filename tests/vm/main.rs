@@ -16,7 +16,17 @@ mod lab;
 mod live;
 mod nextboot;
 mod nfs;
+#[cfg(feature = "upload")]
+#[path = "../upload/store.rs"]
+#[allow(dead_code, reason = "the tests of uploading use more of it")]
+mod object_store;
 mod pstore;
 mod redact;
+#[cfg(feature = "upload")]
+#[path = "../remote/server.rs"]
+#[allow(dead_code, reason = "the tests of reading use more of it")]
+mod server;
 mod ssh;
+#[cfg(feature = "upload")]
+mod store;
 mod targets;

@@ -48,7 +48,7 @@ demo: build ## crash a guest, encrypt its memory, restore it, read its log
 UNIGNORED = env --default-signal=HUP,INT,QUIT
 
 test: tools lint collector ## every lint and every test, the ones in virtual machines too
-	$(UNIGNORED) cargo test --features remote
+	$(UNIGNORED) cargo test --features remote --no-fail-fast
 
 matrix: tools collector ## what is too long for make test: every kernel of the archive, and more; MATRIX=kernels for the tests whose name goes on so
 	tests/vm/install-tools.sh debhelper dpkg-dev nodejs npm

@@ -25,7 +25,7 @@ pub use kernel_image::KernelImage;
 pub use kernel_read::KernelRead;
 pub use mem_map::MemMap;
 pub use page::{CompoundKeys, NO_TYPE, PageLayout, flag, page_type};
-pub use slab::{Near, SlabCaches};
+pub use slab::{Near, SlabCaches, SlabPlace};
 pub use struct_frames::{struct_frames, vmemmap_frames};
 
 /// Mappings remembered. A mapping is a whole region or large page, so few of them serve a long walk.

@@ -101,7 +101,8 @@ impl<'a> Judge<'a> {
     /// Makes it tell urgent pages as well.
     pub(super) fn tell_urgency(&mut self, image: KernelImage) {
         let struct_frames = mm::struct_frames(&self.memory, &self.mem_map, &self.layout);
-        self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames));
+        let slabs = self.allocator.as_ref().and_then(|allocator| allocator.slabs);
+        self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames, slabs));
     }
 
     /// Whether copies of this judge give the same verdict on a page, whatever pages each has judged before.

@@ -6,7 +6,7 @@
 use super::block::{Block, index};
 use super::judge::Judge;
 use super::rules::{Rules, Slab};
-use crate::mm::{KernelImage, SlabCaches};
+use crate::mm::{KernelImage, SlabCaches, SlabPlace};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use std::sync::Arc;
 
@@ -21,10 +21,16 @@ pub(super) struct Urgency {
 }
 
 impl Urgency {
-    /// `text_flags` are those of the first page of the image's text, `struct_frames` the pages that hold page structures.
-    pub(super) fn new(image: KernelImage, text_flags: Option<u64>, struct_frames: PfnSet) -> Urgency {
+    /// `text_flags` are those of the first page of the image's text, `struct_frames` the pages that hold page structures,
+    /// `slabs` what the kernel's types tell of slabs.
+    pub(super) fn new(
+        image: KernelImage,
+        text_flags: Option<u64>,
+        struct_frames: PfnSet,
+        slabs: Option<SlabPlace>,
+    ) -> Urgency {
         let struct_frames = Arc::new(struct_frames);
-        Urgency { image, text_flags, slabs: SlabCaches::default(), struct_frames }
+        Urgency { image, text_flags, slabs: SlabCaches::new(slabs), struct_frames }
     }
 
     /// Whether the urgency of a slab no longer depends on the slabs judged before it.

@@ -1,15 +1,16 @@
-//! The page allocator by the kernel's own types: where CPUs keep their lists of free pages, how many pages each counts, and
-//! the type of pages that zsmalloc fills. For the filter, in the memory of the collector: symbols are streamed, and the
+//! The allocators by the kernel's own types: where CPUs keep their lists of free pages, how many pages each counts, the
+//! type of pages that zsmalloc fills, and where slabs lead to the name of their cache. For the filter, in the memory of the collector: symbols are streamed, and the
 //! types are dropped once a few numbers of them are known. What the lists hold is the filter's matter.
 //!
 //! Source: Linux `include/linux/mmzone.h` (`struct zone.per_cpu_pageset`, `struct per_cpu_pages`; until v5.13 `zone.pageset`
 //! and `struct per_cpu_pageset.pcp`), `mm/page_alloc.c` (`pindex_to_order`). Lists of larger blocks since commit
-//! 44042b449872 ("mm/page_alloc: allow high-order pages to be stored on the per-cpu lists") (in v5.14).
+//! 44042b449872 ("mm/page_alloc: allow high-order pages to be stored on the per-cpu lists") (in v5.14). `mm/slab.h`
+//! (`struct slab.slab_cache`, `struct kmem_cache.name`); until v5.16 `struct page.slab_cache`.
 
 use super::btf::{Btf, Member, Shape, TypeId};
 use super::bytes::Reader;
 use super::{Error, Kallsyms, MAX_CPUS};
-use crate::mm::KernelRead;
+use crate::mm::{KernelRead, SlabPlace};
 use crate::units::VirtAddr;
 
 /// The most bytes of types that are read: those of a kernel take 4 to 7 MB, a collector has 16 MiB for everything.
@@ -48,6 +49,8 @@ pub struct Allocator {
     /// The highest byte of `page_type` of a page that zsmalloc fills; `None` on kernels before v6.12, where page types are
     /// flags, and on those built without.
     pub zsmalloc: Option<u8>,
+    /// Where the page structure of a slab leads to its cache, and that to its name.
+    pub slabs: Option<SlabPlace>,
 }
 
 /// Where every CPU keeps its lists of free pages of every zone.
@@ -92,7 +95,8 @@ impl Allocator {
         let (variable, layout) = Layout::of(&named)?;
         let zones = symbols.zones(&named, variable)?;
         let cpus = symbols.cpus(&named)?;
-        Ok(Allocator { pagesets: Pagesets { zones, cpus, layout }, zsmalloc: zsmalloc(&named) })
+        let pagesets = Pagesets { zones, cpus, layout };
+        Ok(Allocator { pagesets, zsmalloc: zsmalloc(&named), slabs: slabs(&named) })
     }
 }
 
@@ -102,6 +106,18 @@ fn zsmalloc(named: &Named<'_>) -> Option<u8> {
     u8::try_from(value).ok().filter(|kind| PAGE_TYPES.contains(kind))
 }
 
+/// Since Linux commit d122019bf061 ("mm: Split slab into its own type") (in v5.17) a slab is a structure of its own, in the
+/// place of the page structure.
+fn slabs(named: &Named<'_>) -> Option<SlabPlace> {
+    let pointer = |name, path| {
+        let member = named.member(name, path);
+        let member = member.filter(|member| matches!(named.types.shape(member.type_id), Shape::Pointer(_)));
+        usize::try_from(member?.offset()).ok()
+    };
+    let cache = pointer("slab", "slab_cache").or_else(|| pointer("page", "slab_cache"))?;
+    Some(SlabPlace { cache, name: pointer("kmem_cache", "name")? })
+}
+
 /// The types that are asked for, found in one pass.
 struct Named<'t> {
     types: &'t Btf<'t>,
@@ -109,7 +125,8 @@ struct Named<'t> {
 }
 
 impl<'t> Named<'t> {
-    const NAMES: [&'static str; 5] = ["zone", "pglist_data", "migratetype", "pagetype", "cpumask"];
+    const NAMES: [&'static str; 8] =
+        ["zone", "pglist_data", "migratetype", "pagetype", "cpumask", "slab", "page", "kmem_cache"];
 
     fn find(types: &'t Btf<'t>) -> Named<'t> {
         Named { types, ids: types.find_all(&Named::NAMES) }
@@ -353,8 +370,9 @@ mod tests {
     #[test]
     fn pagesets_are_found_by_their_list_heads() {
         for big in [false, true] {
-            let Allocator { pagesets, zsmalloc } = Allocator::read(&memory(big, false, &[])).unwrap();
+            let Allocator { pagesets, zsmalloc, slabs } = Allocator::read(&memory(big, false, &[])).unwrap();
             assert_eq!((pagesets.zones(), zsmalloc), (2, Some(0xf6)));
+            assert_eq!(slabs, Some(SlabPlace { cache: 8, name: 96 }));
             for (cpu, zone) in [(CPU, 0x1000), (CPU, 0x3000), (CPU + 0x1_0000, 0x3000)] {
                 let lists = cpu + zone + 32;
                 let pageset = pagesets.of_head(VirtAddr(lists + 16 * 13)).unwrap();
@@ -371,7 +389,8 @@ mod tests {
 
     #[test]
     fn older_kernels_have_one_order_in_another_structure() {
-        let pagesets = Allocator::read(&memory(false, true, &[])).unwrap().pagesets;
+        let Allocator { pagesets, slabs, .. } = Allocator::read(&memory(false, true, &[])).unwrap();
+        assert_eq!(slabs, Some(SlabPlace { cache: 24, name: 96 }));
         let pageset = pagesets.of_head(VirtAddr(CPU + 0x1000 + 8 + 32)).unwrap();
         assert_eq!(pageset.count_at(), VirtAddr(CPU + 0x1000 + 8 + 4));
         assert!(pageset.heads().map(|(_, order)| order).eq([Some(0); 3]));

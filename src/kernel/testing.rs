@@ -32,6 +32,10 @@ pub(crate) fn allocator_types(big: bool, lists: u32, is_old: bool) -> Types {
     let long = types.int("long unsigned int", 8, false);
     let bits = types.array(long, 2);
     types.structure("cpumask", 16, &[("bits", bits, 0, 0)]);
+    let cache = types.structure("kmem_cache", 256, &[("flags", int, 0, 0), ("name", pointer, 96 * 8, 0)]);
+    let cache = types.pointer(cache);
+    let (slab, at) = if is_old { ("page", 24 * 8) } else { ("slab", 8 * 8) };
+    types.structure(slab, 64, &[("slab_cache", cache, at, 0)]);
     types
 }
 

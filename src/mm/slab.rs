@@ -1,7 +1,7 @@
-//! Whose objects a slab page holds. No VMCOREINFO tells where `struct slab` keeps its cache, nor where a cache keeps
-//! its name, so both are found by what they lead to: a pointer at one of the two places it ever had, to a structure
-//! that points to the name of a cache that every kernel has. Caches are remembered by address, and memory is read by
-//! the page, so that what it costs follows the number of caches, not of slabs.
+//! Whose objects a slab page holds. The kernel's types tell where `struct slab` keeps its cache and where a cache keeps its
+//! name. No VMCOREINFO does: without types both are found by what they lead to, a pointer at one of the two places it
+//! ever had, to a structure that points to the name of a cache that every kernel has. Caches are remembered by address,
+//! and memory is read by the page, so that what it costs follows the number of caches, not of slabs.
 //!
 //! Source: Linux `mm/slab.h` (`struct slab`, `struct kmem_cache`), `include/linux/mm_types.h` before commit d122019bf061
 //! ("mm: Split slab into its own type") (in v5.17).
@@ -50,22 +50,28 @@ const OF_ALL: [&str; 6] =
 /// The caches of a crashed kernel, as far as they were met.
 #[derive(Clone, Default)]
 pub struct SlabCaches {
-    place: Cell<Option<Place>>,
+    place: Cell<Option<SlabPlace>>,
     tries: Cell<u32>,
     of_tasks: RefCell<HashMap<u64, bool>>,
     near: RefCell<Near>,
 }
 
-/// Where things are, in bytes from the start of their structure.
-#[derive(Clone, Copy)]
-struct Place {
-    /// The cache of a slab, in its page structure.
-    cache: usize,
-    /// The name of a cache.
-    name: usize,
+/// Where pointers are, in bytes from the start of their structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlabPlace {
+    /// To the cache of a slab, in its page structure.
+    pub cache: usize,
+    /// To the name of a cache, in the cache.
+    pub name: usize,
 }
 
 impl SlabCaches {
+    /// No cache yet; the place where the kernel's types tell it.
+    #[must_use]
+    pub fn new(place: Option<SlabPlace>) -> SlabCaches {
+        SlabCaches { place: Cell::new(place), ..SlabCaches::default() }
+    }
+
     /// Whether a slab holds what a list of tasks is made from, given the bytes of its first page structure; `None`
     /// when that is not known.
     pub fn is_of_tasks(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<bool> {
@@ -92,7 +98,7 @@ impl SlabCaches {
         self.place.get().is_some() || self.tries.get() >= MAX_TRIES
     }
 
-    fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<Place> {
+    fn find_place(&self, memory: &KernelMemory<'_>, layout: &PageLayout, page: &[u8]) -> Option<SlabPlace> {
         if self.tries.get() >= MAX_TRIES {
             return None;
         }
@@ -100,7 +106,7 @@ impl SlabCaches {
         let leads = |cache: usize| {
             let mut names = self.names(memory, layout.u64(page, cache));
             let (name, _) = names.find(|(_, name)| is_known(name))?;
-            Some(Place { cache, name })
+            Some(SlabPlace { cache, name })
         };
         let place = PLACES.into_iter().find_map(leads);
         self.place.set(place);
@@ -223,6 +229,25 @@ mod tests {
             assert_eq!([ask(other), ask(tasks), ask(other)], [Some(false), Some(true), Some(false)]);
             assert_eq!(ask(WINDOW + (1 << 60)), Some(false));
         }
+    }
+
+    #[test]
+    fn types_tell_places_that_no_kernel_had() {
+        let mut world = World::new(1024);
+        let tasks = cache(&mut world, 0x8_0000, 160, "pid_2");
+        let other = cache(&mut world, 0x8_1000, 160, "unknown");
+        let core = world.vmcore();
+        let memory = KernelMemory::new(&core).unwrap();
+        let layout = PageLayout::new(memory.info(), ByteOrder::Little).unwrap();
+        let caches = SlabCaches::new(Some(SlabPlace { cache: 40, name: 160 }));
+        assert!(caches.is_settled());
+        let ask = |cache| caches.is_of_tasks(&memory, &layout, &page(40, cache));
+        assert_eq!([ask(other), ask(tasks), ask(WINDOW + 8)], [Some(false), Some(true), Some(false)]);
+        // Types that lead out of every structure cost an answer, nothing else.
+        let absurd = SlabCaches::new(Some(SlabPlace { cache: usize::MAX, name: usize::MAX }));
+        assert_eq!(absurd.is_of_tasks(&memory, &layout, &page(8, tasks)), Some(false));
+        let absurd = SlabCaches::new(Some(SlabPlace { cache: 8, name: usize::MAX }));
+        assert_eq!(absurd.is_of_tasks(&memory, &layout, &page(8, tasks)), Some(true));
     }
 
     #[test]

@@ -78,6 +78,9 @@ def collecting(args, core, level, recipient, out):
         for name, options in (("ours", ""), ("ours -l", "-l "), ("ours -z", "-z ")):
             keeping = f"{ours} --keep-cpu-lists {options}--num-threads 1 {core} {out}"
             commands[f"{name}, 1 thread, --keep-cpu-lists"] = keeping
+        # What the kernel's own types cost and save: the first reads them.
+        for option in ("--keep-page-structures", "--as-makedumpfile"):
+            commands[f"ours, 1 thread, {option}"] = f"{ours} {option} --num-threads 1 {core} {out}"
     for tool in ("age", "rage"):
         if shutil.which(tool):
             commands[f"makedumpfile -F -l | {tool}"] = f"{peer} -F -l {core} | {tool} -r {recipient} > {out}"

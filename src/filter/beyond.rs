@@ -18,7 +18,7 @@ pub struct Beyond {
 }
 
 impl Beyond {
-    /// [`Beyond::types_from`] of both programs: reading the types takes 7 ms, which with less memory is a noticeable
+    /// [`Beyond::types_from`] of both programs: reading the types takes milliseconds, which with less memory is a noticeable
     /// share of all that a dump costs.
     pub const TYPES_FROM: u64 = 768 << 20;
     /// Nothing: the pages that makedumpfile leaves out, no others.

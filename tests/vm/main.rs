@@ -30,3 +30,4 @@ mod ssh;
 #[cfg(feature = "upload")]
 mod store;
 mod targets;
+mod zram;

@@ -345,7 +345,8 @@ fn assert_listed(suite: &str, guest: &str) {
     let name = format!("{suite}-{guest}");
     let Some(path) = or_skip(common::vmcore(&name)) else { return };
     // The archive drops the debug information of older kernels before the kernels.
-    let Some(vmlinux) = or_skip_anywhere(common::vmlinux(suite)) else { return };
+    let machine = if guest.starts_with("ppc64el") { "-ppc64el" } else { "" };
+    let Some(vmlinux) = or_skip_anywhere(common::vmlinux(&format!("{suite}{machine}"))) else { return };
     let Some(seen) = or_skip(judge::listed(&path, &vmlinux)) else { return };
     let vmcore = Vmcore::open(&path).unwrap();
     let (mut classifier, _) = Classifier::new(&vmcore, DumpLevel::ALL);
@@ -385,6 +386,7 @@ fn matrix_kernels_have_the_pages_on_lists_of_cpus_that_are_left_out() {
     for guest in ["5level-idle", "5level-busy"] {
         assert_listed("bookworm", guest);
     }
+    assert_listed("sid", "ppc64el-kdump");
 }
 
 /// What a size limit leaves of a dump, as a share of one at level 31: a quarter lists every task, three quarters (this

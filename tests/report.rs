@@ -257,3 +257,10 @@ fn stacks_are_those_that_drgn_finds_with_debug_information() {
     assert_drgn_agrees("trixie-5level-kdump", "trixie");
     assert_drgn_agrees("sid-5level-kdump", "sid");
 }
+
+/// By the back chain, with radix tables.
+#[test]
+#[ignore = "make matrix"]
+fn matrix_ppc64le_stacks_are_those_that_drgn_finds() {
+    assert_drgn_agrees("sid-ppc64el-kdump", "sid-ppc64el");
+}

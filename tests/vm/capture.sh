@@ -2,7 +2,7 @@
 # Captures a plain vmcore of a crashed guest, once, and prints its path: target/vmcores/NAME.elf.
 # Beside it lie NAME.secrets (what was planted), NAME.console and NAME.release.
 #
-#   capture.sh NAME, where NAME is KERNEL-PAGING-HOW:
+#   capture.sh NAME, where NAME is KERNEL-PAGING-HOW or KERNEL-ppc64el-HOW:
 #     KERNEL  bookworm, trixie, backports, sid, backports@6.19: a SUITE of kernel.sh
 #     PAGING  4level, 5level
 #     HOW     kdump (/proc/vmcore as it is), hugetlb (likewise, with huge pages), qemu (dump-guest-memory),
@@ -18,7 +18,9 @@ work=$LAB/runs/capture-$name
 case "$paging" in
     4level) cpu=max,la57=off ;;
     5level) cpu=max ;;
-    *) fail "capture.sh knows 4level and 5level, not $paging" ;;
+    # Radix tables.
+    ppc64el) suite=$suite-$paging cpu=max ;;
+    *) fail "capture.sh knows 4level, 5level and ppc64el, not $paging" ;;
 esac
 
 # /proc/vmcore of a guest, SIZE at most; the options go to crash.sh.
@@ -28,6 +30,14 @@ by_kdump() { # SIZE [OPTION...]
     shift
     "$HERE/crash.sh" --work "$work" --suite "$suite" --cpu "$cpu" --job "$HERE/jobs/plain.sh" --disk "$work/disk.img" "$@"
     truncate -s "$(sed -n 's/^LAB: vmcore size \([0-9]*\).*/\1/p' "$work/console.log")" "$work/disk.img"
+}
+
+# A kernel that is not made for virtual machines needs more memory on both sides of the crash.
+by_small() {
+    case "$paging" in
+        ppc64el) by_kdump 1400M --memory 1280 --crashkernel 512M --timeout 900 ;;
+        *) by_kdump 320M ;;
+    esac
 }
 
 # Files of this machine, for the guest to read: 600 MB of those that are not large.
@@ -81,7 +91,7 @@ locked "$out/$name.lock"
 if ! cmp -s "$out/$name.release" "$("$HERE/kernel.sh" "$suite")/release"; then
     say "capturing $name"
     case "$how" in
-        kdump) by_kdump 320M ;;
+        kdump) by_small ;;
         hugetlb) by_hugetlb ;;
         qemu) by_qemu ;;
         idle) by_large ;;

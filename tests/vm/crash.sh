@@ -2,7 +2,7 @@
 # Boots a Debian cloud kernel in QEMU, plants secrets, makes it panic, and runs a job in the capture kernel.
 #
 #   crash.sh --work DIR [options]
-#     --suite SUITE         whose kernel (bookworm); bookworm-arm64 is an arm64 machine
+#     --suite SUITE         whose kernel (bookworm); bookworm-arm64 is an arm64 machine, trixie-ppc64el a ppc64le one
 #     --job FILE            the shell script that runs in the capture kernel
 #     --image FILE          instead of a job: the capture kernel's whole image, as distributions' tools build it
 #     --append WORDS        for its command line
@@ -91,7 +91,7 @@ guest() { # KERNEL BASE QEMU-OPTION...
     local disk args kernel=$1 base=$2
     shift 2
     # shellcheck disable=SC2054 # QEMU's own commas
-    args=("${machine[@]}" -cpu "$cpu" -smp "$cpus" -m "$memory" -device vmcoreinfo
+    args=("${machine[@]}" -cpu "$cpu" -smp "$cpus" -m "$memory"
         -kernel "$kernel/vmlinuz" -initrd "$base"
         -append "console=$console rdinit=/init $QUIET_START printk.devkmsg=on lab.how=$how $reserve $first")
     [ -z "$ram" ] || args+=("${kept_ram[@]}")
@@ -150,13 +150,22 @@ parse "$@"
 need mke2fs
 mkdir -p "$work"
 rm -rf "${work:?}"/{boot,secrets}
-if [ "$(debian_arch "$suite")" = arm64 ]; then
-    # Pointer authentication as specified takes most of the time when it is emulated.
-    qemu=$("$HERE/program.sh" qemu-aarch64) console=ttyAMA0 machine=(-machine "virt,gic-version=3")
-    [ "$cpu" != max ] || cpu=max,pauth-impdef=on
-else
-    qemu=$("$HERE/program.sh" qemu) console=ttyS0 machine=()
-fi
+# Machines with a configuration device tell QEMU where VMCOREINFO is.
+case "$(debian_arch "$suite")" in
+    arm64)
+        # Pointer authentication as specified takes most of the time when it is emulated.
+        qemu=$("$HERE/program.sh" qemu-aarch64) console=ttyAMA0
+        machine=(-machine "virt,gic-version=3" -device vmcoreinfo)
+        [ "$cpu" != max ] || cpu=max,pauth-impdef=on
+        ;;
+    ppc64el)
+        qemu=$("$HERE/program.sh" qemu-ppc64) console=hvc0
+        # What the emulator has no counterpart of; it would warn.
+        machine=(-machine "pseries,cap-cfpc=broken,cap-ibs=broken,cap-ccf-assist=off")
+        [ "$cpu" != max ] || cpu=power10
+        ;;
+    *) qemu=$("$HERE/program.sh" qemu) console=ttyS0 machine=(-device vmcoreinfo) ;;
+esac
 kernel=$("$HERE/kernel.sh" "$suite")
 base=$("$HERE/initramfs.sh" "$kernel")
 keep_ram

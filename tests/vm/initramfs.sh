@@ -48,21 +48,26 @@ copy_linked() { # TREE DIR FILE
     done
 }
 
-# busybox and kexec: the machine's own, or for an arm64 guest those of Debian 13 with their libraries:
-# an older kexec leaves the page structures out of the vmcore.
+# busybox and kexec: the machine's own, or for a guest of another machine Debian's with their libraries. For arm64 those of
+# Debian 13: an older kexec leaves the page structures out of the vmcore.
 install_programs() { # ROOT
-    local tree=$LAB/programs/arm64.tree
-    if [ "$(debian_arch "$kernel")" = amd64 ]; then
+    local arch tree suite=trixie
+    arch=$(debian_arch "$kernel")
+    [ "$arch" = arm64 ] || suite=$(debian_suite "$(basename "$kernel")")
+    tree=$LAB/programs/$arch.tree
+    if [ "$arch" = amd64 ]; then
         install -m 755 /bin/busybox "$1/bin/busybox"
         install_program /sbin/kexec "$1"
         return
     fi
     mkdir -p "$LAB/programs"
     locked "$tree.lock"
-    [ -e "$tree" ] || "$HERE/packages.sh" tree trixie "$tree" busybox-static:arm64 kexec-tools:arm64
-    copy_linked "$tree" "$1/lib" "$tree/usr/sbin/kexec"
+    [ -e "$tree" ] || "$HERE/packages.sh" tree "$suite" "$tree" "busybox-static:$arch" "kexec-tools:$arch"
+    # Where the loader of some machines is asked for.
+    ln -s lib "$1/lib64"
+    copy_linked "$tree" "$1/lib" "$(find "$tree" -path '*/sbin/kexec')"
     mv "$1/lib/kexec" "$1/bin/"
-    install -m 755 "$tree/usr/bin/busybox" "$1/bin/"
+    install -m 755 "$(find "$tree" -path '*/bin/busybox')" "$1/bin/"
 }
 
 need busybox kexec cpio modprobe readelf

@@ -2,7 +2,8 @@
 # Fetches the Debian cloud kernel of a suite and prints the directory that holds it:
 # `release`, `vmlinuz`, and `lib/modules/RELEASE` with uncompressed modules and their dependency lists.
 #
-#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), backports (trixie-backports), sid; bookworm-arm64 and so on.
+#   kernel.sh SUITE           bookworm (6.1), trixie (6.12), backports (trixie-backports), sid; bookworm-arm64,
+#                             trixie-ppc64el (no cloud kernel) and so on.
 #                             backports@6.19 is the newest kernel of that series that is there now
 #   kernel.sh --debug SUITE   prints the path of its vmlinux with debug information (a 300 MB download)
 #   kernel.sh --list          prints every SUITE that the archive has now, one of each series, the oldest first
@@ -43,7 +44,8 @@ image_package() {
         return
         ;;
     esac
-    packages=$("$HERE/packages.sh" depends "$(debian_suite "$1")" "linux-image-cloud-$arch:$arch" | sed 's/:.*//')
+    case "$arch" in ppc64el) packages=linux-image-powerpc64le ;; *) packages=linux-image-cloud-$arch ;; esac
+    packages=$("$HERE/packages.sh" depends "$(debian_suite "$1")" "$packages:$arch" | sed 's/:.*//')
     grep -m 1 '^linux-image-[0-9]' <<< "$packages"
 }
 
@@ -72,7 +74,7 @@ fetch_kernel() { # SUITE DIR
     rm -rf "$2.new"
     mkdir -p "$2.new/lib/modules"
     mv "$(find "$tree" -path "*lib/modules/$release" -type d | head -n 1)" "$2.new/lib/modules/$release"
-    cp "$(find "$tree" "$2.new" -name 'vmlinuz*' -type f | head -n 1)" "$2.new/vmlinuz"
+    cp "$(find "$tree" "$2.new" -name 'vmlinu[xz]*' -type f | head -n 1)" "$2.new/vmlinuz"
     expand_modules "$2.new" "$release"
     echo "$release" > "$2.new/release"
     rm -rf "$tree"

@@ -8,12 +8,14 @@ LAB=$TARGET/vm
 export LC_ALL=C
 mkdir -p "$LAB/apt"
 
-# A suite names its machine too: bookworm is amd64, bookworm-arm64 is arm64; and its kernel: backports@6.19.
+# A suite names its machine too: bookworm is amd64, bookworm-arm64 is arm64, trixie-ppc64el is ppc64el; and its kernel:
+# backports@6.19.
 debian_suite() {
     local suite=${1%-arm64}
+    suite=${suite%-ppc64el}
     case "${suite%@*}" in backports) echo trixie-backports ;; *) echo "${suite%@*}" ;; esac
 }
-debian_arch() { case "$1" in *-arm64) echo arm64 ;; *) echo amd64 ;; esac; }
+debian_arch() { case "$1" in *-arm64) echo arm64 ;; *-ppc64el) echo ppc64el ;; *) echo amd64 ;; esac; }
 
 say() { echo "lab: $*" >&2; }
 

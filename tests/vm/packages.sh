@@ -8,7 +8,7 @@
 #   packages.sh depends SUITE PACKAGE        print what a package depends on
 #   packages.sh names SUITE REGEX            print the names of packages that match
 #
-# PACKAGE:arm64 is the arm64 one.
+# PACKAGE:arm64 is the arm64 one, PACKAGE:ppc64el the ppc64el one.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -21,10 +21,13 @@ mirror() {
         grep -m 1 -E '/debian/?$' || absent "a Debian mirror in the apt sources; set DEBIAN_MIRROR=URL"
 }
 
+# The packages of ppc64el are few tests' matter: a state of their own spares the others their index.
+case "$*" in *:ppc64el*) also=ppc64el ;; *) also= ;; esac
+
 # Writes the private configuration of suite $1 and fetches its index unless it is a day old at most.
 suite() {
-    locked "$LAB/apt/$1.lock"
-    state=$LAB/apt/$1
+    state=$LAB/apt/$1${also:+-$also}
+    locked "$state.lock"
     conf=$state/apt.conf
     [ -z "$(find "$state/fresh" -mtime -1 -newer "$HERE/packages.sh" 2>/dev/null)" ] || return 0
     mkdir -p "$state"/{lists/partial,archives/partial,etc}
@@ -41,7 +44,7 @@ Dir::Etc::SourceParts "$state/etc";
 Dir::Etc::Preferences "/dev/null";
 Dir::Etc::PreferencesParts "$state/etc";
 APT::Architecture "amd64";
-APT::Architectures { "amd64"; "arm64"; };
+APT::Architectures { "amd64"; "${also:-arm64}"; };
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 APT::Get::AllowUnauthenticated "false";

@@ -8,7 +8,7 @@
 #   program.sh age-keygen|age-plugin-NAME    what else comes with age
 #   program.sh servers                       a Python that has what tests/remote/serve.py serves dumps with
 #   program.sh azurite|s3rver   the store of another cloud, and an S3 server that overwrites
-#   program.sh qemu-aarch64                  the emulator of arm64 machines
+#   program.sh qemu-aarch64|qemu-ppc64       the emulator of arm64 or ppc64le machines
 #   program.sh qemu                          the emulator; Debian 12's (7.2) now and then derails newer kernels
 #   program.sh ovmf                          EFI firmware for guests, with empty variables beside it
 #   program.sh cargo-cyclonedx               lists what the programs are built from, for packages
@@ -62,7 +62,7 @@ from_npm() { # PROGRAM PACKAGE
     mv "$out.new" "$out"
 }
 
-name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|pahole|bpftool|age|rage|servers|azurite|s3rver|qemu|qemu-aarch64|ovmf|cargo-cyclonedx|sshd}
+name=${1:?usage: program.sh makedumpfile|crash|drgn|gdb|pahole|bpftool|age|rage|servers|azurite|s3rver|qemu|qemu-aarch64|qemu-ppc64|ovmf|cargo-cyclonedx|sshd}
 out=$LAB/programs/$name
 mkdir -p "$LAB/programs"
 locked "$out.lock"
@@ -100,6 +100,7 @@ if [ ! -e "$out" ]; then
             from_debian trixie qemu-system-x86 bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios"
             ;;
         qemu-aarch64) from_debian trixie qemu-system-arm bin/qemu-system-aarch64 -L "$out.tree/usr/share/qemu" ;;
+        qemu-ppc64) from_debian trixie qemu-system-ppc bin/qemu-system-ppc64 -L "$out.tree/usr/share/qemu" ;;
         *) fail "program.sh does not know $name" ;;
     esac
 fi

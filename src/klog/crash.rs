@@ -159,7 +159,7 @@ impl Found {
             return;
         }
         let place = ["RIP: ", "pc : ", "NIP ["].iter().any(|start| text.starts_with(start));
-        if self.facts.functions.len() >= KEPT || !(place || self.in_trace) || text.contains(" ? ") {
+        if self.facts.functions.len() >= KEPT || !(place || self.in_trace) || is_guess(text) {
             return;
         }
         let Some(name) = function(text) else { return };
@@ -179,6 +179,16 @@ impl Write for CrashScan {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether the kernel's unwinder does not vouch for a line of a trace: what an earlier call left on the stack differs from
+/// crash to crash. Sources: Linux `arch/x86/kernel/dumpstack.c` (`printk_stack_address`), `arch/powerpc/kernel/process.c`
+/// (`show_stack`), `arch/s390/kernel/dumpstack.c` (`show_stack`).
+fn is_guess(text: &str) -> bool {
+    text.starts_with("? ")
+        || text.contains(" ? ")
+        || text.ends_with(" (unreliable)")
+        || text.starts_with("([<")
 }
 
 /// The name before the first `+0x` of a line.
@@ -294,6 +304,22 @@ mod tests {
             (Some(""), "sysrq_handle_crash".to_owned())
         );
         assert!(facts.hardware.is_some(), "the machine is the same");
+    }
+
+    #[test]
+    fn what_an_earlier_call_left_on_the_stack_is_no_part_of_the_trace() {
+        for guess in [
+            " ? _printk+0x58/0x6f",
+            " ? __die_header+0x1/0x2 [crasher]",
+            "[c000000012345678] [c000000000abcdef] stale+0x74/0xa8 (unreliable)",
+            "([<000000001234abcd>] stale+0x12/0x34)",
+        ] {
+            let log = format!(
+                "[    9.1] [    T1] Kernel panic - not syncing: a\n[    9.2] [    T1] Call Trace:\n\
+                 [    9.3] [    T1] {guess}\n[    9.4] [    T1]  sysrq_handle_crash+0x16/0x20\n"
+            );
+            assert_eq!(scan(&log).functions, ["sysrq_handle_crash"], "{guess}");
+        }
     }
 
     #[test]

@@ -395,6 +395,11 @@ fn a_probe_is_one_object_that_stays_and_shows_who_overwrites() {
         fails(&probed(&["--presigned", urls.to_str().unwrap(), ""]), status, &[words]);
     }
     assert_eq!(store.puts().len(), puts, "each URL serves one object");
+    // Where no store is named, nothing is shown.
+    let nowhere = run(&mut collect(home(), &["--check-params", "--probe", ""]));
+    fails(&nowhere, 2, &["--probe needs a store as the dump file"]);
+    let other = run(&mut collect(home(), &["--check-params", "--resolve", "a=10.0.0.1", "dump"]));
+    fails(&other, 0, &["--resolve has no effect: the dump goes to no store"]);
     // It is no part of the command line of a dump.
     let output = run(&mut collect(home(), &["--probe", &store.url("x/")]));
     assert_eq!(output.status.code(), Some(2));

@@ -387,6 +387,10 @@ impl Args {
     pub(super) fn check(&self) -> Result<(), Failure> {
         self.refuse()?;
         self.foreign.report();
+        #[cfg(feature = "upload")]
+        if !self.uses_store()? {
+            self.upload.report_unused();
+        }
         Ok(())
     }
 
@@ -394,6 +398,11 @@ impl Args {
     pub(super) fn refuse(&self) -> Result<(), Failure> {
         self.check_elf()?;
         self.foreign.refuse()?;
+        #[cfg(feature = "upload")]
+        if self.upload.probes() && !self.uses_store()? {
+            let message = "--probe needs a store as the dump file";
+            return Err(Failure::new(Status::Usage, message).hint("the words are VMCORE s3://BUCKET/PREFIX/"));
+        }
         if self.places()?.iter().any(|place| !place.can_begin_anew())
             && self.levels().len() > 1
             && self.limit().is_some()
@@ -402,6 +411,12 @@ impl Args {
             return Err(Failure::new(Status::Usage, message).hint("give one level, or name a dump file"));
         }
         Ok(())
+    }
+
+    /// Whether the dump goes to a store, or would without --dry-run.
+    #[cfg(feature = "upload")]
+    fn uses_store(&self) -> Result<bool, Failure> {
+        Ok(self.output.dry_run || self.places()?.iter().any(|place| matches!(place, Place::Store(_))))
     }
 
     /// makedumpfile's own rules for `-E`.

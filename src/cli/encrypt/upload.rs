@@ -67,6 +67,23 @@ impl UploadArgs {
     pub(super) fn is_presigned(&self) -> bool {
         self.presigned.is_some()
     }
+
+    /// Whether a store is to be asked.
+    pub(super) fn probes(&self) -> bool {
+        self.probe
+    }
+
+    /// Reports what was typed for a store, where the dump goes to none.
+    pub(super) fn report_unused(&self) {
+        let typed = [
+            ("--credentials", self.credentials.is_some()),
+            ("--ca-file", self.ca_file.is_some()),
+            ("--resolve", !self.resolve.is_empty()),
+        ];
+        for (name, _) in typed.iter().filter(|(_, typed)| *typed) {
+            say(PROGRAM, "note", &format!("{name} has no effect: the dump goes to no store"));
+        }
+    }
 }
 
 /// What follows when others can read or write a file.

@@ -283,8 +283,12 @@ impl Args {
         if dump == Path::new("-") {
             return Err(nowhere());
         }
-        if crate::reader::is_in_pieces(dump) {
-            let message = format!("replacing {}: it is the first of several files", quoted(dump));
+        let why = match dump.to_str() {
+            Some(name) if input::is_url(name) => Some("it is on a server"),
+            _ => crate::reader::is_in_pieces(dump).then_some("it is the first of several files"),
+        };
+        if let Some(why) = why {
+            let message = format!("replacing {}: {why}", input_name(dump));
             return Err(Failure::new(Status::Usage, message).hint("name another file for the new dump"));
         }
         let path = replaced(dump)?;

@@ -213,6 +213,7 @@ for way; do
     prepare "$way"
     case "$way" in
         luks-passphrase) bounds="1024 1408" ;;
+        dracut-store) bounds="112 176" ;;
         *) bounds="64 128" ;;
     esac
     # shellcheck disable=SC2086 # two bounds

@@ -51,7 +51,7 @@ test: tools lint collector ## every lint and every test, the ones in virtual mac
 	$(UNIGNORED) cargo test --features remote --no-fail-fast
 
 matrix: tools collector ## what is too long for make test: every kernel of the archive, and more; MATRIX=kernels for the tests whose name goes on so
-	tests/vm/install-tools.sh debhelper dpkg-dev nodejs npm
+	tests/vm/install-tools.sh debhelper dpkg-dev $$(command -v npm > /dev/null || echo nodejs npm)
 	$(UNIGNORED) cargo test --features remote --no-fail-fast -- --ignored matrix_$(MATRIX)
 
 lint: tools ## format, clippy for each set of features that is shipped, documentation, shellcheck

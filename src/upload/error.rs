@@ -104,6 +104,8 @@ impl Error {
             409 if code.has(&["AlreadyExists"]) => Error::Exists,
             401 | 403 => Error::Refused(code),
             404 => Error::NotFound(code),
+            // A WebDAV server without the directory (RFC 4918 section 9.7.1). A bucket's conflicts, which pass, have a name.
+            409 if code.0.is_empty() => Error::NotFound(code),
             405 | 501 => Error::Unsupported(status),
             _ => Error::Status(status, code),
         })
@@ -177,6 +179,8 @@ mod tests {
         assert_eq!(of(412, "PreconditionFailed"), Error::Exists);
         assert_eq!(of(409, "BlobAlreadyExists"), Error::Exists);
         assert!(of(409, "ConditionalRequestConflict").may_pass());
+        let no_directory = Error::of_answer(409, "<h1>409 Conflict</h1>").unwrap();
+        assert!(matches!(no_directory, Error::NotFound(_)) && !no_directory.may_pass());
         assert!(matches!(of(403, "AccessDenied"), Error::Refused(_)));
         assert!(matches!(of(403, "RequestTimeTooSkewed"), Error::Clock(_)));
         assert!(matches!(of(400, "ExpiredToken"), Error::Expired(_)));

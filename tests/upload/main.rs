@@ -207,6 +207,12 @@ fn where_nothing_is_kept_nothing_is_promised() {
     let output = run(&mut collect(home, &["-d", "0", &store.url("nothing")]));
     let said = fails(&output, 1, &["the store refuses it (AccessDenied)"]);
     assert!(!said.contains("is kept") && store.objects().is_empty(), "{said}");
+    // A WebDAV server without the directory.
+    let store = Store::start();
+    store.fail("/000000", Fault::Answer(409, "<h1>409 Conflict</h1>", 100));
+    let output = run(&mut collect(home, &["-d", "0", &store.url("nowhere")]));
+    fails(&output, 1, &["the store has no such place", "make the bucket or directory first"]);
+    assert_eq!(store.puts().len(), 1, "it does not pass");
 }
 
 #[test]

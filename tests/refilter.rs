@@ -6,7 +6,7 @@ mod common;
 mod readers;
 mod synth;
 
-use common::{judge, or_skip, text};
+use common::{judge, or_skip, succeed, text};
 use readers::{Kdump, assert_same};
 use std::fs;
 use std::io::{Read, Write};
@@ -258,8 +258,16 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     fresh();
     let link = lab.path("link");
     symlink(&input, &link).unwrap();
-    assert_ne!(run(&["-d", "1"], &link).status.code(), Some(0));
+    assert_eq!(run(&["-d", "1"], &link).status.code(), Some(2));
     assert!(link.exists() && input.exists());
+    // What cannot be read back replaces nothing; nobody reads this pipe.
+    let pipe = lab.path("pipe");
+    succeed(std::process::Command::new("mkfifo").arg(&pipe));
+    for nowhere in [Path::new("-"), &pipe, Path::new("/dev/null")] {
+        let output = lab.encrypt(&["-f", "-d", "1", "--remove-source"], &input, &[nowhere.to_owned()]);
+        assert_eq!(output.status.code(), Some(2), "{nowhere:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty() && input.exists(), "{nowhere:?}");
+    }
     let same = lab.encrypt(&["-f", "-d", "1", "--remove-source"], &input, std::slice::from_ref(&input));
     assert!(!same.status.success());
     assert_eq!(

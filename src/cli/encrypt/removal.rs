@@ -9,10 +9,11 @@ use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
 use crate::pipeline::at_once;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
-use crate::sink::parent_of;
+use crate::sink::{parent_of, special};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::{ReadError, Vmcore};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
@@ -100,6 +101,9 @@ impl Removal {
     pub(super) fn prepare(args: &Args) -> Result<Option<Removal>, Failure> {
         let Some((output, may_leave_out)) = args.removes_source() else { return Ok(None) };
         let output = output.ok_or_else(|| usage("a dump file must be named"))?;
+        if special::is_stdout(output) || output.metadata().is_ok_and(|there| !there.is_file()) {
+            return Err(usage("the dump must go into a regular file, which is read back"));
+        }
         if output.to_str().is_some_and(is_url) {
             return Err(usage("the dump must go into a file: what is in a store is not read back"));
         }
@@ -153,7 +157,10 @@ impl Removal {
     /// Whether the dump replaces the input; how many pages of it are left out.
     fn check(&self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<LeftOut, Error> {
         let (key, start) = kept.ok_or_else(|| differs("the dump was not made"))?;
-        let output = File::open(&self.output)?;
+        // Without waiting for a writer, should it be a pipe now.
+        let open = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let output =
+            File::from(rustix::fs::open(&self.output, open, Mode::empty()).map_err(io::Error::from)?);
         let there = output.metadata()?;
         if !there.is_file() || self.sources.iter().any(|source| is_same(&there, &source.before)) {
             return Err(differs("the dump is in no file of its own"));
@@ -176,11 +183,13 @@ impl Source {
         let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?.to_owned();
         let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
         let directory = File::open(parent_of(path)).map_err(|error| failed(&error))?;
-        let file = open_name(&directory, &name, OFlags::RDONLY | OFlags::NONBLOCK)
-            .map_err(|error| failed(&error))?;
+        let no_file = || usage("the input must be a regular file, and no link to one");
+        let file = open_name(&directory, &name, OFlags::RDONLY | OFlags::NONBLOCK);
+        let is_link = |error: &io::Error| error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        let file = file.map_err(|error| if is_link(&error) { no_file() } else { failed(&error) })?;
         let before = file.metadata().map_err(|error| failed(&error))?;
         if !before.is_file() {
-            return Err(usage("the input must be a regular file, and no link to one"));
+            return Err(no_file());
         }
         Ok(Source { path: path.to_owned(), file, before, directory, name })
     }

@@ -475,7 +475,9 @@ fn the_first_signal_ends_every_wait() {
     let mut to_fifo = given.collect(&fifo);
     let mut by_plugin = given.collect(&given.path("out/plugin"));
     by_plugin.args(["-r", &plugin::recipient("hangs")]);
-    for command in [to_fifo.arg("-f"), &mut by_plugin] {
+    // The plugin writes its number before it hangs.
+    let number = || fs::read_to_string(given.path("plugin")).unwrap_or_default();
+    for (command, is_plugin) in [(to_fifo.arg("-f"), false), (&mut by_plugin, true)] {
         command
             .env_clear()
             .env("PATH", in_path(given.home.path()))
@@ -487,6 +489,7 @@ fn the_first_signal_ends_every_wait() {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
             u64::from_str_radix(mask, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
         });
+        wait_for("the plugin", || !is_plugin || number().ends_with('\n'));
         std::thread::sleep(Duration::from_millis(300));
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         let start = std::time::Instant::now();
@@ -494,8 +497,7 @@ fn the_first_signal_ends_every_wait() {
         assert!(!end.success() && start.elapsed() < std::time::Duration::from_secs(6), "{end}");
     }
     // The plugin ends too.
-    let plugin = fs::read_to_string(given.path("plugin")).unwrap();
-    wait_for("the plugin's end", || !runs(plugin.trim()));
+    wait_for("the plugin's end", || !runs(number().trim()));
     assert!(!given.outputs().contains(&"plugin".to_owned()));
 }
 

@@ -14,7 +14,7 @@ mod tables;
 pub(crate) mod testing;
 mod translate;
 
-use crate::units::{PageSize, PhysAddr, VirtAddr};
+use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo, Window};
 use std::cell::RefCell;
 use tables::{Mapping, Tables};
@@ -92,6 +92,18 @@ impl<'a> KernelMemory<'a> {
     pub fn translate(&self, vaddr: VirtAddr) -> Result<PhysAddr, Error> {
         let mapping = self.mapping(vaddr)?;
         Ok(PhysAddr(mapping.paddr.0.wrapping_add(vaddr.0.wrapping_sub(mapping.vaddr.0))))
+    }
+
+    /// The pages of the page tables through which other programs read the kernel's memory; of machines where they need none,
+    /// and of those that are not known for it, none.
+    #[must_use]
+    pub fn kernel_tables(&self) -> PfnSet {
+        let tables = self.translate.kernel_tables(&self.tables);
+        let page = |table: PhysAddr| {
+            let pfn = self.page_size.pfn_of(table).0;
+            PfnRange::new(pfn, pfn + 1)
+        };
+        tables.into_iter().map(page).collect()
     }
 
     /// Fills `buf` with the memory at a virtual address, across as many pages as it takes.

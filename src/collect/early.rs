@@ -1,5 +1,6 @@
 //! What is sent ahead of its turn, so that a dump which is cut still serves: the kernel's data, then the pages from
-//! which an analyst lists tasks and their stacks, then the kernel's text and constants, which `crash` wants. What comes
+//! which an analyst lists tasks, then those of their stacks and others, then the kernel's text and constants, which
+//! `crash` wants. What comes
 //! later is most of a large dump: objects of other caches, page structures, and what users had.
 
 use crate::filter::{DumpLevel, Survey, Surveyed, Wanted};
@@ -13,21 +14,24 @@ const MAX_KERNEL: u64 = 1 << 23;
 pub(super) enum Batch {
     /// The kernel image from its data on, or all of it where its sections are not known.
     Image,
-    /// Page tables, stacks, per-CPU memory, tasks and the like, from all over the memory.
+    /// Tasks, what they share, and page tables, from all over the memory.
+    Tasks,
+    /// Stacks, per-CPU memory, buffers and the like, from all over the memory.
     Kernel,
     /// The kernel image before its data: text and constants, without what was given back between them.
     Text,
 }
 
 /// All batches in their order.
-pub(super) const BATCHES: [Batch; 3] = [Batch::Image, Batch::Kernel, Batch::Text];
+pub(super) const BATCHES: [Batch; 4] = [Batch::Image, Batch::Tasks, Batch::Kernel, Batch::Text];
 
 /// Finds the pages that are sent ahead.
 pub(super) struct Early<'s, 'a> {
     survey: &'s Survey<'a>,
     level: DumpLevel,
     image: Image,
-    urgent: Surveyed<'s, 'a>,
+    tasks: Surveyed<'s, 'a>,
+    kernel: Surveyed<'s, 'a>,
     /// How many pages from all over the memory may still be sent, and how far the search has come.
     left: u64,
     reached: Pfn,
@@ -49,7 +53,7 @@ impl Image {
         match batch {
             Batch::Image => common(&self.data),
             Batch::Text => common(&self.text),
-            Batch::Kernel => {
+            Batch::Tasks | Batch::Kernel => {
                 [&self.data, &self.text].into_iter().fold(pages, |pages, image| pages.without(image))
             }
         }
@@ -64,7 +68,8 @@ impl<'s, 'a> Early<'s, 'a> {
             survey,
             level,
             image: Image { data: [data].into_iter().collect(), text },
-            urgent: survey.pages(level, Wanted::Urgent, range),
+            tasks: survey.pages(level, Wanted::Tasks, range),
+            kernel: survey.pages(level, Wanted::Kernel, range),
             left: MAX_KERNEL,
             reached: range.start,
             batch: Some(Batch::Image),
@@ -76,14 +81,11 @@ impl<'s, 'a> Early<'s, 'a> {
         let batch = self.batch?;
         let ranges = match batch {
             Batch::Image => {
-                self.batch = Some(Batch::Kernel);
+                self.batch = Some(Batch::Tasks);
                 self.kept_in(batch, &self.image.data)
             }
-            Batch::Kernel => {
-                let ranges = self.next_urgent();
-                self.batch = Some(if ranges.is_some() { Batch::Kernel } else { Batch::Text });
-                ranges.unwrap_or_default()
-            }
+            Batch::Tasks => self.next_window(batch, Batch::Kernel),
+            Batch::Kernel => self.next_window(batch, Batch::Text),
             Batch::Text => {
                 self.batch = None;
                 self.kept_in(batch, &self.image.text)
@@ -109,25 +111,26 @@ impl<'s, 'a> Early<'s, 'a> {
         self.image.only(batch, kept).into_ranges()
     }
 
-    /// Those of the next window, without those of the image.
-    fn next_urgent(&mut self) -> Option<Vec<PfnRange>> {
-        if self.left == 0 {
-            return None;
-        }
-        let pages = self.urgent.next_window()?;
+    /// Those of the next window, without those of the image; after the last the batch that follows is next.
+    fn next_window(&mut self, batch: Batch, following: Batch) -> Vec<PfnRange> {
+        let pages = if batch == Batch::Tasks { &mut self.tasks } else { &mut self.kernel };
+        let Some(pages) = (self.left > 0).then(|| pages.next_window()).flatten() else {
+            self.batch = Some(following);
+            return Vec::new();
+        };
         self.reached = pages.window.end;
-        let mut ranges = self.image.only(Batch::Kernel, pages.wanted.into()).into_ranges();
+        let mut ranges = self.image.only(batch, pages.wanted.into()).into_ranges();
         for range in &mut ranges {
             range.end = range.end.min(range.start.saturating_add(self.left));
             self.left -= range.count();
         }
         ranges.retain(|range| !range.is_empty());
-        Some(ranges)
+        ranges
     }
 
-    /// How far the memory was searched.
-    pub(super) fn reached(&self) -> Pfn {
-        self.reached
+    /// How often the memory was gone through, and how far it was searched since.
+    pub(super) fn reached(&self) -> (u32, Pfn) {
+        (u32::from(matches!(self.batch, Some(Batch::Kernel | Batch::Text))), self.reached)
     }
 }
 
@@ -142,6 +145,9 @@ mod tests {
             Image { data: vec![range(40, 60)].into(), text: vec![range(10, 20), range(25, 30)].into() };
         let batches = BATCHES.map(|batch| image.only(batch, vec![range(5, 45)].into()).into_ranges());
         let kernel = vec![range(5, 10), range(20, 25), range(30, 40)];
-        assert_eq!(batches, [vec![range(40, 45)], kernel, vec![range(10, 20), range(25, 30)]]);
+        assert_eq!(
+            batches,
+            [vec![range(40, 45)], kernel.clone(), kernel, vec![range(10, 20), range(25, 30)]]
+        );
     }
 }

@@ -150,14 +150,15 @@ impl<'s, 'a> PageSource<'s, 'a> {
         }
     }
 
-    /// The share of the work that is done, 0 to 1: the pages are gone through twice.
+    /// The share of the work that is done, 0 to 1: the pages are gone through three times.
     pub(super) fn share(&self) -> f64 {
         let done =
             |pfn: u64| pfn.saturating_sub(self.range.start.0) as f64 / self.range.count().max(1) as f64;
-        match &self.early {
-            Some(early) => done(early.reached().0) / 2.0,
-            None => (1.0 + done(self.position)) / 2.0,
-        }
+        let (times, pfn) = match &self.early {
+            Some(early) => early.reached(),
+            None => (2, Pfn(self.position)),
+        };
+        (f64::from(times) + done(pfn.0)) / 3.0
     }
 
     /// Finds more pages that are sent ahead; false when there are none.

@@ -100,9 +100,7 @@ impl<'a> Judge<'a> {
 
     /// Makes it tell urgent pages as well.
     pub(super) fn tell_urgency(&mut self, image: KernelImage) {
-        let struct_frames = mm::struct_frames(&self.memory, &self.mem_map, &self.layout);
-        let slabs = self.allocator.as_ref().and_then(|allocator| allocator.slabs);
-        self.urgency = Some(Urgency::new(image, self.flags(image.text.start), struct_frames, slabs));
+        self.urgency = Some(Urgency::new(self, image, self.flags(image.text.start)));
     }
 
     /// Whether copies of this judge give the same verdict on a page, whatever pages each has judged before.

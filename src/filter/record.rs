@@ -4,6 +4,7 @@
 
 use super::WINDOW_PAGES;
 use super::class::{COUNTERS, Counts, PageClass};
+use super::urgency::Turn;
 use super::walk::Walk;
 use crate::units::{Pfn, PfnRange, varint};
 
@@ -14,36 +15,36 @@ const PIECE: usize = 32 << 10;
 /// Pages that are compared at once where a run is long.
 const STRIDE: usize = 64;
 
-/// What is to become of a page: which levels keep it, and whether it is urgent. A number below [`Fate::kinds`]:
-/// (a bit for each further level) * 3 + (0: excluded by the first level, 1: kept, 2: kept and urgent).
+/// What is to become of a page: which levels keep it, and when it is sent. A number below [`Fate::kinds`]:
+/// (a bit for each further level) * 4 + (0: excluded by the first level; else kept, 1 + its [`Turn`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fate(u32);
 
 impl Fate {
     /// How many fates there are with so many levels, at most 16.
     fn kinds(levels: usize) -> u64 {
-        3 << levels.saturating_sub(1)
+        4 << levels.saturating_sub(1)
     }
 
     /// Whether a level keeps the page.
     pub(super) fn is_kept(self, lane: usize) -> bool {
         match lane {
-            0 => !self.0.is_multiple_of(3),
-            lane => (self.0 / 3) >> (lane - 1) & 1 == 1,
+            0 => !self.0.is_multiple_of(4),
+            lane => (self.0 / 4) >> (lane - 1) & 1 == 1,
         }
     }
 
-    /// Whether the page is urgent.
-    pub(super) fn is_urgent(self) -> bool {
-        self.0 % 3 == 2
+    /// Whether the first level keeps the page, and it is sent in this turn.
+    pub(super) fn is_sent(self, turn: Turn) -> bool {
+        self.0 % 4 == 1 + turn as u32
     }
 
     /// The fate of the `at`th page of a walk's window.
     fn of(walk: &Walk, at: usize) -> Fate {
         let kept = |lane: usize| walk.lanes.get(lane).is_some_and(|lane| lane.classes[at] == PageClass::Kept);
-        let first = if kept(0) { 2 - u32::from(walk.marks.late[at]) } else { 0 };
+        let first = if kept(0) { 1 + walk.marks.turns[at] as u32 } else { 0 };
         let further = (1..walk.lanes.len()).map(|lane| u32::from(kept(lane)) << (lane - 1)).sum::<u32>();
-        Fate(further * 3 + first)
+        Fate(further * 4 + first)
     }
 }
 
@@ -55,7 +56,7 @@ pub(super) fn runs(walk: &Walk) -> impl Iterator<Item = Run> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at;
-        let pages = walk.marks.late.len();
+        let pages = walk.marks.turns.len();
         let fate = (at < pages).then(|| Fate::of(walk, at))?;
         while at < pages {
             if at + STRIDE <= pages && is_alike(walk, at, start) {
@@ -73,13 +74,13 @@ pub(super) fn runs(walk: &Walk) -> impl Iterator<Item = Run> {
 /// Whether [`STRIDE`] pages from `at` on are as the page at `like`. Compiles to vector code.
 fn is_alike(walk: &Walk, at: usize, like: usize) -> bool {
     let pages = at..at + STRIDE;
-    let marks = &walk.marks.late;
+    let turns = &walk.marks.turns;
     let differ = |lane: &super::walk::Lane| {
         let first = lane.classes[like];
         lane.classes[pages.clone()].iter().fold(0, |or, &class| or | (class as u8 ^ first as u8))
     };
-    let late = marks[pages.clone()].iter().fold(0, |or, &late| or | (u8::from(late) ^ u8::from(marks[like])));
-    late == 0 && walk.lanes.iter().all(|lane| differ(lane) == 0)
+    let others = turns[pages.clone()].iter().fold(0, |or, &turn| or | (turn as u8 ^ turns[like] as u8));
+    others == 0 && walk.lanes.iter().all(|lane| differ(lane) == 0)
 }
 
 /// The windows so far.
@@ -250,7 +251,7 @@ mod tests {
             let kinds = Fate::kinds(levels);
             let last = u32::try_from(kinds - 1).unwrap();
             for (before, fate) in [(None, 0), (None, last), (Some(0), 1), (Some(0), last), (Some(last), 0)] {
-                for pages in [1, 2, 63, 64, 65, WINDOW_PAGES] {
+                for pages in [1, 2, 42, 43, 44, WINDOW_PAGES] {
                     let (mut bytes, before) = (Vec::new(), before.map(Fate));
                     push_run(&mut bytes, kinds, before, (Fate(fate), pages));
                     let mut rest = &bytes[..];
@@ -260,7 +261,7 @@ mod tests {
                         "{levels} levels"
                     );
                     assert!(
-                        rest.is_empty() && (levels > 1 || before.is_none() || pages > 64 || bytes.len() == 1)
+                        rest.is_empty() && (levels > 1 || before.is_none() || pages > 42 || bytes.len() == 1)
                     );
                 }
             }
@@ -280,8 +281,9 @@ mod tests {
 
     #[test]
     fn a_fate_tells_levels_apart() {
-        let fate = Fate(0b10 * 3 + 2);
+        let fate = Fate(0b10 * 4 + 2);
         assert_eq!([0, 1, 2].map(|lane| fate.is_kept(lane)), [true, false, true]);
-        assert!(fate.is_urgent() && !Fate(4).is_urgent() && Fate(4).is_kept(0) && !Fate(3).is_kept(0));
+        assert!(fate.is_sent(Turn::Kernel) && !fate.is_sent(Turn::Tasks) && Fate(3).is_sent(Turn::Tasks));
+        assert!(Fate(5).is_sent(Turn::Late) && Fate(5).is_kept(0) && !Fate(4).is_kept(0));
     }
 }

@@ -154,6 +154,12 @@ impl Rules {
         }
     }
 
+    /// Whether a page is of a type by the kernel's own number for it.
+    pub(super) fn is_of_type(&self, block: &[u8], index: usize, kind: u8) -> bool {
+        let (own, _) = self.structure(block, index);
+        self.page(own).kind() == Some(kind)
+    }
+
     /// Whether nobody uses a page that is no slab's, no tail and on no buddy list, as pages are that a CPU keeps for its next allocations.
     /// Further pages of a small block, which has one count for all when it is no compound page (stacks are such blocks
     /// where they are not mapped one by one), are used if the first is. `index` counts from an aligned page.
@@ -231,10 +237,9 @@ impl Rules {
         page.flags & self.slab_flag != 0 || (self.slab_type.is_some() && page.mapcount == self.slab_type)
     }
 
-    /// Whether zsmalloc fills the page. The low bits of such a type are the allocator's own.
+    /// Whether zsmalloc fills the page.
     fn is_compressed(&self, page: &Page) -> bool {
-        let kind = page.mapcount.and_then(|mapcount| mapcount.to_be_bytes().first().copied());
-        self.compressed.is_some() && kind == self.compressed
+        self.compressed.is_some() && page.kind() == self.compressed
     }
 
     fn is_cache(&self, page: &Page) -> bool {
@@ -256,6 +261,13 @@ impl Rules {
             }
             CompoundKeys::Unknown => (0, false),
         }
+    }
+}
+
+impl Page {
+    /// The number of the type, on kernels where it is a byte. The low bits are of whom the page belongs to.
+    fn kind(&self) -> Option<u8> {
+        self.mapcount.map(|mapcount| mapcount.to_be_bytes()[0])
     }
 }
 

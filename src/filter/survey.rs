@@ -34,9 +34,11 @@ pub enum Wanted {
     /// Those of them that every level keeps. Of page structures that are left out it does not know; none is of the kernel
     /// image.
     Essential,
-    /// Those of them that an analyst needs before all others: page tables, stacks, per-CPU memory, buffers, tasks, slabs
-    /// whose cache is not known.
-    Urgent,
+    /// Those of them that an analyst needs before all others: what a list of tasks is made from, and page tables where the
+    /// kernel's types tell them.
+    Tasks,
+    /// Those of them that come next: stacks, per-CPU memory, buffers, other page tables, slabs whose cache is not known.
+    Kernel,
 }
 
 /// What is known of the pages of a vmcore. Threads share it; one at a time walks.

@@ -1,36 +1,52 @@
-//! When a page that is kept should be sent: what an analyst needs before all others is urgent, the rest is not. Urgent are
-//! page tables, stacks, per-CPU memory, buffers, tasks, and slabs whose cache is not known. Not urgent are objects of
+//! When a page that is kept should be sent: what a list of tasks is made from first, other pages of the kernel before the
+//! rest. Of tasks are slabs by the name of their cache, the kernel's page tables, without which nothing of
+//! them is found, and other page tables where the kernel's types tell them. Of the kernel are
+//! stacks, per-CPU memory, buffers, page tables otherwise, and slabs whose cache is not known. Late are objects of
 //! caches that have nothing to do with tasks, pages that nobody uses, and the page structures themselves. Only pages that
-//! every level keeps can be urgent. Nothing here excludes a page.
+//! every level keeps come before the rest. Nothing here excludes a page.
 
 use super::block::{Block, index};
 use super::judge::Judge;
 use super::rules::{Rules, Slab};
-use crate::mm::{KernelImage, SlabCaches, SlabPlace};
+use crate::mm::{self, KernelImage, SlabCaches};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use std::sync::Arc;
 
-/// What is needed to recognise urgent pages.
+/// When a page is sent, should it be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Turn {
+    /// With the rest, by its number.
+    Late,
+    /// After those of tasks.
+    #[default]
+    Kernel,
+    /// First.
+    Tasks,
+}
+
+/// What is needed to recognise pages that come before the rest.
 #[derive(Clone)]
 pub(super) struct Urgency {
     image: KernelImage,
     /// The flags of the first page of the image's text, where they can be read.
     text_flags: Option<u64>,
     slabs: SlabCaches,
+    page_tables: Option<u8>,
+    kernel_tables: Arc<PfnSet>,
     struct_frames: Arc<PfnSet>,
 }
 
 impl Urgency {
-    /// `text_flags` are those of the first page of the image's text, `struct_frames` the pages that hold page structures,
-    /// `slabs` what the kernel's types tell of slabs.
-    pub(super) fn new(
-        image: KernelImage,
-        text_flags: Option<u64>,
-        struct_frames: PfnSet,
-        slabs: Option<SlabPlace>,
-    ) -> Urgency {
-        let struct_frames = Arc::new(struct_frames);
-        Urgency { image, text_flags, slabs: SlabCaches::new(slabs), struct_frames }
+    /// By what a judge knows; `text_flags` are those of the first page of the image's text.
+    pub(super) fn new(judge: &Judge<'_>, image: KernelImage, text_flags: Option<u64>) -> Urgency {
+        let struct_frames = mm::struct_frames(&judge.memory, &judge.mem_map, &judge.layout);
+        let (struct_frames, kernel_tables) =
+            (Arc::new(struct_frames), Arc::new(judge.memory.kernel_tables()));
+        let allocator = judge.allocator.as_deref();
+        let slabs = SlabCaches::new(allocator.and_then(|allocator| allocator.slabs));
+        let page_tables = allocator.and_then(|allocator| allocator.page_tables);
+        Urgency { image, text_flags, slabs, page_tables, kernel_tables, struct_frames }
     }
 
     /// Whether the urgency of a slab no longer depends on the slabs judged before it.
@@ -48,10 +64,10 @@ impl Urgency {
 /// What a walk marks of the pages of a window, and carries from one to the next.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
-    /// For each page of the window, whether it is not urgent, should it be kept.
-    pub late: Vec<bool>,
-    /// Whether the page before the one at hand was one of a slab that is not urgent.
-    in_late_slab: bool,
+    /// The turn of each page of the window.
+    pub turns: Vec<Turn>,
+    /// The turn of the slab that the page before the one at hand is of.
+    slab: Turn,
     /// Pages of the image's text that the kernel gave back, as far as the walk came.
     pub given_back: PfnSet,
     /// Where in the virtual memory map the first structures of the window's free blocks are: addresses in pages, hardly
@@ -60,19 +76,23 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Begins a window: all of it is urgent except the page structures; nothing is where urgency is not known.
+    /// Begins a window: all of it is the kernel's except the page structures; where urgency is not known all is late.
     pub(super) fn begin(&mut self, window: PfnRange, urgency: Option<&Urgency>) {
         self.free_heads.clear();
-        self.late.clear();
-        self.late.resize(index(window, window.end), urgency.is_none());
+        self.turns.clear();
+        let turn = if urgency.is_some() { Turn::Kernel } else { Turn::Late };
+        self.turns.resize(index(window, window.end), turn);
         for part in urgency.iter().flat_map(|urgency| urgency.struct_frames.intersect(window)) {
-            self.late[index(window, part.start)..index(window, part.end)].fill(true);
+            self.turns[index(window, part.start)..index(window, part.end)].fill(Turn::Late);
+        }
+        for part in urgency.iter().flat_map(|urgency| urgency.kernel_tables.intersect(window)) {
+            self.turns[index(window, part.start)..index(window, part.end)].fill(Turn::Tasks);
         }
     }
 
     /// Begins a section: no slab reaches into it.
     pub(super) fn enter_section(&mut self) {
-        self.in_late_slab = false;
+        self.slab = Turn::Kernel;
     }
 
     /// Marks a page that every level keeps.
@@ -86,8 +106,9 @@ impl Marks {
         pfn: Pfn,
     ) {
         self.note_given_back(judge, urgency, block, pfn);
-        if self.is_late(judge, urgency, rules, block, pfn) && window.contains(pfn) {
-            self.late[index(window, pfn)] = true;
+        let turn = self.turn(judge, urgency, rules, block, pfn);
+        if turn != Turn::Kernel && window.contains(pfn) {
+            self.turns[index(window, pfn)] = turn;
         }
     }
 
@@ -113,27 +134,28 @@ impl Marks {
         }
     }
 
-    /// Whether a page is one of a slab that has nothing to do with tasks, or one that nobody uses.
-    fn is_late(
-        &mut self,
-        judge: &Judge<'_>,
-        urgency: &Urgency,
-        rules: &Rules,
-        block: &Block,
-        pfn: Pfn,
-    ) -> bool {
+    /// When a page is sent that every level keeps.
+    fn turn(&mut self, judge: &Judge<'_>, urgency: &Urgency, rules: &Rules, block: &Block, pfn: Pfn) -> Turn {
         let at = block.index(pfn);
         match rules.slab(&block.bytes, at) {
             Slab::Tail => {}
             Slab::Head(page) => {
-                let of_tasks = urgency.slabs.is_of_tasks(&judge.memory, &judge.layout, page);
-                self.in_late_slab = of_tasks == Some(false);
+                self.slab = match urgency.slabs.is_of_tasks(&judge.memory, &judge.layout, page) {
+                    Some(true) => Turn::Tasks,
+                    Some(false) => Turn::Late,
+                    None => Turn::Kernel,
+                };
             }
             Slab::No => {
-                self.in_late_slab = false;
-                return rules.is_unused(&block.bytes, at);
+                self.slab = Turn::Kernel;
+                if rules.is_unused(&block.bytes, at) {
+                    return Turn::Late;
+                }
+                if urgency.page_tables.is_some_and(|kind| rules.is_of_type(&block.bytes, at, kind)) {
+                    return Turn::Tasks;
+                }
             }
         }
-        self.in_late_slab
+        self.slab
     }
 }

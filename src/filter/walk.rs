@@ -8,7 +8,7 @@ use super::class::{Counts, PageClass};
 use super::cpu_lists::Listed;
 use super::judge::Judge;
 use super::rules::{Rules, Verdict};
-use super::urgency::{Marks, Urgency};
+use super::urgency::{Marks, Turn, Urgency};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
 
@@ -47,7 +47,7 @@ pub(super) struct Walked {
     range: PfnRange,
     section: PfnRange,
     lanes: Vec<Lane>,
-    late: Vec<bool>,
+    turns: Vec<Turn>,
     given_back: PfnSet,
     free_heads: Vec<u64>,
 }
@@ -93,7 +93,7 @@ impl Walk {
             range,
             section: self.section,
             lanes: self.lanes.iter_mut().map(take).collect(),
-            late: std::mem::take(&mut self.marks.late),
+            turns: std::mem::take(&mut self.marks.turns),
             given_back: std::mem::take(&mut self.marks.given_back),
             free_heads: std::mem::take(&mut self.marks.free_heads),
         }
@@ -102,12 +102,12 @@ impl Walk {
     /// Goes on by a window that another walk judged from the start of a section on, with what reaches into it added: as if
     /// this walk had judged it. Its pages.
     pub(super) fn adopt(&mut self, walked: Walked) -> PfnRange {
-        let Walked { range, section, lanes, late, given_back, free_heads } = walked;
+        let Walked { range, section, lanes, turns, given_back, free_heads } = walked;
         for (own, lane) in self.lanes.iter_mut().zip(lanes) {
             own.adopt(range, lane);
         }
         (self.next, self.section) = (range.end, section);
-        (self.marks.late, self.marks.free_heads) = (late, free_heads);
+        (self.marks.turns, self.marks.free_heads) = (turns, free_heads);
         given_back.iter().for_each(|range| self.marks.given_back.insert(range));
         range
     }

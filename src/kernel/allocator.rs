@@ -49,6 +49,8 @@ pub struct Allocator {
     /// The highest byte of `page_type` of a page that zsmalloc fills; `None` on kernels before v6.12, where page types are
     /// flags, and on those built without.
     pub zsmalloc: Option<u8>,
+    /// The same of a page that is a page table.
+    pub page_tables: Option<u8>,
     /// Where the page structure of a slab leads to its cache, and that to its name.
     pub slabs: Option<SlabPlace>,
 }
@@ -96,13 +98,15 @@ impl Allocator {
         let zones = symbols.zones(&named, variable)?;
         let cpus = symbols.cpus(&named)?;
         let pagesets = Pagesets { zones, cpus, layout };
-        Ok(Allocator { pagesets, zsmalloc: zsmalloc(&named), slabs: slabs(&named) })
+        let [zsmalloc, page_tables] =
+            ["PGTY_zsmalloc", "PGTY_table"].map(|enumerator| page_type(&named, enumerator));
+        Ok(Allocator { pagesets, zsmalloc, page_tables, slabs: slabs(&named) })
     }
 }
 
 /// Since Linux commit 4ffca5a96678 ("mm: support only one page_type per page") (in v6.12) a type is the highest byte.
-fn zsmalloc(named: &Named<'_>) -> Option<u8> {
-    let value = named.value("pagetype", "PGTY_zsmalloc")?;
+fn page_type(named: &Named<'_>, enumerator: &str) -> Option<u8> {
+    let value = named.value("pagetype", enumerator)?;
     u8::try_from(value).ok().filter(|kind| PAGE_TYPES.contains(kind))
 }
 
@@ -370,8 +374,9 @@ mod tests {
     #[test]
     fn pagesets_are_found_by_their_list_heads() {
         for big in [false, true] {
-            let Allocator { pagesets, zsmalloc, slabs } = Allocator::read(&memory(big, false, &[])).unwrap();
-            assert_eq!((pagesets.zones(), zsmalloc), (2, Some(0xf6)));
+            let Allocator { pagesets, zsmalloc, page_tables, slabs } =
+                Allocator::read(&memory(big, false, &[])).unwrap();
+            assert_eq!((pagesets.zones(), zsmalloc, page_tables), (2, Some(0xf6), Some(0xf3)));
             assert_eq!(slabs, Some(SlabPlace { cache: 8, name: 96 }));
             for (cpu, zone) in [(CPU, 0x1000), (CPU, 0x3000), (CPU + 0x1_0000, 0x3000)] {
                 let lists = cpu + zone + 32;

@@ -28,7 +28,8 @@ pub(crate) fn allocator_types(big: bool, lists: u32, is_old: bool) -> Types {
     let zones = types.array(zone, 3);
     types.structure("pglist_data", 1024, &[("node_zones", zones, 64, 0)]);
     types.enumeration("migratetype", &[("MIGRATE_UNMOVABLE", 0), ("MIGRATE_PCPTYPES", 3)]);
-    types.enumeration("pagetype", &[("PGTY_buddy", 0xf0), ("PGTY_zsmalloc", 0xf6)]);
+    let kinds = [("PGTY_buddy", 0xf0), ("PGTY_table", 0xf3), ("PGTY_zsmalloc", 0xf6)];
+    types.enumeration("pagetype", &kinds);
     let long = types.int("long unsigned int", 8, false);
     let bits = types.array(long, 2);
     types.structure("cpumask", 16, &[("bits", bits, 0, 0)]);

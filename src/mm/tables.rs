@@ -11,6 +11,9 @@ const PIECE: usize = 4096;
 /// Pieces kept: five levels for each of the few places a walk alternates between.
 const PIECES: usize = 16;
 
+/// The most tables that are listed: those of a linear map of 16 TiB in pages of 2 MiB.
+const MAX_LISTED: usize = 1 << 14;
+
 /// Physical memory as page tables are read from it.
 pub(super) struct Tables<'a> {
     vmcore: &'a Vmcore,
@@ -161,6 +164,32 @@ pub(super) fn walk(
         }
     }
     Err(Error::Unmapped(vaddr))
+}
+
+/// The table at `root` and those that it leads to through tables of these levels, each once, in no order; at most
+/// [`MAX_LISTED`]. What cannot be read leads nowhere.
+pub(super) fn listed(
+    tables: &Tables<'_>,
+    order: ByteOrder,
+    root: PhysAddr,
+    levels: &[Level],
+    decode: impl Fn(u64, Level, bool) -> Entry,
+) -> Vec<PhysAddr> {
+    let (mut all, mut found) = (vec![root], vec![root]);
+    // What a table of a level leads to is the level after it.
+    for &level in levels {
+        let entries = found.iter().flat_map(|table| (0..1 << level.bits).map(move |nth: u64| (*table, nth)));
+        let next = entries.filter_map(|(table, nth)| {
+            let entry = tables.entry(table.checked_add(nth * 8)?, order).ok()?;
+            if let Entry::Table(next) = decode(entry, level, false) { Some(next) } else { None }
+        });
+        let mut next: Vec<PhysAddr> = next.take(MAX_LISTED - all.len()).collect();
+        next.sort_unstable();
+        next.dedup();
+        all.extend(&next);
+        found = next;
+    }
+    all
 }
 
 #[cfg(test)]

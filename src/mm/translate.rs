@@ -12,7 +12,7 @@ mod x86_64;
 
 use super::error::Error;
 use super::tables::{Mapping, Tables};
-use crate::units::{PageSize, VirtAddr};
+use crate::units::{PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::{Machine, Vmcore, VmcoreInfo};
 
 /// An architecture's address translation.
@@ -23,6 +23,12 @@ pub(super) trait Translate {
     ///
     /// `vaddr` is not mapped, or a page table cannot be read.
     fn translate(&self, tables: &Tables<'_>, vaddr: VirtAddr) -> Result<Mapping, Error>;
+
+    /// The page tables through which other programs read the kernel's memory, at most so many as a few GiB of memory need.
+    /// None where they need none.
+    fn kernel_tables(&self, _: &Tables<'_>) -> Vec<PhysAddr> {
+        Vec::new()
+    }
 }
 
 /// The translation for a vmcore's architecture.

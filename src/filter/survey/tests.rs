@@ -29,7 +29,9 @@ fn wanted(survey: &Survey<'_>, level: DumpLevel, wanted: Wanted, range: PfnRange
 }
 
 fn urgent(survey: &Survey<'_>) -> PfnSet {
-    wanted(survey, DumpLevel::ALL, Wanted::Urgent, all(survey)).0
+    let found =
+        [Wanted::Tasks, Wanted::Kernel].map(|kind| wanted(survey, DumpLevel::ALL, kind, all(survey)).0);
+    found.iter().flat_map(PfnSet::iter).collect()
 }
 
 /// What a classifier of one level alone finds.
@@ -98,7 +100,7 @@ fn what_does_not_fit_the_record_is_walked_again_with_the_same_result() {
         // Out of order too, and twice.
         let range = PfnRange::new(3 * WINDOW_PAGES, 4 * WINDOW_PAGES);
         for (level, kind, range) in [
-            (level(31), Wanted::Urgent, range),
+            (level(31), Wanted::Kernel, range),
             (level(11), Wanted::Kept, all(&survey)),
             (level(11), Wanted::Essential, all(&survey)),
             (level(31), Wanted::Kept, range),
@@ -173,6 +175,9 @@ fn tasks_and_what_is_no_slab_are_urgent() {
     // Structures of 4096 pages fill 64.
     let late = [PfnRange::new(PAGES / 4096, PAGES / 4096 + 64), PfnRange::new(600, 604)];
     assert_eq!(kept.without(&urgent(&survey)).ranges(), late);
+    // The first of a name that is known, and its tails.
+    let tasks = wanted(&survey, DumpLevel::ALL, Wanted::Tasks, all(&survey)).0;
+    assert_eq!(tasks.ranges(), [PfnRange::new(700, 704)]);
     assert!(!kept.contains(Pfn(800)) && !kept.contains(Pfn(807)));
 }
 
@@ -254,7 +259,7 @@ fn holes_and_an_unreadable_beginning_cost_no_record() {
 /// Everything that a survey tells: each kind of page at each level, with the counts, and what it took.
 fn told(survey: &Survey<'_>) -> (Vec<(PfnSet, Counts)>, Effort) {
     let levels = [level(31), level(11)];
-    let kinds = [Wanted::Urgent, Wanted::Essential, Wanted::Kept];
+    let kinds = [Wanted::Tasks, Wanted::Kernel, Wanted::Essential, Wanted::Kept];
     let asked = levels.into_iter().flat_map(|level| kinds.map(|kind| (level, kind)));
     let found = asked.map(|(level, kind)| wanted(survey, level, kind, all(survey))).collect();
     (found, survey.effort())

@@ -5,6 +5,7 @@ use crate::filter::WINDOW_PAGES;
 use crate::filter::class::Counts;
 use crate::filter::record::{self, Fate, Place, Record};
 use crate::filter::structures::Structures;
+use crate::filter::urgency::Turn;
 use crate::filter::walk::{self, Walk};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::Vmcore;
@@ -66,7 +67,8 @@ impl<'s, 'a> Surveyed<'s, 'a> {
         let is_wanted = |fate: Fate| match wanted {
             Wanted::Kept => fate.is_kept(lane),
             Wanted::Essential => fate.is_kept(lane) && fate.is_kept(0),
-            Wanted::Urgent => fate.is_kept(lane) && fate.is_urgent(),
+            Wanted::Tasks => fate.is_kept(lane) && fate.is_sent(Turn::Tasks),
+            Wanted::Kernel => fate.is_kept(lane) && fate.is_sent(Turn::Kernel),
         };
         let leaves_structures = wanted == Wanted::Kept
             && self.survey.lanes.get(lane).is_some_and(|&level| self.survey.leaves_structures(level));

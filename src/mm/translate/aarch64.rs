@@ -6,7 +6,7 @@
 
 use super::{Translate, address, symbol};
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, listed, walk};
 use crate::units::{ByteOrder, PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 
@@ -93,12 +93,20 @@ impl Translate for Aarch64 {
         let decode = |entry, level, last| self.decode(entry, level, last);
         walk(tables, ByteOrder::Little, self.root, &self.levels, vaddr, decode)
     }
+
+    fn kernel_tables(&self, tables: &Tables<'_>) -> Vec<PhysAddr> {
+        let decode = |entry, level, last| self.decode(entry, level, last);
+        // Without those of the last level: the linear map is in small pages (`rodata=full`), and needs one for 2 MiB.
+        let above = self.levels.get(..self.levels.len().saturating_sub(2)).unwrap_or_default();
+        listed(tables, ByteOrder::Little, self.root, above, decode)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{assert_all_needed, entry_at, translate, unmapped};
-    use crate::units::ByteOrder;
+    use crate::mm::KernelMemory;
+    use crate::units::{ByteOrder, PfnRange};
     use crate::vmcore::Vmcore;
     use crate::vmcore::testing::Image;
 
@@ -121,6 +129,13 @@ mod tests {
     }
 
     const K4: [(u32, u32); 4] = [(39, 9), (30, 9), (21, 9), (12, 9)];
+
+    #[test]
+    fn lists_tables_above_the_last_level() {
+        let core = core(4096, 0xffff_0000_1234_5678, &K4, 0x42_0003, &["NUMBER(VA_BITS)=48"]);
+        let found = KernelMemory::new(&core).unwrap().kernel_tables();
+        assert_eq!(found.ranges(), [1, 0x10, 0x20].map(|pfn| PfnRange::new(pfn, pfn + 1)));
+    }
 
     #[test]
     fn walks_4k_pages_of_48_bits() {

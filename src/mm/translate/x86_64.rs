@@ -5,7 +5,7 @@
 
 use super::Translate;
 use crate::mm::error::Error;
-use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, walk};
+use crate::mm::tables::{Entry, Level, Mapping, Tables, even_levels, listed, walk};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use crate::vmcore::{Vmcore, VmcoreInfo};
 
@@ -85,6 +85,13 @@ impl Translate for X86_64 {
         let decode = |entry, level, last| self.decode(entry, level, last);
         walk(tables, ByteOrder::Little, self.root, &self.levels, vaddr, decode)
     }
+
+    fn kernel_tables(&self, tables: &Tables<'_>) -> Vec<PhysAddr> {
+        let decode = |entry, level, last| self.decode(entry, level, last);
+        // The linear map is in large pages, apart from some that were split.
+        let above_last = self.levels.split_last().map_or(&[][..], |(_, above)| above);
+        listed(tables, ByteOrder::Little, self.root, above_last, decode)
+    }
 }
 
 /// `phys_base` from the segment that describes the kernel image, for kernels that do not print it.
@@ -96,7 +103,8 @@ fn image_base(vmcore: &Vmcore) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{entry_at, translate, unmapped};
-    use crate::units::ByteOrder;
+    use crate::mm::KernelMemory;
+    use crate::units::{ByteOrder, PfnRange};
     use crate::vmcore::Vmcore;
     use crate::vmcore::testing::{CoreBuilder, Image};
 
@@ -127,6 +135,18 @@ mod tests {
         let core = tables(VA, 39, 12, 0, 0x8070_0000_0042_0063).vmcore(MACHINE, &KEYS);
         assert_eq!(translate(&core, VA), Ok(0x42_0678));
         assert_eq!(translate(&core, VA + 0x1000), unmapped(VA + 0x1000));
+    }
+
+    #[test]
+    fn lists_every_table_once() {
+        let mut image = tables(VA, 39, 12, 0, 0x42_0063);
+        // The same tables by another way, a table above the memory, and a large page.
+        image.put_u64(0x1038, 0x2003);
+        image.put_u64(0x2038, 0xffff_f003);
+        image.put_u64(0x3038, 0x5083);
+        let core = image.vmcore(MACHINE, &KEYS);
+        let found = KernelMemory::new(&core).unwrap().kernel_tables();
+        assert_eq!(found.ranges(), [PfnRange::new(1, 5), PfnRange::new(0xf_ffff, 0x10_0000)]);
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Store {
         match &self.way {
             Way::Presigned(urls) => urls.first().map_or_else(String::new, |url| {
                 let path = url.path().rsplit_once('/').map_or("", |(path, _)| path);
-                format!("{}://{}{path}/", url.scheme(), url.host_str().unwrap_or_default())
+                let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+                format!("{}://{}{port}{path}/", url.scheme(), url.host_str().unwrap_or_default())
             }),
             _ => format!("{}{set}/", self.shown),
         }

@@ -70,6 +70,11 @@ pub enum Error {
 trait Place: PhysSource {
     /// Whether every byte is there.
     fn holds(&self, offset: u64, len: u64) -> bool;
+
+    /// Whether a cut may have taken what is not there; elsewhere that is zeros.
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 /// A plain file, never mapped: another program may cut it.

@@ -393,6 +393,48 @@ fn a_dump_that_is_cut_or_ran_out_of_room_gives_what_it_has() {
     }
 }
 
+/// A cut that takes bitmaps, which some writers send after the pages: no page is taken for one that the dump leaves out, and
+/// none for another.
+#[test]
+fn a_flattened_file_without_its_bitmaps_is_incomplete() {
+    let lab = Lab::new(arch::x86_64::four_level());
+    let plain = kdump_file(&lab, &Form::new(6, 31));
+    let block = lab.core.page_size() as usize;
+    let number = |at: usize| u32::from_le_bytes(plain[at..at + 4].try_into().unwrap()) as usize;
+    let (bitmap1, blocks) = ((1 + number(432)) * block, number(436) / 2);
+    let (bitmap2, pages) = (bitmap1 + blocks * block, bitmap1 + 2 * blocks * block);
+    let bits = (lab.core.max_mapnr() as usize).div_ceil(8);
+    let all = [pages..plain.len(), 0..bitmap1, bitmap1..bitmap2, bitmap2..bitmap2 + bits];
+    // The same, the second bitmap from its second half on first.
+    let torn = [pages..plain.len(), 0..bitmap2, bitmap2 + bits / 2..pages, bitmap2..bitmap2 + bits / 2];
+    let classes = lab.core.classes(31);
+    // With the end record: nothing is lost, and all is flagged.
+    let end = 16;
+    for (pieces, taken, status) in [
+        (&all, end, 6),
+        (&all, end + bits / 2, 7),
+        (&all, end + bits + 16, 7),
+        (&all, end + bits + 16 + blocks * block / 2, 7),
+        (&all, end + bits + 16 + blocks * block - bits / 2, 7),
+        (&all, end + bits + 16 + blocks * block + 16, 7),
+        (&torn, end + bits / 4, 7),
+        (&torn, end + bits / 2 + 16, 7),
+    ] {
+        let flat = flattened(&plain, pieces);
+        let input = &flat[..flat.len() - taken];
+        for converted in [lab.convert(&lab.file("in", input), 31), lab.convert_stream(input, 31)] {
+            let kdump = converted.kdump.unwrap_or_else(|| panic!("{taken}: {}", converted.said));
+            assert_eq!(converted.status, Some(status), "{taken}: {}", converted.said);
+            assert_eq!(kdump.status & 8 != 0, status == 7, "{taken}");
+            for pfn in 0..lab.core.max_mapnr() {
+                let found = kdump.page(pfn);
+                let is_lost = status == 7 && !matches!(found, Found::Bytes(_));
+                assert!(is_lost || found == expected(&lab.core, &classes, pfn), "{taken}: {pfn:#x}");
+            }
+        }
+    }
+}
+
 #[test]
 fn one_bitmap_stands_for_both() {
     let lab = Lab::new(arch::x86_64::four_level());

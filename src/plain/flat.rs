@@ -24,11 +24,6 @@ impl Flat {
         Ok(Flat { stream, records, is_cut })
     }
 
-    /// Whether the stream ended without its end record.
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut
-    }
-
     /// The first record that ends after `offset`.
     fn after(&self, offset: u64) -> usize {
         self.records.partition_point(|record| record.offset + record.len <= offset)
@@ -74,6 +69,11 @@ impl Place for Flat {
             }
         }
         next >= end
+    }
+
+    /// Whether the stream ended without its end record.
+    fn is_cut(&self) -> bool {
+        self.is_cut
     }
 }
 

@@ -9,7 +9,7 @@ mod parts;
 use super::{Error, Place};
 use crate::kdump::SIGNATURE;
 use crate::read_at::{ReadAt, read_full_at};
-use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr, VirtAddr};
+use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{Flaw, Origin, Pages, PhysSource, Segment, Vmcore};
 use header::Header;
 use pages::{Dumped, PageReader, StoredPages};
@@ -36,13 +36,13 @@ impl KdumpFile {
         if let Some(PfnRange { start, end }) = header.split {
             return Err(Error::Part { start: start.0, end: end.0 });
         }
-        let (present, listed) = bitmaps(file.as_ref(), &header)?;
-        let stored =
-            StoredPages { file: Arc::clone(&file), header: header.clone(), dumped: Dumped::new(&listed) };
-        let lost = stored.find_lost(&listed)?;
+        let bitmaps = Bitmaps::read(file.as_ref(), &header)?;
+        let dumped = Dumped::new(&bitmaps.listed);
+        let stored = StoredPages { file: Arc::clone(&file), header: header.clone(), dumped };
+        let lost = stored.find_lost(&bitmaps.listed)?;
         let notes = header.notes(file.as_ref())?;
         let is_marked = header.is_marked_incomplete();
-        let tables = Tables { present, listed, lost };
+        let tables = bitmaps.tables(&lost);
         Ok(vmcore(
             &header,
             tables,
@@ -63,18 +63,61 @@ struct Tables {
     present: PfnSet,
     listed: PfnSet,
     lost: PfnSet,
+    /// Whether a cut took none of what exists.
+    is_whole: bool,
 }
 
-/// Pages that exist, and those that are listed.
-fn bitmaps(file: &dyn Place, header: &Header) -> Result<(PfnSet, PfnSet), Error> {
-    let present = read_bitmap(file, header.bitmap1, header)?;
-    let listed = if header.bitmap2 == header.bitmap1 {
-        present.clone()
-    } else {
-        read_bitmap(file, header.bitmap2, header)?
-    };
-    // A page that is dumped exists, whatever the first bitmap has.
-    Ok((present.iter().chain(listed.iter()).collect(), listed))
+/// What the two bitmaps have.
+struct Bitmaps {
+    /// Pages that exist.
+    present: PfnSet,
+    /// Pages that are listed, of those before `known`.
+    listed: PfnSet,
+    /// From here on a cut took bits that tell which pages are listed. A later bit is of no use: descriptors are found by
+    /// how many pages are listed before.
+    known: Pfn,
+    /// Whether the first bitmap is whole.
+    is_whole: bool,
+}
+
+impl Bitmaps {
+    fn read(file: &dyn Place, header: &Header) -> Result<Bitmaps, Error> {
+        let [known1, known] =
+            [header.bitmap1, header.bitmap2].map(|bitmap| known_pages(file, bitmap, header));
+        let first = read_bitmap(file, header.bitmap1, header)?;
+        let second = if header.bitmap2 == header.bitmap1 {
+            first.clone()
+        } else {
+            read_bitmap(file, header.bitmap2, header)?
+        };
+        // A page that is dumped exists, whatever the first bitmap has.
+        let present: PfnSet = first.iter().chain(second.iter()).collect();
+        let listed = second.intersect(PfnRange { start: Pfn(0), end: known }).collect();
+        Ok(Bitmaps { present, listed, known, is_whole: known1 == Pfn(header.max_mapnr) })
+    }
+
+    /// With the pages that the dump lists and lacks. Whatever exists may have been listed.
+    fn tables(self, lost: &PfnSet) -> Tables {
+        let Bitmaps { present, listed, known, is_whole } = self;
+        let unknown: Vec<PfnRange> =
+            present.intersect(PfnRange { start: known, end: Pfn(u64::MAX) }).collect();
+        let with = |set: &PfnSet| set.iter().chain(unknown.iter().copied()).collect();
+        Tables { listed: with(&listed), lost: with(lost), present, is_whole }
+    }
+}
+
+/// How many pages a bitmap tells of, from the first on, before a byte that a cut took.
+fn known_pages(file: &dyn Place, bitmap: u64, header: &Header) -> Pfn {
+    let (mut known, mut more) = (0, header.max_mapnr.div_ceil(8));
+    if !file.is_cut() || file.holds(bitmap, more) {
+        return Pfn(header.max_mapnr);
+    }
+    // The first `known` bytes are there, the first `more` are not.
+    while more - known > 1 {
+        let middle = known.midpoint(more);
+        if file.holds(bitmap, middle) { known = middle } else { more = middle }
+    }
+    Pfn(known * 8)
 }
 
 /// The dump as a vmcore; `is_marked` where its collector marked it as incomplete.
@@ -85,7 +128,7 @@ fn vmcore(
     source: Box<dyn PhysSource>,
     is_marked: bool,
 ) -> Vmcore {
-    let Tables { present, listed, lost } = tables;
+    let Tables { present, listed, lost, is_whole } = tables;
     let is_flawed = is_marked && lost.is_empty();
     let mut vmcore = Vmcore::from_pages(Pages {
         byte_order: header.order,
@@ -96,7 +139,7 @@ fn vmcore(
         present,
         held: listed.without(&lost),
         lost,
-        origin: origin(header),
+        origin: Origin { complete: is_whole, ..origin(header) },
         source,
     });
     if is_flawed {

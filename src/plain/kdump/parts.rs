@@ -4,7 +4,7 @@
 
 use super::header::Header;
 use super::pages::{Dumped, PageReader, StoredPages};
-use super::{Error, FilePart, Place, Tables, bitmaps, vmcore};
+use super::{Bitmaps, Error, FilePart, Place, Tables, vmcore};
 use crate::read_at::ReadAt;
 use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
 use crate::vmcore::{PhysSource, Vmcore};
@@ -27,20 +27,27 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
     let mut parts = files.into_iter().map(open).collect::<Result<Vec<Part>, Error>>()?;
     parts.sort_by_key(|part| (part.range.start, part.range.end));
     let first = parts.first().ok_or_else(|| fail("there is none"))?;
-    let (present, _) = bitmaps(first.file.as_ref(), &first.header)?;
+    let bitmaps = parts.iter().map(|part| Bitmaps::read(part.file.as_ref(), &part.header));
+    let bitmaps = bitmaps.collect::<Result<Vec<Bitmaps>, Error>>()?;
+    // Each part has all of the first bitmap; where one was cut, another may have it whole.
+    let whole = bitmaps.iter().find(|bitmaps| bitmaps.is_whole);
+    let present = whole.or(bitmaps.first()).map(|bitmaps| bitmaps.present.clone()).unwrap_or_default();
+    let is_whole = whole.is_some();
     check_ranges(&parts, &present)?;
     let mut header = first.header.clone();
     header.eraseinfo.clear();
     let (mut listed, mut lost, mut readers, mut is_marked) = (Vec::new(), Vec::new(), Vec::new(), false);
-    for part in &parts {
+    for (part, bitmaps) in parts.iter().zip(bitmaps) {
         check_same(&header, &part.header)?;
-        let (there, own) = bitmaps(part.file.as_ref(), &part.header)?;
-        if there != present {
+        if bitmaps.is_whole && bitmaps.present != present {
             return Err(fail("two of them are of other memory: they are no parts of one dump"));
         }
         // A part lists its own pages, or all of the dump.
-        let own: PfnSet = own.intersect(part.range).collect();
-        listed.extend(own.iter());
+        let own: PfnSet = bitmaps.listed.intersect(part.range).collect();
+        let unknown = PfnRange { start: bitmaps.known.max(part.range.start), end: part.range.end };
+        let unknown: Vec<PfnRange> = present.intersect(unknown).collect();
+        listed.extend(own.iter().chain(unknown.iter().copied()));
+        lost.extend(unknown);
         let (file, dumped) = (Arc::clone(&part.file), Dumped::new(&own));
         let stored = StoredPages { file, header: part.header.clone(), dumped };
         lost.extend(stored.find_lost(&own)?.iter());
@@ -57,7 +64,7 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
     });
     let notes = notes.unwrap_or(FilePart { file: Arc::clone(&first.file), parts: Vec::new() });
     let (listed, lost) = (listed.into_iter().collect(), lost.into_iter().collect());
-    let tables = Tables { present, listed, lost };
+    let tables = Tables { present, listed, lost, is_whole };
     let source = Joined { page: header.page, len: first.header.max_mapnr, readers };
     Ok(vmcore(&header, tables, notes, Box::new(source), is_marked))
 }

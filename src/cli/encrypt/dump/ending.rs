@@ -84,6 +84,11 @@ impl Dump<'_> {
             return Err(Failure::new(Status::Incomplete, message)
                 .hint("what was saved can be restored; the warnings before this name the cause"));
         }
+        if self.vmcore.origin().is_some_and(|origin| !origin.complete) {
+            let message = format!("saving {}: the input is incomplete, and so is the dump", self.names());
+            return Err(Failure::new(Status::Incomplete, message)
+                .hint("what was saved can be restored; the warnings before this name the cause"));
+        }
         Ok(())
     }
 

@@ -105,10 +105,19 @@ fn check_command_line(words: &str, place: &str, findings: &mut Findings) {
     if let Err(error) = Pins::on_command_line(words) {
         findings.problem(CHECK, format!("{place}: {error}: every dump would fail"), error.hint());
     }
-    const SHELLS: [&str; 5] =
-        ["break", "rd.break", "systemd.debug_shell", "systemd.debug-shell", "rd.systemd.debug_shell"];
+    const SHELLS: [&str; 7] = [
+        "break",
+        "rd.break",
+        "rd.cmdline",
+        "kgdbwait",
+        "systemd.debug_shell",
+        "systemd.debug-shell",
+        "rd.systemd.debug_shell",
+    ];
     for word in words.split_whitespace() {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        // The kernel takes quotes away.
+        let plain = word.replace('"', "");
+        let (name, value) = plain.split_once('=').unwrap_or((&plain, ""));
         let other_init =
             matches!(name, "init" | "rdinit") && !value.ends_with("/init") && !value.ends_with("/systemd");
         if SHELLS.contains(&name) || other_init {

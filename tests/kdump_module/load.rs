@@ -36,7 +36,7 @@ fn prepare(jail: &Jail) {
 
 fn words(jail: &Jail) -> String {
     let log = jail.log();
-    let call = log.iter().find(|call| call.starts_with("kexec ")).unwrap_or_else(|| panic!("{log:?}"));
+    let call = log.iter().rfind(|call| call.starts_with("kexec ")).unwrap_or_else(|| panic!("{log:?}"));
     call.split_once("--command-line=").unwrap().1.rsplit_once(' ').unwrap().0.to_owned()
 }
 
@@ -101,6 +101,29 @@ fn the_command_line_is_one_for_a_capture_kernel() {
              reset_devices cgroup_disable=memory udev.children-max=2 panic=10 acpi_no_memhotplug numa=off \
              transparent_hugepage=never rd.shell=0 rd.emergency=reboot"
         );
+    });
+}
+
+/// The kernel reads what quotes hold as one word, and takes the quotes away: no word of ours gets into them, and none that
+/// opens a shell hides in them.
+#[test]
+fn words_in_quotes_are_whole_words() {
+    let ours = "irqpoll nr_cpus=1 reset_devices cgroup_disable=memory udev.children-max=2 panic=10 acpi_no_memhotplug \
+                numa=off transparent_hugepage=never rd.shell=0 rd.emergency=reboot";
+    Jail::each(|jail| {
+        prepare(jail);
+        for (running, kept) in [
+            ("root=\"LABEL=my root\" ro a=1", "a=1 "),
+            ("\"init=/bin/sh\" init=\"/bin/sh -i\" \"rd.break\" rd.\"break\" b", "b "),
+            ("dyndbg=\"file a.c +p; file b.c +p\" c", "dyndbg=\"file a.c +p; file b.c +p\" c "),
+            ("d e=\"f g", "d "),
+            ("rd.cmdline=ask kgdbwait kgdboc=ttyS0 boot=live rd.auto recovery h", "h "),
+        ] {
+            jail.write("/proc/cmdline", running);
+            let ran = jail.run(LOAD);
+            assert!(ran.status.success(), "{}", text(&ran));
+            assert_eq!(words(jail), format!("{kept}{ours}"), "{running}");
+        }
     });
 }
 

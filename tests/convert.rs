@@ -426,7 +426,9 @@ fn a_flattened_file_without_its_bitmaps_is_incomplete() {
             let kdump = converted.kdump.unwrap_or_else(|| panic!("{taken}: {}", converted.said));
             assert_eq!(converted.status, Some(status), "{taken}: {}", converted.said);
             assert_eq!(kdump.status & 8 != 0, status == 7, "{taken}");
-            for pfn in 0..lab.core.max_mapnr() {
+            // What exists is not known where the first bitmap is gone.
+            assert!(kdump.max_mapnr == lab.core.max_mapnr() || status == 7, "{taken}");
+            for pfn in 0..kdump.max_mapnr {
                 let found = kdump.page(pfn);
                 let is_lost = status == 7 && !matches!(found, Found::Bytes(_));
                 assert!(is_lost || found == expected(&lab.core, &classes, pfn), "{taken}: {pfn:#x}");

@@ -223,6 +223,11 @@ fn every_command_takes_all_parts_and_names_a_missing_one() {
         let said = text(&alone.stderr) + &text(&alone.stdout);
         assert!(said.contains("part 2 of 3") || said.contains("2 of 3"), "{words:?}: {said}");
     }
+    // What is made of one part is no whole dump.
+    let output = lab.decrypt(&["refilter", "-f", "-R", to], &lab.owner.0, &[parts[1].clone(), out.clone()]);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    let output = lab.decrypt(&["verify"], &lab.vendor.0, std::slice::from_ref(&out));
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stdout));
 }
 
 #[test]

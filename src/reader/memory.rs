@@ -49,7 +49,8 @@ impl Dump {
                 phys_base: kdump.phys_base,
                 eraseinfo: kdump.eraseinfo.clone(),
                 lost: self.tail().map_or(0, |tail| tail.pages.lost()),
-                complete: self.is_complete(),
+                // Of one part the other pages are elsewhere.
+                complete: self.is_complete() && facts.part.is_none(),
                 live: facts.live,
             },
         }

@@ -273,7 +273,7 @@ fn presigned_urls_are_used_in_order_and_stay_secret() {
     fails(&few, 7, &["limit"]);
     assert!(
         text(&run(decrypt(&["verify"]).arg(store.url("few/"))).stdout)
-            .contains("ended early by its size limit")
+            .contains("ended early, by a size limit")
     );
     // They serve one crash.
     let again = run(&mut collect(home, &["-d", "0", "--presigned", &list(2, "few", 0o600), ""]));

@@ -215,7 +215,7 @@ pub(super) fn why_incomplete(pages: &ClassCounts) -> String {
     if pages.is_lacking() {
         format!("{} of {} pages could not be read when it was collected", pages.lost(), pages.asked())
     } else {
-        "a size limit ended it when it was collected".to_owned()
+        "a size limit ended it when it was collected, or its source was incomplete".to_owned()
     }
 }
 

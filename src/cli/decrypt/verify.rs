@@ -146,7 +146,7 @@ fn verdict(args: &Args, report: &Report) -> String {
         false if pages.is_lacking() => {
             format!("INCOMPLETE, {} of {} pages are lost", pages.lost(), pages.asked())
         }
-        false => "ended early by its size limit".to_owned(),
+        false => "ended early, by a size limit or as its source was".to_owned(),
     };
     let part = head.part.as_ref().map(|part| format!(" (part {} of {})", part.number, part.of));
     format!(

@@ -216,6 +216,14 @@ fn get(
     })
 }
 
+/// What a file is that ends before a range which was asked for, by the error that this gave.
+fn shorter(place: &Place, path: &Path, error: &Error) -> Option<ObjectMeta> {
+    if !matches!(error, Error::Server(words) if words.contains(NO_SUCH_RANGE)) {
+        return None;
+    }
+    place.ask(0, place.store.head(path)).ok()
+}
+
 /// What tells one content of a file from another.
 #[derive(Default, Clone, PartialEq, Eq)]
 struct Version {
@@ -260,10 +268,7 @@ impl RemoteFile {
 
     /// An empty file has no range to ask for, and to have one is not an error of the server's.
     fn empty(&self, error: &Error) -> Option<(Vec<u8>, ObjectMeta)> {
-        if !matches!(error, Error::Server(words) if words.contains(NO_SUCH_RANGE)) {
-            return None;
-        }
-        let meta = self.place.ask(0, self.place.store.head(&self.place.path)).ok()?;
+        let meta = shorter(&self.place, &self.place.path, error)?;
         (meta.size == 0).then(|| (Vec::new(), meta))
     }
 

@@ -2,7 +2,7 @@
 //! list of the objects, or, where the server gives none, by asking for some of them.
 
 use super::list::entries;
-use super::{Error, Pieces, Place, Version, get, head};
+use super::{Error, Pieces, Place, Version, get, head, shorter};
 use crate::objects::{self, Shape};
 use crate::read_at::ReadAt;
 use crate::reader::{Notice, SetFacts, Source, report_missing, shape_of};
@@ -61,7 +61,13 @@ impl RemoteSet {
         let known = known.flatten();
         let tag = known.as_ref().and_then(Version::strong_tag);
         let path = self.place.path.clone().join(objects::name(number));
-        match get(&self.place, &path, start..start + len, tag) {
+        let answer = get(&self.place, &path, start..start + len, tag);
+        // An object that ends before the range is cut, as one that ends in it.
+        let answer = answer.or_else(|error| match shorter(&self.place, &path, &error) {
+            Some(meta) if meta.size <= start => Ok((Vec::new(), meta)),
+            _ => Err(error),
+        });
+        match answer {
             Err(Error::NotFound) if known.is_none() => {
                 self.versions().insert(number, None);
                 report_missing(
@@ -101,7 +107,8 @@ fn mark(place: &Place) -> Result<Option<Shape>, Error> {
     match get(place, &path, 0..objects::MAX_HEAD as u64, None) {
         Ok((bytes, _)) => Ok(Shape::parse(&bytes)),
         Err(Error::NotFound | Error::Refused) => Ok(None),
-        Err(error) => Err(error),
+        // An empty file is no end mark.
+        Err(error) => shorter(place, &path, &error).map(|_| None).ok_or(error),
     }
 }
 

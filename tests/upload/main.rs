@@ -231,6 +231,34 @@ fn a_missing_object_costs_itself() {
     }
 }
 
+/// Of an object that is cut what is there counts, and an empty end mark is none.
+#[test]
+fn objects_that_are_cut_cost_themselves() {
+    let (home, store) = (home(), Store::start());
+    succeed(&mut collect(home, &["-d", "0", &store.url("")]));
+    let [set] = &store.sets()[..] else { panic!("{:?}", store.puts()) };
+    let [object, end] = ["000001", "end"].map(|name| format!("{set}/{name}"));
+    let whole = store.replace(&object, b"").unwrap();
+    for len in [0, 1000] {
+        store.replace(&object, &whole[..len]);
+        let directory = copied(&store, set, "upload-cut-object");
+        for dump in [store.url(set), directory.to_str().unwrap().to_owned()] {
+            fails(&run(&mut decrypt(&["verify", &dump])), 4, &["corrupt"]);
+            let out = scratch("upload-cut-object-out").join("out");
+            fails(&run(decrypt(&["restore", "--salvage", &dump]).arg(&out)), 4, &["lost pages"]);
+            assert!(fs::metadata(&out).unwrap().len() > 20 << 20, "{dump}");
+        }
+    }
+    store.replace(&object, &whole);
+    store.replace(&end, b"");
+    let directory = copied(&store, set, "upload-empty-end");
+    for dump in [store.url(set), directory.to_str().unwrap().to_owned()] {
+        let info = run(&mut decrypt(&["info", &dump]));
+        assert!(info.status.success() && text(&info.stdout).contains("no end mark"), "{dump}: {info:?}");
+        assert!(succeed(&mut decrypt(&["verify", &dump])).contains("authentic, complete"), "{dump}");
+    }
+}
+
 #[test]
 fn a_full_store_gets_the_next_level_as_another_set() {
     for (status, body) in [(507, ""), (403, "<Code>QuotaExceeded</Code>")] {

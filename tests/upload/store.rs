@@ -83,6 +83,11 @@ impl Store {
         self.state().heads.concat()
     }
 
+    /// Makes an object another one; what it was.
+    pub(crate) fn replace(&self, path: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.state().objects.insert(path.to_owned(), bytes.to_vec())
+    }
+
     pub(crate) fn remove(&self, path: &str) -> Option<Vec<u8>> {
         self.state().objects.remove(path)
     }
@@ -193,7 +198,7 @@ impl Store {
         }
         let Some((start, end)) = bounds else { return reply(client, 200, time, &object) };
         let start: usize = start.parse().unwrap();
-        let end = end.parse::<usize>().unwrap().min(object.len() - 1);
+        let end = end.parse::<usize>().unwrap().min(object.len().saturating_sub(1));
         if start >= object.len() {
             return reply(client, 416, "", b"");
         }

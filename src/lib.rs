@@ -83,6 +83,7 @@
 //! | `arch` | what is known of each architecture |
 //! | `units` | pfn, addresses, page size, byte order |
 //! | `read_at` | bytes at any position: files and memory alike |
+//! | `lzo` | LZO1X, decoding |
 //! | `text` | text for people: sizes, foreign text made printable |
 //!
 //! # Words
@@ -128,6 +129,8 @@ mod kdump;
 pub mod kernel;
 pub mod klog;
 pub mod kmsg;
+#[cfg(any(feature = "check", feature = "convert"))]
+mod lzo;
 pub mod mm;
 #[cfg(feature = "analyst")]
 pub mod mount;

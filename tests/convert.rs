@@ -449,6 +449,31 @@ fn one_bitmap_stands_for_both() {
 }
 
 #[test]
+fn damaged_pages_of_every_codec_cost_themselves() {
+    let lab = Lab::new(arch::x86_64::four_level());
+    for codec in ALL {
+        let plain = kdump_file(&lab, &Form { codecs: vec![codec], ..Form::new(6, 31) });
+        let pages = plain.len() - plain.len() / 4;
+        for seed in 0..2_usize {
+            let mut bytes = plain.clone();
+            (0..40).for_each(|nth| {
+                let at = pages + (nth * 7919 + seed * 104_729 + nth * nth * 31) % (plain.len() - pages);
+                bytes[at] ^= 1 << (nth % 8);
+            });
+            let converted = lab.convert(&lab.file("in", &bytes), 31);
+            let said = converted.said;
+            assert!(matches!(converted.status, Some(0 | 6 | 7)), "{codec:?}: {:?}: {said}", converted.status);
+            let kdump = converted.kdump.unwrap_or_else(|| panic!("{codec:?}: {said}"));
+            let held = (0..kdump.max_mapnr).filter(|&pfn| matches!(kdump.page(pfn), Found::Bytes(_))).count();
+            assert!(
+                held + 60 > lab.kept(31).len() && !said.contains("panicked"),
+                "{codec:?}: {held}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
 fn hostile_files_are_refused_or_cost_their_own_pages() {
     let lab = Lab::new(arch::x86_64::four_level());
     let plain = kdump_file(&lab, &Form { codecs: ALL.to_vec(), ..Form::new(6, 31) });

@@ -1,6 +1,7 @@
-//! LZO as `lzop` packs it: its container; `lzokay-native` decodes the blocks. Source: Linux `lib/decompress_unlzo.c`;
+//! LZO as `lzop` packs it: its container. Source: Linux `lib/decompress_unlzo.c`;
 //! lzop 1.04 `src/conf.h`.
 
+use crate::lzo::decompress as unpack;
 use std::io::{self, Read};
 
 const MAGIC: usize = 9;
@@ -86,21 +87,9 @@ fn decompress(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Decompresses a block of a size that is guessed. The crate panics on some bytes that are no LZO; it holds nothing that a
-/// panic could leave half done.
-#[cfg(not(fuzzing))]
-pub(super) fn decompress_any(packed: &[u8], guess: usize) -> io::Result<Vec<u8>> {
-    let result = std::panic::catch_unwind(|| lzokay_native::decompress_all(packed, Some(guess)));
-    let broken = |error: String| io::Error::other(format!("lzo: {error}"));
-    result
-        .map_err(|_| broken("the bytes contradict each other".to_owned()))?
-        .map_err(|error| broken(error.to_string()))
-}
-
-/// A fuzzer takes a panic for a finding even where it is caught, and would see nothing else.
-#[cfg(fuzzing)]
-pub fn decompress_any(_: &[u8], _: usize) -> io::Result<Vec<u8>> {
-    Err(io::Error::other("lzo: not fuzzed"))
+/// Decompresses a block of at most so many bytes.
+pub(super) fn decompress_any(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    unpack(packed, limit).ok_or_else(|| io::Error::other("lzo: the bytes contradict each other"))
 }
 
 fn skip(source: &mut impl Read, count: usize) -> io::Result<()> {

@@ -33,9 +33,8 @@ fn zlib(stored: &[u8], page: &mut [u8]) -> Option<()> {
     matches!(decoder.read(&mut [0]), Ok(0)).then_some(())
 }
 
-/// What is stored is at most a page, so what LZO can make of it is at most 255 pages.
 fn lzo(stored: &[u8], page: &mut [u8]) -> Option<()> {
-    let made = lzokay_native::decompress_all(stored, Some(page.len())).ok()?;
+    let made = crate::lzo::decompress(stored, page.len())?;
     (made.len() == page.len()).then(|| page.copy_from_slice(&made))
 }
 

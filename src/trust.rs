@@ -4,11 +4,12 @@
 //!
 //! For what root acts on: recipients and configuration. Who writes those decides who reads the next dump.
 
+use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Our configuration, and that of the three distributions' kdump.
@@ -70,6 +71,19 @@ impl Error {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
+}
+
+/// Opens a file for reading without waiting: a pipe is refused, which might never have a writer.
+///
+/// # Errors
+/// Those of open(2); [`io::ErrorKind::InvalidInput`] for a pipe.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let how = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, how, Mode::empty())?);
+    if file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
+    }
+    Ok(file)
 }
 
 /// Checks `path`, and everything above it up to `root`. Below a `root` other than `/`, which is another machine's tree,

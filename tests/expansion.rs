@@ -234,6 +234,22 @@ fn large_frames_within_the_ratio_are_not_in_memory_all_at_once() {
     }
 }
 
+/// A log of its own: text in zstd frames.
+#[test]
+fn a_log_that_makes_thousands_of_times_its_length_is_ended() {
+    let lab = Lab::new();
+    let mut plain = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    let lines = b"<6>line\n".repeat(1 << 17);
+    (0..256).for_each(|_| plain.write_all(&lines).unwrap());
+    let (mut bytes, key) = with_entropy(|entropy| recipients().wrap(entropy).unwrap());
+    let mut writer = EncryptWriter::new(&mut bytes, key);
+    writer.write_all(&plain.finish().unwrap()).unwrap();
+    writer.finish().unwrap();
+    std::fs::write(lab.path("log"), &bytes).unwrap();
+    let (succeeded, messages) = lab.run(1, &["dmesg", "-i", "key.txt", "log"]);
+    assert!(!succeeded && messages.contains("no kernel writes such a log"), "{messages}");
+}
+
 #[test]
 fn zero_pages_by_the_thousand_million_are_refused() {
     let lab = Lab::new();

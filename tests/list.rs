@@ -149,7 +149,9 @@ fn a_place_that_is_not_there_has_a_line_and_hostile_text_commands_nothing() {
     dump(&home, "a.age", &recipients, &["BUG: \u{1b}[2Jgone", "CPU: x PID: Comm: \u{1b}]0;x"]);
     for words in [&[][..], &["--json"]] {
         let mut command = list(words, Some(&identity), &home.join("dumps"));
-        let shown = succeed(command.arg(home.join("none")));
+        let output = common::run(command.arg(home.join("none")));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let shown = text(&output.stdout);
         assert_eq!(shown.lines().count(), 2, "{shown}");
         assert!(shown.contains("No such file") && !shown.contains('\u{1b}'), "{shown:?}");
     }

@@ -193,6 +193,7 @@ fn a_part_that_is_damaged_or_missing_costs_a_salvage_only_itself() {
     fs::write(given.path("cut"), &bytes[..end - 70_000]).unwrap();
     fs::write(given.path("empty"), "").unwrap();
     fs::write(given.path("short"), &bytes[..100]).unwrap();
+    fs::write(given.path("zeros"), vec![0; bytes.len()]).unwrap();
     given.flip("part2", 120, "header");
     given.flip("part2", 1000, "first");
     given.flip("part2", end - 200_000, "middle");
@@ -203,6 +204,7 @@ fn a_part_that_is_damaged_or_missing_costs_a_salvage_only_itself() {
         ("cut", 5, "\"cut\" is truncated", of_part),
         ("header", 4, "left out: opening \"header\"", of_part),
         ("short", 5, "left out: opening \"short\"", of_part),
+        ("zeros", 4, "left out: opening \"zeros\": not an age file", of_part),
         ("empty", 5, "left out: opening dump \"empty\": it is empty", of_part),
     ] {
         let (code, _, said) = given.run(salvage, &["part3", file, "part1"]);

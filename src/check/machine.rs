@@ -2,6 +2,7 @@
 //! too, and its block devices.
 
 use crate::crypt::recipients::DEFAULT_FILE;
+use crate::trust;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ impl Machine {
     /// A file's first bytes, at most 1 MiB.
     pub(super) fn read_bytes(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(self.path(path))?.take(MAX_FILE).read_to_end(&mut bytes)?;
+        trust::open(&self.path(path))?.take(MAX_FILE).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -57,7 +58,7 @@ impl Machine {
     #[cfg(feature = "check")]
     pub(super) fn read_whole(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(self.path(path))?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        trust::open(&self.path(path))?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 <= limit { Ok(bytes) } else { Err(io::ErrorKind::FileTooLarge.into()) }
     }
 

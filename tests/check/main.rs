@@ -268,6 +268,13 @@ fn what_others_can_change_is_a_problem() {
     assert_eq!(machine.problems(), Vec::<String>::new());
     mode(&machine, "etc/vmcore-encrypt/config", 0o606);
     machine.has_only("config\" has mode 0606");
+    // Nobody writes to it: it is not waited for.
+    let config = machine.path("etc/vmcore-encrypt/config");
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    mode(&machine, "etc/vmcore-encrypt/config", 0o644);
+    let problems = machine.problems();
+    assert!(problems.iter().any(|problem| problem.contains("it is a pipe, not a file")), "{problems:?}");
 }
 
 #[test]

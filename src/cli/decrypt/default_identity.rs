@@ -54,7 +54,10 @@ fn check(path: &Path, file: &fs::Metadata) -> Result<(), Failure> {
             refused(format!("user {} owns it", file.uid()), "name an identity file of your own with -i")
         }
         0 => Ok(()),
-        open => refused(format!("others can read or change it (mode {open:03o})"), "chmod 600 closes it"),
+        _ => {
+            let mode = file.mode() & 0o7777;
+            refused(format!("others can read or change it (mode {mode:04o})"), "chmod 600 closes it")
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::pstore;
 use crate::reader::{self, Dump, Source, SourceReader};
 use crate::text::write_shown;
 use clap::Args as ClapArgs;
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,9 +116,12 @@ fn print_saved_log(
         return Err(not_a_log(path));
     }
     if start.starts_with(&FRAME_MAGIC.to_le_bytes()) {
+        let taken = Cell::new(0);
+        let plain = Counted { inner: plain, taken: &taken };
         let mut text = zstd::Decoder::with_buffer(plain).map_err(|error| failed(&error))?;
         // 8 MiB: what `zstd -d` takes without being told to.
         text.window_log_max(23).map_err(|error| failed(&error))?;
+        let mut text = Bounded { inner: text, made: 0, taken: &taken };
         let mut start = Vec::new();
         (&mut text).take(pstore::BLOCK as u64).read_to_end(&mut start).map_err(|error| failed(&error))?;
         if start.starts_with(FLATTENED) {
@@ -130,6 +134,57 @@ fn print_saved_log(
         return copy(&mut text, out, failed);
     }
     copy(&mut plain, out, failed)
+}
+
+/// What a compressed log may make: so many bytes, or so many times its own length, as of dumps. Whoever knows a recipient
+/// can forge one.
+const MOST: u64 = 64 << 20;
+const MOST_TIMES: u64 = 4096;
+
+/// Counts what is taken.
+struct Counted<'c, R> {
+    inner: R,
+    taken: &'c Cell<u64>,
+}
+
+impl<R: BufRead> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.taken.set(self.taken.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken.set(self.taken.get() + count as u64);
+        self.inner.consume(count);
+    }
+}
+
+/// Ends with an error where more is made than [`MOST`] and [`MOST_TIMES`] allow.
+struct Bounded<'c, R> {
+    inner: R,
+    made: u64,
+    taken: &'c Cell<u64>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.made += count as u64;
+        if self.made > MOST && self.made / MOST_TIMES > self.taken.get() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it makes thousands of times its own length: no kernel writes such a log",
+            ));
+        }
+        Ok(count)
+    }
 }
 
 /// How makedumpfile's flattened stream starts.

@@ -332,9 +332,14 @@ pub(super) fn head_copy(path: &Path, identities: &Identities) -> Option<DumpHead
 /// The head of a dump that may be damaged.
 ///
 /// # Errors
-/// It cannot be opened, or neither its head nor the copy of it can be read.
+/// It cannot be opened, or neither its head nor the copy of it can be read; a file that does not begin as a dump is
+/// damaged then, since this is asked of parts of one.
 pub(super) fn any_head(path: &Path, identities: &Identities) -> Result<DumpHead, Failure> {
-    reader::any_head(open_source(path)?, identities).map_err(|error| reader_failure(path, &error))
+    reader::any_head(open_source(path)?, identities).map_err(|error| {
+        let failure = reader_failure(path, &error);
+        let is_lost = matches!(error, reader::Error::Crypt(crypt::Error::NotAge) | reader::Error::NotADump);
+        if is_lost { failure.status(Status::Damaged) } else { failure }
+    })
 }
 
 /// What is wrong with a header, or with the identities for it.

@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         })
     })?;
     lines.end()?;
-    if unsearched {
+    if unsearched || args.places.iter().any(|place| find::is_absent(place)) {
         return Err(Failure::new(Status::Failure, "listing dumps: not every place could be searched"));
     }
     Ok(())

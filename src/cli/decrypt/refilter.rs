@@ -74,7 +74,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let identities = args.identities.read(args.dumps())?;
     let recipients = args.recipients.read_typed()?;
     let input::Opened { dump, fault } = args.open(&identities, &recipients)?;
-    let vmcore = args.pages(&dump)?;
+    let state = fault.as_ref().map(Failure::exit_status);
+    let vmcore = args.pages(&dump).map_err(|failure| match (state, failure.exit_status()) {
+        // Of a dump that is cut or damaged that is the state, whatever did not work for it.
+        (Some(state), Status::Failure) => failure.status(state),
+        _ => failure,
+    })?;
     let level = args.level(&dump);
     let survey = Survey::of(&vmcore, &[level], args.beyond(&dump));
     let judges = warn(args, &survey, level);

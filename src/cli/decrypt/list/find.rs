@@ -33,6 +33,12 @@ pub(super) fn all(places: &[PathBuf], take: Take<'_>) {
     }
 }
 
+/// Whether a place that a user names is not there. It has a line all the same.
+pub(super) fn is_absent(place: &Path) -> bool {
+    let is_url = place.to_str().is_some_and(super::super::input::is_url);
+    !is_url && place != Path::new("-") && place.symlink_metadata().is_err()
+}
+
 /// Searches a directory and those below it, by name; links are not followed.
 fn directory(top: &Path, take: Take<'_>) -> bool {
     let mut waiting = vec![(top.to_owned(), 0)];

@@ -39,6 +39,11 @@ pub(super) fn without_secrets(
         );
     }
     if !unwalked.is_empty() {
+        // Where the dump is damaged, leaving kinds out is no help.
+        if let Err(error) = dump.authenticate() {
+            let hint = "nothing was written: what is damaged may lead to secrets; hand over another copy";
+            return Err(Failure::caused(doing(), &error).status(Status::Damaged).hint(hint));
+        }
         let message =
             format!("{}: {} kinds are or may be there and cannot be searched", doing(), unwalked.len());
         let hint = format!("nothing was written; --redact=default,{} hands these over", unwalked.join(","));

@@ -39,7 +39,7 @@ _vmcore-decrypt() {
                 '*'--format'[Form of the restored dump]:value:(kdump elf flattened)' \
                 '*'--compress'[How pages of a kdump file are compressed]:value:(zlib lzo snappy zstd none)' \
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
-                '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
+                '*'{-f,--force}'[Overwrite an existing output file, once the new one is written to its end]' \
                 '*'--salvage'[Restore what is authentic of a damaged or cut dump, and report what is lost]' \
                 '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
@@ -53,7 +53,7 @@ _vmcore-decrypt() {
                 '*'--format'[Form of the restored dump]:value:(kdump elf flattened)' \
                 '*'--compress'[How pages of a kdump file are compressed]:value:(zlib lzo snappy zstd none)' \
                 '*'--num-threads'[Threads that decrypt and compress default one per CPU]:value: ' \
-                '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
+                '*'{-f,--force}'[Overwrite an existing output file, once the new one is written to its end]' \
                 '*'--salvage'[Restore what is authentic of a damaged or cut dump, and report what is lost]' \
                 '*'--json'[With --salvage report as one JSON object on standard output, with all that is lost]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
@@ -144,7 +144,7 @@ _vmcore-decrypt() {
                 '*'--keep-cpu-lists'[Save the free pages that CPUs keep on lists of their own for who hunts a use after free]' \
                 '*'--keep-page-structures'[Save page structures also where they describe only pages that are left out for who asks about such a page itself, as kmem -p and files -p of crash do. On a machine with much memory they are most of the dump]' \
                 '*'--drop-page-structures'[Leave them out, at levels that leave out all cache, user and free pages the default, except where vmcore-encrypt gets a dump of such a level]' \
-                '*'{-f,--force}'[Overwrite an existing output file, once the new one is whole]' \
+                '*'{-f,--force}'[Overwrite an existing output file, once the new one is written to its end]' \
                 '*'{-q,--quiet}'[Warnings and errors alone no progress, no notes]' \
                 '*'{-h,--help}'[Print help]' \
                 '*: :_files'

@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "LEVEL", default_value_t = 1, allow_hyphen_values = true,
           value_parser = clap::value_parser!(i32).range(-7..=19))]
     compress_level: i32,
-    /// Overwrite an existing output file, once the new one is whole
+    /// Overwrite an existing output file, once the new one is written to its end
     #[arg(short = 'f', long)]
     force: bool,
     /// Threads that decrypt, compress and encrypt [default: one per CPU]

@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// How pages of a kdump file are compressed
     #[arg(long, value_enum, value_name = "CODEC", default_value_t = Compress::Zstd)]
     compress: Compress,
-    /// Overwrite an existing output file, once the new one is whole
+    /// Overwrite an existing output file, once the new one is written to its end
     #[arg(short = 'f', long)]
     force: bool,
     /// Restore what is authentic of a damaged or cut dump, and report what is lost

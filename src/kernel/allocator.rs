@@ -1,6 +1,7 @@
 //! The allocators by the kernel's own types: where CPUs keep their lists of free pages, how many pages each counts, the
-//! type of pages that zsmalloc fills, and where slabs lead to the name of their cache. For the filter, in the memory of the collector: symbols are streamed, and the
-//! types are dropped once a few numbers of them are known. What the lists hold is the filter's matter.
+//! type of pages that zsmalloc fills, and where slabs lead to the name of their cache. For the filter, in the memory of
+//! the collector: symbols are streamed, and the types are dropped once a few numbers of them are known. What the lists
+//! hold is the filter's matter.
 //!
 //! Source: Linux `include/linux/mmzone.h` (`struct zone.per_cpu_pageset`, `struct per_cpu_pages`; until v5.13 `zone.pageset`
 //! and `struct per_cpu_pageset.pcp`), `mm/page_alloc.c` (`pindex_to_order`). Lists of larger blocks since commit

@@ -29,7 +29,7 @@ save full -d 1 --stall 2
 save quota -d 1,31 --stall 2
 "#;
 
-/// A store that takes objects and fails as it is told to, with the wire to it.
+/// A store with a planned fault, and the wire to it.
 struct Faulty {
     store: Store,
     wire: Wire,

@@ -332,8 +332,8 @@ pub(super) fn head_copy(path: &Path, identities: &Identities) -> Option<DumpHead
 /// The head of a dump that may be damaged.
 ///
 /// # Errors
-/// It cannot be opened, or neither its head nor the copy of it can be read; a file that does not begin as a dump is
-/// damaged then, since this is asked of parts of one.
+/// It cannot be opened, or neither its head nor the copy of it can be read. A file that does not begin as a dump counts as
+/// damaged: callers pass parts of a dump.
 pub(super) fn any_head(path: &Path, identities: &Identities) -> Result<DumpHead, Failure> {
     reader::any_head(open_source(path)?, identities).map_err(|error| {
         let failure = reader_failure(path, &error);

@@ -8,6 +8,7 @@
 
 mod codec;
 mod flat;
+mod foreign;
 mod kdump;
 mod kinds;
 mod records;
@@ -18,6 +19,7 @@ use crate::kdump::is_flattened;
 use crate::read_at::{FileSource, read_full_at};
 use crate::vmcore::{self, Flaw, PhysSource, Vmcore};
 use flat::{Flat, HolesAreErrors};
+use foreign::Claimed;
 use kdump::KdumpFile;
 use std::fs::File;
 use std::io::{self, Read};
@@ -75,6 +77,11 @@ trait Place: PhysSource {
     fn is_cut(&self) -> bool {
         false
     }
+
+    /// What is not as it should be of the form that the bytes are in.
+    fn flaw(&self) -> Option<Flaw> {
+        None
+    }
 }
 
 /// A plain file, never mapped: another program may cut it.
@@ -94,7 +101,16 @@ pub fn open(path: &Path) -> Result<Vmcore, Error> {
         return Ok(Vmcore::open(path)?);
     }
     let file = File::open(path).map_err(vmcore::Error::Open)?;
-    open_file(file)?.map_or_else(|| Ok(Vmcore::open(path)?), Ok)
+    let len = file.metadata().map_err(Error::Read)?.len();
+    if let Some(vmcore) = open_file(FileSource::with_len(file.try_clone().map_err(Error::Read)?, len))? {
+        return Ok(vmcore);
+    }
+    let mut vmcore = Vmcore::open(path)?;
+    // The kernel's own file has what the kernel put there; a copy may have been added to.
+    if !vmcore::is_on_procfs(&file) {
+        add_foreign(&mut vmcore, &FileSource::with_len(file, len))?;
+    }
+    Ok(vmcore)
 }
 
 /// Opens all files that `makedumpfile --split` made of one dump, in any order; flattened ones too.
@@ -124,9 +140,7 @@ fn open_part(path: &Path) -> Result<Arc<dyn Place>, Error> {
 }
 
 /// Opens what is in a regular file; `None` when it is no form of this room.
-fn open_file(file: File) -> Result<Option<Vmcore>, Error> {
-    let len = file.metadata().map_err(Error::Read)?.len();
-    let source = FileSource::with_len(file, len);
+fn open_file(source: FileSource) -> Result<Option<Vmcore>, Error> {
     let mut probe = [0; PROBE];
     // If it cannot be read at all, the other opener reports that.
     let Ok(have) = read_full_at(&source, &mut probe, 0) else { return Ok(None) };
@@ -157,16 +171,29 @@ fn open_flat(flat: Flat) -> Result<Vmcore, Error> {
     let mut probe = [0; PROBE];
     let have = read_full_at(&flat, &mut probe, 0).map_err(Error::Read)?;
     let probe = &probe[..have];
-    let is_cut = flat.is_cut();
-    let mut vmcore = if kdump::is_kdump(probe) {
-        KdumpFile::open(Arc::new(flat))?
-    } else if let Some(kind) = Kind::of(probe) {
+    if kdump::is_kdump(probe) {
+        return KdumpFile::open(Arc::new(flat));
+    }
+    if let Some(kind) = Kind::of(probe) {
         return Err(Error::Refused(kind));
-    } else {
-        Vmcore::from_source(Box::new(HolesAreErrors(flat)))?
-    };
-    if is_cut {
-        vmcore.add_flaw(Flaw::NoEnd);
+    }
+    let file = Arc::new(HolesAreErrors(flat));
+    let mut vmcore = Vmcore::from_source(Box::new(Arc::clone(&file)))?;
+    match file.0.flaw() {
+        Some(flaw) => vmcore.add_flaw(flaw),
+        None => add_foreign(&mut vmcore, &file.0)?,
     }
     Ok(vmcore)
+}
+
+/// Adds what the file of an ELF core holds besides. Of one that is cut or damaged otherwise it is not known.
+fn add_foreign(vmcore: &mut Vmcore, file: &dyn Place) -> Result<(), Error> {
+    if !vmcore.flaws().is_empty() {
+        return Ok(());
+    }
+    let claimed = Claimed::new(vmcore::claimed(file, vmcore.page_size())?);
+    if let Some(flaw) = claimed.flaw(file, |_| false)? {
+        vmcore.add_flaw(flaw);
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub(crate) mod varint;
 use std::fmt;
 
 pub use pfn_set::PfnSet;
+pub(crate) use pfn_set::merge;
 
 /// A page frame number: a physical address shifted right by the page shift. Counts pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,8 @@
 //! The ELF core of the crashed kernel's memory: ranges, notes, VMCOREINFO and the bytes at a physical
 //! address. Knows nothing of kernel data structures; virtual addresses are the `mm` room's matter.
 
+#[cfg(feature = "convert")]
+mod claimed;
 mod elf;
 mod error;
 mod mapped;
@@ -17,9 +19,13 @@ use memory::Memory;
 use std::path::Path;
 
 pub use crate::arch::Machine;
+#[cfg(feature = "convert")]
+pub(crate) use claimed::claimed;
 pub use elf::Segment;
 pub use error::{Cause, Error, Flaw, ReadError};
 pub use mapped::Window;
+#[cfg(feature = "convert")]
+pub(crate) use mapped::is_on_procfs;
 pub use notes::{Note, Notes};
 pub use pages::{Origin, Pages};
 pub use source::PhysSource;

@@ -256,7 +256,7 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     let output = run(&["-d", "1"], &input);
     let said = text(&output.stderr);
     assert!(output.status.success() && !input.exists(), "{said}");
-    assert!(said.contains("1 more names (hard links)") && said.contains("not overwritten"), "{said}");
+    assert!(said.contains("another name (hard link)") && said.contains("not overwritten"), "{said}");
     let kept = lab.restored(&lab.owner.0, &out);
     assert!((0..kept.max_mapnr).any(|pfn| matches!(kept.page(pfn), readers::Found::Bytes(_))));
     // A link is not the file; the same name twice is no dump; a pipe and standard input have no name.
@@ -458,6 +458,85 @@ fn no_output_is_the_input_by_another_name() {
     }
 }
 
+/// The dump of a small vmcore in every plain form.
+fn plain_forms(lab: &Lab) -> Vec<(&'static str, Vec<u8>)> {
+    let [core, age, file] = ["small", "small.age", "file"].map(|name| lab.path(name));
+    small(&core);
+    succeeded(&lab.encrypt(&["-f", "-d", "1"], &core, std::slice::from_ref(&age)));
+    let restored = |format: &str| {
+        succeeded(&lab.decrypt(&["-f", "--format", format], &lab.owner.0, &[age.clone(), file.clone()]));
+        fs::read(&file).unwrap()
+    };
+    let elf = fs::read(&core).unwrap();
+    let mut flat_elf = [&b"makedumpfile\0\0\0\0"[..], &1_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat();
+    flat_elf.resize(4096, 0);
+    flat_elf.extend_from_slice(&[0_u64.to_be_bytes(), (elf.len() as u64).to_be_bytes()].concat());
+    flat_elf.extend_from_slice(&elf);
+    flat_elf.extend_from_slice(&[0xff; 16]);
+    vec![
+        ("elf", elf),
+        ("kdump", restored("kdump")),
+        ("flattened", restored("flattened")),
+        ("flat elf", flat_elf),
+    ]
+}
+
+/// Whoever put two dumps into one file loses none of them: what is no part of the dump is in no encrypted dump.
+#[test]
+fn an_input_that_holds_more_than_its_dump_stays() {
+    let lab = Lab::new("remove-more");
+    let [input, out] = ["input", "out.age"].map(|name| lab.path(name));
+    let run = |words: &[&str], input: &[u8]| {
+        fs::write(lab.path("input"), input).unwrap();
+        let words = [&["-f", "-d", "1", "--remove-source", "--allow-fewer-pages"], words].concat();
+        let output = lab.encrypt(&words, &lab.path("input"), std::slice::from_ref(&out));
+        (output.status.code(), text(&output.stderr))
+    };
+    let forms = plain_forms(&lab);
+    for (name, bytes) in &forms {
+        let zeros = vec![0; 3 << 20];
+        let more = forms
+            .iter()
+            .map(|(_, second)| second.as_slice())
+            .chain([&b"x"[..], &[&zeros[..], b"x"].concat()])
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>();
+        for more in more {
+            let both = [&bytes[..], &more].concat();
+            let (status, said) = run(&[], &both);
+            assert!(status == Some(6) && said.contains("no part of the dump"), "{name}: {said}");
+            assert!(said.contains("stays") && fs::read(&input).unwrap() == both, "{name}: {said}");
+        }
+        let (status, said) = run(&["--warnings-exit-0"], &[&bytes[..], b"x"].concat());
+        assert!(status == Some(0) && said.contains("stays") && input.exists(), "{name}: {said}");
+        // A hole at the end is nothing that could be lost.
+        let (status, said) = run(&[], &[&bytes[..], &zeros].concat());
+        assert!(status == Some(0) && !input.exists(), "{name}: {said}");
+        let (status, said) = run(&[], bytes);
+        assert!(status == Some(0) && !input.exists(), "{name}: {said}");
+    }
+    // Between the headers and the segments of an ELF core.
+    let (_, elf) = &forms[0];
+    let mut other = elf.clone();
+    let gap = between_the_segments(elf);
+    other[gap] = 1;
+    let (status, said) = run(&[], &other);
+    assert!(status == Some(6) && said.contains(&format!("from {gap:#x} on")) && input.exists(), "{said}");
+}
+
+/// The first byte after the program headers and the notes of an ELF core: its builder aligns segments to pages.
+fn between_the_segments(elf: &[u8]) -> usize {
+    let u64_at =
+        |at: usize| usize::try_from(u64::from_le_bytes(elf[at..at + 8].try_into().unwrap())).unwrap();
+    let (headers, count) = (u64_at(32), usize::from(u16::from_le_bytes([elf[56], elf[57]])));
+    let ranges =
+        (0..count).map(|at| headers + at * 56).map(|at| (u64_at(at + 8), u64_at(at + 8) + u64_at(at + 32)));
+    let mut ranges: Vec<_> = ranges.chain([(0, headers + count * 56)]).collect();
+    ranges.sort_unstable();
+    let gap = ranges.array_windows().find(|[a, b]| a.1 < b.0);
+    gap.map(|[before, _]| before.1).unwrap()
+}
+
 /// Sets of three files that one dump was split into, each with the whole dump; and the encrypted whole.
 fn split_dumps(lab: &Lab) -> (Vec<(Vec<PathBuf>, PathBuf)>, PathBuf) {
     let mut known = kernel::v6_12();
@@ -547,6 +626,12 @@ fn files_of_one_dump_are_one_input() {
     let output = encrypt(&["--remove-source"], &[one, two, three]);
     assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
     assert!(files.iter().all(|file| file.exists()));
+    // As all do where one holds more than its part.
+    fs::write(last, [&bytes[..], b"more"].concat()).unwrap();
+    let output = encrypt(&["--remove-source"], &[one, two, three]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(6) && said.contains("no part of the dump"), "{said}");
+    assert!(said.contains("stays") && files.iter().all(|file| file.exists()), "{said}");
     fs::write(last, bytes).unwrap();
     succeeded(&encrypt(&["--remove-source"], &[one, two, three]));
     assert!(files.iter().all(|file| !file.exists()));

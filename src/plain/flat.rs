@@ -3,7 +3,7 @@
 use super::records::{Record, Records};
 use super::{Error, Place};
 use crate::read_at::ReadAt;
-use crate::vmcore::PhysSource;
+use crate::vmcore::{Flaw, PhysSource};
 use std::io;
 
 /// A flattened file. What no record describes reads as zeros.
@@ -11,17 +11,18 @@ pub(super) struct Flat {
     stream: Box<dyn PhysSource>,
     records: Vec<Record>,
     is_cut: bool,
+    foreign: Option<u64>,
 }
 
 impl Flat {
     /// The file of these records, whose bytes are in `stream`.
     pub(super) fn new(stream: Box<dyn PhysSource>, records: Records) -> Result<Flat, Error> {
-        let is_cut = !records.is_whole;
+        let (is_cut, foreign) = (!records.is_whole, records.foreign);
         let records = records.by_place();
         if records.is_empty() {
             return Err(Error::Flattened("there is none".into()));
         }
-        Ok(Flat { stream, records, is_cut })
+        Ok(Flat { stream, records, is_cut, foreign })
     }
 
     /// The first record that ends after `offset`.
@@ -74,6 +75,13 @@ impl Place for Flat {
     /// Whether the stream ended without its end record.
     fn is_cut(&self) -> bool {
         self.is_cut
+    }
+
+    fn flaw(&self) -> Option<Flaw> {
+        if self.is_cut {
+            return Some(Flaw::NoEnd);
+        }
+        self.foreign.map(|at| Flaw::Foreign { at })
     }
 }
 

@@ -6,8 +6,9 @@ mod header;
 mod pages;
 mod parts;
 
-use super::{Error, Place};
-use crate::kdump::SIGNATURE;
+use super::foreign::Claimed;
+use super::{Error, Place, codec};
+use crate::kdump::{DescFlags, SIGNATURE};
 use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr, VirtAddr};
 use crate::vmcore::{Flaw, Origin, Pages, PhysSource, Segment, Vmcore};
@@ -39,17 +40,13 @@ impl KdumpFile {
         let bitmaps = Bitmaps::read(file.as_ref(), &header)?;
         let dumped = Dumped::new(&bitmaps.listed);
         let stored = StoredPages { file: Arc::clone(&file), header: header.clone(), dumped };
-        let lost = stored.find_lost(&bitmaps.listed)?;
+        let mut claimed = header.claimed();
+        let lost = stored.find_lost(&bitmaps.listed, &mut claimed)?;
         let notes = header.notes(file.as_ref())?;
-        let is_marked = header.is_marked_incomplete();
+        let flaws = flaws(file.as_ref(), &header, claimed, &lost)?;
         let tables = bitmaps.tables(&lost);
-        Ok(vmcore(
-            &header,
-            tables,
-            FilePart { file, parts: notes },
-            Box::new(PageReader::new(stored)),
-            is_marked,
-        ))
+        let notes = FilePart { file, parts: notes };
+        Ok(vmcore(&header, tables, notes, Box::new(PageReader::new(stored)), flaws))
     }
 
     /// Opens all files that one dump was split into, in any order.
@@ -120,16 +117,34 @@ fn known_pages(file: &dyn Place, bitmap: u64, header: &Header) -> Pfn {
     Pfn(known * 8)
 }
 
-/// The dump as a vmcore; `is_marked` where its collector marked it as incomplete.
+/// What of a file is not as it should be, `lost` pages aside. Of one that lacks pages it is not known what else it had.
+fn flaws(file: &dyn Place, header: &Header, claimed: Claimed, lost: &PfnSet) -> Result<Vec<Flaw>, Error> {
+    let marked = header.is_marked_incomplete().then_some(Flaw::MarkedIncomplete);
+    let is_whole = lost.is_empty() && !file.is_cut();
+    let own = if is_whole { claimed.flaw(file, |bytes| is_zero_page(bytes, header.page))? } else { None };
+    Ok(marked.into_iter().filter(|_| lost.is_empty()).chain(own).chain(file.flaw()).collect())
+}
+
+/// Whether bytes are a compressed page of zeros and no byte more: a collector stores one for all pages of zeros, whether
+/// there are such pages or not.
+fn is_zero_page(stored: &[u8], page: PageSize) -> bool {
+    let mut bytes = vec![0; page.len()];
+    let Some((_, shorter)) = stored.split_last() else { return true };
+    [DescFlags::ZLIB, DescFlags::LZO, DescFlags::SNAPPY, DescFlags::ZSTD].into_iter().any(|flags| {
+        codec::unpack(flags, shorter, &mut bytes).is_err()
+            && codec::unpack(flags, stored, &mut bytes).is_ok_and(|()| bytes.iter().all(|&byte| byte == 0))
+    })
+}
+
+/// The dump as a vmcore.
 fn vmcore(
     header: &Header,
     tables: Tables,
     notes: FilePart,
     source: Box<dyn PhysSource>,
-    is_marked: bool,
+    flaws: Vec<Flaw>,
 ) -> Vmcore {
     let Tables { present, listed, lost, is_whole } = tables;
-    let is_flawed = is_marked && lost.is_empty();
     let mut vmcore = Vmcore::from_pages(Pages {
         byte_order: header.order,
         machine: header.machine,
@@ -142,9 +157,7 @@ fn vmcore(
         origin: Origin { complete: is_whole, ..origin(header) },
         source,
     });
-    if is_flawed {
-        vmcore.add_flaw(Flaw::MarkedIncomplete);
-    }
+    flaws.into_iter().for_each(|flaw| vmcore.add_flaw(flaw));
     vmcore
 }
 
@@ -308,6 +321,25 @@ fn bytes_of(page: PageSize, pages: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_zeros_is_told_from_other_bytes() {
+        use crate::compress::{Codec, PageCompressor};
+        for codec in [Codec::Zlib, Codec::Lzo, Codec::Snappy, Codec::Zstd] {
+            let mut compressor = PageCompressor::new(codec).unwrap();
+            let mut packed = |page: &[u8]| {
+                let mut out = Vec::new();
+                compressor.append(page, &mut out);
+                out
+            };
+            let mut page = vec![0; 4096];
+            let zeros = packed(&page);
+            assert!(is_zero_page(&zeros, PageSize::K4), "{codec:?}");
+            assert!(!is_zero_page(&[&zeros[..], b"x"].concat(), PageSize::K4), "{codec:?}");
+            page[4095] = 1;
+            assert!(!is_zero_page(&packed(&page), PageSize::K4), "{codec:?}");
+        }
+    }
 
     #[test]
     fn runs_are_found_bit_by_bit() {

@@ -1,6 +1,7 @@
 //! The records of a flattened stream: where each piece of the plain file is.
 
 use super::Error;
+use super::foreign::first_byte;
 use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, parse_record_head};
 use crate::read_at::read_full_at;
 use crate::vmcore::PhysSource;
@@ -25,12 +26,14 @@ pub(super) struct Records {
     list: Vec<Record>,
     /// Whether the stream ended with its end record.
     pub is_whole: bool,
+    /// Where the stream goes on after that.
+    pub foreign: Option<u64>,
 }
 
 impl Records {
     /// One record: a file that is not flattened.
     pub(super) fn whole(len: u64) -> Records {
-        Records { list: vec![Record { offset: 0, len, at: 0 }], is_whole: true }
+        Records { list: vec![Record { offset: 0, len, at: 0 }], is_whole: true, foreign: None }
     }
 
     /// Adds the next one.
@@ -97,11 +100,12 @@ pub(super) fn in_file(source: &dyn PhysSource) -> Result<Records, Error> {
         if have < head.len() {
             return Ok(records);
         }
+        at += head.len() as u64;
         let Some((offset, len)) = parse_head(head)? else {
             records.is_whole = true;
+            records.foreign = first_byte(source, at..source.len()).map_err(Error::Read)?;
             return Ok(records);
         };
-        at += head.len() as u64;
         let there = len.min(source.len().saturating_sub(at));
         records.push(Record { offset, len: there, at })?;
         if there < len {
@@ -150,7 +154,11 @@ mod tests {
         let shorter = in_file(&file[..4135].to_vec()).unwrap();
         assert_eq!(shorter.by_place(), [first, Record { len: 2, ..second }]);
         file.extend_from_slice(&END_RECORD);
-        assert!(in_file(&file).unwrap().is_whole);
+        let end = file.len() as u64;
+        let whole = in_file(&file).unwrap();
+        assert!(whole.is_whole && whole.foreign.is_none());
+        file.extend_from_slice(b"\0\0another");
+        assert_eq!(in_file(&file).unwrap().foreign, Some(end + 2));
         let mut outside = flat_header();
         outside.extend_from_slice(&record_head(1 << 63, 1));
         assert!(in_file(&outside).is_err());

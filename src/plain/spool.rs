@@ -3,6 +3,7 @@
 //! apart on the way.
 
 use super::Error;
+use super::foreign::goes_on;
 use super::records::{Record, Records, parse_head};
 use crate::crypt::stream::{RandomAccess, encrypted_len};
 use crate::crypt::{EncryptWriter, Entropy, PayloadKey};
@@ -44,6 +45,7 @@ pub(super) fn copy(input: &mut dyn Read, entropy: &mut Entropy<'_>) -> Result<(S
     let mut copy = Copy {
         input,
         out: EncryptWriter::new(BufWriter::with_capacity(PIECE, writer), write_key),
+        taken: 0,
         written: 0,
         piece: vec![0; PIECE],
     };
@@ -58,6 +60,8 @@ pub(super) fn copy(input: &mut dyn Read, entropy: &mut Entropy<'_>) -> Result<(S
 struct Copy<'a> {
     input: &'a mut dyn Read,
     out: EncryptWriter<BufWriter<File>>,
+    /// Bytes of the input, so far.
+    taken: u64,
     /// Bytes of the copy.
     written: u64,
     piece: Vec<u8>,
@@ -84,6 +88,8 @@ impl Copy<'_> {
             }
             let Some((offset, len)) = parse_head(head)? else {
                 records.is_whole = true;
+                let goes_on = goes_on(self.input).map_err(Error::Read)?;
+                records.foreign = goes_on.then_some(self.taken);
                 return Ok(records);
             };
             let at = self.written;
@@ -118,7 +124,9 @@ impl Copy<'_> {
     }
 
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        read_full(self.input, out).map_err(Error::Read)
+        let have = read_full(self.input, out).map_err(Error::Read)?;
+        self.taken += have as u64;
+        Ok(have)
     }
 }
 

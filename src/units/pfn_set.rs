@@ -145,7 +145,7 @@ impl<'a> IntoIterator for &'a PfnSet {
 }
 
 /// Sorts half-open ranges of pages or of bytes, drops empty ones and joins those that overlap or touch.
-fn merge(spans: &mut Vec<Range<u64>>) {
+pub(crate) fn merge(spans: &mut Vec<Range<u64>>) {
     spans.retain(|span| !span.is_empty());
     spans.sort_unstable_by_key(|span| span.start);
     spans.dedup_by(|next, last| {

@@ -95,6 +95,8 @@ pub(super) struct Layout {
     pub(super) machine: Machine,
     pub(super) segments: Vec<Segment>,
     pub(super) notes: Vec<FileRange>,
+    /// Bytes of the table of program headers.
+    pub(super) program_headers: u64,
     /// How many segments were left out since no machine has memory there, and where the first of them is.
     pub(super) absurd: Option<(u64, PhysAddr)>,
 }
@@ -123,15 +125,16 @@ impl Layout {
 /// Reads the ELF header and every program header.
 pub(super) fn read_layout(source: &dyn PhysSource) -> Result<Layout, Error> {
     let (header, byte_order) = read_header(source)?;
+    let count = program_header_count(source, &header, byte_order)?;
+    let size = SIZEOF_PHDR as u64;
     let mut layout = Layout {
         byte_order,
         machine: Machine::from_elf(header.e_machine),
         segments: Vec::new(),
         notes: Vec::new(),
+        program_headers: count * size,
         absurd: None,
     };
-    let count = program_header_count(source, &header, byte_order)?;
-    let size = SIZEOF_PHDR as u64;
     for first in (0..count).step_by(usize::try_from(HEADERS_PER_READ).unwrap_or(1)) {
         let n = HEADERS_PER_READ.min(count - first);
         let bytes =
@@ -141,10 +144,13 @@ pub(super) fn read_layout(source: &dyn PhysSource) -> Result<Layout, Error> {
     Ok(layout)
 }
 
-fn read_header(source: &dyn PhysSource) -> Result<(Header, ByteOrder), Error> {
+pub(super) fn read_header(source: &dyn PhysSource) -> Result<(Header, ByteOrder), Error> {
     let mut bytes = [0; SIZEOF_EHDR];
     let have = usize::try_from(source.len()).unwrap_or(SIZEOF_EHDR).min(SIZEOF_EHDR);
     read_exact_at(source, &mut bytes[..have], 0).map_err(|e| read_failed("the ELF header", 0, e))?;
+    if have == 0 {
+        return Err(Error::Empty);
+    }
     if &bytes[..SELFMAG] != ELFMAG {
         return Err(Error::NotElf);
     }
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_is_no_vmcore_is_refused_in_one_line() {
-        assert_eq!(refused(vec![]), "not an ELF file");
+        assert_eq!(refused(vec![]), "it is empty");
         assert_eq!(refused(b"#!/bin/sh\n".to_vec()), "not an ELF file");
         assert_eq!(refused(patched(4, &[1])), "a 32-bit ELF file, only 64-bit vmcores are supported");
         assert_eq!(refused(patched(4, &[7])), "bad ELF header: neither 32-bit nor 64-bit");

@@ -33,6 +33,9 @@ pub enum Error {
         /// Where it starts, in bytes from the file's start.
         offset: u64,
     },
+    /// There is no byte.
+    #[error("it is empty")]
+    Empty,
     /// The first bytes are not ELF's.
     #[error("not an ELF file")]
     NotElf,
@@ -88,6 +91,12 @@ pub enum Flaw {
     /// The collector marked the dump as incomplete, though all pages that it lists are there.
     #[error("its collector marked it as incomplete")]
     MarkedIncomplete,
+    /// The file holds more than the dump: another one that was appended, say. Zeros do not count.
+    #[error("bytes from {at:#x} on are no part of the dump, and are not saved")]
+    Foreign {
+        /// Position of the first of them that is not zero; of a flattened stream the end of its records.
+        at: u64,
+    },
     /// Segments reach past the end of the file.
     #[error("it is cut at {end:#x}, inside a segment of memory: {pages} pages are missing")]
     Cut {

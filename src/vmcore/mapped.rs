@@ -21,6 +21,12 @@ const WINDOW: u64 = 1 << 20;
 /// `f_type` of procfs. Source: Linux `include/uapi/linux/magic.h`, `PROC_SUPER_MAGIC`.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
+/// Whether a file is the kernel's own, as /proc/vmcore is.
+pub(crate) fn is_on_procfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file.as_fd())
+        .is_ok_and(|info| u64::try_from(info.f_type).is_ok_and(|kind| kind == PROC_SUPER_MAGIC))
+}
+
 /// Whether a file may be mapped, and whether that works.
 pub(super) struct Mappable {
     works: AtomicBool,
@@ -29,9 +35,7 @@ pub(super) struct Mappable {
 impl Mappable {
     /// Only files of procfs may be mapped.
     pub(super) fn of(file: &File) -> Mappable {
-        let is_proc = rustix::fs::fstatfs(file.as_fd())
-            .is_ok_and(|info| u64::try_from(info.f_type).is_ok_and(|kind| kind == PROC_SUPER_MAGIC));
-        Mappable { works: AtomicBool::new(is_proc) }
+        Mappable { works: AtomicBool::new(is_on_procfs(file)) }
     }
 
     /// Nothing may be mapped.

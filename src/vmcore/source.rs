@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The bytes of a vmcore, read by several threads at once.
 pub trait PhysSource: ReadAt + Send + Sync {
@@ -29,6 +30,13 @@ pub trait PhysSource: ReadAt + Send + Sync {
 impl PhysSource for Vec<u8> {
     fn len(&self) -> u64 {
         Vec::len(self) as u64
+    }
+}
+
+/// A source that others read too.
+impl<S: PhysSource + ?Sized> PhysSource for Arc<S> {
+    fn len(&self) -> u64 {
+        (**self).len()
     }
 }
 

@@ -87,7 +87,7 @@ impl ReadAt for Faulty {
 
 impl PhysSource for Faulty {
     fn len(&self) -> u64 {
-        let len = self.healthy.len() as u64;
+        let len = self.healthy.len();
         self.end.map_or(len, |end| end.min(len))
     }
 }

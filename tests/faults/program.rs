@@ -97,6 +97,7 @@ fn the_exit_status_tells_how_much_is_lost() {
     let mut bytes = machine.bytes.to_vec();
     let at = usize::try_from(HEADERS + 56 + FILE_SIZE).unwrap();
     bytes[at..at + 8].copy_from_slice(&PAGE.to_le_bytes());
+    bytes.truncate(usize::try_from(machine.offset(SECOND) + PAGE).unwrap());
     std::fs::write(path.path(), bytes).unwrap();
     let filtered = run("filtered", path.path(), 31);
     assert_eq!(filtered.status, 0, "{}", filtered.said);

@@ -23,6 +23,8 @@ use std::path::Path;
 
 /// What helps when there is no room for the dump.
 const WHEN_FULL: &str = "free some room, or give a second, higher dump level: -d 1,31";
+/// The same at the highest level.
+const WHEN_FULL_AT_31: &str = "free some room: no dump level keeps fewer pages than 31";
 /// The same where that level cannot be tried.
 const WHEN_FULL_FOR_GOOD: &str = "what went to standard output stays, so no other level is tried; name a dump file, or begin with that level";
 
@@ -76,14 +78,15 @@ fn save(args: &Args, places: Vec<Place>) -> Result<(), Failure> {
         say(PROGRAM, "warning", "the kernel is running: its memory changes while it is saved");
     }
     let dump = Dump { args, places, vmcore, live, recipients, stop };
-    let key = dump.save()?;
+    let key = dump.save();
     #[cfg(feature = "convert")]
     if let Some(removal) = removal {
-        removal.remove(&dump.vmcore, key, &dump.stop)?;
+        return match key {
+            Ok(key) => removal.remove(&dump.vmcore, key, &dump.stop),
+            Err(end) => Err(removal.keep(end)),
+        };
     }
-    #[cfg(not(feature = "convert"))]
-    drop(key);
-    Ok(())
+    key.map(drop)
 }
 
 fn open_input(args: &Args) -> Result<Vmcore, Failure> {
@@ -175,7 +178,11 @@ impl Dump<'_> {
     }
 
     fn when_full(&self, place: &Place) -> &'static str {
-        if self.args.levels().len() > 1 && !place.can_begin_anew() { WHEN_FULL_FOR_GOOD } else { WHEN_FULL }
+        let levels = self.args.levels();
+        if levels.len() > 1 && !place.can_begin_anew() {
+            return WHEN_FULL_FOR_GOOD;
+        }
+        if levels.contains(&DumpLevel::ALL) { WHEN_FULL_AT_31 } else { WHEN_FULL }
     }
 }
 

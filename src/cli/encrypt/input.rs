@@ -55,7 +55,7 @@ fn of_vmcore(path: &Path, error: &Error) -> Failure {
         Error::NotElf if cfg!(not(feature = "convert")) => {
             "the input must be an ELF core such as /proc/vmcore; the full vmcore-encrypt reads kdump files too"
         }
-        Error::NotElf | Error::NotCore(_) => {
+        Error::Empty | Error::NotElf | Error::NotCore(_) => {
             "the input must be a dump of Linux memory: an ELF core, a kdump-compressed or a flattened file"
         }
         Error::XenGuest => "kdump inside the guest makes a vmcore that is",

@@ -47,8 +47,10 @@ struct Source {
 /// Pages of the input that are not in the dump.
 #[derive(Default)]
 struct LeftOut {
-    /// The level leaves them out.
+    /// The level leaves them out, or the kernel marked them as broken memory (hwpoison).
     by_level: u64,
+    /// The dump level of the dump.
+    level: u8,
     /// They are above all memory that the kernel has page structures for, as firmware in a hypervisor's dump is.
     above: u64,
 }
@@ -62,6 +64,10 @@ impl LeftOut {
                 format!(
                     "{above} of its pages are not in the dump: they are above the kernel's memory, as firmware is"
                 ),
+                "it stays; --allow-fewer-pages removes it all the same",
+            )),
+            (broken, _) if self.level == 0 => Some((
+                format!("{broken} of its pages are not in the dump: they are broken memory (hwpoison)"),
                 "it stays; --allow-fewer-pages removes it all the same",
             )),
             (by_level, _) => Some((
@@ -126,6 +132,20 @@ impl Removal {
         }
     }
 
+    /// Reports that the input stays where a dump was saved, and why.
+    pub(super) fn keep(&self, end: Failure) -> Failure {
+        if matches!(end.exit_status(), Status::Warned | Status::Incomplete) {
+            let text = format!("{} stays: only a dump without a warning replaces it", self.names());
+            say(PROGRAM, "note", &text);
+        }
+        end
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<String> = self.sources.iter().map(|source| quoted(&source.path)).collect();
+        names.join(", ")
+    }
+
     /// Reads the dump back with the key that made it, compares it with the input, and removes the input's names.
     ///
     /// # Errors
@@ -136,8 +156,7 @@ impl Removal {
         kept: Option<(PayloadKey, u64)>,
         stop: &Stop,
     ) -> Result<(), Failure> {
-        let names: Vec<String> = self.sources.iter().map(|source| quoted(&source.path)).collect();
-        let doing = format!("removing {}", names.join(", "));
+        let doing = format!("removing {}", self.names());
         let left_out = self.check(vmcore, kept).map_err(|error| {
             Failure::caused(&doing, &error)
                 .hint("it stays: the encrypted dump is no replacement; vmcore-decrypt verify tells its state")
@@ -218,9 +237,11 @@ impl Source {
     fn remove(&self) -> Result<(), Failure> {
         let links = self.file.metadata().map_err(|error| self.stays(&error.into()))?.nlink();
         if links > 1 {
-            let text =
-                format!("{} has {} more names (hard links), which keep it", quoted(&self.path), links - 1);
-            say(PROGRAM, "warning", &text);
+            let more = match links - 1 {
+                1 => "another name (hard link), which keeps it".to_owned(),
+                more => format!("{more} more names (hard links), which keep it"),
+            };
+            say(PROGRAM, "warning", &format!("{} has {more}", quoted(&self.path)));
         }
         let unlink = || {
             self.check()?;
@@ -275,7 +296,7 @@ fn compare_pages(vmcore: &Vmcore, dump: &Dump) -> Result<LeftOut, Error> {
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     at_once((0..threads).collect(), compare).into_iter().collect::<Result<(), _>>()?;
-    Ok(LeftOut { by_level: by_level.into_inner(), above })
+    Ok(LeftOut { by_level: by_level.into_inner(), level: dump.head().facts.dump_level, above })
 }
 
 fn pieces(pages: &PfnSet) -> Vec<PfnRange> {

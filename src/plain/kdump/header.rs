@@ -2,6 +2,7 @@
 
 use super::{Part, bytes_of, read_exact};
 use crate::kdump::{MAIN_LEN, STATUS_INCOMPLETE, SUB_LEN, UTS_FIELD, main_at, sub_at};
+use crate::plain::foreign::Claimed;
 use crate::plain::{Error, Place};
 use crate::read_at::read_full_at;
 use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet};
@@ -42,6 +43,8 @@ pub(super) struct Header {
     version: u32,
     notes: Range<u64>,
     vmcoreinfo: Vec<u8>,
+    /// Where texts are in the file.
+    texts: Vec<Range<u64>>,
 }
 
 /// The bytes of a header.
@@ -139,16 +142,19 @@ impl Header {
             version,
             notes: if size == 0 { 0..0 } else { notes },
             vmcoreinfo: Vec::new(),
+            texts: Vec::new(),
         })
     }
 
     /// Adds the texts that the sub header leads to.
     fn with_texts(mut self, file: &dyn Place, sub: &Fields<'_>) -> Result<Header, Error> {
-        let text = |offset: u64, size: u64| {
+        let mut texts = Vec::new();
+        let mut text = |offset: u64, size: u64| {
             if size > MAX_TEXT || !file.holds(offset, size) {
                 return Err(fail(format!("a text of {size} bytes at {offset:#x} is outside")));
             }
             let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+            texts.push(offset..offset.saturating_add(size));
             read_exact(file, &mut bytes, offset).map(|()| bytes)
         };
         if self.version >= 3 && sub.u64(sub_at::SIZE_VMCOREINFO) > 0 {
@@ -160,7 +166,14 @@ impl Header {
         if self.version >= 5 && sub.u64(sub_at::SIZE_ERASEINFO) > 0 {
             self.eraseinfo = text(sub.u64(sub_at::OFFSET_ERASEINFO), sub.u64(sub_at::SIZE_ERASEINFO))?;
         }
+        self.texts = texts;
         Ok(self)
+    }
+
+    /// The bytes of the headers, the bitmaps, the notes and the texts.
+    pub(super) fn claimed(&self) -> Claimed {
+        let ranges = [0..self.descriptors, self.notes.clone()].into_iter().chain(self.texts.iter().cloned());
+        Claimed::new(ranges.collect())
     }
 
     /// Whether the collector marked the dump as incomplete.

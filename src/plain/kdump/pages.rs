@@ -4,6 +4,7 @@
 use super::header::Header;
 use super::{bytes_of, read_exact};
 use crate::kdump::{DESC_LEN, DescFlags, PageDesc};
+use crate::plain::foreign::Claimed;
 use crate::plain::{Error, Place, codec};
 use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PfnRange, PfnSet};
@@ -64,10 +65,11 @@ impl StoredPages {
             && self.file.holds(desc.offset, size)
     }
 
-    /// The dumped pages whose bytes are not in the file.
-    pub(super) fn find_lost(&self, dumped: &PfnSet) -> Result<PfnSet, Error> {
+    /// The dumped pages whose bytes are not in the file; those of the others, and the descriptors, are claimed.
+    pub(super) fn find_lost(&self, dumped: &PfnSet, claimed: &mut Claimed) -> Result<PfnSet, Error> {
         let (mut lost, mut ahead) = (Vec::<PfnRange>::new(), Vec::new().into_iter());
         let (total, mut rank) = (dumped.count(), 0);
+        claimed.add(self.header.descriptors, total * DESC_LEN as u64);
         for pfn in dumped.iter().flat_map(|run| run.start.0..run.end.0) {
             if ahead.len() == 0 {
                 let count = usize::try_from((total - rank).min(DESCRIPTORS)).unwrap_or(0);
@@ -75,9 +77,12 @@ impl StoredPages {
                 ahead = self.descs(rank, count).or_else(|_| self.single_descs(rank, count))?.into_iter();
                 rank += count as u64;
             }
-            let is_there = ahead.next().is_some_and(|desc| self.is_there(desc));
+            let there = ahead.next().filter(|desc| self.is_there(*desc));
+            if let Some(desc) = there {
+                claimed.add(desc.offset, desc.size.into());
+            }
             match lost.last_mut() {
-                _ if is_there => {}
+                _ if there.is_some() => {}
                 Some(last) if last.end.0 == pfn => last.end.0 += 1,
                 _ => lost.push(PfnRange::new(pfn, pfn + 1)),
             }

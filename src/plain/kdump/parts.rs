@@ -4,7 +4,7 @@
 
 use super::header::Header;
 use super::pages::{Dumped, PageReader, StoredPages};
-use super::{Bitmaps, Error, FilePart, Place, Tables, vmcore};
+use super::{Bitmaps, Error, FilePart, Place, Tables, flaws, vmcore};
 use crate::read_at::ReadAt;
 use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
 use crate::vmcore::{PhysSource, Vmcore};
@@ -36,7 +36,8 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
     check_ranges(&parts, &present)?;
     let mut header = first.header.clone();
     header.eraseinfo.clear();
-    let (mut listed, mut lost, mut readers, mut is_marked) = (Vec::new(), Vec::new(), Vec::new(), false);
+    let (mut listed, mut lost, mut readers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Vec::new();
     for (part, bitmaps) in parts.iter().zip(bitmaps) {
         check_same(&header, &part.header)?;
         if bitmaps.is_whole && bitmaps.present != present {
@@ -50,9 +51,11 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
         lost.extend(unknown);
         let (file, dumped) = (Arc::clone(&part.file), Dumped::new(&own));
         let stored = StoredPages { file, header: part.header.clone(), dumped };
-        lost.extend(stored.find_lost(&own)?.iter());
+        let mut claimed = part.header.claimed();
+        let own = stored.find_lost(&own, &mut claimed)?;
+        found.extend(flaws(part.file.as_ref(), &part.header, claimed, &own)?);
+        lost.extend(own.iter());
         readers.push((part.range, PageReader::new(stored)));
-        is_marked |= part.header.is_marked_incomplete();
         if !header.eraseinfo.ends_with(&part.header.eraseinfo) {
             header.eraseinfo.extend_from_slice(&part.header.eraseinfo);
         }
@@ -66,7 +69,7 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
     let (listed, lost) = (listed.into_iter().collect(), lost.into_iter().collect());
     let tables = Tables { present, listed, lost, is_whole };
     let source = Joined { page: header.page, len: first.header.max_mapnr, readers };
-    Ok(vmcore(&header, tables, notes, Box::new(source), is_marked))
+    Ok(vmcore(&header, tables, notes, Box::new(source), found))
 }
 
 fn open(file: Arc<dyn Place>) -> Result<Part, Error> {

@@ -9,6 +9,7 @@ use crate::collect::Report;
 use crate::collect::levels::Saved;
 use crate::crypt::PayloadKey;
 use crate::filter::{DumpLevel, Survey};
+use crate::vmcore::Flaw;
 use std::io::{self, Write};
 
 impl Dump<'_> {
@@ -30,7 +31,7 @@ impl Dump<'_> {
         }
         let filters = saved.level.get() > DumpLevel::ZERO;
         if filters && !survey.judges() {
-            return Err(self.not_filtered());
+            return Err(self.not_filtered(&saved.report));
         }
         let cannot_tell = filters && survey.warnings(saved.level).next().is_some();
         self.unusual(&saved.report, filters, cannot_tell).map_or(Ok(saved.key), Err)
@@ -69,8 +70,12 @@ impl Dump<'_> {
         if let Some((name, limit)) = outputs.find_map(|(place, output)| Some((place.name(), output.cut_at?)))
         {
             let message = format!("saving {name}: the limit of {limit} bytes ended the dump early");
-            return Err(Failure::new(Status::Incomplete, message)
-                .hint("what was saved can be restored; allow more room, or give a second level: -d 1,31"));
+            let hint = if self.args.levels().contains(&DumpLevel::ALL) {
+                "what was saved can be restored; allow more room"
+            } else {
+                "what was saved can be restored; allow more room, or give a second level: -d 1,31"
+            };
+            return Err(Failure::new(Status::Incomplete, message).hint(hint));
         }
         let pages = &saved.report.pages;
         if pages.is_lacking() {
@@ -92,10 +97,15 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn not_filtered(&self) -> Failure {
+    fn not_filtered(&self, report: &Report) -> Failure {
         let input = quoted(&self.args.vmcore);
-        let message = format!("filtering {input}: pages could not be judged, the dump holds all of them");
-        Failure::new(Status::Warned, message).hint("the dump is complete; -d 1 asks for no more than this")
+        let (kept, hint) = if report.pages.lost() == 0 {
+            ("the dump holds all of them", "the dump is complete; -d 1 asks for no more than this")
+        } else {
+            ("the dump holds all that can be read", "-d 1 asks for no more than this")
+        };
+        let message = format!("filtering {input}: pages could not be judged, {kept}");
+        Failure::new(Status::Warned, message).hint(hint)
     }
 
     /// Why a dump that is whole is not as it usually is, if so; warnings name the details. `filters`: whether the level
@@ -103,11 +113,14 @@ impl Dump<'_> {
     fn unusual(&self, report: &Report, filters: bool, cannot_tell: bool) -> Option<Failure> {
         let pages = &report.pages;
         let unjudged = pages.unjudged > 0 || pages.doubtful > 0;
+        let flaws = || self.vmcore.flaws().iter();
+        let is_foreign = |flaw: &Flaw| matches!(flaw, Flaw::Foreign { .. });
         let why = [
             (pages.lost() > 0, "a few pages are lost"),
             (cannot_tell, "not every class of pages can be recognised"),
             (filters && unjudged, "some pages could not be classified and are kept"),
-            (!self.vmcore.flaws().is_empty(), "the vmcore is damaged"),
+            (flaws().any(|flaw| !is_foreign(flaw)), "the vmcore is damaged"),
+            (flaws().any(is_foreign), "the input holds bytes that are no part of the dump"),
             (report.notes_lost > 0, "device dumps among its notes are not whole"),
             (self.recipients.left_out(), "not all recipients can open the dump"),
         ];

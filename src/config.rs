@@ -247,6 +247,7 @@ fn url(value: &str) -> Result<String, String> {
     let has_place =
         SCHEMES.iter().any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
     if value.is_empty() || (is_plain && has_place) {
+        crate::url::check(value)?;
         text(value)
     } else {
         Err("not s3://, gs://, az:// or https:// with a place, and without credentials".to_owned())
@@ -346,6 +347,11 @@ mod tests {
             "URL=https://user:word@host/",
             "URL=https://host/?sig=x",
             "URL=s3://a b",
+            "URL=s3://crashes/../x/",
+            "URL=gs://crashes/a//b/",
+            "URL=az://crashes/%2e%2E/b/",
+            "URL=https://host/./b/",
+            "URL=https://host/{a}/",
             "NETWORK=",
             "NETWORK=dhcp rd.break",
             "KEEP=3\r",

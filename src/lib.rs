@@ -84,6 +84,7 @@
 //! | `units` | pfn, addresses, page size, byte order |
 //! | `read_at` | bytes at any position: files and memory alike |
 //! | `lzo` | LZO1X, decoding |
+//! | `url` | the URL of a dump as typed: what a client would take for another one is refused |
 //! | `text` | text for people: sizes, foreign text made printable |
 //!
 //! # Words
@@ -160,6 +161,7 @@ mod trust;
 pub mod units;
 #[cfg(feature = "upload")]
 mod upload;
+mod url;
 pub mod vmcore;
 
 /// Rooms that the tests, benches and fuzz targets of this project need. No promise: they change without notice.

@@ -42,10 +42,18 @@ pub(super) fn builder() -> Result<AmazonS3Builder, Error> {
     let builder =
         options.fold(AmazonS3Builder::from_env(), |builder, (key, value)| builder.with_config(key, value));
     let value = |key| builder.get_config_value(&key);
+    if [Key::Region, Key::DefaultRegion].into_iter().filter_map(value).any(|region| !is_region(&region)) {
+        return Err(Error::Region);
+    }
     let endpoint = value(Key::S3Endpoint).or_else(|| value(Key::Endpoint));
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let may_be_plain = value(Key::Client(ClientConfigKey::AllowHttp)).is_some_and(|value| value == "true");
     if is_plain && !may_be_plain { Err(Error::PlainHttp) } else { Ok(builder) }
+}
+
+/// Whether a region can be in the name of a host, of which it becomes a part.
+fn is_region(region: &str) -> bool {
+    region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Host and port of the service for rights that `AWS_METADATA_ENDPOINT` names.
@@ -200,6 +208,14 @@ mod tests {
         let endpoint =
             [("AWS_PROFILE", "lab"), ("AWS_ENDPOINT_URL", "https://other"), ("AWS_SKIP_SIGNATURE", "true")];
         assert_eq!(values(&found(home.path(), &endpoint).unwrap()), ["us-west-2"]);
+    }
+
+    #[test]
+    fn a_region_is_a_part_of_a_host() {
+        assert!(is_region("eu-central-1") && is_region("") && is_region("auto"));
+        for bad in ["../", "eu central", "a/b", "a.b", "a#", "\u{e9}"] {
+            assert!(!is_region(bad), "{bad}");
+        }
     }
 
     #[test]

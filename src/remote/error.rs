@@ -40,6 +40,9 @@ pub enum Error {
     /// The profile that is to be used cannot be.
     #[error("using the profile of AWS_PROFILE: {0}")]
     Profile(String),
+    /// A region that cannot be in the name of a server.
+    #[error("the region of S3 (AWS_REGION, or that of the profile) has characters that no region has")]
+    Region,
     /// An endpoint of S3 without TLS.
     #[error("the server would be asked without TLS")]
     PlainHttp,
@@ -90,6 +93,7 @@ impl Error {
             Error::Profile(_) => {
                 "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, as aws configure export-credentials prints them"
             }
+            Error::Region => "a region is of letters, digits and -, as eu-central-1",
             Error::PlainHttp => {
                 "name the endpoint as https://...; AWS_ALLOW_HTTP=true allows it, and others on the way see what is read"
             }

@@ -12,6 +12,9 @@ pub enum Error {
     /// The settings for the store do not fit it, or each other. Names no value.
     #[error("{0}")]
     Settings(String),
+    /// A fault in what gives the right to write, which the caller knows the file of. Names no value.
+    #[error("the credentials for the store: {0}")]
+    Credentials(String),
     /// An object of that name is there.
     #[error("an object of that name is there already, and is not overwritten")]
     Exists,

@@ -19,6 +19,7 @@ pub(crate) fn parse_presigned(text: &str) -> Result<Vec<Url>, String> {
         let name = if at == last { objects::END.to_owned() } else { objects::name(number) };
         let url = Url::parse(line).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
         let url = url.ok_or_else(|| format!("URL {} is not https", at + 1))?;
+        crate::url::check(line).map_err(|why| format!("URL {}: {why}", at + 1))?;
         let is_named = url.path_segments().and_then(|mut parts| parts.next_back()) == Some(&name);
         if is_named { Ok(url) } else { Err(format!("URL {} is not of the object {name}", at + 1)) }
     };
@@ -76,6 +77,8 @@ mod tests {
             let why = list(bad).unwrap_err();
             assert!(!why.contains("verysecret"), "{why}");
         }
+        let why = parse_presigned(&(line("../000000") + &line("end"))).unwrap_err();
+        assert!(why.starts_with("URL 1: ") && !why.contains("verysecret"), "{why}");
         assert!(parse_presigned("verysecret\nend\n").is_err_and(|why| !why.contains("verysecret")));
     }
 

@@ -35,41 +35,43 @@ pub(crate) struct Authorities {
     pub written: SystemTime,
 }
 
-/// Keys and values of a credentials file.
+/// Keys, as they are written, and values of a credentials file.
 #[derive(Default)]
 pub(crate) struct Credentials(Vec<(String, Zeroizing<String>)>);
 
 impl Credentials {
-    /// Parses `KEY=value` lines; empty lines and those that begin with `#` are comments.
+    /// Parses `KEY=value` lines; empty lines and those that begin with `#` are comments. Whether letters of a key are capital
+    /// makes no difference.
     ///
     /// # Errors
-    /// The number of the line that is neither. No message repeats a line.
+    /// The number of the line that is neither, or the key that is there twice. No message repeats a line or a value.
     pub(crate) fn parse(text: &str) -> Result<Credentials, String> {
-        let mut pairs = Vec::new();
+        let mut read = Credentials::default();
         for (at, line) in text.lines().enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             let is_key =
                 |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            match line.split_once('=').filter(|(key, _)| is_key(key)) {
-                Some((key, value)) => {
-                    pairs.push((key.to_ascii_lowercase(), Zeroizing::new(value.to_owned())));
-                }
-                None => return Err(format!("line {} is not KEY=value", at + 1)),
+            let Some((key, value)) = line.split_once('=').filter(|(key, _)| is_key(key)) else {
+                return Err(format!("line {} is not KEY=value", at + 1));
+            };
+            if read.get(key).is_some() {
+                return Err(format!("{key} is there twice, in line {} again", at + 1));
             }
+            read.0.push((key.to_owned(), Zeroizing::new(value.to_owned())));
         }
-        Ok(Credentials(pairs))
+        Ok(read)
     }
 
-    /// The pairs, keys in lower case.
+    /// The pairs, keys as they are written.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// A value.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.pairs().find_map(|(found, value)| (found == key).then_some(value))
+        self.pairs().find_map(|(found, value)| found.eq_ignore_ascii_case(key).then_some(value))
     }
 }
 
@@ -91,6 +93,7 @@ impl Settings {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(Error::Url("it names no bucket or server".to_owned()));
         }
+        crate::url::check(&self.url).map_err(|why| Error::Url(why.to_owned()))?;
         Ok(url)
     }
 }
@@ -108,6 +111,11 @@ mod tests {
             let why = Credentials::parse(&format!("A=1\n{bad}\n")).err().unwrap();
             assert!(why.contains("line 2") && !why.contains("verysecret"), "{why}");
         }
+        for twice in ["A=1\n\nA=verysecret\n", "A=verysecret\n#\na=verysecret\n"] {
+            let why = Credentials::parse(twice).err().unwrap();
+            assert!(why.to_uppercase().starts_with("A IS THERE TWICE") && why.contains("line 3"), "{why}");
+            assert!(!why.contains("verysecret"), "{why}");
+        }
     }
 
     #[test]
@@ -124,9 +132,14 @@ mod tests {
             settings.place().map(String::from)
         };
         assert!(place("s3://bucket/a/").is_ok() && place("https://host:8443/a").is_ok());
-        for bad in
-            ["https://host/a?sig=secret4711", "https://u:secret4711@host/", "s3://", "https://h/#a", "a"]
-        {
+        for bad in [
+            "https://host/a?sig=secret4711",
+            "https://u:secret4711@host/",
+            "s3://",
+            "https://h/#a",
+            "a",
+            "s3://b/a/../4711/",
+        ] {
             assert!(place(bad).is_err_and(|why| !why.to_string().contains("4711")), "{bad}");
         }
     }

@@ -214,7 +214,7 @@ impl Store {
             (_, Some(last)) => last
                 .error
                 .unwrap_or_else(|| Error::Settings("the store's answer is not understood".to_owned())),
-            (_, None) => Error::Settings("the credentials for the store are not complete".to_owned()),
+            (_, None) => refused("they are not complete"),
         }
     }
 }
@@ -254,37 +254,75 @@ fn once() -> RetryConfig {
 }
 
 /// A fault in the credentials, without their values.
-fn refused(error: &object_store::Error) -> Error {
-    let why = match error {
-        object_store::Error::UnknownConfigurationKey { key, .. } => format!("unknown key {key:?}"),
-        _ => "they are not complete, or not of this kind".to_owned(),
-    };
-    Error::Settings(format!("the credentials for the store: {why}"))
+fn refused(why: impl Into<String>) -> Error {
+    Error::Credentials(why.into())
+}
+
+/// The library's refusal: what it needs is not all there.
+fn incomplete() -> Error {
+    refused("they are not complete, or not of this kind")
 }
 
 type Built = (Arc<dyn ObjectStore>, Client);
 
 /// A store's builder with the credentials, each set by `set` under the key that the store knows it by.
-fn with_pairs<'a, B, K: FromStr<Err = object_store::Error>>(
+fn with_pairs<'a, B, K: Copy + FromStr + PartialEq>(
     builder: B,
     credentials: &'a Credentials,
     set: impl Fn(B, K, &'a str) -> B,
 ) -> Result<B, Error> {
-    credentials.pairs().try_fold(builder, |builder, (key, value)| {
-        Ok(set(builder, key.parse().map_err(|error| refused(&error))?, value))
+    let mut taken: Vec<(K, &str)> = Vec::new();
+    credentials.pairs().try_fold(builder, |builder, (name, value)| {
+        let key = name.to_ascii_lowercase().parse::<K>();
+        let key = key.map_err(|_| refused(format!("unknown key {name}")))?;
+        if let Some((_, other)) = taken.iter().find(|(known, _)| *known == key) {
+            return Err(refused(format!("{other} and {name} are the same setting")));
+        }
+        taken.push((key, name));
+        Ok(set(builder, key, value))
     })
 }
 
-/// Whether an endpoint, or a region, which becomes part of one, can be in a URL. The library takes any text and panics with it in
-/// its first request.
-fn check_host(value: &str, key: &str) -> Result<(), Error> {
-    let url = if value.contains("://") { value.to_owned() } else { format!("https://{value}.host/") };
-    let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@".contains(&byte));
-    if value.is_empty() || (is_plain && Url::parse(&url).is_ok()) {
-        Ok(())
-    } else {
-        Err(Error::Settings(format!("the credentials for the store: {key} cannot be part of a URL")))
+/// What a value of the credentials becomes in the URL of a store.
+#[derive(Clone, Copy)]
+enum Place {
+    /// All of it, or its host.
+    Endpoint,
+    /// A part of the host.
+    Label,
+}
+
+/// Refuses a value of the file, or else of the environment, that cannot be in the URL of a store. The library takes any text, and
+/// panics with it in its first request or asks another server.
+fn check_host<K: FromStr + PartialEq + AsRef<str>>(
+    credentials: &Credentials,
+    value: Option<String>,
+    key: &K,
+    place: Place,
+) -> Result<(), Error> {
+    let is_its = |name: &str| name.to_ascii_lowercase().parse().is_ok_and(|known: K| known == *key);
+    let name = credentials.pairs().find_map(|(name, _)| is_its(name).then_some(name));
+    let name = name
+        .map_or_else(|| format!("{} of the environment", key.as_ref().to_ascii_uppercase()), str::to_owned);
+    let value = value.unwrap_or_default();
+    let is_label = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    match place {
+        _ if value.is_empty() => Ok(()),
+        Place::Endpoint if is_endpoint(&value) => Ok(()),
+        Place::Endpoint => {
+            Err(refused(format!("{name} cannot be part of a URL: it must be like https://HOST:PORT")))
+        }
+        Place::Label if is_label => Ok(()),
+        Place::Label => Err(refused(format!(
+            "{name} cannot be part of a URL: it is of letters, digits and -, as eu-central-1"
+        ))),
     }
+}
+
+fn is_endpoint(value: &str) -> bool {
+    let url = if value.contains("://") { value.to_owned() } else { format!("https://{value}/") };
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@?#".contains(&byte));
+    is_plain && crate::url::check(&url).is_ok() && Url::parse(&url).is_ok_and(|url| url.has_host())
 }
 
 /// Whether the credentials allow a server to be asked without TLS.
@@ -296,12 +334,15 @@ fn s3(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built,
     use AmazonS3ConfigKey as Key;
     let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
     let builder = with_pairs(builder, credentials, AmazonS3Builder::with_config)?;
-    for key in [Key::Endpoint, Key::S3Endpoint, Key::MetadataEndpoint, Key::StsEndpoint, Key::Region] {
-        check_host(&builder.get_config_value(&key).unwrap_or_default(), key.as_ref())?;
+    for key in [Key::Endpoint, Key::S3Endpoint, Key::MetadataEndpoint, Key::StsEndpoint] {
+        check_host(credentials, builder.get_config_value(&key), &key, Place::Endpoint)?;
+    }
+    for key in [Key::Region, Key::DefaultRegion] {
+        check_host(credentials, builder.get_config_value(&key), &key, Place::Label)?;
     }
     let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
     let client = client.with_plain(is_plain(plain.as_deref()));
-    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    let store = builder.with_http_connector(client.clone()).build().map_err(|_| incomplete())?;
     Ok((Arc::new(store), client))
 }
 
@@ -309,10 +350,10 @@ fn google(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Bu
     use GoogleConfigKey as Key;
     let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
     let builder = with_pairs(builder, credentials, GoogleCloudStorageBuilder::with_config)?;
-    check_host(&builder.get_config_value(&Key::BaseUrl).unwrap_or_default(), Key::BaseUrl.as_ref())?;
+    check_host(credentials, builder.get_config_value(&Key::BaseUrl), &Key::BaseUrl, Place::Endpoint)?;
     let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
     let client = client.with_plain(is_plain(plain.as_deref()));
-    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    let store = builder.with_http_connector(client.clone()).build().map_err(|_| incomplete())?;
     Ok((Arc::new(store), client))
 }
 
@@ -320,21 +361,23 @@ fn azure(container: &str, credentials: &Credentials, client: &Client) -> Result<
     use AzureConfigKey as Key;
     let builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
     let builder = with_pairs(builder, credentials, MicrosoftAzureBuilder::with_config)?;
-    for key in [Key::Endpoint, Key::AccountName, Key::AuthorityHost, Key::MsiEndpoint] {
-        check_host(&builder.get_config_value(&key).unwrap_or_default(), key.as_ref())?;
+    for key in [Key::Endpoint, Key::AuthorityHost, Key::MsiEndpoint] {
+        check_host(credentials, builder.get_config_value(&key), &key, Place::Endpoint)?;
     }
+    check_host(credentials, builder.get_config_value(&Key::AccountName), &Key::AccountName, Place::Label)?;
     let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
     let client = client.with_plain(is_plain(plain.as_deref()));
-    let store = builder.with_http_connector(client.clone()).build().map_err(|error| refused(&error))?;
+    let store = builder.with_http_connector(client.clone()).build().map_err(|_| incomplete())?;
     Ok((Arc::new(store), client))
 }
 
 fn puts(settings: &Settings, url: &Url) -> Result<Way, Error> {
     let credentials = &settings.credentials;
-    for (key, _) in credentials.pairs() {
-        if !matches!(key, "http_user" | "http_password" | "http_token") {
-            return Err(Error::Settings(format!("the credentials for the store: unknown key {key:?}")));
-        }
+    let is_known = |key: &str| {
+        ["http_user", "http_password", "http_token"].iter().any(|known| key.eq_ignore_ascii_case(known))
+    };
+    if let Some((key, _)) = credentials.pairs().find(|(key, _)| !is_known(key)) {
+        return Err(refused(format!("unknown key {key}")));
     }
     let text = match (credentials.get("http_user"), credentials.get("http_token")) {
         (Some(user), None) => {
@@ -344,17 +387,16 @@ fn puts(settings: &Settings, url: &Url) -> Result<Way, Error> {
         (None, Some(token)) => Some(format!("Bearer {token}")),
         (None, None) => None,
         (Some(_), Some(_)) => {
-            return Err(Error::Settings("HTTP_USER and HTTP_TOKEN exclude each other".to_owned()));
+            return Err(refused("HTTP_USER and HTTP_TOKEN exclude each other"));
         }
     };
     if text.is_some() && url.scheme() != "https" {
-        return Err(Error::Settings("HTTP_PASSWORD and HTTP_TOKEN are sent by https: alone".to_owned()));
+        return Err(refused("HTTP_PASSWORD and HTTP_TOKEN are sent by https: alone"));
     }
     let mut headers = HeaderMap::new();
     if let Some(text) = text {
         let value = HeaderValue::try_from(text);
-        let mut value =
-            value.map_err(|_| Error::Settings("the credentials cannot be in a header".to_owned()))?;
+        let mut value = value.map_err(|_| refused("they cannot be in a header"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }

@@ -123,7 +123,13 @@ mod tests {
         assert_eq!(name("{date}", "h"), "20231114T221320Z-00000000000000ab");
         assert_eq!(name("a/{host}_{random}", "h.example"), "a/h.example_00000000000000ab");
         assert!(name("{machine}", "h").len() == 32 + 17 && !name("{machine}", "h").contains("0123456789"));
-        for (host, shown) in [("../../x", ".._.._x"), ("", "unknown"), ("..", "unknown"), ("a b\n", "a_b_")] {
+        for (host, shown) in [
+            ("../../x", ".._.._x"),
+            ("", "unknown"),
+            ("..", "unknown"),
+            ("a b\n", "a_b_"),
+            ("%2e%2e\\", "_2e_2e_"),
+        ] {
             assert_eq!(name("{host}", host), format!("{shown}-00000000000000ab"));
         }
     }

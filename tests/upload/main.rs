@@ -333,7 +333,19 @@ fn what_cannot_be_is_refused_before_the_first_page() {
         &["ftp://host/verysecret"],
         &["--object-name", "../x", "s3://bucket/"],
         &["--object-name", "a b", "s3://bucket/"],
+        &["--object-name", "a/../b", "s3://bucket/"],
+        &["--object-name", "a\\b", "s3://bucket/"],
+        &["--object-name", "%2e%2e/{host}", "s3://bucket/"],
         &["--resolve", "host", "s3://bucket/"],
+        &["s3://bucket/../verysecret/"],
+        &["s3://bucket/a//verysecret/"],
+        &["s3://../verysecret/"],
+        &["gs://bucket/a/./verysecret/"],
+        &["az://bucket/%2E%2e/verysecret/"],
+        &["https://host/a/../verysecret/"],
+        &["https://host/a\\..\\verysecret/"],
+        &["https://host/a\tb/verysecret/"],
+        &["https://host/{verysecret}/"],
     ] {
         let mut checked = vec!["--check-params"];
         checked.extend(words);
@@ -341,23 +353,50 @@ fn what_cannot_be_is_refused_before_the_first_page() {
             let output = run(&mut collect(home, words));
             let said = text(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+            // The place itself is no secret.
+            let place = words.last().unwrap().escape_default().to_string();
+            let said = said.replace(&place, "").replace(&place.replace("\\\\", "\\"), "");
             assert!(!said.replace("host/verysecret", "").contains("verysecret"), "{words:?}: {said}");
         }
     }
+    assert!(store.puts().is_empty());
+    succeed(&mut collect(home, &["--check-params", &store.url("")]));
+    assert!(store.puts().is_empty(), "checking asks no server");
+}
+
+#[test]
+fn credentials_with_a_fault_are_named_by_key_and_file() {
+    let home = home();
     for (name, endpoint, region) in [
         ("no-port", "http://10.0.2.2:x y", "r"),
         ("no-host", "http://a b/", "r"),
         ("no-region", "http://127.0.0.1:1", "eu central"),
+        ("up-region", "http://127.0.0.1:1", "../"),
+        ("part-region", "http://127.0.0.1:1", "a/b.c"),
+        ("up-endpoint", "http://127.0.0.1:1/../", "r"),
     ] {
         let secret = s3_credentials(home, name, endpoint);
         let text = fs::read_to_string(&secret).unwrap().replace("us-east-1", region);
         fs::write(&secret, text).unwrap();
         let checked = ["--check-params", "--credentials", &secret, "s3://bucket/"];
-        fails(&run(&mut collect(home, &checked)), 2, &["cannot be part of a URL"]);
+        let key = if name.ends_with("region") { "AWS_REGION" } else { "AWS_ENDPOINT" };
+        fails(&run(&mut collect(home, &checked)), 2, &[key, &secret, "cannot be part of a URL"]);
     }
-    assert!(store.puts().is_empty());
-    succeed(&mut collect(home, &["--check-params", &store.url("")]));
-    assert!(store.puts().is_empty(), "checking asks no server");
+    for (name, line, words) in [
+        ("twice", "AWS_REGION=verysecret", "AWS_REGION is there twice"),
+        (
+            "alias",
+            "AWS_ENDPOINT_URL=https://verysecret",
+            "AWS_ENDPOINT and AWS_ENDPOINT_URL are the same setting",
+        ),
+        ("bogus", "Bogus_KEY=verysecret", "unknown key Bogus_KEY"),
+    ] {
+        let secret = s3_credentials(home, name, "https://127.0.0.1:1");
+        fs::write(&secret, fs::read_to_string(&secret).unwrap() + line + "\n").unwrap();
+        let checked = ["--check-params", "--credentials", &secret, "s3://bucket/"];
+        let said = fails(&run(&mut collect(home, &checked)), 2, &[words, &secret]);
+        assert!(!said.contains("verysecret"), "{said}");
+    }
 }
 
 /// The credentials of a real server, as a file.

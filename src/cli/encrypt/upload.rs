@@ -146,11 +146,8 @@ impl StorePlace {
     /// Reads the files and prepares the client, without a request.
     pub(super) fn store(&self, trust: Trust) -> Result<Store, Failure> {
         let args = &self.args;
-        let credentials = match &args.credentials {
-            Some(path) => read_credentials(path, trust)?,
-            None if args.is_presigned() || !Path::new(CREDENTIALS).exists() => Credentials::default(),
-            None => read_credentials(Path::new(CREDENTIALS), trust)?,
-        };
+        let file = self.credentials_file();
+        let credentials = file.map(|path| read_credentials(path, trust)).transpose()?.unwrap_or_default();
         let presigned = args.presigned.as_deref().map(|path| read_presigned(path, trust)).transpose()?;
         let presigned = presigned.unwrap_or_default();
         let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
@@ -160,7 +157,16 @@ impl StorePlace {
         let authorities = args.ca_file.as_deref().map(|path| read_authorities(path, trust)).transpose()?;
         let stall = Duration::from_secs(args.stall.into());
         let settings = Settings { url: self.url.clone(), credentials, presigned, authorities, hosts, stall };
-        Store::new(&settings).map_err(|error| self.failure("opening", &error).status(Status::Usage))
+        Store::new(&settings).map_err(|error| match (error, file) {
+            (Error::Credentials(why), Some(path)) => refused("credentials", path, &why),
+            (error, _) => self.failure("opening", &error).status(Status::Usage),
+        })
+    }
+
+    /// The file that gives the right to write, if one does.
+    fn credentials_file(&self) -> Option<&Path> {
+        let by_default = || (!self.args.is_presigned()).then_some(Path::new(CREDENTIALS));
+        self.args.credentials.as_deref().or_else(|| by_default().filter(|path| path.exists()))
     }
 
     /// Reads the files and prepares the client; asks the store with --probe alone.

@@ -26,6 +26,20 @@ pub(super) fn check_apart(input: &Path, output: &Path) -> Result<(), Failure> {
     Err(Failure::new(Status::Usage, message).hint("name another file"))
 }
 
+/// Refuses a URL as the name of an output: no file system has such a path, unless somebody made one.
+///
+/// # Errors
+/// It is one.
+pub(super) fn refuse_url(path: &Path) -> Result<(), Failure> {
+    let is_url = path.to_str().is_some_and(|name| name.contains("://"));
+    if !is_url || path.exists() || path.parent().is_some_and(Path::is_dir) {
+        return Ok(());
+    }
+    let message = format!("creating {}: it is a URL, and the output must be a file", quoted(path));
+    Err(Failure::new(Status::Usage, message)
+        .hint("name a file, or a directory where one is needed; then copy it"))
+}
+
 /// The failure to create an output at `path`, with advice for what is there.
 #[must_use]
 pub(super) fn creating(path: &Path, error: &io::Error) -> Failure {

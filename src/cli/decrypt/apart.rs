@@ -1,6 +1,7 @@
 //! Whether an output is one of the inputs. Checked by device and inode before any output is opened, since `-f` would
 //! overwrite what is still to be read, or the only copy of a key.
 
+use super::super::creating::refuse_url;
 use super::super::{Failure, Status, input_name, output_name};
 use crate::sink::{continued, special};
 use std::fs::{self, Metadata};
@@ -9,12 +10,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Refuses an output that is the same file as one of `inputs`, whatever its name: another path, a link, standard output.
-/// `-` is standard input or standard output.
+/// Refuses an output that is a URL, or the same file as one of `inputs`, whatever its name: another path, a link, standard
+/// output. `-` is standard input or standard output.
 ///
 /// # Errors
-/// One of them is. What does not exist, or is no file (a URL), is no other file.
+/// It is. What does not exist, or is no file (a URL), is no other file.
 pub(super) fn check<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    refuse_url(output)?;
     let Some(place) = of_output(output) else { return Ok(()) };
     let is_same = |input: &&Path| {
         let is_stdin = *input == Path::new("-");

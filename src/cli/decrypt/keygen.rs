@@ -1,7 +1,7 @@
 //! `vmcore-decrypt keygen`: a new identity for the analyst, and the recipient line for the machines; `keygen -y`: the
 //! recipient lines of an identity that is there.
 
-use super::super::creating::{creating, full_hint, stdout_failure};
+use super::super::creating::{creating, full_hint, refuse_url, stdout_failure};
 use super::super::signals::remove_unfinished_on_signals;
 use super::super::{Failure, Status, input_name, prompt, quoted, say, status, stdout};
 use super::input::read_identities;
@@ -126,6 +126,7 @@ fn warn_if_readable() {
 }
 
 fn create(path: &Path) -> Result<OutputFile, Failure> {
+    refuse_url(path)?;
     OutputFile::create_hidden(path, false).map_err(|error| {
         let hint = (error.kind() == io::ErrorKind::AlreadyExists)
             .then_some("an identity is never overwritten: dumps made for it could not be opened any more");

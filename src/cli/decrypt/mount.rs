@@ -4,6 +4,7 @@
 mod background;
 mod command;
 
+use super::super::creating::refuse_url;
 use super::super::{Failure, Status, quoted, say, status};
 use super::PROGRAM;
 use super::input::{self, IdentityArgs, Opened};
@@ -116,6 +117,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self) -> Result<(), Failure> {
         self.check_words()?;
+        refuse_url(self.directory)?;
         let identities = self.args.identities.read(self.dumps)?;
         lock_memory();
         let Opened { dump, fault } = input::open_parts(self.dumps, &identities, BLOCK_CACHE)?;

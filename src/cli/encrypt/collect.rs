@@ -2,6 +2,7 @@
 //! into a file and frees the partition. Needs no key; what it copies stays encrypted. Runs as root on bytes that
 //! whoever had the disk may have written: it takes only an age file, into a directory that is root's alone.
 
+use super::super::creating::refuse_url;
 use super::super::status::{self, Status};
 use super::super::{Failure, quoted, say};
 use super::PROGRAM;
@@ -64,6 +65,7 @@ fn reserve(text: &str) -> Result<u64, String> {
 /// # Errors
 /// The failure, as a message; the dump is then still on the device. Or that the dump is cut or damaged.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    refuse_url(&args.dest)?;
     let device = quoted(&args.device);
     let opened = FoundDump::open(&args.device);
     let Some(dump) = opened.map_err(|error| Failure::caused(format!("opening {device}"), &error))? else {

@@ -1,6 +1,7 @@
 //! `vmcore-encrypt dmesg VMCORE [OUT]`: the crashed kernel's log, encrypted. Also what `vmcore-dmesg VMCORE` and
 //! `--dump-dmesg VMCORE OUT` run, so that scripts which save the log in plain save it encrypted.
 
+use super::super::creating::refuse_url;
 use super::super::recipients::{RecipientArgs, failure};
 use super::super::signals::{Stop, Stoppable};
 use super::super::{Failure, Status, quoted, say, status};
@@ -42,7 +43,10 @@ pub(super) struct Args {
 /// The failure, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let place = match &args.output {
-        Some(path) => Place::file(path, args.force, false),
+        Some(path) => {
+            refuse_url(path)?;
+            Place::file(path, args.force, false)
+        }
         None => Place::Stdout,
     };
     save(&args.vmcore, args.partial, &args.recipients, &place)

@@ -1,6 +1,7 @@
 //! `vmcore-encrypt pstore --dest DIR`: takes what the firmware kept of a crash out of its store, encrypted. Runs as root at
 //! boot, before systemd-pstore would copy the same records in plain.
 
+use super::super::creating::refuse_url;
 use super::super::recipients::{RecipientArgs, failure};
 use super::super::status::{self, Status};
 use super::super::{Failure, quoted, say};
@@ -36,6 +37,7 @@ pub(super) struct Args {
 /// # Errors
 /// The failure, as a message; the records are then still in the store. Or that not all of them could be taken.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    refuse_url(&args.dest)?;
     let recipients = args.recipients.read()?;
     let reading = format!("reading the records in {}", quoted(&args.store));
     let store = SafeDirectory::open(&args.store).map_err(|error| Failure::caused(&reading, &error))?;

@@ -39,9 +39,9 @@ pub use kdump_view::KdumpView;
 pub use open::{BLOCK_CACHE, in_frame, is_in_pieces, local, local_noticing, without_armor, without_frame};
 pub(crate) use parts::Joined;
 pub use parts::MissingParts;
-pub use set::{Notice, SetFacts, is_set};
+pub use set::{FirstObject, Notice, SetFacts, is_set, unnoticed};
 #[cfg(feature = "remote")]
-pub(crate) use set::{report_missing, shape_of};
+pub(crate) use set::{report_left_out, report_missing};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 /// What stops the reading of a dump.

@@ -15,7 +15,7 @@ mod pieces;
 mod set;
 
 use crate::read_at::ReadAt;
-use crate::reader::{Notice, Source};
+use crate::reader::{Notice, Source, unnoticed};
 use bounded::{Budget, Connector, LIMITS, Limits};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -65,7 +65,7 @@ pub fn is_url(name: &str) -> bool {
 /// # Errors
 /// See [`Error`].
 pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
-    open_noticing(url, |_| {})
+    open_noticing(url, unnoticed())
 }
 
 /// The same; `notice` hears of objects of a set that are missing, when they are found to be.
@@ -133,8 +133,18 @@ enum Kind {
     Set,
 }
 
+/// Whether a URL can be one of a dump, or of a place with dumps, as it is written.
+///
+/// # Errors
+/// [`Error::Url`], with the reason.
+pub fn check(url: &str) -> Result<(), Error> {
+    parse(url).map(drop)
+}
+
 fn parse(text: &str) -> Result<Url, Error> {
-    Url::parse(text).map_err(|error| Error::Url(error.to_string()))
+    let url = Url::parse(text).map_err(|error| Error::Url(error.to_string()))?;
+    crate::url::check(text).map_err(|why| Error::Url(why.to_owned()))?;
+    Ok(url)
 }
 
 fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
@@ -325,7 +335,9 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        assert!(matches!(parse("https://"), Err(Error::Url(_))));
+        for bad in ["https://", "s3://bucket/../other/", "https://host/a\\..\\b", "https://host/a/%2e%2e/b"] {
+            assert!(matches!(parse(bad), Err(Error::Url(_))), "{bad}");
+        }
         assert!(place(&parse("https://host/a?b=c").unwrap(), Kind::File).is_ok());
     }
 

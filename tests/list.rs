@@ -246,3 +246,173 @@ fn matrix_list_of_a_thousand_dumps() {
         assert!(*many < few + (8 << 10), "{peaks:?} kB");
     }
 }
+
+const MIB: usize = 1 << 20;
+
+/// A machine's dump of some MiB, and its identity.
+fn noise(home: &Path) -> (PathBuf, Vec<u8>) {
+    let (identity, recipients) = common::keys(home);
+    let machine = Synth::new(arch::x86_64::four_level(), kernel::v6_12()).ram(0x10_0000..0x50_0000);
+    let machine =
+        machine.log(Log::of(vec![Message::new(1_500_000_000, 7, "Kernel panic - not syncing: set")]));
+    let (vmcore, out) = (home.join("vmcore"), home.join("whole.age"));
+    let core = machine.pages(0x400, 64, &Page::kernel()).fill(Content::Noise).build();
+    fs::write(&vmcore, core.to_bytes()).unwrap();
+    succeed(common::encrypt().args(["-d", "0", "-R"]).arg(recipients).arg(&vmcore).arg(&out));
+    let bytes = fs::read(&out).unwrap();
+    assert!(bytes.len() > 3 * MIB, "{} bytes", bytes.len());
+    (identity, bytes)
+}
+
+/// A set of objects of 1 MiB in a directory, changed by `change`.
+fn set(directory: &Path, dump: &[u8], change: impl Fn(&Path)) {
+    fs::create_dir_all(directory).unwrap();
+    let mut mark = format!(
+        "# vmcore-encrypt set 1\n# size {}\n# objects {}\n# object-size {MIB}\n",
+        dump.len(),
+        dump.len().div_ceil(MIB)
+    );
+    for (number, object) in dump.chunks(MIB).enumerate() {
+        fs::write(directory.join(format!("{number:06}")), object).unwrap();
+        mark += &format!("{}  {number:06}\n", "0".repeat(64));
+    }
+    fs::write(directory.join("end"), mark).unwrap();
+    change(directory);
+}
+
+fn remove(directory: &Path, wanted: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if wanted(entry.file_name().to_str().unwrap()) {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+fn append(path: &Path) {
+    let mut bytes = fs::read(path).unwrap_or_default();
+    bytes.extend_from_slice(&[7; 100]);
+    fs::write(path, bytes).unwrap();
+}
+
+fn shorten(path: &Path, len: u64) {
+    fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+/// What became of a set, the status of `verify`, and what its message has.
+type Case = (&'static str, fn(&Path), i32, &'static str);
+
+const FIRST: &str = "object 000000 of the dump is missing";
+
+const CASES: [Case; 12] = [
+    ("first-gone", |set| remove(set, |name| name == "000000"), 4, FIRST),
+    ("first-and-end-gone", |set| remove(set, |name| ["000000", "end"].contains(&name)), 4, FIRST),
+    ("end-alone", |set| remove(set, |name| name != "end"), 4, FIRST),
+    ("end-and-later", |set| remove(set, |name| name < "000002"), 4, FIRST),
+    ("first-empty", |set| fs::write(set.join("000000"), "").unwrap(), 4, "object 000000 of the dump is cut"),
+    (
+        "first-cut",
+        |set| fs::write(set.join("000000"), "age-encryp").unwrap(),
+        4,
+        "object 000000 of the dump is cut",
+    ),
+    ("middle-gone", |set| remove(set, |name| name == "000001"), 4, "object 000001 of the dump is missing"),
+    (
+        "cut-after-header",
+        |set| shorten(&set.join("000000"), 5000),
+        4,
+        "object 000000 of the dump is cut: what it held",
+    ),
+    ("more-objects", |set| append(&set.join("000009")), 0, "object 000009 is none of the dump"),
+    ("no-mark", |set| remove(set, |name| name == "end"), 0, ""),
+    ("last-longer", |set| append(&set.join(last(set))), 4, "follow"),
+    ("whole", |_| {}, 0, ""),
+];
+
+/// The name of the last object.
+fn last(set: &Path) -> String {
+    let names = fs::read_dir(set).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "end").max().unwrap()
+}
+
+/// Sets that lack something, in a directory and in a bucket: each has a line, and each command that opens one ends alike.
+#[test]
+fn a_set_that_lacks_something_has_a_line_and_a_status() {
+    let home = scratch("list-sets");
+    let (identity, bytes) = noise(&home);
+    let top = home.join("bucket");
+    for (name, change, ..) in CASES {
+        set(&top.join("fleet").join(name), &bytes, change);
+    }
+    let server = or_skip(Server::start("bucket", &top));
+    let run_on = |place: &str, words: &[&str]| {
+        let mut command = common::decrypt();
+        command.args(words).arg("-i").arg(&identity).arg(place);
+        if let Some(server) = &server {
+            server.s3(&mut command);
+        }
+        command
+    };
+    let directory = top.join("fleet/").to_str().unwrap().to_owned();
+    let places = [Some(directory), server.as_ref().map(|_| "s3://dumps/fleet/".to_owned())];
+    for place in places.into_iter().flatten() {
+        let lines = json(&succeed(&mut run_on(&place, &["list", "--json"])));
+        assert_eq!(lines.len(), CASES.len(), "{lines:?}");
+        for (name, _, status, words) in CASES {
+            let dump = format!("{place}{name}");
+            let line = lines.iter().find(|line| line["name"].as_str().unwrap().trim_end_matches('/') == dump);
+            let state = &line.unwrap_or_else(|| panic!("{dump} has no line"))["state"];
+            // A list reads by index, and does not meet what is missing in the middle.
+            let expected = if status == 4 && name.starts_with("first") || name.starts_with("end") {
+                "damaged"
+            } else {
+                "complete"
+            };
+            assert!(
+                state == expected || ["middle-gone", "last-longer", "cut-after-header"].contains(&name),
+                "{dump}: {state}"
+            );
+            let output = run(&mut run_on(&dump, &["verify"]));
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{dump}: {said}");
+            assert!(said.contains(words) && (words.is_empty() || said.contains(&dump)), "{dump}: {said}");
+            assert!(words.is_empty() || said.matches(words).count() == 1, "once: {said}");
+            if expected == "damaged" {
+                for command in [&["info"][..], &["dmesg"], &["report"]] {
+                    let output = run(&mut run_on(&dump, command));
+                    let said = text(&output.stderr);
+                    assert!(
+                        output.status.code() == Some(4) && said.contains(words),
+                        "{dump} {command:?}: {said}"
+                    );
+                }
+                let out = home.join("salvaged");
+                let output = run(run_on(&dump, &["--salvage"]).arg(&out));
+                let said = text(&output.stderr);
+                assert!(output.status.code() == Some(4) && said.contains(words), "{dump}: {said}");
+                assert!(said.contains("nothing can be decrypted") && !out.exists(), "{dump}: {said}");
+            }
+        }
+    }
+}
+
+/// Without an identity the end mark is all that tells a whole set from a cut one; with one the dump's own end decides.
+#[test]
+fn a_set_without_an_end_mark_is_what_its_own_end_says() {
+    let home = scratch("list-no-mark");
+    let (identity, bytes) = noise(&home);
+    let no_mark = |set: &Path| remove(set, |name| name == "end");
+    set(&home.join("sets/whole"), &bytes, no_mark);
+    set(&home.join("sets/cut"), &bytes[..3 * MIB], no_mark);
+    for (identity, whole) in [(None, "cut"), (Some(identity.as_path()), "complete")] {
+        let lines = json(&succeed(&mut list(&["--json"], identity, &home.join("sets"))));
+        let state = |name: &str| {
+            let line = lines.iter().find(|line| line["name"].as_str().unwrap().ends_with(name)).unwrap();
+            assert_eq!(line["end_mark"], false);
+            line["state"].clone()
+        };
+        assert_eq!((state("cut"), state("whole")), ("cut".into(), whole.into()), "{lines:?}");
+        let shown = succeed(&mut list(&[], identity, &home.join("sets")));
+        assert_eq!(shown.matches("(no end mark)").count(), 2, "{shown}");
+    }
+}

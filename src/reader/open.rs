@@ -41,7 +41,7 @@ pub fn is_in_pieces(path: &Path) -> bool {
 /// # Errors
 /// One of them cannot be opened, or cannot seek.
 pub fn local(path: &Path) -> io::Result<Arc<dyn Source>> {
-    local_noticing(path, |_| {})
+    local_noticing(path, set::unnoticed())
 }
 
 /// The same; `notice` hears of objects of a set that are missing.

@@ -11,7 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who hears what is unusual about a source.
-pub type Notice = fn(&str);
+pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Nobody hears it.
+#[must_use]
+pub fn unnoticed() -> Notice {
+    Arc::new(|_| {})
+}
 
 /// Files kept open.
 const OPEN: usize = 16;
@@ -23,6 +29,30 @@ pub struct SetFacts {
     pub objects: u32,
     /// Whether its end mark is there: without one the dump is cut.
     pub has_end: bool,
+    /// The object that the header is in, without which none of the others can be decrypted.
+    pub first: FirstObject,
+}
+
+/// What is there of the first object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstObject {
+    /// All of it, as far as that is known.
+    Whole,
+    /// Its beginning at most.
+    Cut,
+    /// Nothing.
+    Missing,
+}
+
+impl FirstObject {
+    /// By its size, if it is there, and the one that it had.
+    pub(crate) fn of(size: Option<u64>, whole: u64) -> FirstObject {
+        match size {
+            None => FirstObject::Missing,
+            Some(size) if size < whole => FirstObject::Cut,
+            Some(_) => FirstObject::Whole,
+        }
+    }
 }
 
 /// Such a dump.
@@ -36,21 +66,43 @@ pub(crate) struct SetSource {
 
 /// The directory of the set that a path names: the directory itself, its end mark or its first object.
 pub(crate) fn directory_of(path: &Path) -> Option<&Path> {
-    let is_set = |directory: &Path| {
-        directory.join(objects::name(0)).is_file() || directory.join(objects::END).is_file()
-    };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if path.is_dir() {
-        return Some(path).filter(|path| is_set(path));
+        return Some(path).filter(|path| holds_set(path));
     }
     let parent =
         path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    let is_part = name == objects::END || name == objects::name(0);
     // A file with such a name that is alone is what it is.
-    parent.filter(|parent| {
-        is_part && path.is_file() && is_set(parent) && parent.join(objects::name(0)).is_file()
-    })
+    let is_part = name == objects::END || name == objects::name(0);
+    parent.filter(|parent| is_part && path.is_file() && holds_set(parent))
 }
+
+/// Whether a directory has the objects of a dump: the first one, or an end mark, or a good part of the others. Other files
+/// with six digits for a name, dates for example, are far apart, or dumps themselves.
+fn holds_set(directory: &Path) -> bool {
+    if directory.join(objects::name(0)).is_file()
+        || read_mark(&directory.join(objects::END)).is_ok_and(|mark| mark.is_some())
+    {
+        return true;
+    }
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| objects::number(entry.file_name().to_str()?));
+    let (count, last) = numbers.fold((0, 0), |(count, last), number| (count + 1, number.max(last)));
+    last < MOST_PER_OBJECT * count && starts_in_the_middle(&directory.join(objects::name(last)))
+}
+
+/// A set without its first object has lost at most so many for each that is there.
+const MOST_PER_OBJECT: u32 = 4;
+
+/// Whether a file is there that does not begin as a dump.
+fn starts_in_the_middle(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(AGE.len() as u64).read_to_end(&mut start));
+    path.is_file() && read.is_ok() && start != AGE
+}
+
+/// How an age file begins.
+const AGE: &[u8] = b"age-encryption.org/";
 
 /// Whether a path names a set of numbered objects.
 #[must_use]
@@ -72,10 +124,13 @@ impl SetSource {
             }
         }
         let marked = read_mark(&directory.join(objects::END))?;
-        let shape = marked.or_else(|| shape_of(&sizes));
+        let shape = marked.map(|shape| shape.with_last(sizes.get(&shape.last).copied()));
+        let shape = shape.or_else(|| Shape::of_objects(&sizes));
         let shape = shape.ok_or_else(|| io::Error::other("its objects are not of one dump"))?;
-        report_missing(&shape, |number| sizes.get(&number).copied(), notice);
-        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some() };
+        report_missing(&shape, |number| sizes.get(&number).copied(), &notice);
+        report_left_out(&shape, &sizes, &notice);
+        let first = FirstObject::of(sizes.get(&0).copied(), shape.len_of(0));
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first };
         Ok(SetSource { directory: directory.to_owned(), shape, facts, open: Mutex::default() })
     }
 
@@ -96,20 +151,14 @@ impl SetSource {
     }
 }
 
-/// The shape that objects have where no end mark tells it.
-pub(crate) fn shape_of(sizes: &BTreeMap<u32, u64>) -> Option<Shape> {
-    let largest = sizes.values().copied().max()?;
-    let (last, last_size) = sizes.last_key_value()?;
-    Shape::of_objects(largest, *last, *last_size)
-}
-
 /// The most missing objects that are named.
 const NAMED: usize = 20;
 
-/// Reports objects that are not there, or not whole.
-pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>, notice: Notice) {
+/// Reports objects that are not there, or not whole, except the first one: whether anything can be read then its header
+/// decides ([`FirstObject`]).
+pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>, notice: &Notice) {
     let mut missing =
-        (0..shape.objects()).filter(|&number| size_of(number).unwrap_or(0) < shape.len_of(number));
+        (1..shape.objects()).filter(|&number| size_of(number).unwrap_or(0) < shape.len_of(number));
     for number in missing.by_ref().take(NAMED) {
         let what = if size_of(number).is_some() { "cut" } else { "missing" };
         notice(&format!("object {} of the dump is {what}: what it held is lost", objects::name(number)));
@@ -117,6 +166,23 @@ pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>
     let more = missing.count();
     if more > 0 {
         notice(&format!("{more} more objects of the dump are missing or cut"));
+    }
+}
+
+/// Reports what is there beside the dump: bytes at the end of an object before the last, and objects after the last.
+pub(crate) fn report_left_out(shape: &Shape, sizes: &BTreeMap<u32, u64>, notice: &Notice) {
+    let mut longer = sizes.iter().filter(|&(&number, &size)| size > shape.len_of(number));
+    for (&number, _) in longer.by_ref().take(NAMED) {
+        let name = objects::name(number);
+        notice(&if number > shape.last {
+            format!("object {name} is none of the dump by its end mark, and is left out")
+        } else {
+            format!("object {name} of the dump is longer than the others: the bytes at its end are left out")
+        });
+    }
+    let more = longer.count();
+    if more > 0 {
+        notice(&format!("{more} more objects are left out, or not all of them is read"));
     }
 }
 
@@ -132,8 +198,7 @@ fn read_mark(path: &Path) -> io::Result<Option<Shape>> {
 
 impl ReadAt for SetSource {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        let number = u32::try_from(offset / self.shape.object_size).unwrap_or(u32::MAX);
-        let within = offset % self.shape.object_size;
+        let (number, within) = self.shape.place(offset);
         let left = usize::try_from(self.shape.len_of(number).saturating_sub(within)).unwrap_or(usize::MAX);
         let room = left.min(out.len());
         if room == 0 {
@@ -153,7 +218,7 @@ impl ReadAt for SetSource {
 
 impl Source for SetSource {
     fn len(&self) -> u64 {
-        self.shape.size
+        self.shape.size()
     }
 
     fn set(&self) -> Option<SetFacts> {
@@ -176,7 +241,7 @@ mod tests {
             fs::write(directory.path().join(objects::name(number)), object).unwrap();
         }
         if has_end {
-            let shape = Shape { size: bytes.len() as u64, object_size: MIB as u64 };
+            let shape = Shape::of_size(bytes.len() as u64, MIB as u64).unwrap();
             fs::write(directory.path().join("end"), end_mark(&shape, &[[0; 32]; 3])).unwrap();
         }
         (directory, bytes)
@@ -192,8 +257,8 @@ mod tests {
     fn objects_in_a_row_are_the_dump_with_and_without_a_mark() {
         for has_end in [true, false] {
             let (directory, bytes) = set(has_end);
-            let source = SetSource::open(directory.path(), |text| panic!("{text}")).unwrap();
-            assert_eq!(source.set(), Some(SetFacts { objects: 3, has_end }));
+            let source = SetSource::open(directory.path(), Arc::new(|text| panic!("{text}"))).unwrap();
+            assert_eq!(source.set(), Some(SetFacts { objects: 3, has_end, first: FirstObject::Whole }));
             assert_eq!(source.len(), bytes.len() as u64);
             assert!(all(source) == bytes);
         }
@@ -206,10 +271,10 @@ mod tests {
         fs::write(directory.path().join("000002"), b"abc").unwrap();
         bytes[MIB..].fill(0);
         bytes[2 * MIB..2 * MIB + 3].copy_from_slice(b"abc");
-        assert!(all(SetSource::open(directory.path(), |_| {}).unwrap()) == bytes);
+        assert!(all(SetSource::open(directory.path(), unnoticed()).unwrap()) == bytes);
         let (directory, bytes) = set(false);
         fs::remove_file(directory.path().join("000001")).unwrap();
-        assert_eq!(all(SetSource::open(directory.path(), |_| {}).unwrap()).len(), bytes.len());
+        assert_eq!(all(SetSource::open(directory.path(), unnoticed()).unwrap()).len(), bytes.len());
     }
 
     #[test]

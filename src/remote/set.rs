@@ -5,7 +5,7 @@ use super::list::entries;
 use super::{Error, Pieces, Place, Version, get, head, shorter};
 use crate::objects::{self, Shape};
 use crate::read_at::ReadAt;
-use crate::reader::{Notice, SetFacts, Source, report_missing, shape_of};
+use crate::reader::{FirstObject, Notice, SetFacts, Source, report_left_out, report_missing};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -34,25 +34,34 @@ impl RemoteSet {
     /// # Errors
     /// [`Error::NotFound`] when nothing of a set is there.
     pub(super) fn open(place: Place, notice: Notice) -> Result<RemoteSet, Error> {
-        let marked = mark(&place)?;
+        let (is_marked, marked) = mark(&place)?;
         let listed = place.lists.then(|| list(&place)).transpose().ok().flatten();
+        let listed = listed.filter(|sizes| !sizes.is_empty());
         let shape = match (&marked, &listed) {
-            (Some(shape), _) => *shape,
-            (None, Some(sizes)) if !sizes.is_empty() => shape_of(sizes).ok_or_else(not_one)?,
-            (None, _) => probed(&place)?,
+            (Some(shape), Some(sizes)) => shape.with_last(sizes.get(&shape.last).copied()),
+            // Where that cannot be known the mark is believed.
+            (Some(shape), None) => shape.with_last(size_of(&place, shape.last).ok().flatten()),
+            (None, Some(sizes)) => Shape::of_objects(sizes).ok_or_else(not_one)?,
+            (None, None) => probed(&place).map_err(|error| match error {
+                // A file of that name.
+                Error::NotFound if is_marked => not_one(),
+                error => error,
+            })?,
         };
-        if let Some(sizes) = listed.filter(|sizes| !sizes.is_empty()) {
-            report_missing(&shape, |number| sizes.get(&number).copied(), notice);
+        let mut first = FirstObject::Whole;
+        if let Some(sizes) = listed {
+            report_missing(&shape, |number| sizes.get(&number).copied(), &notice);
+            report_left_out(&shape, &sizes, &notice);
+            first = FirstObject::of(sizes.get(&0).copied(), shape.len_of(0));
         }
-        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some() };
-        let pieces = Pieces::new(shape.size);
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first };
+        let pieces = Pieces::new(shape.size());
         Ok(RemoteSet { place, shape, facts, pieces, versions: Mutex::default(), notice })
     }
 
     /// The bytes of a range, which is within one object. What is missing reads as zeros.
     fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let number = u32::try_from(range.start / self.shape.object_size).unwrap_or(u32::MAX);
-        let start = range.start % self.shape.object_size;
+        let (number, start) = self.shape.place(range.start);
         let len = range.end - range.start;
         let known = self.versions().get(&number).cloned();
         if known == Some(None) {
@@ -73,7 +82,7 @@ impl RemoteSet {
                 report_missing(
                     &self.shape,
                     |other| if other == number { None } else { Some(u64::MAX) },
-                    self.notice,
+                    &self.notice,
                 );
                 Ok(vec![0; usize::try_from(len).unwrap_or(0)])
             }
@@ -100,15 +109,15 @@ fn not_one() -> Error {
     Error::Server("the objects there are not of one dump".to_owned())
 }
 
-/// The shape by the end mark; `None` where there is none. A server that does not let others know what is absent refuses
-/// in place of saying so.
-fn mark(place: &Place) -> Result<Option<Shape>, Error> {
+/// Whether there is an object with the end mark's name, and the shape by it if it is one. A server that does not let others
+/// know what is absent refuses in place of saying so.
+fn mark(place: &Place) -> Result<(bool, Option<Shape>), Error> {
     let path = place.path.clone().join(objects::END);
     match get(place, &path, 0..objects::MAX_HEAD as u64, None) {
-        Ok((bytes, _)) => Ok(Shape::parse(&bytes)),
-        Err(Error::NotFound | Error::Refused) => Ok(None),
+        Ok((bytes, _)) => Ok((true, Shape::parse(&bytes))),
+        Err(Error::NotFound | Error::Refused) => Ok((false, None)),
         // An empty file is no end mark.
-        Err(error) => shorter(place, &path, &error).map(|_| None).ok_or(error),
+        Err(error) => shorter(place, &path, &error).map(|_| (true, None)).ok_or(error),
     }
 }
 
@@ -127,23 +136,32 @@ fn list(place: &Place) -> Result<BTreeMap<u32, u64>, Error> {
     if Instant::now() < until { Ok(sizes) } else { Err(Error::TooMuch) }
 }
 
-/// The shape by asking for object 0, 1, 2, 4 and so on.
+/// The size of an object; `None` where it is not.
+fn size_of(place: &Place, number: u32) -> Result<Option<u64>, Error> {
+    head(place, &place.path.clone().join(objects::name(number)))
+}
+
+/// The shape by asking for object 0, 1, 2, 4 and so on; 0 may be missing.
 fn probed(place: &Place) -> Result<Shape, Error> {
-    let size = |number: u32| head(place, &place.path.clone().join(objects::name(number)));
-    let first = size(0)?.ok_or(Error::NotFound)?;
-    let (mut there, mut absent) = (0, 1);
-    let mut last_size = first;
-    while let Some(found) = size(absent).map(|size| size.filter(|_| absent < objects::MAX_OBJECTS))? {
-        (there, last_size, absent) = (absent, found, absent * 2);
+    let mut sizes = BTreeMap::new();
+    let mut find = |number: u32| -> Result<bool, Error> {
+        let size = size_of(place, number)?;
+        sizes.extend(size.map(|size| (number, size)));
+        Ok(size.is_some())
+    };
+    let mut there = if find(0)? { 0 } else { 1 };
+    if there == 1 && !find(1)? {
+        return Err(Error::NotFound);
+    }
+    let mut absent = there + 1;
+    while absent < objects::MAX_OBJECTS && find(absent)? {
+        (there, absent) = (absent, absent * 2);
     }
     while absent - there > 1 {
         let middle = there + (absent - there) / 2;
-        match size(middle)? {
-            Some(found) => (there, last_size) = (middle, found),
-            None => absent = middle,
-        }
+        if find(middle)? { there = middle } else { absent = middle }
     }
-    Shape::of_objects(first, there, last_size).ok_or_else(not_one)
+    Shape::of_objects(&sizes).ok_or_else(not_one)
 }
 
 impl ReadAt for RemoteSet {
@@ -162,7 +180,13 @@ impl Source for RemoteSet {
     }
 
     fn set(&self) -> Option<SetFacts> {
-        Some(self.facts)
+        // Where the store gives no list, it is known once it was read.
+        let first = match self.versions().get(&0) {
+            Some(None) => FirstObject::Missing,
+            Some(Some(version)) => FirstObject::of(Some(version.size), self.shape.len_of(0)),
+            None => self.facts.first,
+        };
+        Some(SetFacts { first, ..self.facts })
     }
 }
 

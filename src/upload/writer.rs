@@ -86,7 +86,8 @@ impl Upload {
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.ship()?;
         self.settle()?;
-        let mark = objects::end_mark(&Shape { size: self.size, object_size: OBJECT }, &self.sums);
+        let shape = Shape::of_size(self.size, OBJECT).ok_or_else(|| io::Error::other("the dump is empty"))?;
+        let mark = objects::end_mark(&shape, &self.sums);
         self.hand_over(objects::END.to_owned(), mark.into())?;
         self.settle()
     }

@@ -348,3 +348,72 @@ fn a_server_that_sends_more_than_was_asked_for_is_bounded() {
         assert!(sent.load(Ordering::Relaxed) < 16 * MIB, "{head}: {sent:?}");
     }
 }
+
+/// A URL that a client would read as another place, and one where a file is to be written, are mistakes of who typed them.
+#[test]
+fn urls_that_lead_elsewhere_and_urls_as_outputs_are_refused() {
+    let home = scratch("remote-urls");
+    let (identity, _) = common::keys(&home);
+    let decrypt = |words: &[&str]| {
+        let mut command = common::decrypt();
+        command.args(words).arg("-i").arg(&identity);
+        command
+    };
+    for url in [
+        "s3://bucket/../x/",
+        "s3://bucket/h1/../x/",
+        "s3://bucket/./x",
+        "s3://bucket//x/",
+        "gs://bucket/%2e%2E/x",
+        "az://bucket/a\\b",
+        "https://host/a/../x",
+        "https://host/a\nb",
+        "https://host/a b",
+        "http://host/a#b",
+    ] {
+        for command in ["info", "verify", "list", "dmesg"] {
+            let output = run(decrypt(&[command]).arg(url));
+            let said = text(&output.stderr);
+            assert!(
+                output.status.code() == Some(2) && said.contains("not a URL of a"),
+                "{command} {url}: {said}"
+            );
+        }
+    }
+    let (dump, key) =
+        (home.join("none.age"), ["-r", "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"]);
+    for (words, keys) in [
+        (&["restore"][..], &[][..]),
+        (&["refilter"], &key),
+        (&["rewrap"], &key),
+        (&["mount"], &[]),
+        (&["--salvage"], &[]),
+    ] {
+        for url in ["s3://bucket/x", "https://host/x/"] {
+            let output = run(decrypt(words).args(keys).arg(&dump).arg(url));
+            let said = text(&output.stderr);
+            assert!(
+                output.status.code() == Some(2) && said.contains("it is a URL"),
+                "{words:?} {url}: {said}"
+            );
+        }
+    }
+    let output = run(decrypt(&["rewrap", "--in-place"]).args(key).arg("s3://bucket/x"));
+    assert!(
+        output.status.code() == Some(2) && text(&output.stderr).contains("it is on a server"),
+        "{output:?}"
+    );
+    let output = run(common::decrypt().args(["keygen", "-o", "s3://bucket/x"]));
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("it is a URL"), "{output:?}");
+    for words in [
+        &["dmesg", "vmcore", "s3://b/x"][..],
+        &["collect", "--device", "x", "--dest", "s3://b/x"],
+        &["pstore", "--dest", "gs://b/"],
+    ] {
+        let output = run(common::encrypt().args(words));
+        assert!(
+            output.status.code() == Some(2) && text(&output.stderr).contains("it is a URL"),
+            "{output:?}"
+        );
+    }
+}

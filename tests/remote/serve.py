@@ -285,7 +285,8 @@ class Bucket(http.server.SimpleHTTPRequestHandler):
 
     def list(self, asked):
         prefix, after = (asked.get(key, [""])[0] for key in ("prefix", "continuation-token"))
-        names = sorted(name for name in os.listdir(self.directory) if name.startswith(prefix) and name > after)
+        found = (os.path.relpath(os.path.join(at, name), self.directory) for at, _, names in os.walk(self.directory) for name in names)
+        names = sorted(name for name in found if name.startswith(prefix) and name > after)
         size = int(asked.get("max-keys", ["1000"])[0])
         page, more = names[:size], len(names) > size
         parts = ["<?xml version='1.0'?><ListBucketResult><Name>dumps</Name>"]

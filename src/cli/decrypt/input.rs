@@ -9,19 +9,21 @@ use crate::blocks::PartFacts;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
 use crate::crypt::{self, Identities, StreamError, dearmored};
+use crate::objects;
 use crate::raw;
 use crate::reader::{
-    self, Dump, DumpHead, Source, SourceReader, in_frame, is_in_pieces, local_noticing, without_armor,
-    without_frame,
+    self, Dump, DumpHead, FirstObject, Notice, Source, SourceReader, in_frame, is_in_pieces, local_noticing,
+    without_armor, without_frame,
 };
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A dump is read in pieces of about this size.
 const READ_BUFFER: usize = 1 << 20;
@@ -116,9 +118,10 @@ pub(super) fn open_sequential(
     let source = match remote(path)? {
         Some(source) => Some(source),
         None if path == Path::new("-") || !is_seekable(path) => None,
-        None => Some(local_noticing(path, notice).map_err(|error| failed(&error))?),
+        None => Some(local_noticing(path, notice(path)).map_err(|error| failed(&error))?),
     };
     let framed = source.as_ref().map(|source| in_frame(source).map_err(damaged)).transpose()?.flatten();
+    source.iter().try_for_each(|source| check_first(path, source))?;
     let (len, input): (_, Box<dyn Read + Send>) = if path == Path::new("-") {
         (None, Box::new(io::stdin()))
     } else if let Some(framed) = framed {
@@ -182,13 +185,14 @@ pub(super) fn open_source(path: &Path) -> Result<Arc<dyn Source>, Failure> {
         Some(source) => super::slow::shown(source),
         #[cfg(not(feature = "remote"))]
         Some(source) => source,
-        None => local_noticing(path, notice).map_err(|error| failed(&error))?,
+        None => local_noticing(path, notice(path)).map_err(|error| failed(&error))?,
     };
     let source = without_frame(source)
         .map_err(|error| Failure::caused(opening(path), &error).status(Status::Damaged))?;
     if source.is_empty() {
         return Err(empty(path));
     }
+    check_first(path, &source)?;
     let mut start = [0; Plain::START];
     let read = source.read_at(&mut start, 0).map_err(|error| failed(&error))?;
     Plain::check(path, &start[..read])?;
@@ -212,9 +216,54 @@ pub(super) fn outside(
     Ok((header.stanza_types(), chunk_count(length).err()))
 }
 
-/// Reports what is unusual about how the dump is stored.
-fn notice(text: &str) {
-    say(PROGRAM, "warning", text);
+/// Refuses a set whose header is lost with its first object: what else is there cannot be decrypted. Warns where the header
+/// is there. What is there of that object was read before.
+fn check_first(path: &Path, source: &Arc<dyn Source>) -> Result<(), Failure> {
+    let what = match source.set().map(|set| set.first) {
+        Some(FirstObject::Missing) => "missing",
+        Some(FirstObject::Cut) if !source.is_empty() => "cut",
+        _ => return Ok(()),
+    };
+    let first = objects::name(0);
+    if what == "cut" && !is_header_lost(source) {
+        notice(path)(&format!("object {first} of the dump is cut: what it held is lost"));
+        return Ok(());
+    }
+    let message = format!(
+        "{}: object {first} of the dump is {what}: nothing can be decrypted without its header",
+        opening(path)
+    );
+    Err(Failure::new(Status::Damaged, message).hint("get that object from another copy of the set"))
+}
+
+/// Whether a header begins and does not end. What begins otherwise is no dump, with or without the rest.
+fn is_header_lost(source: &Arc<dyn Source>) -> bool {
+    const AGE: &[u8] = b"age-encryption.org/v1\n";
+    let mut start = [0; AGE.len()];
+    let read = source.read_at(&mut start, 0).unwrap_or(0);
+    let start = start[..read].trim_ascii_end();
+    let there = start.iter().position(|&byte| byte == 0).unwrap_or(start.len());
+    AGE.starts_with(&start[..there])
+        && Header::read(&mut BufReader::new(SourceReader::new(Arc::clone(source)))).is_err()
+}
+
+/// Who reports what is unusual about how a dump is stored. Commands that open it several times report it once.
+fn notice(path: &Path) -> Notice {
+    /// The most warnings that are remembered.
+    const MOST: usize = 1000;
+    static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let name = input_name(path);
+    Arc::new(move |text| {
+        let text = format!("reading {name}: {text}");
+        let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.contains(&text) {
+            return;
+        }
+        say(PROGRAM, "warning", &text);
+        if reported.len() < MOST {
+            reported.insert(text);
+        }
+    })
 }
 
 /// Whether a file can be read at any place; what cannot be opened shows later why.
@@ -244,13 +293,22 @@ fn remote(path: &Path) -> Result<Option<Arc<dyn Source>>, Failure> {
         return Err(Failure::new(Status::Usage, message).hint("https, http, s3, gs and az can be read"));
     }
     let _waiting = super::slow::Wait::start(path);
-    crate::remote::open_noticing(url, notice).map(Some).map_err(|error| {
+    crate::remote::open_noticing(url, notice(path)).map(Some).map_err(|error| {
         let failure = Failure::caused(opening(path), &error);
         match error {
             crate::remote::Error::Url(_) => failure.status(Status::Usage),
             error => failure.maybe_hint(error.hint()),
         }
     })
+}
+
+/// Refuses a URL that is not to be asked for as it is written.
+#[cfg(feature = "remote")]
+pub(super) fn check_url(path: &Path) -> Result<(), Failure> {
+    match path.to_str().filter(|name| is_url(name)).map(crate::remote::check) {
+        Some(Err(error)) => Err(Failure::caused(opening(path), &error).status(Status::Usage)),
+        _ => Ok(()),
+    }
 }
 
 /// Without the feature, an error that distinguishes a URL from a file that does not exist.

@@ -77,6 +77,8 @@ impl Cost for Item {
 /// # Errors
 /// A place could not be searched; the cause, as a message.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    #[cfg(feature = "remote")]
+    args.places.iter().try_for_each(|place| input::check_url(place))?;
     let identities = match &args.identities[..] {
         [] => None,
         paths => Some(input::read_identities(paths, &args.places)?),

@@ -30,6 +30,9 @@ pub(super) struct Row {
     size: Option<u64>,
     /// `complete`, `incomplete`, `damaged`, `cut`, or `unknown` where only an identity can tell.
     state: &'static str,
+    /// Of a set of numbered objects whether its end mark is there; absent of other dumps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_mark: Option<bool>,
     /// Number and count, of one part of a dump.
     part: Option<(u32, u32)>,
     /// What the parts of one dump have in common.
@@ -54,6 +57,7 @@ impl Row {
             kernel: None,
             size: None,
             state: "unknown",
+            end_mark: None,
             part: None,
             set: None,
             recipients: Vec::new(),
@@ -93,7 +97,9 @@ impl Row {
         self.size = Some(source.len());
         match input::outside(path, source) {
             Ok((recipients, wrong)) => {
-                let has_end = source.set().is_none_or(|set| set.has_end);
+                self.end_mark = source.set().map(|set| set.has_end);
+                // All that can be known without an identity; with one the dump's own end decides.
+                let has_end = self.end_mark.unwrap_or(true);
                 self.state = if wrong.is_none() && has_end { "unknown" } else { "cut" };
                 self.recipients = recipients;
             }
@@ -131,13 +137,14 @@ impl Row {
         kernel && words.split_whitespace().all(|word| panic.contains(word))
     }
 
-    /// `TIME STATE SIZE HOST KERNEL NAME: PANIC`; of a part of a dump ` (part N of M)` follows the name.
+    /// `TIME STATE SIZE HOST KERNEL NAME: PANIC`; after the name ` (part N of M)` of a part of a dump, and ` (no end mark)` of
+    /// a set without one.
     pub(super) fn line(&self) -> String {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let panic = self.crash.as_ref().and_then(|crash| crash.panic.clone());
         let what = self.error.as_ref().map(|error| format!("error: {error}")).or(panic);
         format!(
-            "{:<20} {:<10} {:>10} {:<16} {:<24} {}{}{}",
+            "{:<20} {:<10} {:>10} {:<16} {:<24} {}{}{}{}",
             shown(&self.time),
             self.state,
             self.size.map_or_else(|| "-".to_owned(), size::show),
@@ -145,6 +152,7 @@ impl Row {
             shown(&self.kernel),
             quoted(Path::new(&self.name)),
             self.part.map(|(number, of)| format!(" (part {number} of {of})")).unwrap_or_default(),
+            if self.end_mark == Some(false) { " (no end mark)" } else { "" },
             what.map(|what| format!(": {what}")).unwrap_or_default()
         )
     }

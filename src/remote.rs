@@ -75,13 +75,13 @@ pub fn open(url: &str) -> Result<Arc<dyn Source>, Error> {
 pub fn open_noticing(url: &str, notice: Notice) -> Result<Arc<dyn Source>, Error> {
     let parsed = parse(url)?;
     if let Some(set) = set::named(&parsed) {
-        return set::source(place(&set, Kind::Set)?, notice);
+        return set::source(place(&set, Kind::Set)?, notice, false);
     }
     let failed = match open_file(&parsed) {
         Err(error @ (Error::NotFound | Error::Refused)) => error,
         result => return result,
     };
-    match set::source(place(&set::below(&parsed), Kind::Set)?, notice) {
+    match set::source(place(&set::below(&parsed), Kind::Set)?, notice, true) {
         Err(Error::NotFound | Error::Refused) => Err(failed),
         result => result,
     }

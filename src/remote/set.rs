@@ -29,11 +29,12 @@ pub(super) struct RemoteSet {
 }
 
 impl RemoteSet {
-    /// Opens the set at `place`.
+    /// Opens the set at `place`. Where the URL does not name one by its form (`is_guess`), the fewest requests are made to
+    /// find that there is none.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing of a set is there.
-    pub(super) fn open(place: Place, notice: Notice) -> Result<RemoteSet, Error> {
+    pub(super) fn open(place: Place, notice: Notice, is_guess: bool) -> Result<RemoteSet, Error> {
         let (is_marked, marked) = mark(&place)?;
         let listed = place.lists.then(|| list(&place)).transpose().ok().flatten();
         let listed = listed.filter(|sizes| !sizes.is_empty());
@@ -42,7 +43,7 @@ impl RemoteSet {
             // Where that cannot be known the mark is believed.
             (Some(shape), None) => shape.with_last(size_of(&place, shape.last).ok().flatten()),
             (None, Some(sizes)) => Shape::of_objects(sizes).ok_or_else(not_one)?,
-            (None, None) => probed(&place).map_err(|error| match error {
+            (None, None) => probed(&place, is_guess).map_err(|error| match error {
                 // A file of that name.
                 Error::NotFound if is_marked => not_one(),
                 error => error,
@@ -141,8 +142,8 @@ fn size_of(place: &Place, number: u32) -> Result<Option<u64>, Error> {
     head(place, &place.path.clone().join(objects::name(number)))
 }
 
-/// The shape by asking for object 0, 1, 2, 4 and so on; 0 may be missing.
-fn probed(place: &Place) -> Result<Shape, Error> {
+/// The shape by asking for object 0, 1, 2, 4 and so on; 0 may be missing, unless a set is only guessed.
+fn probed(place: &Place, is_guess: bool) -> Result<Shape, Error> {
     let mut sizes = BTreeMap::new();
     let mut find = |number: u32| -> Result<bool, Error> {
         let size = size_of(place, number)?;
@@ -150,7 +151,7 @@ fn probed(place: &Place) -> Result<Shape, Error> {
         Ok(size.is_some())
     };
     let mut there = if find(0)? { 0 } else { 1 };
-    if there == 1 && !find(1)? {
+    if there == 1 && (is_guess || !find(1)?) {
         return Err(Error::NotFound);
     }
     let mut absent = there + 1;
@@ -209,8 +210,8 @@ pub(super) fn below(url: &reqwest::Url) -> reqwest::Url {
 }
 
 /// Shares what a place is.
-pub(super) fn source(place: Place, notice: Notice) -> Result<Arc<dyn Source>, Error> {
-    Ok(Arc::new(RemoteSet::open(place, notice)?))
+pub(super) fn source(place: Place, notice: Notice, is_guess: bool) -> Result<Arc<dyn Source>, Error> {
+    Ok(Arc::new(RemoteSet::open(place, notice, is_guess)?))
 }
 
 #[cfg(test)]

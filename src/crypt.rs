@@ -31,7 +31,7 @@ mod ssh;
 pub mod stream;
 
 pub use age_core::secrecy::{ExposeSecret, SecretString};
-pub use armor::dearmored;
+pub use armor::{dearmored, dearmored_as_far};
 pub use entropy::{ENTROPY_LIMIT, Entropy, Notice};
 pub use error::{Error, RecipientError};
 pub use harden::{harden_process, lock_memory};

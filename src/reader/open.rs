@@ -2,7 +2,7 @@
 
 use super::set::{self, SetSource};
 use super::{Dump, Error, FileSource, Notice, PieceSource, Source, SourceReader};
-use crate::crypt::{Identities, dearmored};
+use crate::crypt::{Identities, dearmored_as_far};
 use crate::raw::{self, FramedAt};
 use crate::sink::continued;
 use std::fs::File;
@@ -109,6 +109,6 @@ pub fn without_armor(source: &Arc<dyn Source>) -> io::Result<Option<Arc<dyn Sour
         return Err(io::Error::other(why));
     }
     let mut bytes = Vec::new();
-    dearmored(reader)?.read_to_end(&mut bytes)?;
+    dearmored_as_far(reader)?.read_to_end(&mut bytes)?;
     Ok(Some(Arc::new(bytes)))
 }

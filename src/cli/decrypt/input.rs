@@ -8,7 +8,7 @@ use super::{PROGRAM, apart};
 use crate::blocks::PartFacts;
 use crate::crypt::header::Header;
 use crate::crypt::stream::{NONCE_SIZE, chunk_count};
-use crate::crypt::{self, Identities, StreamError, dearmored};
+use crate::crypt::{self, Identities, StreamError, dearmored_as_far};
 use crate::objects;
 use crate::raw;
 use crate::reader::{
@@ -141,7 +141,7 @@ pub(super) fn open_sequential(
         return Err(empty(path));
     }
     Plain::check(path, start)?;
-    dearmored(bytes).map_err(|error| failed(&error))
+    dearmored_as_far(bytes).map_err(|error| failed(&error))
 }
 
 /// A directory is a dump only where it holds the objects of one.

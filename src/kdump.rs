@@ -7,6 +7,8 @@ mod flat;
 mod header;
 mod page_desc;
 
+#[cfg(feature = "convert")]
+pub(crate) use flat::FLAT_FIELDS_LEN;
 pub use flat::{
     END_RECORD, FLAT_HEADER_LEN, Records, flat_header, is_flattened, parse_record_head, record_head,
 };

@@ -21,6 +21,8 @@ use crate::vmcore::{self, Flaw, PhysSource, Vmcore};
 use flat::{Flat, HolesAreErrors};
 use foreign::Claimed;
 use kdump::KdumpFile;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -82,12 +84,38 @@ trait Place: PhysSource {
     fn flaw(&self) -> Option<Flaw> {
         None
     }
+
+    /// Where the first byte that is no hole is, from `offset` on.
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        Some(offset)
+    }
+
+    /// Before this place bytes were written more than once; what was there first is gone.
+    fn overwritten(&self) -> u64 {
+        0
+    }
 }
 
 /// A plain file, never mapped: another program may cut it.
 impl Place for FileSource {
     fn holds(&self, offset: u64, len: u64) -> bool {
         offset.checked_add(len).is_some_and(|end| end <= FileSource::len(self))
+    }
+
+    /// Source: lseek(2), `SEEK_DATA`. A file system that does not know it has no holes.
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        match rustix::fs::seek(self.file(), SeekFrom::Data(offset)) {
+            Ok(at) => Some(at),
+            Err(Errno::NXIO) => None,
+            Err(_) => Some(offset),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Place for Vec<u8> {
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= PhysSource::len(self))
     }
 }
 
@@ -179,11 +207,23 @@ fn open_flat(flat: Flat) -> Result<Vmcore, Error> {
     }
     let file = Arc::new(HolesAreErrors(flat));
     let mut vmcore = Vmcore::from_source(Box::new(Arc::clone(&file)))?;
-    match file.0.flaw() {
-        Some(flaw) => vmcore.add_flaw(flaw),
-        None => add_foreign(&mut vmcore, &file.0)?,
+    if let Some(flaw) = file.0.flaw() {
+        vmcore.add_flaw(flaw);
+        return Ok(vmcore);
+    }
+    add_foreign(&mut vmcore, &file.0)?;
+    let memory = vmcore.segments().iter().filter(|segment| segment.file_size > 0);
+    let memory = memory.map(|segment| segment.file_offset).min().unwrap_or(u64::MAX);
+    if let Some(flaw) = overwritten(&file.0, memory) {
+        vmcore.add_flaw(flaw);
     }
     Ok(vmcore)
+}
+
+/// What was overwritten after the headers, which end at `headers` and which collectors do write twice.
+fn overwritten(file: &dyn Place, headers: u64) -> Option<Flaw> {
+    let end = file.overwritten();
+    (end > headers).then_some(Flaw::Overwritten { end })
 }
 
 /// Adds what the file of an ELF core holds besides. Of one that is cut or damaged otherwise it is not known.

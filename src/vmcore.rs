@@ -199,6 +199,16 @@ impl Vmcore {
         &self.flaws
     }
 
+    /// The first byte of which two segments have different data: only one of them is read, and no dump keeps the other. `None` where
+    /// they agree, as those that the kernel writes do.
+    ///
+    /// # Errors
+    /// As [`Vmcore::read_phys`].
+    #[cfg(feature = "convert")]
+    pub(crate) fn contradiction(&self) -> Result<Option<PhysAddr>, ReadError> {
+        self.memory.contradiction(&self.segments)
+    }
+
     /// Adds what was found amiss outside of the vmcore's own headers.
     #[cfg(feature = "convert")]
     pub(crate) fn add_flaw(&mut self, flaw: Flaw) {
@@ -394,6 +404,21 @@ mod tests {
         let with = |text: &str| open(&CoreBuilder::new().vmcoreinfo(text).load(0, vec![0; 16])).page_size();
         assert_eq!(with("PAGESIZE=16384\n").bytes(), 16384);
         assert_eq!(with("PAGESIZE=3\n"), PageSize::K4);
+    }
+
+    #[cfg(feature = "convert")]
+    #[test]
+    fn segments_that_overlap_agree_or_contradict_each_other() {
+        let long = vec![5; (300 << 10) + 1];
+        let with = |last: u8| {
+            let mut other = long.clone();
+            other[300 << 10] = last;
+            let core =
+                open(&CoreBuilder::new().load(0x1000, long.clone()).load(0x1000, other).load(0, vec![7; 8]));
+            core.contradiction().unwrap()
+        };
+        assert_eq!(with(5), None);
+        assert_eq!(with(6), Some(PhysAddr(0x1000 + (300 << 10))));
     }
 
     #[test]

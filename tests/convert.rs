@@ -493,7 +493,6 @@ fn hostile_files_are_refused_or_cost_their_own_pages() {
         ("sub header", patched(&[(432, &[0xff; 4])])),
         ("page size", patched(&[(428, &[3, 0, 0, 0])])),
         ("notes", patched(&[(block + 48, huge)])),
-        ("VMCOREINFO", patched(&[(block + 40, huge)])),
         ("level", patched(&[(block + 8, &[99, 0, 0, 0])])),
         ("one of several", patched(&[(block + 12, &[1])])),
         ("headers only", plain[..464].to_vec()),
@@ -508,6 +507,22 @@ fn hostile_files_are_refused_or_cost_their_own_pages() {
         for converted in [lab.convert(&lab.file("in", &input), 31), lab.convert_stream(&input, 31)] {
             assert_eq!(converted.status, Some(1), "{what}: {}", converted.said);
             assert!(converted.kdump.is_none() && !converted.said.contains("panicked"), "{what}");
+        }
+    }
+    // A text that is not where the header has it is left out, and nothing else is.
+    for (what, input) in [
+        ("VMCOREINFO", patched(&[(block + 40, huge)])),
+        ("VMCOREINFO", patched(&[(block + 32, huge)])),
+        ("erase information", patched(&[(block + 64, huge), (block + 72, &[9])])),
+        ("erase information", patched(&[(block + 72, huge)])),
+    ] {
+        for converted in [lab.convert(&lab.file("in", &input), 31), lab.convert_stream(&input, 31)] {
+            let said = &converted.said;
+            assert!(
+                converted.status == Some(6) && said.contains(&format!("its {what} of ")),
+                "{what}: {said}"
+            );
+            lab.check(what, 31, &converted.kdump.unwrap());
         }
     }
     // A page whose bytes are not what its descriptor promises is not readable, and nothing else is lost.

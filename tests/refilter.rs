@@ -277,7 +277,7 @@ fn the_input_goes_only_when_the_dump_replaces_it() {
     assert!(!same.status.success());
     assert_eq!(
         lab.encrypt(&["--remove-source"], Path::new("-"), std::slice::from_ref(&out)).status.code(),
-        Some(1)
+        Some(2)
     );
     assert_eq!(lab.encrypt(&["--remove-source"], &input, &[]).status.code(), Some(2));
     let far = [PathBuf::from("https://127.0.0.1:9/bucket/dump.age")];
@@ -515,6 +515,23 @@ fn an_input_that_holds_more_than_its_dump_stays() {
         let (status, said) = run(&[], bytes);
         assert!(status == Some(0) && !input.exists(), "{name}: {said}");
     }
+    // In other places than after the end.
+    for (form, what, bytes) in surplus(&forms) {
+        let (status, said) = run(&[], &bytes);
+        assert!(status == Some(6) && input.exists() && said.contains("stays"), "{form}, {what}: {said}");
+        assert!(
+            said.contains("bytes from") || said.contains("more than one record"),
+            "{form}, {what}: {said}"
+        );
+    }
+    // A file that is long and empty takes no time.
+    for (name, bytes) in &forms {
+        fs::write(&input, bytes).unwrap();
+        fs::File::options().write(true).open(&input).unwrap().set_len(4 << 40).unwrap();
+        let words = ["-f", "-d", "1", "--remove-source", "--allow-fewer-pages"];
+        let output = lab.encrypt(&words, &input, std::slice::from_ref(&out));
+        assert!(output.status.success() && !input.exists(), "{name}: {}", text(&output.stderr));
+    }
     // Between the headers and the segments of an ELF core.
     let (_, elf) = &forms[0];
     let mut other = elf.clone();
@@ -522,6 +539,33 @@ fn an_input_that_holds_more_than_its_dump_stays() {
     other[gap] = 1;
     let (status, said) = run(&[], &other);
     assert!(status == Some(6) && said.contains(&format!("from {gap:#x} on")) && input.exists(), "{said}");
+}
+
+/// Dumps of these forms with bytes that no reader comes to.
+fn surplus(forms: &[(&'static str, Vec<u8>)]) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let form = |wanted: &str| forms.iter().find(|(name, _)| *name == wanted).unwrap().1.clone();
+    let record = |offset: u64, bytes: &[u8]| {
+        [&offset.to_be_bytes(), &(bytes.len() as u64).to_be_bytes(), bytes].concat()
+    };
+    let mut all = Vec::new();
+    let mut kdump = form("kdump");
+    kdump[600] = 1;
+    all.push(("kdump", "the block of the header", kdump));
+    for name in ["flattened", "flat elf"] {
+        let mut flat = form(name);
+        flat[1000] = 1;
+        all.push((name, "the block of the stream's header", flat));
+        let flat = form(name);
+        let end = flat.len() - 16;
+        for far in [1 << 40, 1 << 62] {
+            let bytes = [&flat[..end], &record(far, b"x"), &flat[end..]].concat();
+            all.push((name, "a record far away", bytes));
+        }
+        // Before all others, where pages are: in the middle of what the stream describes.
+        let bytes = [&flat[..4096], &record(flat.len() as u64 / 2, b"hidden"), &flat[4096..]].concat();
+        all.push((name, "a record that others replace", bytes));
+    }
+    all
 }
 
 /// The first byte after the program headers and the notes of an ELF core: its builder aligns segments to pages.

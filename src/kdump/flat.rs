@@ -7,6 +7,9 @@ use super::Error;
 /// Bytes of the header in front of the first record.
 pub const FLAT_HEADER_LEN: usize = 4096;
 
+/// Bytes of it that are used; zeros follow.
+pub(crate) const FLAT_FIELDS_LEN: usize = 32;
+
 /// The record that ends a stream: offset and size are -1.
 pub const END_RECORD: [u8; 16] = [0xff; 16];
 

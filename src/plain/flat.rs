@@ -12,17 +12,18 @@ pub(super) struct Flat {
     records: Vec<Record>,
     is_cut: bool,
     foreign: Option<u64>,
+    overwritten: u64,
 }
 
 impl Flat {
     /// The file of these records, whose bytes are in `stream`.
     pub(super) fn new(stream: Box<dyn PhysSource>, records: Records) -> Result<Flat, Error> {
         let (is_cut, foreign) = (!records.is_whole, records.foreign);
-        let records = records.by_place();
+        let (records, overwritten) = records.by_place();
         if records.is_empty() {
             return Err(Error::Flattened("there is none".into()));
         }
-        Ok(Flat { stream, records, is_cut, foreign })
+        Ok(Flat { stream, records, is_cut, foreign, overwritten })
     }
 
     /// The first record that ends after `offset`.
@@ -83,6 +84,14 @@ impl Place for Flat {
         }
         self.foreign.map(|at| Flaw::Foreign { at })
     }
+
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        self.records.get(self.after(offset)).map(|record| record.offset.max(offset))
+    }
+
+    fn overwritten(&self) -> u64 {
+        self.overwritten
+    }
 }
 
 /// The same where a hole is no zeros but what a cut took: an ELF core, which has all of its bytes.
@@ -125,6 +134,8 @@ mod tests {
         let holds =
             [(10, 8), (10, 9), (9, 1), (30, 2), (30, 3), (u64::MAX, 2)].map(|(at, len)| file.holds(at, len));
         assert_eq!(holds, [true, false, false, true, false, false]);
+        let next = [0, 12, 18, 29, 31, 32].map(|offset| file.next_data(offset));
+        assert_eq!(next, [Some(10), Some(12), Some(30), Some(30), Some(31), None]);
         let strict = HolesAreErrors(file);
         assert_eq!(strict.read_at(&mut all, 12).unwrap(), 3);
         assert!(strict.read_at(&mut all, 20).is_err());

@@ -7,7 +7,7 @@ mod pages;
 mod parts;
 
 use super::foreign::Claimed;
-use super::{Error, Place, codec};
+use super::{Error, Place, codec, overwritten};
 use crate::kdump::{DescFlags, SIGNATURE};
 use crate::read_at::{ReadAt, read_full_at};
 use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr, VirtAddr};
@@ -120,9 +120,10 @@ fn known_pages(file: &dyn Place, bitmap: u64, header: &Header) -> Pfn {
 /// What of a file is not as it should be, `lost` pages aside. Of one that lacks pages it is not known what else it had.
 fn flaws(file: &dyn Place, header: &Header, claimed: Claimed, lost: &PfnSet) -> Result<Vec<Flaw>, Error> {
     let marked = header.is_marked_incomplete().then_some(Flaw::MarkedIncomplete);
-    let is_whole = lost.is_empty() && !file.is_cut();
+    let is_whole = lost.is_empty() && !file.is_cut() && header.flaws().next().is_none();
     let own = if is_whole { claimed.flaw(file, |bytes| is_zero_page(bytes, header.page))? } else { None };
-    Ok(marked.into_iter().filter(|_| lost.is_empty()).chain(own).chain(file.flaw()).collect())
+    let marked = header.flaws().chain(marked.filter(|_| lost.is_empty()));
+    Ok(marked.chain(own).chain(file.flaw()).chain(overwritten(file, header.descriptors)).collect())
 }
 
 /// Whether bytes are a compressed page of zeros and no byte more: a collector stores one for all pages of zeros, whether

@@ -1,10 +1,9 @@
 //! The records of a flattened stream: where each piece of the plain file is.
 
-use super::Error;
 use super::foreign::first_byte;
-use crate::kdump::{END_RECORD, FLAT_HEADER_LEN, parse_record_head};
+use super::{Error, Place};
+use crate::kdump::{END_RECORD, FLAT_FIELDS_LEN, FLAT_HEADER_LEN, parse_record_head};
 use crate::read_at::read_full_at;
-use crate::vmcore::PhysSource;
 use std::collections::BTreeMap;
 
 /// More records than any tool writes: pages one by one of 64 GiB.
@@ -26,11 +25,16 @@ pub(super) struct Records {
     list: Vec<Record>,
     /// Whether the stream ended with its end record.
     pub is_whole: bool,
-    /// Where the stream goes on after that.
+    /// The first byte of the stream that is of no record: after the end, or in the block of the header.
     pub foreign: Option<u64>,
 }
 
 impl Records {
+    /// None yet; `foreign` is the first byte that is not the header's in its block.
+    pub(super) fn new(foreign: Option<u64>) -> Records {
+        Records { foreign, ..Records::default() }
+    }
+
     /// One record: a file that is not flattened.
     pub(super) fn whole(len: u64) -> Records {
         Records { list: vec![Record { offset: 0, len, at: 0 }], is_whole: true, foreign: None }
@@ -48,12 +52,19 @@ impl Records {
     }
 
     /// The records by their place, without overlaps: where two describe the same bytes, the later one counts, as
-    /// makedumpfile writes its header a second time.
-    pub(super) fn by_place(self) -> Vec<Record> {
+    /// makedumpfile writes its header a second time. And where the last byte that two describe ends, 0 where there is none.
+    pub(super) fn by_place(self) -> (Vec<Record>, u64) {
         let mut sorted = self.list.clone();
         sorted.sort_by_key(|record| record.offset);
-        let overlaps = sorted.array_windows().any(|[a, b]| a.offset + a.len > b.offset);
-        if overlaps { by_age(&self.list) } else { sorted }
+        let (mut covered, mut overwritten) = (0, 0);
+        for record in &sorted {
+            let end = record.offset + record.len;
+            if record.offset < covered {
+                overwritten = overwritten.max(end.min(covered));
+            }
+            covered = covered.max(end);
+        }
+        (if overwritten > 0 { by_age(&self.list) } else { sorted }, overwritten)
     }
 }
 
@@ -91,9 +102,10 @@ pub(super) fn parse_head(head: [u8; 16]) -> Result<Option<(u64, u64)>, Error> {
 }
 
 /// The records of a flattened file. A cut one ends where the file does.
-pub(super) fn in_file(source: &dyn PhysSource) -> Result<Records, Error> {
-    let mut records = Records::default();
+pub(super) fn in_file(source: &dyn Place) -> Result<Records, Error> {
     let mut at = FLAT_HEADER_LEN as u64;
+    let foreign = first_byte(source, FLAT_FIELDS_LEN as u64..at).map_err(Error::Read)?;
+    let mut records = Records::new(foreign);
     loop {
         let mut head = [0; 16];
         let have = read_full_at(source, &mut head, at).map_err(Error::Read)?;
@@ -103,7 +115,8 @@ pub(super) fn in_file(source: &dyn PhysSource) -> Result<Records, Error> {
         at += head.len() as u64;
         let Some((offset, len)) = parse_head(head)? else {
             records.is_whole = true;
-            records.foreign = first_byte(source, at..source.len()).map_err(Error::Read)?;
+            let after = first_byte(source, at..source.len()).map_err(Error::Read)?;
+            records.foreign = records.foreign.or(after);
             return Ok(records);
         };
         let there = len.min(source.len().saturating_sub(at));
@@ -137,7 +150,7 @@ mod tests {
             record(70, 140, 1020),
             record(210, 40, 110),
         ];
-        assert_eq!(records.by_place(), expected);
+        assert_eq!(records.by_place(), (expected.to_vec(), 210));
     }
 
     #[test]
@@ -150,9 +163,9 @@ mod tests {
         let first = record(0, 5, 4112);
         let second = record(9, 3, 4133);
         let cut = in_file(&file).unwrap();
-        assert!(!cut.is_whole && cut.by_place() == [first, second]);
+        assert!(!cut.is_whole && cut.by_place() == (vec![first, second], 0));
         let shorter = in_file(&file[..4135].to_vec()).unwrap();
-        assert_eq!(shorter.by_place(), [first, Record { len: 2, ..second }]);
+        assert_eq!(shorter.by_place(), (vec![first, Record { len: 2, ..second }], 0));
         file.extend_from_slice(&END_RECORD);
         let end = file.len() as u64;
         let whole = in_file(&file).unwrap();

@@ -7,7 +7,7 @@ use super::foreign::goes_on;
 use super::records::{Record, Records, parse_head};
 use crate::crypt::stream::{RandomAccess, encrypted_len};
 use crate::crypt::{EncryptWriter, Entropy, PayloadKey};
-use crate::kdump::{FLAT_HEADER_LEN, is_flattened};
+use crate::kdump::{FLAT_FIELDS_LEN, FLAT_HEADER_LEN, is_flattened};
 use crate::read_at::{ReadAt, read_full};
 use crate::vmcore::PhysSource;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -72,15 +72,16 @@ impl Copy<'_> {
         let mut start = vec![0; FLAT_HEADER_LEN];
         let have = self.read(&mut start)?;
         if is_flattened(&start[..have]) {
-            return self.records();
+            let foreign = start[FLAT_FIELDS_LEN..].iter().position(|&byte| byte != 0);
+            let foreign = foreign.map(|at| (FLAT_FIELDS_LEN + at) as u64);
+            return self.records(Records::new(foreign));
         }
         self.put(&start[..have])?;
         self.data(u64::MAX)?;
         Ok(Records::whole(self.written))
     }
 
-    fn records(&mut self) -> Result<Records, Error> {
-        let mut records = Records::default();
+    fn records(&mut self, mut records: Records) -> Result<Records, Error> {
         loop {
             let mut head = [0; 16];
             if self.read(&mut head)? < head.len() {
@@ -89,7 +90,7 @@ impl Copy<'_> {
             let Some((offset, len)) = parse_head(head)? else {
                 records.is_whole = true;
                 let goes_on = goes_on(self.input).map_err(Error::Read)?;
-                records.foreign = goes_on.then_some(self.taken);
+                records.foreign = records.foreign.or(goes_on.then_some(self.taken));
                 return Ok(records);
             };
             let at = self.written;

@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::source::PhysSource;
 use crate::arch::Machine;
-use crate::read_at::read_exact_at;
+use crate::read_at::{read_exact_at, read_full_at};
 use crate::units::{ByteOrder, PhysAddr, VirtAddr};
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{
@@ -146,8 +146,7 @@ pub(super) fn read_layout(source: &dyn PhysSource) -> Result<Layout, Error> {
 
 pub(super) fn read_header(source: &dyn PhysSource) -> Result<(Header, ByteOrder), Error> {
     let mut bytes = [0; SIZEOF_EHDR];
-    let have = usize::try_from(source.len()).unwrap_or(SIZEOF_EHDR).min(SIZEOF_EHDR);
-    read_exact_at(source, &mut bytes[..have], 0).map_err(|e| read_failed("the ELF header", 0, e))?;
+    let have = read_full_at(source, &mut bytes, 0).map_err(|e| read_failed("the ELF header", 0, e))?;
     if have == 0 {
         return Err(Error::Empty);
     }

@@ -97,6 +97,31 @@ pub enum Flaw {
         /// Position of the first of them that is not zero; of a flattened stream the end of its records.
         at: u64,
     },
+    /// A text that the header of a dump leads to.
+    #[error("its {what} of {size} bytes at {offset:#x} is too long or outside of the file, and is left out")]
+    Text {
+        /// Which one.
+        what: &'static str,
+        /// Position in the file.
+        offset: u64,
+        /// Bytes.
+        size: u64,
+    },
+    /// Records of a flattened stream describe the same bytes after the headers. The last one counts.
+    #[error("bytes before {end:#x} are in more than one record, and only the last ones are saved")]
+    Overwritten {
+        /// Position in the plain file after the last of them.
+        end: u64,
+    },
+    /// One of several files that one dump is in.
+    #[error("in the file that was named as number {number}")]
+    InFile {
+        /// Counts from 1.
+        number: usize,
+        /// What it is.
+        #[source]
+        flaw: Box<Flaw>,
+    },
     /// Segments reach past the end of the file.
     #[error("it is cut at {end:#x}, inside a segment of memory: {pages} pages are missing")]
     Cut {
@@ -105,6 +130,18 @@ pub enum Flaw {
         /// Pages of which the segments promise data and the file has no byte.
         pages: u64,
     },
+}
+
+impl Flaw {
+    /// Whether the input holds more than the dump in it, which is whole.
+    #[must_use]
+    pub fn is_surplus(&self) -> bool {
+        match self {
+            Flaw::Foreign { .. } | Flaw::Overwritten { .. } => true,
+            Flaw::InFile { flaw, .. } => flaw.is_surplus(),
+            _ => false,
+        }
+    }
 }
 
 /// Why memory at a physical address cannot be read.

@@ -10,6 +10,10 @@ use crate::units::{PageSize, PfnRange, PfnSet, PhysAddr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes of two segments compared at a time.
+#[cfg(feature = "convert")]
+const COMPARED: usize = 256 << 10;
+
 /// Contiguous memory that is contiguous in the file. Bytes; `end` is not inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
@@ -111,6 +115,41 @@ impl Memory {
         }
         read_exact_at(self.source.as_ref(), buf, offset)
             .map_err(|e| ReadError { paddr: PhysAddr(at), cause: Cause::Io(e) })
+    }
+
+    /// The first byte of a segment's data that differs from what is read at its address: where segments overlap, the data of
+    /// one of them counts alone.
+    #[cfg(feature = "convert")]
+    pub(super) fn contradiction(&self, segments: &[Segment]) -> Result<Option<PhysAddr>, ReadError> {
+        for own in segments.iter().filter_map(|segment| in_file(segment, self.source.len())) {
+            let first = self.extents.partition_point(|extent| extent.end <= own.start);
+            for read in self.extents[first..].iter().take_while(|extent| extent.start < own.end) {
+                if let Some(at) = self.difference(own, *read)? {
+                    return Ok(Some(at));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first byte that differs of the memory that both extents have.
+    #[cfg(feature = "convert")]
+    fn difference(&self, one: Extent, other: Extent) -> Result<Option<PhysAddr>, ReadError> {
+        let (start, end) = (one.start.max(other.start), one.end.min(other.end));
+        let place = |extent: Extent| extent.file_offset + (start - extent.start);
+        if place(one) == place(other) {
+            return Ok(None);
+        }
+        let (mut a, mut b) = (vec![0; COMPARED], vec![0; COMPARED]);
+        for at in (start..end).step_by(COMPARED) {
+            let len = usize::try_from(end - at).unwrap_or(COMPARED).min(COMPARED);
+            self.read_extent(one, at, &mut a[..len])?;
+            self.read_extent(other, at, &mut b[..len])?;
+            if let Some(byte) = a[..len].iter().zip(&b[..len]).position(|(a, b)| a != b) {
+                return Ok(Some(PhysAddr(at + byte as u64)));
+            }
+        }
+        Ok(None)
     }
 
     fn find(&self, at: u64) -> Option<Extent> {

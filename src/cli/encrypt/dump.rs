@@ -182,7 +182,7 @@ impl Dump<'_> {
         if levels.len() > 1 && !place.can_begin_anew() {
             return WHEN_FULL_FOR_GOOD;
         }
-        if levels.contains(&DumpLevel::ALL) { WHEN_FULL_AT_31 } else { WHEN_FULL }
+        if self.is_of_highest_level() { WHEN_FULL_AT_31 } else { WHEN_FULL }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::collect::is_zero;
 use crate::crypt::PayloadKey;
 use crate::pipeline::at_once;
 use crate::reader::{BLOCK_CACHE, Dump, Page, local};
+use crate::sink::continued::following;
 use crate::sink::{parent_of, special};
 use crate::units::{Pfn, PfnRange, PfnSet};
 use crate::vmcore::{ReadError, Vmcore};
@@ -33,6 +34,60 @@ pub(super) struct Removal {
     sources: Vec<Source>,
     output: PathBuf,
     may_leave_out: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn file(directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, b"a dump").unwrap();
+        path
+    }
+
+    /// Whoever can set the time of writing cannot set that of the last change. Its clock ticks every few milliseconds.
+    fn rewrite_in_secret(path: &Path) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let before = path.metadata().unwrap().modified().unwrap();
+        fs::write(path, b"b dump").unwrap();
+        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+    }
+
+    #[test]
+    fn a_dump_that_goes_or_changes_after_it_was_read_back_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = file(directory.path(), "dump");
+        let goes: [&dyn Fn(&Path); 5] = [
+            &|output| fs::remove_file(output).unwrap(),
+            &|output| fs::rename(file(directory.path(), "other"), output).unwrap(),
+            &|output| fs::write(output, b"shorter").unwrap(),
+            &rewrite_in_secret,
+            &|output| {
+                fs::remove_file(output).unwrap();
+                fs::create_dir(output).unwrap();
+            },
+        ];
+        for (number, happens) in goes.iter().enumerate() {
+            let replacement = Replacement::new(&output).unwrap();
+            assert!(replacement.check().is_ok(), "{number}");
+            happens(&output);
+            let error = replacement.check().unwrap_err().to_string();
+            assert!(error.contains("dump\""), "{number}: {error}");
+            let _ = fs::write(&output, b"a dump");
+        }
+    }
+
+    #[test]
+    fn a_source_that_changes_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), "source");
+        let source = Source::hold(&path).unwrap_or_else(|failure| panic!("{}", failure.message()));
+        assert!(source.check().is_ok());
+        rewrite_in_secret(&path);
+        assert!(source.check().is_err() && source.remove().is_err() && path.exists());
+    }
 }
 
 /// A file that is to be removed.
@@ -81,6 +136,8 @@ impl LeftOut {
 /// What differs, or cannot be compared.
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("reading back {0}")]
+    Output(String, #[source] io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -157,7 +214,7 @@ impl Removal {
         stop: &Stop,
     ) -> Result<(), Failure> {
         let doing = format!("removing {}", self.names());
-        let left_out = self.check(vmcore, kept).map_err(|error| {
+        let (replacement, left_out) = self.check(vmcore, kept).map_err(|error| {
             Failure::caused(&doing, &error)
                 .hint("it stays: the encrypted dump is no replacement; vmcore-decrypt verify tells its state")
         })?;
@@ -170,29 +227,83 @@ impl Removal {
         }
         // All are as they were, or none goes.
         self.sources.iter().try_for_each(|source| source.check().map_err(|error| source.stays(&error)))?;
-        self.sources.iter().try_for_each(Source::remove)
+        self.sources.iter().try_for_each(|source| {
+            // As late as can be: what was read back must still be what the dump's name leads to.
+            replacement.check().map_err(|error| {
+                Failure::caused(&doing, &error).hint("it stays; look for what became of the encrypted dump")
+            })?;
+            source.remove()
+        })
     }
 
-    /// Whether the dump replaces the input; how many pages of it are left out.
-    fn check(&self, vmcore: &Vmcore, kept: Option<(PayloadKey, u64)>) -> Result<LeftOut, Error> {
+    /// Whether the dump replaces the input: the files that it is in, and how many pages of the input are left out.
+    fn check(
+        &self,
+        vmcore: &Vmcore,
+        kept: Option<(PayloadKey, u64)>,
+    ) -> Result<(Replacement, LeftOut), Error> {
         let (key, start) = kept.ok_or_else(|| differs("the dump was not made"))?;
-        // Without waiting for a writer, should it be a pipe now.
-        let open = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let output =
-            File::from(rustix::fs::open(&self.output, open, Mode::empty()).map_err(io::Error::from)?);
-        let there = output.metadata()?;
-        if !there.is_file() || self.sources.iter().any(|source| is_same(&there, &source.before)) {
+        let replacement = Replacement::new(&self.output)?;
+        if replacement.is_one_of(&self.sources) {
             return Err(differs("the dump is in no file of its own"));
         }
-        // From the disk, not from memory: it was synced, so the kernel may drop its pages.
-        fadvise(&output, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
-        let dump = Arc::new(Dump::with_key(local(&self.output)?, start, key, BLOCK_CACHE)?);
+        let of_output = |error| Error::Output(quoted(&self.output), error);
+        let dump = Dump::with_key(local(&self.output).map_err(of_output)?, start, key, BLOCK_CACHE)?;
+        let dump = Arc::new(dump);
         dump.authenticate()?;
         if !dump.is_complete() {
             return Err(differs("the dump is incomplete"));
         }
+        if let Some(at) = vmcore.contradiction().map_err(Error::Source)? {
+            return Err(differs(format!("two of its segments have different data at physical address {at}")));
+        }
         compare_notes(vmcore, &dump)?;
-        compare_pages(vmcore, &dump)
+        let left_out = compare_pages(vmcore, &dump)?;
+        Ok((replacement, left_out))
+    }
+}
+
+/// The files that the dump is in, as they were when reading them back began.
+struct Replacement(Vec<(PathBuf, Metadata)>);
+
+impl Replacement {
+    fn new(output: &Path) -> Result<Replacement, Error> {
+        let files = std::iter::once(output.to_owned()).chain(following(output));
+        let look = |path: PathBuf| {
+            let there = Replacement::look(&path).map_err(|error| Error::Output(quoted(&path), error))?;
+            Ok((path, there))
+        };
+        files.map(look).collect::<Result<_, Error>>().map(Replacement)
+    }
+
+    /// Opens a file, so that it is read from the disk and not from memory: it was synced, so the kernel may drop its pages.
+    fn look(path: &Path) -> io::Result<Metadata> {
+        // Without waiting for a writer, should it be a pipe now.
+        let open = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, open, Mode::empty())?);
+        let there = file.metadata()?;
+        if !there.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        fadvise(&file, 0, None, Advice::DontNeed)?;
+        Ok(there)
+    }
+
+    fn is_one_of(&self, sources: &[Source]) -> bool {
+        let is_source = |there: &Metadata| sources.iter().any(|source| is_same(there, &source.before));
+        self.0.iter().any(|(_, there)| is_source(there))
+    }
+
+    /// Whether the names lead to the same files, unchanged.
+    fn check(&self) -> Result<(), Error> {
+        for (path, before) in &self.0 {
+            let now = path.metadata().map_err(|error| Error::Output(quoted(path), error))?;
+            if !is_unchanged(&now, before) {
+                let why = format!("{} changed since it was read back", quoted(path));
+                return Err(differs(why));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +311,9 @@ impl Source {
     /// Holds a file.
     fn hold(path: &Path) -> Result<Source, Failure> {
         let name = path.file_name().ok_or_else(|| usage("the input must be a file"))?.to_owned();
+        if path == Path::new("-") {
+            return Err(usage("the input must be a file, and standard input is none"));
+        }
         let failed = |error: &io::Error| Failure::caused(format!("opening {}", quoted(path)), error);
         let directory = File::open(parent_of(path)).map_err(|error| failed(&error))?;
         let no_file = || usage("the input must be a regular file, and no link to one");
@@ -216,11 +330,7 @@ impl Source {
     /// Whether the name leads to the file that was read, and that file is as it was.
     fn check(&self) -> Result<(), Error> {
         let now = self.file.metadata()?;
-        let as_it_was = |now: &Metadata| {
-            is_same(now, &self.before)
-                && now.len() == self.before.len()
-                && (now.mtime(), now.mtime_nsec()) == (self.before.mtime(), self.before.mtime_nsec())
-        };
+        let as_it_was = |now: &Metadata| is_unchanged(now, &self.before);
         let named = open_name(&self.directory, &self.name, OFlags::PATH)?.metadata()?;
         if !as_it_was(&now) || !as_it_was(&named) {
             return Err(differs("it changed, or its name leads to another file now"));
@@ -260,6 +370,13 @@ impl Source {
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether a file is the same, and nobody wrote to it: the time of the last change is the kernel's own, and no program can set it.
+fn is_unchanged(now: &Metadata, before: &Metadata) -> bool {
+    let state =
+        |file: &Metadata| (file.len(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
+    is_same(now, before) && state(now) == state(before)
 }
 
 /// Opens a name of a directory, no symbolic link.
@@ -328,7 +445,7 @@ fn compare_range(vmcore: &Vmcore, dump: &Dump, range: PfnRange) -> Result<u64, E
             }
         };
         if !same {
-            return Err(differs(format!("the dump has another {pfn}")));
+            return Err(differs(format!("{pfn} of the dump differs")));
         }
     }
     Ok(left_out)

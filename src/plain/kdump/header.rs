@@ -6,7 +6,7 @@ use crate::plain::foreign::Claimed;
 use crate::plain::{Error, Place};
 use crate::read_at::read_full_at;
 use crate::units::{ByteOrder, PageSize, Pfn, PfnRange, PfnSet};
-use crate::vmcore::Machine;
+use crate::vmcore::{Flaw, Machine};
 use std::ops::Range;
 
 /// Where `block_size` is in a file of a 32-bit machine, whose `timeval` is 8 bytes at 404.
@@ -45,6 +45,8 @@ pub(super) struct Header {
     vmcoreinfo: Vec<u8>,
     /// Where texts are in the file.
     texts: Vec<Range<u64>>,
+    /// Those that are not where the header has them: name, position, bytes.
+    misplaced: Vec<(&'static str, u64, u64)>,
 }
 
 /// The bytes of a header.
@@ -143,37 +145,52 @@ impl Header {
             notes: if size == 0 { 0..0 } else { notes },
             vmcoreinfo: Vec::new(),
             texts: Vec::new(),
+            misplaced: Vec::new(),
         })
     }
 
     /// Adds the texts that the sub header leads to.
     fn with_texts(mut self, file: &dyn Place, sub: &Fields<'_>) -> Result<Header, Error> {
-        let mut texts = Vec::new();
-        let mut text = |offset: u64, size: u64| {
+        let (mut texts, mut misplaced) = (Vec::new(), Vec::new());
+        let mut text = |what, offset: u64, size: u64| {
             if size > MAX_TEXT || !file.holds(offset, size) {
-                return Err(fail(format!("a text of {size} bytes at {offset:#x} is outside")));
+                misplaced.push((what, offset, size));
+                return Ok(Vec::new());
             }
             let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
             texts.push(offset..offset.saturating_add(size));
             read_exact(file, &mut bytes, offset).map(|()| bytes)
         };
         if self.version >= 3 && sub.u64(sub_at::SIZE_VMCOREINFO) > 0 {
-            self.vmcoreinfo = text(sub.u64(sub_at::OFFSET_VMCOREINFO), sub.u64(sub_at::SIZE_VMCOREINFO))?;
+            let [offset, size] = [sub_at::OFFSET_VMCOREINFO, sub_at::SIZE_VMCOREINFO].map(|at| sub.u64(at));
+            self.vmcoreinfo = text("VMCOREINFO", offset, size)?;
             if self.machine == Machine::Other(0) {
                 self.machine = Machine::from_vmcoreinfo(&String::from_utf8_lossy(&self.vmcoreinfo));
             }
         }
         if self.version >= 5 && sub.u64(sub_at::SIZE_ERASEINFO) > 0 {
-            self.eraseinfo = text(sub.u64(sub_at::OFFSET_ERASEINFO), sub.u64(sub_at::SIZE_ERASEINFO))?;
+            let [offset, size] = [sub_at::OFFSET_ERASEINFO, sub_at::SIZE_ERASEINFO].map(|at| sub.u64(at));
+            self.eraseinfo = text("erase information", offset, size)?;
         }
-        self.texts = texts;
+        (self.texts, self.misplaced) = (texts, misplaced);
         Ok(self)
     }
 
-    /// The bytes of the headers, the bitmaps, the notes and the texts.
+    /// The bytes of the headers, the bitmaps, the notes and the texts. Of the blocks that the headers are in, no other bytes.
     pub(super) fn claimed(&self) -> Claimed {
-        let ranges = [0..self.descriptors, self.notes.clone()].into_iter().chain(self.texts.iter().cloned());
-        Claimed::new(ranges.collect())
+        let sub = self.page.bytes();
+        let ranges = [
+            0..MAIN_LEN as u64,
+            sub..sub + SUB_LEN as u64,
+            self.bitmap1..self.descriptors,
+            self.notes.clone(),
+        ];
+        Claimed::new(ranges.into_iter().chain(self.texts.iter().cloned()).collect())
+    }
+
+    /// What of the texts is not as it should be.
+    pub(super) fn flaws(&self) -> impl Iterator<Item = Flaw> {
+        self.misplaced.iter().map(|&(what, offset, size)| Flaw::Text { what, offset, size })
     }
 
     /// Whether the collector marked the dump as incomplete.

@@ -7,12 +7,14 @@ use super::pages::{Dumped, PageReader, StoredPages};
 use super::{Bitmaps, Error, FilePart, Place, Tables, flaws, vmcore};
 use crate::read_at::ReadAt;
 use crate::units::{PageSize, Pfn, PfnRange, PfnSet, PhysAddr};
-use crate::vmcore::{PhysSource, Vmcore};
+use crate::vmcore::{Flaw, PhysSource, Vmcore};
 use std::io;
 use std::sync::Arc;
 
 /// A file with its headers, and the pages that it has.
 struct Part {
+    /// Its place among the files that were named, from 1 on.
+    number: usize,
     file: Arc<dyn Place>,
     header: Header,
     range: PfnRange,
@@ -24,7 +26,7 @@ fn fail(why: impl Into<String>) -> Error {
 
 /// See [`super::KdumpFile::join`].
 pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
-    let mut parts = files.into_iter().map(open).collect::<Result<Vec<Part>, Error>>()?;
+    let mut parts = (1..).zip(files).map(open).collect::<Result<Vec<Part>, Error>>()?;
     parts.sort_by_key(|part| (part.range.start, part.range.end));
     let first = parts.first().ok_or_else(|| fail("there is none"))?;
     let bitmaps = parts.iter().map(|part| Bitmaps::read(part.file.as_ref(), &part.header));
@@ -53,7 +55,8 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
         let stored = StoredPages { file, header: part.header.clone(), dumped };
         let mut claimed = part.header.claimed();
         let own = stored.find_lost(&own, &mut claimed)?;
-        found.extend(flaws(part.file.as_ref(), &part.header, claimed, &own)?);
+        let flaws = flaws(part.file.as_ref(), &part.header, claimed, &own)?.into_iter();
+        found.extend(flaws.map(|flaw| Flaw::InFile { number: part.number, flaw: Box::new(flaw) }));
         lost.extend(own.iter());
         readers.push((part.range, PageReader::new(stored)));
         if !header.eraseinfo.ends_with(&part.header.eraseinfo) {
@@ -72,10 +75,10 @@ pub(super) fn join(files: Vec<Arc<dyn Place>>) -> Result<Vmcore, Error> {
     Ok(vmcore(&header, tables, notes, Box::new(source), found))
 }
 
-fn open(file: Arc<dyn Place>) -> Result<Part, Error> {
+fn open((number, file): (usize, Arc<dyn Place>)) -> Result<Part, Error> {
     let header = Header::read(file.as_ref())?;
     let range = header.split.ok_or_else(|| fail("one of them is a whole dump"))?;
-    Ok(Part { file, header, range })
+    Ok(Part { number, file, header, range })
 }
 
 /// No page may be in two parts, and none that exists in no part.

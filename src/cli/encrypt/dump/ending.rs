@@ -37,6 +37,12 @@ impl Dump<'_> {
         self.unusual(&saved.report, filters, cannot_tell).map_or(Ok(saved.key), Err)
     }
 
+    /// Whether no level leaves out more.
+    pub(super) fn is_of_highest_level(&self) -> bool {
+        let former = self.vmcore.origin().map(|origin| origin.level);
+        former == Some(DumpLevel::ALL.get()) || self.args.levels().contains(&DumpLevel::ALL)
+    }
+
     fn note_files(&self, saved: &Saved) {
         for (place, output) in self.places.iter().zip(&saved.outputs) {
             if output.files > 1 && self.args.shows(Message::Common) {
@@ -70,7 +76,7 @@ impl Dump<'_> {
         if let Some((name, limit)) = outputs.find_map(|(place, output)| Some((place.name(), output.cut_at?)))
         {
             let message = format!("saving {name}: the limit of {limit} bytes ended the dump early");
-            let hint = if self.args.levels().contains(&DumpLevel::ALL) {
+            let hint = if self.is_of_highest_level() {
                 "what was saved can be restored; allow more room"
             } else {
                 "what was saved can be restored; allow more room, or give a second level: -d 1,31"
@@ -114,13 +120,12 @@ impl Dump<'_> {
         let pages = &report.pages;
         let unjudged = pages.unjudged > 0 || pages.doubtful > 0;
         let flaws = || self.vmcore.flaws().iter();
-        let is_foreign = |flaw: &Flaw| matches!(flaw, Flaw::Foreign { .. });
         let why = [
             (pages.lost() > 0, "a few pages are lost"),
             (cannot_tell, "not every class of pages can be recognised"),
             (filters && unjudged, "some pages could not be classified and are kept"),
-            (flaws().any(|flaw| !is_foreign(flaw)), "the vmcore is damaged"),
-            (flaws().any(is_foreign), "the input holds bytes that are no part of the dump"),
+            (flaws().any(|flaw| !flaw.is_surplus()), "the vmcore is damaged"),
+            (flaws().any(Flaw::is_surplus), "the input holds bytes that are no part of the dump"),
             (report.notes_lost > 0, "device dumps among its notes are not whole"),
             (self.recipients.left_out(), "not all recipients can open the dump"),
         ];

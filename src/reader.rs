@@ -164,6 +164,27 @@ pub struct Dump {
     /// Where the last block of the stream ends, and where its tail starts.
     after_blocks: (u64, Option<u64>),
     note_records: OnceLock<Vec<notes::NoteRecord>>,
+    met: OnceLock<Met>,
+}
+
+/// Why pages that were asked for could not be read: the first time that happened.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// The cause, as a text.
+    pub why: String,
+    /// The payload's fault, where that is the cause.
+    pub stream: Option<StreamError>,
+    /// Whether the source could not be read, which tells nothing of the dump.
+    pub is_unread: bool,
+}
+
+impl Met {
+    fn new(error: &Error) -> Met {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        let stream = if let Error::Stream(cause) = error { Some(*cause) } else { None };
+        let is_unread = matches!(error, Error::Read(_));
+        Met { why: format!("{error}{}", cause.unwrap_or_default()), stream, is_unread }
+    }
 }
 
 impl Dump {
@@ -232,6 +253,7 @@ impl Dump {
             cache,
             after_blocks,
             note_records,
+            met: OnceLock::new(),
         })
     }
 
@@ -282,6 +304,12 @@ impl Dump {
         self.damage.or(self.cut())
     }
 
+    /// What the reads of pages met so far. Whoever reads by address may take such a page for one that is not there.
+    #[must_use]
+    pub fn met(&self) -> Option<&Met> {
+        self.met.get()
+    }
+
     /// Whether everything is there that the dump level asked for.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -329,9 +357,12 @@ impl Dump {
             return Ok(Page::Zero);
         }
         let place = self.index.block(found.block);
-        let block = self.cache.get(found.block, || {
+        let read = || {
             self.stream_of(found.block)
                 .read_block(place, self.head.page, |map| self.index.is_map_of(found.block, map))
+        };
+        let block = self.cache.get(found.block, read).inspect_err(|error| {
+            self.met.get_or_init(|| Met::new(error));
         })?;
         PageBytes::new(block, found.nth, self.head.page)
             .map(Page::Data)

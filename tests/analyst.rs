@@ -126,6 +126,31 @@ fn the_log_is_read_from_its_blocks() {
     assert!(text == sample.core.log.as_bytes());
 }
 
+/// A log or a report without the pages that damage took is no success, however little is damaged.
+#[test]
+fn what_reads_by_address_ends_with_the_damage_that_it_met() {
+    let sample = sample(31);
+    let [key, bad] = ["key.txt", "bad"].map(|name| sample.directory.path().join(name));
+    fs::write(&key, IDENTITY).unwrap();
+    let run = |command: &str| {
+        let output = common::run(common::decrypt().args([command, "-i"]).args([&key, &bad]));
+        (output.status.code(), common::text(&output.stderr))
+    };
+    fs::write(&bad, &sample.dump).unwrap();
+    for command in ["dmesg", "report", "info"] {
+        assert_eq!(run(command).0, Some(0), "{command}");
+    }
+    // Head and index are in the first and last chunks; one byte of every chunk between.
+    let mut bytes = sample.dump.clone();
+    let chunks = bytes.len() / (64 << 10);
+    (2..chunks - 2).for_each(|chunk| bytes[chunk * (64 << 10)] ^= 1);
+    fs::write(&bad, bytes).unwrap();
+    for command in ["dmesg", "report"] {
+        let (status, said) = run(command);
+        assert!(status == Some(4) && said.contains("fails to authenticate"), "{command}: {status:?} {said}");
+    }
+}
+
 #[test]
 fn a_cut_dump_opens_without_its_index() {
     let sample = sample(31);

@@ -70,7 +70,7 @@ fn print_log(paths: &[PathBuf], opened: &Opened, out: &mut dyn Write) -> Result<
     paths.iter().for_each(|path| input::warn_of_part(path, dump.facts().part.as_ref()));
     print_messages(paths, dump, out)?;
     out.flush().map_err(|error| written(&error))?;
-    opened.fault.clone().map_or(Ok(()), Err)
+    opened.ended(paths)
 }
 
 fn print_messages(paths: &[PathBuf], dump: &Arc<Dump>, out: &mut dyn Write) -> Result<(), Failure> {

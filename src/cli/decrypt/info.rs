@@ -136,7 +136,7 @@ fn gather(args: &Args, sources: &[Arc<dyn Source>]) -> Result<(Info, Option<Fail
         let opened = input::joined(&args.dumps, dumps)?;
         info.payload = if opened.dump.cut().is_some() { Payload::Cut } else { Payload::Complete };
         info.dump = Some(inside(&opened.dump));
-        fault = opened.fault;
+        fault = opened.ended(&args.dumps).err();
     }
     Ok((info, fault))
 }

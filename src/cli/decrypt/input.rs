@@ -12,8 +12,8 @@ use crate::crypt::{self, Identities, StreamError, dearmored_as_far};
 use crate::objects;
 use crate::raw;
 use crate::reader::{
-    self, Dump, DumpHead, FirstObject, Notice, Source, SourceReader, in_frame, is_in_pieces, local_noticing,
-    without_armor, without_frame,
+    self, Dump, DumpHead, FirstObject, Met, Notice, Source, SourceReader, in_frame, is_in_pieces,
+    local_noticing, without_armor, without_frame,
 };
 use clap::Args;
 use std::collections::BTreeSet;
@@ -354,6 +354,32 @@ pub(super) fn joined(paths: &[PathBuf], mut dumps: Vec<Dump>) -> Result<Opened, 
     Ok(Opened { dump: Arc::new(dump), fault })
 }
 
+impl Opened {
+    /// How a command ends that has printed what could be had.
+    ///
+    /// # Errors
+    /// The dump is damaged or cut, as far as opening it or reading its pages met that; or its source could not be read.
+    pub(super) fn ended(&self, paths: &[PathBuf]) -> Result<(), Failure> {
+        if let Some(fault) = self.fault.clone() {
+            return Err(fault);
+        }
+        self.dump.met().map_or(Ok(()), |met| Err(met_failure(paths, met)))
+    }
+}
+
+/// Pages that were asked for could not be read.
+fn met_failure(paths: &[PathBuf], met: &Met) -> Failure {
+    let failure = Failure::new(met_status(met), format!("reading pages of {}: {}", names(paths), met.why));
+    failure.hint("what these pages hold is missing from the output; vmcore-decrypt verify reads all of them")
+}
+
+fn met_status(met: &Met) -> Status {
+    if met.is_unread {
+        return Status::Failure;
+    }
+    met.stream.map_or(Status::Damaged, |cause| stream_status(&cause))
+}
+
 /// What is wrong with several files as the parts of one dump.
 fn parts_failure(paths: &[PathBuf], error: &reader::Error) -> Failure {
     let failure = Failure::caused(format!("opening {}", names(paths)), error);
@@ -434,9 +460,10 @@ pub(super) fn stream_failure(dump: &Path, cause: &StreamError) -> Failure {
 
 /// A failure to find something in a dump: where the dump is damaged or cut, by that.
 pub(super) fn by_fault(dump: &Dump, failure: Failure) -> Failure {
-    match dump.fault() {
-        Some(fault) => failure.status(stream_status(&fault)).hint(format!("the dump is {fault}")),
-        None => failure,
+    match (dump.fault(), dump.met()) {
+        (Some(fault), _) => failure.status(stream_status(&fault)).hint(format!("the dump is {fault}")),
+        (None, Some(met)) => failure.status(met_status(met)).hint(format!("reading the dump: {}", met.why)),
+        (None, None) => failure,
     }
 }
 

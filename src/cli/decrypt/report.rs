@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     cache.with_kernel(&memory, &mut |kernel| done = print(args, kernel, &source));
     done?;
     // The report is printed first; then the status tells that the dump is damaged or cut.
-    opened.fault.clone().map_or(Ok(()), Err)
+    opened.ended(&args.dumps)
 }
 
 /// Prints the report, and writes the symbols and types that are asked for.

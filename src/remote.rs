@@ -152,7 +152,7 @@ fn place(url: &Url, kind: Kind) -> Result<Place, Error> {
         .enable_all()
         .on_thread_start(block_signals)
         .build()
-        .map_err(Error::Client)?;
+        .map_err(|error| Error::Client(Arc::new(error)))?;
     // Another part of the process may have chosen already; any choice will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: LIMITS.whole, ..RetryConfig::default() };
@@ -302,7 +302,7 @@ struct RemoteSource {
 
 impl ReadAt for RemoteSource {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.pieces.read_at(out, offset, |range| self.file.get_again(range).map_err(io::Error::other))
+        self.pieces.read_at(out, offset, |range| self.file.get_again(range)).map_err(io::Error::other)
     }
 }
 

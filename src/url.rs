@@ -25,7 +25,16 @@ pub(crate) fn check(text: &str) -> Result<(), &'static str> {
     if before.contains('\\') {
         return Err("it has a backslash: in a name that is %5C");
     }
+    if scheme != scheme.to_ascii_lowercase() {
+        return Err("its scheme is not in lower case");
+    }
     let (place, path) = before.split_once('/').unwrap_or((before, ""));
+    if place.is_empty() {
+        return Err("it names no bucket or server");
+    }
+    if !is_bucket && place.rsplit('@').next().is_some_and(|host| host.contains('%')) {
+        return Err("its host has an encoded character");
+    }
     if is_bucket && !is_bucket_name(place) {
         return Err("its bucket has a name that no bucket has");
     }
@@ -155,6 +164,12 @@ mod tests {
             "https://h/a b",
             "https://h/\u{e9}",
             "https://h/{a}",
+            "https:///h/a",
+            "https://h%2eh/a",
+            "https://u@localhos%74/a",
+            "s3:///a",
+            "S3://b/a",
+            "HTTPS://h/a",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
@@ -170,6 +185,12 @@ mod tests {
                 let url = reqwest::Url::parse(&format!("https://host{path}")).unwrap();
                 assert_eq!(url.path(), path);
             }
+        }
+        for host in ["host", "HOST:1", "[::1]:1", "10.0.0.1"] {
+            let text = format!("https://{host}/a");
+            let url = reqwest::Url::parse(&text).unwrap();
+            let host = host.to_ascii_lowercase();
+            assert!(check(&text).is_ok() && url.as_str().contains(&host), "{url}");
         }
         for path in GOOD.into_iter().filter(|path| !path.is_empty()) {
             for scheme in ["s3", "https"] {

@@ -45,10 +45,27 @@ pub(super) fn builder() -> Result<AmazonS3Builder, Error> {
     if [Key::Region, Key::DefaultRegion].into_iter().filter_map(value).any(|region| !is_region(&region)) {
         return Err(Error::Region);
     }
+    let sent = [
+        ("AWS_ACCESS_KEY_ID", Key::AccessKeyId),
+        ("AWS_SESSION_TOKEN", Key::Token),
+        ("AWS_ENDPOINT_URL_S3", Key::S3Endpoint),
+        ("AWS_ENDPOINT_URL", Key::Endpoint),
+    ];
+    if let Some((name, _)) =
+        sent.into_iter().find(|(name, key)| !value(*key).is_none_or(|value| is_sent(name, &value)))
+    {
+        return Err(Error::Setting(name));
+    }
     let endpoint = value(Key::S3Endpoint).or_else(|| value(Key::Endpoint));
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let may_be_plain = value(Key::Client(ClientConfigKey::AllowHttp)).is_some_and(|value| value == "true");
     if is_plain && !may_be_plain { Err(Error::PlainHttp) } else { Ok(builder) }
+}
+
+/// Whether a value can be in a header, or is a URL.
+fn is_sent(name: &str, value: &str) -> bool {
+    let is_url = || reqwest::Url::parse(value).is_ok_and(|url| url.has_host());
+    value.bytes().all(|byte| byte.is_ascii_graphic()) && (!name.contains("ENDPOINT") || is_url())
 }
 
 /// Whether a region can be in the name of a host, of which it becomes a part.
@@ -215,6 +232,19 @@ mod tests {
         assert!(is_region("eu-central-1") && is_region("") && is_region("auto"));
         for bad in ["../", "eu central", "a/b", "a.b", "a#", "\u{e9}"] {
             assert!(!is_region(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_goes_into_a_header_or_a_url_can_be_there() {
+        assert!(is_sent("AWS_SESSION_TOKEN", "a+/=") && is_sent("AWS_ENDPOINT_URL", "http://h:1"));
+        for (name, bad) in [
+            ("AWS_ACCESS_KEY_ID", "a\u{1b}b"),
+            ("AWS_SESSION_TOKEN", "a b"),
+            ("AWS_ENDPOINT_URL", "junk"),
+            ("AWS_ENDPOINT_URL_S3", "https://"),
+        ] {
+            assert!(!is_sent(name, bad), "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 use super::bounded::{LEADS_AWAY, MACHINE_FAILS, SLOW, STALLED, TOO_MUCH};
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 /// Bytes of a server's own words in a message.
 const MAX_WORDS: usize = 200;
@@ -14,7 +15,7 @@ const STATUS: &str = "Server returned non-2xx status code: ";
 const SILENT: [&str; 4] = ["timed out", "deadline has elapsed", STALLED, SLOW];
 
 /// Why a file on a server cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Not a URL that can be read.
     #[error("not a URL of a file: {0}")]
@@ -43,6 +44,9 @@ pub enum Error {
     /// A region that cannot be in the name of a server.
     #[error("the region of S3 (AWS_REGION, or that of the profile) has characters that no region has")]
     Region,
+    /// A value that the client cannot send, and panics with.
+    #[error("the value of {0} has characters that no such value has")]
+    Setting(&'static str),
     /// An endpoint of S3 without TLS.
     #[error("the server would be asked without TLS")]
     PlainHttp,
@@ -66,7 +70,7 @@ pub enum Error {
     Server(String),
     /// The client could not be started.
     #[error("starting the client")]
-    Client(#[source] io::Error),
+    Client(#[source] Arc<io::Error>),
 }
 
 impl Error {
@@ -150,11 +154,14 @@ impl Error {
             return Error::Certificate(short(why));
         }
         // Lists come without the meaning of a status.
-        match words.strip_prefix(STATUS).and_then(|status| status.get(..3)) {
-            Some("401" | "403") => return Error::Refused,
-            Some("404") if words.contains("NoSuchBucket") => return Error::NoBucket,
-            Some("404") => return Error::NotFound,
-            _ => {}
+        if let Some(status) = words.strip_prefix(STATUS) {
+            return match status.get(..3) {
+                Some("401" | "403") => Error::Refused,
+                Some("404") if words.contains("NoSuchBucket") => Error::NoBucket,
+                Some("404") => Error::NotFound,
+                // What follows is the server's page, which may repeat the URL with what it holds.
+                _ => Error::Server(short(status.split(':').next().unwrap_or_default())),
+            };
         }
         match words {
             // The client's name for status 200, where its kind is not `NotSupported`.
@@ -229,7 +236,8 @@ mod tests {
         assert!(matches!(status("403 Forbidden: <Code>AccessDenied</Code>"), Error::Refused));
         assert!(matches!(status("404 Not Found: <Code>NoSuchBucket</Code>"), Error::NoBucket));
         assert!(matches!(status("404 Not Found: "), Error::NotFound));
-        assert!(matches!(status("500 Internal Server Error: 403"), Error::Server(_)));
+        let repeats = status("410 Gone: <Error>/a?X-Amz-Signature=secret</Error>").to_string();
+        assert_eq!(repeats, "asking the server: 410 Gone");
         let long = Error::of_words(&"x".repeat(1000)).to_string();
         assert_eq!(long.len(), "asking the server: ".len() + MAX_WORDS);
     }

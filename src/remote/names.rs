@@ -47,10 +47,14 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(from.split_once(&format!("</{name}>"))?.0)
 }
 
-/// Whether the client takes a name as it is. A slash at either end it would drop, and mean another object.
+/// Bytes of the longest name. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"; Google's and Azure's are no longer.
+const LONGEST: usize = 1024;
+
+/// Whether the client takes a name as it is. A slash at either end it would drop, and mean another object; of one that is too
+/// long it makes a URL that it cannot send, and panics.
 fn is_readable(escaped: &str) -> bool {
     let Ok(name) = unescape(escaped) else { return false };
-    !name.is_empty() && Path::parse(&name).is_ok_and(|path| path.as_ref() == name)
+    (1..=LONGEST).contains(&name.len()) && Path::parse(&name).is_ok_and(|path| path.as_ref() == name)
 }
 
 #[cfg(test)]
@@ -82,6 +86,7 @@ mod tests {
             "a&#x110000;",
             "a&b",
             "",
+            &"x".repeat(LONGEST + 1),
         ] {
             let mut names = good.to_vec();
             names.insert(2, bad);

@@ -1,18 +1,35 @@
 //! A file as pieces of one size, fetched when they are first read, of which those used last are kept. Threads that
 //! want the same piece at once fetch it once: one asks, the others wait for it.
 
+use super::Error;
 use std::collections::VecDeque;
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Bytes fetched at a time: a round trip's worth on a usual link, and several blocks of a dump.
 pub(super) const PIECE: u64 = 512 << 10;
 /// Pieces kept: 16 MiB.
 const KEPT: usize = 32;
 
-/// A piece: nothing until it was fetched. Who fetches it holds the lock meanwhile.
-type Slot = Arc<Mutex<Option<Arc<[u8]>>>>;
+/// So long a piece that could not be fetched is not asked for again: readers that go on to the next page ask for the same piece
+/// a thousand times, and each time may take a minute.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// A piece. Who fetches it holds the lock meanwhile.
+type Slot = Arc<Mutex<Piece>>;
+
+/// What is known of a piece.
+#[derive(Default)]
+enum Piece {
+    /// Nobody asked for it.
+    #[default]
+    Unknown,
+    /// Its bytes.
+    Fetched(Arc<[u8]>),
+    /// It could not be fetched at that time.
+    Failed(Instant, Error),
+}
 
 /// The pieces of a file.
 pub(super) struct Pieces {
@@ -34,19 +51,19 @@ impl Pieces {
 
     /// Puts in a piece that is known already.
     pub(super) fn put(&self, number: u64, bytes: &[u8]) {
-        *lock(&self.slot(number)) = Some(bytes.into());
+        *lock(&self.slot(number)) = Piece::Fetched(bytes.into());
     }
 
     /// Reads some bytes at a place, of one piece; `fetch` gets the piece where it is not kept.
     ///
     /// # Errors
-    /// What `fetch` reports; then the next reader asks again.
+    /// What `fetch` reports. For [`PAUSE`] all readers of that piece get the same error; then one asks again.
     pub(super) fn read_at(
         &self,
         out: &mut [u8],
         offset: u64,
-        fetch: impl FnOnce(Range<u64>) -> io::Result<Vec<u8>>,
-    ) -> io::Result<usize> {
+        fetch: impl FnOnce(Range<u64>) -> Result<Vec<u8>, Error>,
+    ) -> Result<usize, Error> {
         if offset >= self.len || out.is_empty() {
             return Ok(0);
         }
@@ -60,17 +77,27 @@ impl Pieces {
     fn piece(
         &self,
         number: u64,
-        fetch: impl FnOnce(Range<u64>) -> io::Result<Vec<u8>>,
-    ) -> io::Result<Arc<[u8]>> {
+        fetch: impl FnOnce(Range<u64>) -> Result<Vec<u8>, Error>,
+    ) -> Result<Arc<[u8]>, Error> {
         let slot = self.slot(number);
         let mut piece = lock(&slot);
-        if let Some(bytes) = &*piece {
-            return Ok(Arc::clone(bytes));
+        match &*piece {
+            Piece::Fetched(bytes) => return Ok(Arc::clone(bytes)),
+            Piece::Failed(when, error) if when.elapsed() < PAUSE => return Err(error.clone()),
+            _ => {}
         }
         let start = number * PIECE;
-        let bytes: Arc<[u8]> = fetch(start..start.saturating_add(PIECE).min(self.len))?.into();
-        *piece = Some(Arc::clone(&bytes));
-        Ok(bytes)
+        match fetch(start..start.saturating_add(PIECE).min(self.len)) {
+            Ok(bytes) => {
+                let bytes: Arc<[u8]> = bytes.into();
+                *piece = Piece::Fetched(Arc::clone(&bytes));
+                Ok(bytes)
+            }
+            Err(error) => {
+                *piece = Piece::Failed(Instant::now(), error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// The slot of a piece, which is now the one used last.
@@ -93,7 +120,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    fn read(pieces: &Pieces, offset: u64, fetched: &AtomicU64) -> io::Result<usize> {
+    fn read(pieces: &Pieces, offset: u64, fetched: &AtomicU64) -> Result<usize, Error> {
         pieces.read_at(&mut [0; 10], offset, |range| {
             fetched.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -146,9 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_fetch_is_tried_again() {
-        let (pieces, fetched) = (Pieces::new(PIECE), AtomicU64::new(0));
-        assert!(pieces.read_at(&mut [0; 1], 0, |_| Err(io::ErrorKind::TimedOut.into())).is_err());
+    fn a_failed_fetch_is_tried_again_after_a_pause_alone() {
+        let (pieces, fetched) = (Pieces::new(2 * PIECE), AtomicU64::new(0));
+        assert!(pieces.read_at(&mut [0; 1], 0, |_| Err(Error::Refused)).is_err());
+        assert!(matches!(read(&pieces, 9, &fetched), Err(Error::Refused)));
+        assert_eq!(fetched.load(Ordering::Relaxed), 0);
+        // Others are not concerned.
+        assert_eq!(read(&pieces, PIECE, &fetched).unwrap(), 10);
+        if let Piece::Failed(when, _) = &mut *lock(&pieces.slot(0)) {
+            *when -= PAUSE;
+        }
         assert_eq!(read(&pieces, 0, &fetched).unwrap(), 10);
     }
 }

@@ -167,7 +167,7 @@ fn probed(place: &Place, is_guess: bool) -> Result<Shape, Error> {
 
 impl ReadAt for RemoteSet {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.pieces.read_at(out, offset, |range| self.fetch(range).map_err(io::Error::other))
+        self.pieces.read_at(out, offset, |range| self.fetch(range)).map_err(io::Error::other)
     }
 }
 

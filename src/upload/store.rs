@@ -265,6 +265,12 @@ fn incomplete() -> Error {
 
 type Built = (Arc<dyn ObjectStore>, Client);
 
+/// A builder without settings, or, where no file has any, with those of the environment: never of both, which would sign with the key
+/// of one and the secret of the other.
+fn from<B>(credentials: &Credentials, empty: fn() -> B, of_environment: fn() -> B) -> B {
+    if credentials.pairs().next().is_some() { empty() } else { of_environment() }
+}
+
 /// A store's builder with the credentials, each set by `set` under the key that the store knows it by.
 fn with_pairs<'a, B, K: Copy + FromStr + PartialEq>(
     builder: B,
@@ -332,7 +338,9 @@ fn is_plain(allow_http: Option<&str>) -> bool {
 
 fn s3(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
     use AmazonS3ConfigKey as Key;
-    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(once());
+    let builder = from(credentials, AmazonS3Builder::new, AmazonS3Builder::from_env)
+        .with_bucket_name(bucket)
+        .with_retry(once());
     let builder = with_pairs(builder, credentials, AmazonS3Builder::with_config)?;
     for key in [Key::Endpoint, Key::S3Endpoint, Key::MetadataEndpoint, Key::StsEndpoint] {
         check_host(credentials, builder.get_config_value(&key), &key, Place::Endpoint)?;
@@ -348,7 +356,9 @@ fn s3(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built,
 
 fn google(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
     use GoogleConfigKey as Key;
-    let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(once());
+    let builder = from(credentials, GoogleCloudStorageBuilder::new, GoogleCloudStorageBuilder::from_env)
+        .with_bucket_name(bucket)
+        .with_retry(once());
     let builder = with_pairs(builder, credentials, GoogleCloudStorageBuilder::with_config)?;
     check_host(credentials, builder.get_config_value(&Key::BaseUrl), &Key::BaseUrl, Place::Endpoint)?;
     let plain = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
@@ -359,7 +369,9 @@ fn google(bucket: &str, credentials: &Credentials, client: &Client) -> Result<Bu
 
 fn azure(container: &str, credentials: &Credentials, client: &Client) -> Result<Built, Error> {
     use AzureConfigKey as Key;
-    let builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(once());
+    let builder = from(credentials, MicrosoftAzureBuilder::new, MicrosoftAzureBuilder::from_env)
+        .with_container_name(container)
+        .with_retry(once());
     let builder = with_pairs(builder, credentials, MicrosoftAzureBuilder::with_config)?;
     for key in [Key::Endpoint, Key::AuthorityHost, Key::MsiEndpoint] {
         check_host(credentials, builder.get_config_value(&key), &key, Place::Endpoint)?;

@@ -222,6 +222,7 @@ fn check_first(path: &Path, source: &Arc<dyn Source>) -> Result<(), Failure> {
     let what = match source.set().map(|set| set.first) {
         Some(FirstObject::Missing) => "missing",
         Some(FirstObject::Cut) if !source.is_empty() => "cut",
+        Some(FirstObject::Whole) if is_of_another(source) => "another one",
         _ => return Ok(()),
     };
     let first = objects::name(0);
@@ -234,6 +235,13 @@ fn check_first(path: &Path, source: &Arc<dyn Source>) -> Result<(), Failure> {
         opening(path)
     );
     Err(Failure::new(Status::Damaged, message).hint("get that object from another copy of the set"))
+}
+
+/// Whether a set has the end mark of a dump, and its first object does not begin as one.
+fn is_of_another(source: &Arc<dyn Source>) -> bool {
+    let mut start = [0; 4];
+    let is_read = source.read_at(&mut start, 0).is_ok_and(|have| have == start.len());
+    source.set().is_some_and(|set| set.has_end) && is_read && start != *b"age-"
 }
 
 /// Whether a header begins and does not end. What begins otherwise is no dump, with or without the rest.

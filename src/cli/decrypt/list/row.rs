@@ -125,6 +125,13 @@ impl Row {
         }
         self.crash = crash_facts(dump);
         self.signature = self.crash.as_ref().map(signature);
+        if let Some(met) = dump.met() {
+            self.error = Some(format!("reading pages: {}", met.why));
+            // A server that cannot be read tells nothing of the dump.
+            if self.state == "complete" {
+                self.state = if met.is_unread { "unknown" } else { "damaged" };
+            }
+        }
     }
 
     /// Whether it is one of those asked for.

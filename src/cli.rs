@@ -170,7 +170,7 @@ pub fn run<C: Parser>(
 }
 
 /// A URL without what may be secret in it.
-fn shown_url(url: &str) -> String {
+pub(crate) fn shown_url(url: &str) -> String {
     let (bare, query) = url.split_once('?').map_or((url, ""), |(bare, _)| (bare, "?..."));
     let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
     let host_end = rest.find('/').unwrap_or(rest.len());

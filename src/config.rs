@@ -190,6 +190,10 @@ fn shown(text: &str) -> String {
     if text.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
         return "\"AGE-SECRET-KEY-...\"".to_owned();
     }
+    // A URL may hold a password, or a query that is the right to write.
+    if let Some((scheme, _)) = text.split_once("://") {
+        return format!("{:?}...", scheme.chars().take(SHOWN).chain("://".chars()).collect::<String>());
+    }
     let start: String = text.chars().take(SHOWN).collect();
     let rest = if start.len() < text.len() { "..." } else { "" };
     format!("{start:?}{rest}")

@@ -52,6 +52,10 @@ pub(crate) struct Shape {
     pub last_size: u64,
 }
 
+/// Of each object that is there so many before it may be lost, and some more.
+const MOST_LOST: u32 = 4;
+const SOME_LOST: u32 = 16;
+
 impl Shape {
     /// The shape of a dump of `size` bytes in objects of `object_size`; `None` where there are more objects than names.
     #[must_use]
@@ -63,10 +67,13 @@ impl Shape {
 
     /// The shape of a set without an end mark, by the sizes of the objects that are there. Some of them may be cut, so
     /// most of those before the last one decide, then the last one; where no size can be that of an object before others,
-    /// it is the size that the collector makes. `None` where there are none, or they cannot be of a set.
+    /// it is the size that the collector makes. What is far behind all others is none of the dump: whoever can add an object
+    /// would make a dump of a petabyte. `None` where there are none, or they cannot be of a set.
     #[must_use]
     pub(crate) fn of_objects(sizes: &BTreeMap<u32, u64>) -> Option<Shape> {
-        let (&last, &last_size) = sizes.last_key_value()?;
+        let near =
+            (1..).zip(sizes).take_while(|&(count, (&number, _))| number <= count * MOST_LOST + SOME_LOST);
+        let (_, (&last, &last_size)) = near.last()?;
         if last == 0 {
             return Shape {
                 object_size: last_size.div_ceil(UNIT).max(1).checked_mul(UNIT)?,
@@ -219,6 +226,8 @@ mod tests {
         ] {
             assert_eq!(shape(sizes), whole, "{sizes:?}");
         }
+        assert_eq!(shape(&[(0, UNIT), (1, UNIT), (2, UNIT), (3, 5), (999_999, 1)]), whole);
+        assert_eq!(shape(&[(0, UNIT), (24, 5)]), Some((24 * UNIT + 5, UNIT)));
         assert_eq!(shape(&[(0, 0), (1, UNIT)]), Some((2 * UNIT, UNIT)));
         assert_eq!(shape(&[(0, 10), (1, 5)]), Some((OBJECT + 5, OBJECT)));
         assert_eq!(shape(&[(2, 5)]), Some((2 * OBJECT + 5, OBJECT)));

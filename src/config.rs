@@ -394,6 +394,16 @@ mod tests {
 
     /// A shell that evaluates the assignments has the values, and runs nothing.
     #[test]
+    fn no_message_shows_what_a_url_holds() {
+        for line in
+            ["URL=https://u:secret@h/x/", "URL=https://h/x?sig=secret", "COLLECTOR_ARGS=s3://k:secret@x/ y"]
+        {
+            let fault = faults(&format!("TARGET=store\n{line}\n"));
+            assert!(!fault.is_empty() && !fault.concat().contains("secret"), "{line}: {fault:?}");
+        }
+    }
+
+    #[test]
     fn assignments_are_data_to_a_shell() {
         let words = r#"a'b "$(echo run)" `echo run` \ $HOME ; & * '' é"#;
         let text = format!("COLLECTOR_ARGS={words}\nDIRECTORY=/it's\n");

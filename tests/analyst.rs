@@ -33,7 +33,8 @@ use vmcore_encrypt::crypt::EncryptWriter;
 use vmcore_encrypt::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE};
 use vmcore_encrypt::klog;
 use vmcore_encrypt::mm::KernelMemory;
-use vmcore_encrypt::reader::{Dump, ElfView, IndexState, KdumpView, Page};
+use vmcore_encrypt::read_at::ReadAt;
+use vmcore_encrypt::reader::{Dump, ElfView, IndexState, KdumpView, Page, Source};
 use vmcore_encrypt::restore::{self, Codec, Output, OutputFile};
 use vmcore_encrypt::units::{Pfn, PfnRange};
 use vmcore_encrypt::vmcore::PhysSource;
@@ -149,6 +150,42 @@ fn what_reads_by_address_ends_with_the_damage_that_it_met() {
         let (status, said) = run(command);
         assert!(status == Some(4) && said.contains("fails to authenticate"), "{command}: {status:?} {said}");
     }
+}
+
+/// A source that is not answered any more after some reads, as of a server that refuses.
+struct Refusing {
+    bytes: Vec<u8>,
+    refuses: std::sync::atomic::AtomicBool,
+}
+
+impl ReadAt for Refusing {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        if self.refuses.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(std::io::Error::other("refused"));
+        }
+        self.bytes.read_at(out, offset)
+    }
+}
+
+impl Source for Refusing {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
+/// Not to be read is no damage, and is remembered.
+#[test]
+fn a_source_that_refuses_is_no_damaged_dump() {
+    let source = Arc::new(Refusing { bytes: sample(31).dump, refuses: false.into() });
+    let dump = Dump::from_source(source.clone(), &identities(), 1 << 20).unwrap();
+    assert!(dump.met().is_none());
+    source.refuses.store(true, std::sync::atomic::Ordering::Relaxed);
+    let failed = (0..dump.head().kdump.max_mapnr).find(|&pfn| dump.page(Pfn(pfn)).is_err());
+    let met = dump.met().unwrap();
+    assert!(
+        failed.is_some() && met.is_unread && met.stream.is_none() && met.why.contains("refused"),
+        "{met:?}"
+    );
 }
 
 #[test]

@@ -150,9 +150,14 @@ impl Page<'_> {
         }
         words.iter().for_each(|word| argument(text, word));
         text.push_str(".SH OPTIONS\n");
-        let mut headings: Vec<Option<&str>> =
-            options.iter().map(|option| option.get_help_heading()).collect();
-        headings.dedup();
+        let mut headings: Vec<Option<&str>> = Vec::new();
+        for heading in options.iter().map(|option| option.get_help_heading()) {
+            // Options of one heading may be apart, as where a group of them is flattened in.
+            if !headings.contains(&heading) {
+                headings.push(heading);
+            }
+        }
+        headings.sort_by_key(|heading| heading.is_some());
         for heading in headings {
             if let Some(heading) = heading {
                 let _ = writeln!(text, ".SS {}", roff(heading));
@@ -228,7 +233,13 @@ fn argument(text: &mut String, argument: &Arg) {
     let long = argument.get_long().map(|long| format!("\\fB\\-\\-{}\\fR", roff(long)));
     let names = short.into_iter().chain(long).collect::<Vec<_>>().join(", ");
     let help = argument.get_help().or(argument.get_long_help()).map(ToString::to_string).unwrap_or_default();
-    let _ = write!(text, ".TP\n{}\n{}\n", format!("{names} {values}").trim(), roff(&help));
+    let values = match argument.get_num_args() {
+        _ if values.is_empty() => values,
+        // It may stand without a value, which then must not be the next word.
+        Some(range) if range.min_values() == 0 && argument.is_require_equals_set() => format!("[={values}]"),
+        _ => format!(" {values}"),
+    };
+    let _ = write!(text, ".TP\n{}\n{}\n", format!("{names}{values}").trim(), roff(&help));
     let choices = argument.get_possible_values();
     for choice in choices.iter().filter(|choice| choice.get_help().is_some()) {
         let what = choice.get_help().map(ToString::to_string).unwrap_or_default();

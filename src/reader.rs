@@ -41,7 +41,7 @@ pub(crate) use parts::Joined;
 pub use parts::MissingParts;
 pub use set::{FirstObject, Notice, SetFacts, is_set, unnoticed};
 #[cfg(feature = "remote")]
-pub(crate) use set::{report_left_out, report_missing};
+pub(crate) use set::{first_lost, report_left_out, report_missing};
 pub use source::{FileSource, PieceSource, Source, SourceReader};
 
 /// What stops the reading of a dump.
@@ -238,7 +238,7 @@ impl Dump {
         let present = head.present();
         index.check(head.facts.pages(), &present, tail.as_ref())?;
         judge_tables(&head.facts, index.pages(), stream.len())?;
-        let damage = damage.or(index.damage()).or(stream.trailing());
+        let damage = damage.or(index.damage()).or(stream.trailing()).or(stream.lost());
         let (cache, note_records) = (BlockCache::new(cache), OnceLock::new());
         let (more, after_blocks) = (Vec::new(), (index.blocks_end(), tail_at));
         Ok(Dump {

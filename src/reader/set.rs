@@ -31,6 +31,8 @@ pub struct SetFacts {
     pub has_end: bool,
     /// The object that the header is in, without which none of the others can be decrypted.
     pub first: FirstObject,
+    /// Position in the dump of the first byte that is lost, of an object that is missing or cut; as far as their sizes are known.
+    pub lost: Option<u64>,
 }
 
 /// What is there of the first object.
@@ -130,7 +132,8 @@ impl SetSource {
         report_missing(&shape, |number| sizes.get(&number).copied(), &notice);
         report_left_out(&shape, &sizes, &notice);
         let first = FirstObject::of(sizes.get(&0).copied(), shape.len_of(0));
-        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first };
+        let lost = first_lost(&shape, |number| sizes.get(&number).copied());
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first, lost };
         Ok(SetSource { directory: directory.to_owned(), shape, facts, open: Mutex::default() })
     }
 
@@ -167,6 +170,13 @@ pub(crate) fn report_missing(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>
     if more > 0 {
         notice(&format!("{more} more objects of the dump are missing or cut"));
     }
+}
+
+/// The first byte of a dump that no object has.
+pub(crate) fn first_lost(shape: &Shape, size_of: impl Fn(u32) -> Option<u64>) -> Option<u64> {
+    let size = |number: u32| size_of(number).unwrap_or(0);
+    let short = (0..shape.objects()).find(|&number| size(number) < shape.len_of(number))?;
+    Some(u64::from(short) * shape.len_of(0) + size(short))
 }
 
 /// Reports what is there beside the dump: bytes at the end of an object before the last, and objects after the last.
@@ -258,7 +268,10 @@ mod tests {
         for has_end in [true, false] {
             let (directory, bytes) = set(has_end);
             let source = SetSource::open(directory.path(), Arc::new(|text| panic!("{text}"))).unwrap();
-            assert_eq!(source.set(), Some(SetFacts { objects: 3, has_end, first: FirstObject::Whole }));
+            assert_eq!(
+                source.set(),
+                Some(SetFacts { objects: 3, has_end, first: FirstObject::Whole, lost: None })
+            );
             assert_eq!(source.len(), bytes.len() as u64);
             assert!(all(source) == bytes);
         }

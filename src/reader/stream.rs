@@ -6,7 +6,7 @@ use crate::blocks::{
     BlockDecompressor, BlockMap, Frame, HEAD_COPY_TAG, Head, MAX_FRAME_CONTENT, RunKind, Splitter, Tail,
     is_ours,
 };
-use crate::crypt::stream::{CHUNK_SIZE, RandomAccess};
+use crate::crypt::stream::{CHUNK_SIZE, ENCRYPTED_CHUNK_SIZE, RandomAccess};
 use crate::crypt::{Identities, PayloadKey, StreamError};
 use crate::kdump::record_head;
 use crate::units::PageSize;
@@ -33,6 +33,8 @@ pub(super) struct Stream {
     access: RandomAccess<Arc<dyn Source>>,
     cut: Option<StreamError>,
     trailing: Option<StreamError>,
+    /// The first chunk that objects of a set lack, which need not be read to be known.
+    lost: Option<StreamError>,
     is_remote: bool,
     /// Decompressors that no thread is using.
     idle: Mutex<Vec<BlockDecompressor>>,
@@ -50,15 +52,24 @@ impl Stream {
     pub(super) fn with_key(source: Arc<dyn Source>, start: u64, key: PayloadKey) -> Result<Stream, Error> {
         let encrypted = source.len().saturating_sub(start);
         let is_remote = source.is_remote();
+        let lost = source
+            .set()
+            .and_then(|set| set.lost)
+            .map(|at| StreamError::Corrupt { chunk: at.saturating_sub(start) / ENCRYPTED_CHUNK_SIZE as u64 });
         let (access, end) = RandomAccess::new_or_cut(source, start, encrypted, key).map_err(Error::read)?;
         let is_trailing = |end: &StreamError| matches!(end, StreamError::TrailingData { .. });
         let (cut, trailing) = (end.filter(|end| !is_trailing(end)), end.filter(is_trailing));
-        Ok(Stream { access, cut, trailing, is_remote, idle: Mutex::new(Vec::new()) })
+        Ok(Stream { access, cut, trailing, lost, is_remote, idle: Mutex::new(Vec::new()) })
     }
 
     /// That bytes follow the payload, which is all there.
     pub(super) fn trailing(&self) -> Option<StreamError> {
         self.trailing
+    }
+
+    /// That an object of the set is missing or cut.
+    pub(super) fn lost(&self) -> Option<StreamError> {
+        self.lost
     }
 
     /// Why the payload is not all there.

@@ -5,7 +5,7 @@ use super::list::entries;
 use super::{Error, Pieces, Place, Version, get, head, shorter};
 use crate::objects::{self, Shape};
 use crate::read_at::ReadAt;
-use crate::reader::{FirstObject, Notice, SetFacts, Source, report_left_out, report_missing};
+use crate::reader::{FirstObject, Notice, SetFacts, Source, first_lost, report_left_out, report_missing};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -49,13 +49,14 @@ impl RemoteSet {
                 error => error,
             })?,
         };
-        let mut first = FirstObject::Whole;
+        let (mut first, mut lost) = (FirstObject::Whole, None);
         if let Some(sizes) = listed {
             report_missing(&shape, |number| sizes.get(&number).copied(), &notice);
             report_left_out(&shape, &sizes, &notice);
+            lost = first_lost(&shape, |number| sizes.get(&number).copied());
             first = FirstObject::of(sizes.get(&0).copied(), shape.len_of(0));
         }
-        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first };
+        let facts = SetFacts { objects: shape.objects(), has_end: marked.is_some(), first, lost };
         let pieces = Pieces::new(shape.size());
         Ok(RemoteSet { place, shape, facts, pieces, versions: Mutex::default(), notice })
     }

@@ -44,7 +44,7 @@ impl Credentials {
     /// makes no difference.
     ///
     /// # Errors
-    /// The number of the line that is neither, or the key that is there twice. No message repeats a line or a value.
+    /// The number of the line that is neither, or the key that is there twice or has a value that cannot be sent. No message repeats a line or a value.
     pub(crate) fn parse(text: &str) -> Result<Credentials, String> {
         let mut read = Credentials::default();
         for (at, line) in text.lines().enumerate() {
@@ -56,6 +56,10 @@ impl Credentials {
             let Some((key, value)) = line.split_once('=').filter(|(key, _)| is_key(key)) else {
                 return Err(format!("line {} is not KEY=value", at + 1));
             };
+            // The client panics with what cannot be in a header.
+            if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                return Err(format!("the value of {key} has a character that is not printable ASCII"));
+            }
             if read.get(key).is_some() {
                 return Err(format!("{key} is there twice, in line {} again", at + 1));
             }
@@ -107,6 +111,10 @@ mod tests {
         let read = Credentials::parse("# x\n\nAWS_SECRET_ACCESS_KEY=a=b \nAWS_REGION=eu\n").unwrap();
         assert_eq!(read.get("aws_secret_access_key"), Some("a=b "));
         assert_eq!(read.pairs().count(), 2);
+        for bad in ["K=verysecret\u{1b}", "K=verysecret\u{e9}", "K=\tverysecret"] {
+            let why = Credentials::parse(bad).err().unwrap();
+            assert!(why.contains("the value of K") && !why.contains("verysecret"), "{why}");
+        }
         for bad in ["verysecret", "=verysecret", "AWS KEY=verysecret", "export AWS_KEY=verysecret"] {
             let why = Credentials::parse(&format!("A=1\n{bad}\n")).err().unwrap();
             assert!(why.contains("line 2") && !why.contains("verysecret"), "{why}");

@@ -4,7 +4,7 @@ use super::super::super::{Failure, Status, quoted, shown_url};
 use super::super::info::UTS_NODE;
 use super::super::{crash_facts, input};
 use super::Args;
-use crate::crypt::Identities;
+use crate::crypt::{Identities, StreamError};
 use crate::klog::{CrashFacts, signature};
 use crate::reader::{self, Dump, Source};
 use crate::text::{rfc3339, size};
@@ -119,11 +119,12 @@ impl Row {
         self.time = time.and_then(rfc3339);
         self.host = known(dump.head().kdump.uts.name(UTS_NODE));
         self.kernel = known(dump.facts().release.clone());
-        self.state = match (dump.cut().is_some(), dump.fault().is_some(), dump.is_complete()) {
-            (true, ..) => "cut",
-            (false, true, _) => "damaged",
-            (false, false, true) => "complete",
-            (false, false, false) => "incomplete",
+        // Of what is damaged and cut it is told that it is damaged, as by the exit status of other commands.
+        self.state = match dump.fault() {
+            Some(StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. }) => "cut",
+            Some(_) => "damaged",
+            None if dump.is_complete() => "complete",
+            None => "incomplete",
         };
         if let Some(part) = &dump.facts().part {
             (self.part, self.set) = (Some((part.number, part.of)), Some(part.set.clone()));

@@ -581,6 +581,36 @@ fn between_the_segments(elf: &[u8]) -> usize {
     gap.map(|[before, _]| before.1).unwrap()
 }
 
+/// What somebody erased is told by a KDUMP file in a place of its own, by an ELF core in a note: neither is lost on the way.
+#[test]
+fn what_was_erased_is_told_in_every_form() {
+    const TEXT: &[u8] = b"erase jiffies size 8\n";
+    let lab = Lab::new("erased");
+    let [input, age, elf, kdump] = ["input", "out.age", "elf", "kdump"].map(|name| lab.path(name));
+    let forms = plain_forms(&lab);
+    let mut bytes = forms.iter().find(|(name, _)| *name == "kdump").unwrap().1.clone();
+    let end = bytes.len() as u64;
+    bytes[4096 + 64..4096 + 80].copy_from_slice(&[end, TEXT.len() as u64].map(u64::to_le_bytes).concat());
+    bytes.extend_from_slice(TEXT);
+    fs::write(&input, bytes).unwrap();
+    let restored = |format: &str, out: &PathBuf| {
+        succeeded(&lab.decrypt(&["-f", "--format", format], &lab.owner.0, &[age.clone(), out.clone()]));
+        fs::read(out).unwrap()
+    };
+    let position = |bytes: &[u8]| bytes.windows(TEXT.len()).position(|window| window == TEXT).unwrap();
+    for input in [&input, &elf, &kdump] {
+        succeeded(&lab.encrypt(&["-f", "-d", "1"], input, std::slice::from_ref(&age)));
+        let bytes = restored("elf", &elf);
+        let at = position(&bytes);
+        assert_eq!(bytes[at - 12..at], *b"ERASEINFO\0\0\0", "{input:?}");
+        assert_eq!(bytes.windows(10).filter(|window| window == b"ERASEINFO\0").count(), 1, "{input:?}");
+        let bytes = restored("kdump", &kdump);
+        let field = |at: usize| u64::from_le_bytes(bytes[4096 + at..][..8].try_into().unwrap());
+        let (at, len) = (usize::try_from(field(64)).unwrap(), usize::try_from(field(72)).unwrap());
+        assert_eq!(bytes[at..at + len], *TEXT, "{input:?}");
+    }
+}
+
 /// Sets of three files that one dump was split into, each with the whole dump; and the encrypted whole.
 fn split_dumps(lab: &Lab) -> (Vec<(Vec<PathBuf>, PathBuf)>, PathBuf) {
     let mut known = kernel::v6_12();

@@ -84,8 +84,20 @@ fn kdump_head(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> kdump::Head 
         notes: vmcore.notes().bytes().to_vec(),
         streamed: vmcore.notes().streamed_len(),
         vmcoreinfo: vmcore.notes().vmcoreinfo_range().unwrap_or(0..0),
-        eraseinfo: vmcore.origin().map(|origin| origin.eraseinfo.clone()).unwrap_or_default(),
+        eraseinfo: eraseinfo(vmcore),
     }
+}
+
+/// What an earlier tool erased: a KDUMP file has it in a place of its own, an ELF core in a note. Source: makedumpfile
+/// `erase_info.c`.
+fn eraseinfo(vmcore: &Vmcore) -> Vec<u8> {
+    let notes = vmcore.notes();
+    let of_note = || {
+        let note = notes.list().iter().find(|note| note.name == "ERASEINFO")?;
+        notes.bytes().get(note.desc.clone()).map(<[u8]>::to_vec)
+    };
+    let of_file = vmcore.origin().map(|origin| origin.eraseinfo.clone()).filter(|text| !text.is_empty());
+    of_file.or_else(of_note).unwrap_or_default()
 }
 
 fn stream_head(vmcore: &Vmcore, kdump: &kdump::Head, data_offset: u64) -> Head {

@@ -34,13 +34,19 @@ pub(super) fn encode(findings: &[Finding], lines: impl Iterator<Item = Line>) ->
 
 fn words(state: &State) -> String {
     match state {
-        State::Erased { places: 0, .. } => "searched, nothing found".into(),
-        State::Erased { places, bytes } => format!("erased, {places} places, {bytes} bytes"),
+        State::Erased { places: 0, .. } => NOTHING.into(),
+        State::Erased { places, bytes } => format!("{ERASED}{places} places, {bytes} bytes"),
         State::Absent(why) => format!("absent, {why}"),
         State::Unwalked(why) => format!("NOT erased, {why}"),
-        State::Kept => "not erased, not asked for".into(),
+        State::Kept => NOT_ASKED_FOR.into(),
     }
 }
+
+/// How the words of a kind begin that was there, and what they are of one that was not.
+const ERASED: &str = "erased, ";
+const NOTHING: &str = "searched, nothing found";
+/// The words of a kind that nobody wanted erased.
+const NOT_ASKED_FOR: &str = "not erased, not asked for";
 
 /// The ELF note that holds a record.
 pub(super) fn note(order: ByteOrder, record: &[u8]) -> Vec<u8> {
@@ -61,8 +67,17 @@ pub(super) fn note(order: ByteOrder, record: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn summary(eraseinfo: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(eraseinfo);
-    let lines = text.lines().filter_map(|line| line.strip_prefix(MARK)?.split_once(": "));
-    lines.map(|(kind, words)| (kind.to_owned(), words.to_owned())).collect()
+    let mut kinds: Vec<(String, String)> = Vec::new();
+    for (kind, words) in text.lines().filter_map(|line| line.strip_prefix(MARK)?.split_once(": ")) {
+        match kinds.iter_mut().find(|(known, _)| known == kind) {
+            // A dump that was redacted twice: what the second time did not find or was not asked for is as the first one left it.
+            Some(_) if words == NOT_ASKED_FOR => {}
+            Some((_, known)) if words == NOTHING && known.starts_with(ERASED) => {}
+            Some((_, known)) => words.clone_into(known),
+            None => kinds.push((kind.to_owned(), words.to_owned())),
+        }
+    }
+    kinds
 }
 
 #[cfg(test)]
@@ -84,6 +99,12 @@ mod tests {
         assert_eq!(pairs.len(), 3);
         assert_eq!(pairs[0], ("keyring".into(), "erased, 2 places, 48 bytes".into()));
         assert_eq!(pairs[1].1, "not erased, not asked for");
+        let again = [
+            Finding { kind: Kind::Keyring, state: State::Kept },
+            Finding { kind: Kind::Tty, state: State::Absent("x".into()) },
+        ];
+        let twice = [record.clone(), encode(&again, std::iter::empty())].concat();
+        assert_eq!(summary(&twice)[..2], [pairs[0].clone(), ("tty".into(), "absent, x".into())]);
         assert!(summary(b"erase x size 3\n# other\n").is_empty());
         let note = note(ByteOrder::Little, &record);
         assert_eq!(note.len() % 4, 0);

@@ -13,6 +13,8 @@ use std::ops::Range;
 const BLOCK_SIZE_32: usize = 416;
 /// Bytes of the six names of `utsname`.
 const UTS_LEN: usize = 6 * UTS_FIELD;
+/// Bytes of a note's head: lengths of name and content, type, and a name of 9 to 12 bytes.
+const NOTE_HEAD: usize = 24;
 /// VMCOREINFO is one page of at most 64 KiB; erase information a few lines.
 const MAX_TEXT: u64 = 1 << 20;
 /// Where x86-64 kernels are mapped, and how much at most. Source: Linux `arch/x86/include/asm/page_64_types.h`,
@@ -198,7 +200,8 @@ impl Header {
         self.status & STATUS_INCOMPLETE != 0
     }
 
-    /// The notes of the file; where VMCOREINFO is in none of them (before version 4), a note with it follows.
+    /// The notes of the file; where VMCOREINFO is in none of them (before version 4), a note with it follows, and one with the
+    /// erase information, which an ELF core has there.
     pub(super) fn notes(&self, file: &dyn Place) -> Result<Vec<Part>, Error> {
         let Range { start, end } = self.notes;
         if end > start && !file.holds(start, 1) {
@@ -206,24 +209,23 @@ impl Header {
         }
         let there = Part::Place { offset: start, len: end - start };
         let mut parts = if end > start { vec![there] } else { Vec::new() };
-        if !self.vmcoreinfo.is_empty() && !self.has_info_note(file) {
-            parts.push(Part::Bytes(note(self.order, b"VMCOREINFO\0", &self.vmcoreinfo)));
+        for (name, text) in [(&b"VMCOREINFO\0"[..], &self.vmcoreinfo), (b"ERASEINFO\0", &self.eraseinfo)] {
+            let note = note(self.order, name, text);
+            if !text.is_empty() && !self.has_note(file, &note[..NOTE_HEAD]) {
+                parts.push(Part::Bytes(note));
+            }
         }
         Ok(parts)
     }
 
-    /// Whether the bytes before the VMCOREINFO text are the head of a note inside the notes.
-    fn has_info_note(&self, file: &dyn Place) -> bool {
+    /// Whether the notes have one of the same name: its head, whatever its length.
+    fn has_note(&self, file: &dyn Place, head: &[u8]) -> bool {
         let len = usize::try_from((self.notes.end - self.notes.start).min(8 << 20)).unwrap_or(0);
         let mut notes = vec![0; len];
         let Ok(have) = read_full_at(file, &mut notes, self.notes.start) else { return false };
-        let head = &note(self.order, b"VMCOREINFO\0", &self.vmcoreinfo)[..24];
-        notes[..have]
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .enumerate()
-            .any(|(word, _)| notes[word * 4..have].starts_with(head))
+        let is_same = |there: &[u8]| there[..4] == head[..4] && there[8..] == head[8..];
+        let starts = (0..have.saturating_sub(NOTE_HEAD - 1)).step_by(4);
+        starts.map(|at| &notes[at..at + NOTE_HEAD]).any(is_same)
     }
 
     /// Where the kernel image is mapped on x86-64, and its pages: present ones, all in one run.

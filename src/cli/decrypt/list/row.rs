@@ -119,7 +119,7 @@ impl Row {
         self.time = time.and_then(rfc3339);
         self.host = known(dump.head().kdump.uts.name(UTS_NODE));
         self.kernel = known(dump.facts().release.clone());
-        // Of what is damaged and cut it is told that it is damaged, as by the exit status of other commands.
+        // A dump that is damaged and cut counts as damaged, as in the exit status of other commands.
         self.state = match dump.fault() {
             Some(StreamError::Truncated { .. } | StreamError::ImpossibleLength { .. }) => "cut",
             Some(_) => "damaged",

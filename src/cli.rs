@@ -122,8 +122,7 @@ impl Failure {
 /// in logs.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let path = if path.contains("://") { shown_url(&path) } else { path.into_owned() };
+    let path = shown_name(&path.to_string_lossy());
     if path.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
         "\"AGE-SECRET-KEY-...\" (this is a key, not the name of a file)".to_owned()
     } else {
@@ -169,8 +168,13 @@ pub fn run<C: Parser>(
     }
 }
 
+/// A name as others may see it: of a URL neither password nor query.
+pub(crate) fn shown_name(name: &str) -> String {
+    if name.contains("://") { shown_url(name) } else { name.to_owned() }
+}
+
 /// A URL without what may be secret in it.
-pub(crate) fn shown_url(url: &str) -> String {
+fn shown_url(url: &str) -> String {
     let (bare, query) = url.split_once('?').map_or((url, ""), |(bare, _)| (bare, "?..."));
     let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
     let host_end = rest.find('/').unwrap_or(rest.len());

@@ -52,8 +52,8 @@ pub(crate) struct Shape {
     pub last_size: u64,
 }
 
-/// Of each object that is there so many before it may be lost, and some more.
-const MOST_LOST: u32 = 4;
+/// A set without an end mark has lost at most so many objects for each that is there, and some more.
+pub(crate) const MOST_LOST: u32 = 4;
 const SOME_LOST: u32 = 16;
 
 impl Shape {

@@ -581,9 +581,9 @@ fn between_the_segments(elf: &[u8]) -> usize {
     gap.map(|[before, _]| before.1).unwrap()
 }
 
-/// What somebody erased is told by a KDUMP file in a place of its own, by an ELF core in a note: neither is lost on the way.
+/// A KDUMP file records erased data in a field of its header, an ELF core in a note. A conversion keeps the record.
 #[test]
-fn what_was_erased_is_told_in_every_form() {
+fn a_conversion_keeps_the_record_of_erased_data() {
     const TEXT: &[u8] = b"erase jiffies size 8\n";
     let lab = Lab::new("erased");
     let [input, age, elf, kdump] = ["input", "out.age", "elf", "kdump"].map(|name| lab.path(name));

@@ -92,10 +92,7 @@ fn kdump_head(vmcore: &Vmcore, level: DumpLevel, max_mapnr: u64) -> kdump::Head 
 /// `erase_info.c`.
 fn eraseinfo(vmcore: &Vmcore) -> Vec<u8> {
     let notes = vmcore.notes();
-    let of_note = || {
-        let note = notes.list().iter().find(|note| note.name == "ERASEINFO")?;
-        notes.bytes().get(note.desc.clone()).map(<[u8]>::to_vec)
-    };
+    let of_note = || notes.bytes().get(notes.text_range("ERASEINFO")?).map(<[u8]>::to_vec);
     let of_file = vmcore.origin().map(|origin| origin.eraseinfo.clone()).filter(|text| !text.is_empty());
     of_file.or_else(of_note).unwrap_or_default()
 }

@@ -122,8 +122,8 @@ fn flaws(file: &dyn Place, header: &Header, claimed: Claimed, lost: &PfnSet) -> 
     let marked = header.is_marked_incomplete().then_some(Flaw::MarkedIncomplete);
     let is_whole = lost.is_empty() && !file.is_cut() && header.flaws().next().is_none();
     let own = if is_whole { claimed.flaw(file, |bytes| is_zero_page(bytes, header.page))? } else { None };
-    let marked = header.flaws().chain(marked.filter(|_| lost.is_empty()));
-    Ok(marked.chain(own).chain(file.flaw()).chain(overwritten(file, header.descriptors)).collect())
+    let of_header = header.flaws().chain(marked.filter(|_| lost.is_empty()));
+    Ok(of_header.chain(own).chain(file.flaw()).chain(overwritten(file, header.descriptors)).collect())
 }
 
 /// Whether bytes are a compressed page of zeros and no byte more: a collector stores one for all pages of zeros, whether

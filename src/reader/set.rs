@@ -90,11 +90,8 @@ fn holds_set(directory: &Path) -> bool {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| objects::number(entry.file_name().to_str()?));
     let (count, last) = numbers.fold((0, 0), |(count, last), number| (count + 1, number.max(last)));
-    last < MOST_PER_OBJECT * count && starts_in_the_middle(&directory.join(objects::name(last)))
+    last < objects::MOST_LOST * count && starts_in_the_middle(&directory.join(objects::name(last)))
 }
-
-/// A set without its first object has lost at most so many for each that is there.
-const MOST_PER_OBJECT: u32 = 4;
 
 /// Whether a file is there that does not begin as a dump.
 fn starts_in_the_middle(path: &Path) -> bool {

@@ -66,7 +66,12 @@ impl Notes {
     /// Where the VMCOREINFO text is in [`Notes::bytes`], when there is one.
     #[must_use]
     pub fn vmcoreinfo_range(&self) -> Option<Range<usize>> {
-        self.notes.iter().find(|n| n.name == "VMCOREINFO" && n.kind == 0).map(|n| n.desc.clone())
+        self.text_range("VMCOREINFO")
+    }
+
+    /// Where the text of the note of type 0 with this name is in [`Notes::bytes`].
+    pub(crate) fn text_range(&self, name: &str) -> Option<Range<usize>> {
+        self.notes.iter().find(|note| note.name == name && note.kind == 0).map(|note| note.desc.clone())
     }
 
     /// The VMCOREINFO text, when there is one.

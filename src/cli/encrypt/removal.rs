@@ -36,60 +36,6 @@ pub(super) struct Removal {
     may_leave_out: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn file(directory: &Path, name: &str) -> PathBuf {
-        let path = directory.join(name);
-        fs::write(&path, b"a dump").unwrap();
-        path
-    }
-
-    /// Whoever can set the time of writing cannot set that of the last change. Its clock ticks every few milliseconds.
-    fn rewrite_in_secret(path: &Path) {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let before = path.metadata().unwrap().modified().unwrap();
-        fs::write(path, b"b dump").unwrap();
-        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
-    }
-
-    #[test]
-    fn a_dump_that_goes_or_changes_after_it_was_read_back_replaces_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let output = file(directory.path(), "dump");
-        let goes: [&dyn Fn(&Path); 5] = [
-            &|output| fs::remove_file(output).unwrap(),
-            &|output| fs::rename(file(directory.path(), "other"), output).unwrap(),
-            &|output| fs::write(output, b"shorter").unwrap(),
-            &rewrite_in_secret,
-            &|output| {
-                fs::remove_file(output).unwrap();
-                fs::create_dir(output).unwrap();
-            },
-        ];
-        for (number, happens) in goes.iter().enumerate() {
-            let replacement = Replacement::new(&output).unwrap();
-            assert!(replacement.check().is_ok(), "{number}");
-            happens(&output);
-            let error = replacement.check().unwrap_err().to_string();
-            assert!(error.contains("dump\""), "{number}: {error}");
-            let _ = fs::write(&output, b"a dump");
-        }
-    }
-
-    #[test]
-    fn a_source_that_changes_stays() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = file(directory.path(), "source");
-        let source = Source::hold(&path).unwrap_or_else(|failure| panic!("{}", failure.message()));
-        assert!(source.check().is_ok());
-        rewrite_in_secret(&path);
-        assert!(source.check().is_err() && source.remove().is_err() && path.exists());
-    }
-}
-
 /// A file that is to be removed.
 struct Source {
     path: PathBuf,
@@ -449,4 +395,58 @@ fn compare_range(vmcore: &Vmcore, dump: &Dump, range: PfnRange) -> Result<u64, E
         }
     }
     Ok(left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn file(directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, b"a dump").unwrap();
+        path
+    }
+
+    /// Whoever can set the time of writing cannot set that of the last change. Its clock ticks every few milliseconds.
+    fn rewrite_in_secret(path: &Path) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let before = path.metadata().unwrap().modified().unwrap();
+        fs::write(path, b"b dump").unwrap();
+        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+    }
+
+    #[test]
+    fn a_dump_that_goes_or_changes_after_it_was_read_back_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = file(directory.path(), "dump");
+        let goes: [&dyn Fn(&Path); 5] = [
+            &|output| fs::remove_file(output).unwrap(),
+            &|output| fs::rename(file(directory.path(), "other"), output).unwrap(),
+            &|output| fs::write(output, b"shorter").unwrap(),
+            &rewrite_in_secret,
+            &|output| {
+                fs::remove_file(output).unwrap();
+                fs::create_dir(output).unwrap();
+            },
+        ];
+        for (number, happens) in goes.iter().enumerate() {
+            let replacement = Replacement::new(&output).unwrap();
+            assert!(replacement.check().is_ok(), "{number}");
+            happens(&output);
+            let error = replacement.check().unwrap_err().to_string();
+            assert!(error.contains("dump\""), "{number}: {error}");
+            let _ = fs::write(&output, b"a dump");
+        }
+    }
+
+    #[test]
+    fn a_source_that_changes_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), "source");
+        let source = Source::hold(&path).unwrap_or_else(|failure| panic!("{}", failure.message()));
+        assert!(source.check().is_ok());
+        rewrite_in_secret(&path);
+        assert!(source.check().is_err() && source.remove().is_err() && path.exists());
+    }
 }

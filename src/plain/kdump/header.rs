@@ -209,23 +209,23 @@ impl Header {
         }
         let there = Part::Place { offset: start, len: end - start };
         let mut parts = if end > start { vec![there] } else { Vec::new() };
+        let there = self.read_notes(file);
         for (name, text) in [(&b"VMCOREINFO\0"[..], &self.vmcoreinfo), (b"ERASEINFO\0", &self.eraseinfo)] {
             let note = note(self.order, name, text);
-            if !text.is_empty() && !self.has_note(file, &note[..NOTE_HEAD]) {
+            if !text.is_empty() && !has_note(&there, &note[..NOTE_HEAD]) {
                 parts.push(Part::Bytes(note));
             }
         }
         Ok(parts)
     }
 
-    /// Whether the notes have one of the same name: its head, whatever its length.
-    fn has_note(&self, file: &dyn Place, head: &[u8]) -> bool {
+    /// The first 8 MiB of the notes; none where they cannot be read.
+    fn read_notes(&self, file: &dyn Place) -> Vec<u8> {
         let len = usize::try_from((self.notes.end - self.notes.start).min(8 << 20)).unwrap_or(0);
         let mut notes = vec![0; len];
-        let Ok(have) = read_full_at(file, &mut notes, self.notes.start) else { return false };
-        let is_same = |there: &[u8]| there[..4] == head[..4] && there[8..] == head[8..];
-        let starts = (0..have.saturating_sub(NOTE_HEAD - 1)).step_by(4);
-        starts.map(|at| &notes[at..at + NOTE_HEAD]).any(is_same)
+        let have = read_full_at(file, &mut notes, self.notes.start).unwrap_or(0);
+        notes.truncate(have);
+        notes
     }
 
     /// Where the kernel image is mapped on x86-64, and its pages: present ones, all in one run.
@@ -281,6 +281,12 @@ fn machine(uts: &[u8]) -> Machine {
     let name = uts.get(4 * UTS_FIELD..5 * UTS_FIELD).unwrap_or_default();
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     Machine::from_name(&String::from_utf8_lossy(name))
+}
+
+/// Whether notes have one of the same name: its head, whatever its length.
+fn has_note(notes: &[u8], head: &[u8]) -> bool {
+    let is_same = |there: &[u8]| there[..4] == head[..4] && there[8..] == head[8..];
+    notes.windows(NOTE_HEAD).step_by(4).any(is_same)
 }
 
 /// A note of type 0.

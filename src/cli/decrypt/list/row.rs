@@ -1,6 +1,6 @@
 //! One dump in a list: what can be known of it without a key, and with one.
 
-use super::super::super::{Failure, Status, quoted, shown_url};
+use super::super::super::{Failure, Status, quoted, shown_name};
 use super::super::info::UTS_NODE;
 use super::super::{crash_facts, input};
 use super::Args;
@@ -47,15 +47,11 @@ pub(super) struct Row {
     error: Option<String>,
 }
 
-/// A dump's name as it is shown, in JSON too, which is kept: of a URL neither password nor query.
-fn shown_name(name: &str) -> String {
-    if name.contains("://") { shown_url(name) } else { name.to_owned() }
-}
-
 impl Row {
     /// Reads what can be known of a dump; `None` for what an identity opens and is no dump, such as a saved log.
     pub(super) fn read(path: &Path, identities: Option<&Identities>) -> Option<Row> {
         let mut row = Row {
+            // JSON is kept, and must hold no right to read.
             name: shown_name(&path.to_string_lossy()),
             time: None,
             host: None,
